@@ -1,0 +1,22 @@
+# The README's commands. Each sets up .venv from pinned versions first; nothing else is needed but Python.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: sweep test lint
+
+sweep: .venv/ready  ## train every network of the paper on the embedded digits: make sweep ARGS="--help"
+	$(BIN)/python -m experiments.sweep $(ARGS)
+
+test: .venv/ready  ## the test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/ready  ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.venv/ready: setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@

@@ -1,0 +1,87 @@
+"""Dropout with a traced rate, and what dropout does to correlations (Section 2.1 and beyond).
+
+rate is the probability to drop; keep = 1 - rate is the paper's p.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def dropout(key: jax.Array, x: jax.Array, rate: jax.typing.ArrayLike) -> jax.Array:
+    """Drops each element with probability `rate` and scales the others by 1 / (1 - rate).
+
+    y = r x / keep with r ~ Bernoulli(keep), so that E[y] = x (inverted scaling; the author's code).
+    Unlike `flax.linen.Dropout`, the rate may be traced: one compiled program serves every rate.
+
+    Args:
+      key: a JAX random key.
+      x: activations of any shape, floating point.
+      rate: probability to drop, scalar in [0, 1]; not checked when traced. 1 gives all zeros.
+
+    Returns:
+      y, shape and dtype of `x`.
+
+    Numerics:
+      Masks are drawn from 16 random bits an element, half of what a uniform number takes and most of
+      the cost of dropout: the rate acts rounded to a multiple of 2^-16.
+
+    Source: Srivastava et al., Dropout (2014), with the scaling moved to training.
+    """
+    keep = 1 - jnp.asarray(rate, jnp.float32)
+    words = jax.random.bits(key, (-(-x.size // 2),), jnp.uint32)
+    halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]
+    # Compared as int32, for keep = 1 is 2^16, one more than the largest half.
+    mask = halves.reshape(x.shape).astype(jnp.int32) < jnp.round(keep * 2**16).astype(jnp.int32)
+    inverse = 1 / jnp.where(keep > 0, keep, 1)
+    return jnp.where(mask, x * inverse.astype(x.dtype), jnp.zeros((), x.dtype))
+
+
+def dropout_estimator(rho: jax.typing.ArrayLike, rate: jax.typing.ArrayLike) -> jax.Array:
+    """Section 2.1's law: what dropout does to the unnormalised estimator of a correlation.
+
+    E[sum_k r_i z_i^(k) r_j z_j^(k) / (m - 1)] = keep^2 rho_ij for i != j, where z are the z-scores
+    before dropout. Masks are applied without the 1 / keep scaling (with it, the law is rho itself).
+    This is not the correlation after dropout: the estimator does not divide by the variances, which
+    dropout lowers to keep. That is `dropout_correlation`.
+
+    Args:
+      rho: correlations of different units before dropout, any shape.
+      rate: probability to drop, broadcastable to `rho`.
+
+    Returns:
+      The expected estimator, the broadcast shape.
+
+    Source: Simon, Section 2.1.
+    """
+    keep = 1 - jnp.asarray(rate)
+    return keep * keep * jnp.asarray(rho)
+
+
+def dropout_correlation(
+    rho: jax.typing.ArrayLike,
+    rate: jax.typing.ArrayLike,
+    ratio_i: jax.typing.ArrayLike = 0.0,
+    ratio_j: jax.typing.ArrayLike = 0.0,
+) -> jax.Array:
+    """Pearson's correlation of two different units after dropout, for any means and variances.
+
+    rho' = keep rho / sqrt((1 + rate mu_i^2/sigma_i^2) (1 + rate mu_j^2/sigma_j^2)). Dropout turns a
+    unit's mean into variance, so units far from zero lose more; z-scored units (mu = 0, the default)
+    have rho' = keep rho. The scaling by 1 / keep makes no difference to Pearson's correlation.
+
+    Args:
+      rho: correlations before dropout, any shape; for the matrix [unit, unit] give the ratios as
+        r[:, None] and r[None, :] and disregard the diagonal.
+      rate: probability to drop, in [0, 1).
+      ratio_i, ratio_j: mean / standard deviation of unit i and of unit j before dropout.
+
+    Returns:
+      rho', the broadcast shape of the arguments.
+
+    Source: the extension that Simon, Section 4, leaves to future work. With independent masks,
+    Cov(r_i a_i, r_j a_j) = keep^2 Cov(a_i, a_j) and Var(r a) = keep sigma^2 + keep rate mu^2.
+    """
+    rate = jnp.asarray(rate)
+    spread_i = 1 + rate * jnp.square(jnp.asarray(ratio_i))
+    spread_j = 1 + rate * jnp.square(jnp.asarray(ratio_j))
+    return (1 - rate) * jnp.asarray(rho) / jnp.sqrt(spread_i * spread_j)

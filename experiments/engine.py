@@ -1,0 +1,144 @@
+"""The runs of a cell on the devices of this machine: vectorised on each device, spread over all of them."""
+
+import functools
+import os
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from decorr import evaluation, training
+from decorr.config import Optimisation, Regulariser
+from decorr.data import Dataset, Split
+from decorr.models import MLP, slopes
+from decorr.training import TrainingState
+from experiments.grid import Cell
+
+# For programs that take far longer to compile than to run.
+_RUN_ONCE = {"xla_backend_optimization_level": 0}
+
+_PER_RUN, _SHARED = PartitionSpec("run"), PartitionSpec()
+
+Matrices = tuple[jax.Array, ...]
+"""Correlation matrices, one [run, unit, unit] for each hidden layer."""
+
+
+def use_all_cores() -> None:
+    """Makes every CPU core a device. Matrices of this size leave XLA's own threads idle.
+
+    To be called before anything runs on JAX. A number of devices that was set before stays.
+    """
+    if jax.config.read("jax_num_cpu_devices") < 0:
+        allowed = getattr(os, "sched_getaffinity", None)  # not on every system
+        jax.config.update("jax_num_cpu_devices", len(allowed(0)) if allowed else os.cpu_count())
+
+
+def mesh(runs: int) -> Mesh:
+    """The devices that share the runs: all of them, but no more than there are runs."""
+    devices = jax.devices()[:runs]
+    return jax.make_mesh((len(devices),), ("run",), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def share(splits: tuple[Split, ...], on: Mesh) -> tuple[Split, ...]:
+    """Copies splits to every device."""
+    return jax.device_put(splits, NamedSharding(on, _SHARED))
+
+
+def start(cell: Cell, dataset: Dataset, on: Mesh) -> TrainingState:
+    """The states [run, ...] of a cell before training; run r has seed r.
+
+    Every device gets the same number of runs: the last seed is repeated to fill up, and `to_host`
+    leaves the repetitions out.
+    """
+    runs = -(-cell.seeds // on.size) * on.size
+    keys = jax.vmap(jax.random.key)(np.minimum(np.arange(runs), cell.seeds - 1))
+    model = MLP(cell.protocol.architecture(cell.size), dataset.classes)
+    features = dataset.train.images.shape[1]
+    states = _initial(keys, model, cell.protocol.optimisation, features)
+    numbers = jax.tree.map(
+        lambda number: jnp.full(runs, number, jnp.float32), cell.protocol.regulariser(cell.variant)
+    )
+    return jax.device_put(states.replace(regulariser=numbers), NamedSharding(on, _PER_RUN))
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3), compiler_options=_RUN_ONCE)
+def _initial(keys: jax.Array, model: MLP, optimisation: Optimisation, features: int) -> TrainingState:
+    # The regulariser comes later: it decides nothing here, and each of its forms would be compiled.
+    return jax.vmap(lambda key: training.init(key, model, optimisation, Regulariser(), features))(keys)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def epoch(
+    on: Mesh, states: TrainingState, train: Split, validation: Split, last: bool
+) -> tuple[TrainingState, dict[str, jax.Array], tuple[Matrices, Matrices]]:
+    """One epoch of all runs.
+
+    Returns the states after; what is recorded of every epoch, by name [run, ...]; and the layers'
+    correlation matrices as the author's code takes them, over the epoch's minibatches (0 unless `last`:
+    they are dear), and over the validation set.
+    """
+
+    def one_run(state, train, validation, last):
+        state, metrics, minibatch = training.train_epochs(state, train, 1, observe=last)
+        batch_size = state.optimisation.batch_size
+        seen = evaluation.evaluate(state.model, state.params, validation, batch_size)
+        record = {
+            "train_nll": metrics.nll[0],
+            "train_error": metrics.error[0],
+            "validation_nll": seen.nll,
+            "validation_error": seen.error,
+            "penalty": seen.penalty,
+            "mean_correlation": seen.mean_correlation,
+            "slope": slopes(state.params),
+        }
+        return state, record, (minibatch, seen.correlation)
+
+    # No run talks to another: every device computes its runs alone, and there is nothing to check.
+    return jax.shard_map(
+        jax.vmap(one_run, in_axes=(0, None, None, None)),
+        mesh=on,
+        in_specs=(_PER_RUN, _SHARED, _SHARED, _SHARED),
+        out_specs=_PER_RUN,
+        check_vma=False,
+    )(states, train, validation, last)
+
+
+@functools.partial(jax.jit, compiler_options=_RUN_ONCE)
+def summarise(matrices: tuple[Matrices, Matrices]) -> dict[str, jax.Array]:
+    """Mean |rho| [run, layer] and histograms [run, layer, bin] of what `epoch` returned last."""
+
+    def layers(summary, kind):
+        return jnp.stack([jax.vmap(summary)(rho) for rho in kind], axis=1)
+
+    minibatch, validation = matrices
+    return {
+        "mean_correlation_minibatch": layers(evaluation.mean_absolute, minibatch),
+        "histogram_minibatch": layers(evaluation.histogram, minibatch),
+        "histogram_validation": layers(evaluation.histogram, validation),
+    }
+
+
+def to_host(tree: object, cell: Cell) -> dict[str, np.ndarray]:
+    """The arrays of a PyTree [run, ...] as [seed, ...] in memory, named by their paths; keys as bits."""
+
+    def on_host(leaf):
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return np.asarray(jax.random.key_data(leaf) if is_key else leaf)[: cell.seeds]
+
+    leaves = jax.tree.leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): on_host(leaf) for path, leaf in leaves}
+
+
+def from_host(arrays: Mapping[str, np.ndarray], like: TrainingState) -> TrainingState:
+    """The states that `to_host` made arrays of, laid out on the devices as `like`."""
+
+    def on_devices(path, leaf):
+        array = arrays[jax.tree_util.keystr(path, simple=True, separator=".")]
+        filled = array[np.minimum(np.arange(leaf.shape[0]), len(array) - 1)]
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        value = jax.random.wrap_key_data(jnp.asarray(filled)) if is_key else filled
+        return jax.device_put(value, leaf.sharding)
+
+    return jax.tree.map_with_path(on_devices, like)

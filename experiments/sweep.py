@@ -1,0 +1,137 @@
+"""Trains every network of the paper: sizes x variants x seeds. `python -m experiments.sweep --help`."""
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import filelock
+import tyro
+from rich.console import Console
+
+from decorr import data
+from decorr.config import PROTOCOLS, SIZES, VARIANTS, Protocol, Size
+from experiments import cell, engine, results, summary
+from experiments.grid import Cell, cells
+from experiments.progress import SweepProgress
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Train every network of the paper, all seeds of one size and variant side by side, and print what
+    came out. What is done is skipped; what was interrupted goes on where it was."""
+
+    dataset: str = "digits"
+    """digits (embedded), or any TFDS image classification set: mnist, fashion_mnist, cifar10, ..."""
+    data_dir: Path | None = None
+    """Folder of prepared TFDS sets. Default: TFDS's own, $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+    protocol: Literal["released", "paper"] = "released"
+    """released: what the author's code does, which gives the published figures. paper: what the text says."""
+    sizes: tuple[Size, ...] = tuple(SIZES)
+    """Network sizes, as in Table 1."""
+    variants: tuple[str, ...] = VARIANTS
+    """vanilla; drop (rate 0.3) or drop-RATE; corr-WEIGHT, for any rate in [0, 1) and weight >= 0."""
+    seeds: int = 10
+    """Networks of each size and variant, with the seeds 0, 1, ..."""
+    epochs: int | None = None
+    """Passes over the training set. Default: the protocol's 100."""
+    batch_size: int | None = None
+    """Samples a minibatch. Default: the protocol's 50."""
+    width_order: Literal["descending", "ascending"] | None = None
+    """ascending is Table 1 as printed, an ablation. Default: the protocol's, 360-180-90 for huge."""
+    out: Path | None = None
+    """Folder of the results, one netCDF4 file a size and variant. Default: results/DATASET-PROTOCOL."""
+    checkpoint_seconds: float = 10.0
+    """Least time between two checkpoints of the networks in training."""
+    plan: bool = False
+    """Only print which sizes and variants are done and which are missing."""
+
+    def chosen_protocol(self) -> Protocol:
+        """The protocol with the options that override it."""
+        protocol = PROTOCOLS[self.protocol]
+        if self.epochs is not None:
+            protocol = dataclasses.replace(protocol, epochs=self.epochs)
+        if self.width_order is not None:
+            protocol = dataclasses.replace(protocol, width_order=self.width_order)
+        if self.batch_size is not None:
+            optimisation = dataclasses.replace(protocol.optimisation, batch_size=self.batch_size)
+            protocol = dataclasses.replace(protocol, optimisation=optimisation)
+        return protocol
+
+    def cells(self) -> tuple[Cell, ...]:
+        return cells(self.dataset, self.chosen_protocol(), self.sizes, self.variants, self.seeds)
+
+    def folder(self) -> Path:
+        return self.out or Path("results") / f"{self.dataset.replace('/', '-')}-{self.protocol}"
+
+
+def sweep(options: Sweep, console: Console) -> None:
+    """Trains what is missing of a sweep and prints its table; SystemExit with one line if it cannot."""
+    with _explained():
+        grid, folder = options.cells(), options.folder()
+        if options.plan:
+            for each in grid:
+                state = "done" if results.is_done(folder, each) else "missing"
+                console.print(f"{each.name:20} {state}", highlight=False)
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            missing = [each for each in grid if not results.is_done(folder, each)]
+            if len(missing) < len(grid):
+                console.print(f"{len(grid) - len(missing)} of {len(grid)} already done, skipped")
+            if missing:
+                _train(options, missing, folder, console)
+            console.print(summary.table(folder, grid))
+            console.print(f"results: {folder.resolve()}/*.nc", soft_wrap=True, highlight=False)
+
+
+def _train(options: Sweep, missing: list[Cell], folder: Path, console: Console) -> None:
+    protocol = missing[0].protocol
+    dataset = data.load(options.dataset, data_dir=options.data_dir, scaling=protocol.input_scaling)
+    if (held := len(dataset.validation.labels)) < protocol.optimisation.batch_size:
+        batch_size = protocol.optimisation.batch_size
+        raise ValueError(f"batch size {batch_size} exceeds the {held} validation samples")
+    engine.use_all_cores()
+    with SweepProgress(console, missing, dataset.train.images.shape[1]) as progress:
+        for each in missing:
+            cell.run(
+                each,
+                dataset,
+                folder,
+                checkpoint_seconds=options.checkpoint_seconds,
+                on_epoch=functools.partial(progress.show, each),
+            )
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turns what users can mend into one line, without a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; the same command goes on from the last checkpoint") from None
+    except (ValueError, OSError, RuntimeError, results.ResultsError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keeps a second sweep out of the folder; the system unlocks it however this process ends."""
+    try:
+        with filelock.FileLock(folder / ".lock", timeout=0):
+            yield
+    except filelock.Timeout:
+        raise results.ResultsError(f"another sweep is at work in {folder}: wait, or give --out") from None
+
+
+def main() -> None:
+    options = tyro.cli(Sweep, prog="python -m experiments.sweep")
+    # Not a terminal: wide enough for the table whatever reads it.
+    sweep(options, Console(width=None if sys.stdout.isatty() else 140))
+
+
+if __name__ == "__main__":
+    main()

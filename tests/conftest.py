@@ -1,0 +1,15 @@
+"""What every test runs under: two devices, float64 at hand, no silent broadcasting or promotion."""
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture
+def float64():
+    """For tests that compare with a float64 oracle."""
+    with jax.enable_x64(True):
+        yield
