@@ -30,7 +30,8 @@ def as_samples(a: jax.Array, minimum: int = 2) -> jax.Array:
     m, d = math.prod(a.shape[:-1]), a.shape[-1]
     if m < minimum or d < 1:
         raise ValueError(f"activations must hold >= {minimum} samples of >= 1 unit; got {a.shape}")
-    return a.reshape(m, d).astype(jnp.promote_types(a.dtype, jnp.float32))
+    half = jnp.finfo(a.dtype).bits < 32
+    return a.reshape(m, d).astype(jnp.float32 if half else a.dtype)
 
 
 def _is_constant(low: jax.Array, high: jax.Array) -> jax.Array:
@@ -41,18 +42,19 @@ def _is_constant(low: jax.Array, high: jax.Array) -> jax.Array:
 
 def standardise(samples: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Z-scores [sample, unit] and standard deviations [unit] of [sample, unit]; both 0 if constant."""
-    low, high = samples.min(axis=0), samples.max(axis=0)
+    low, high = samples.min(axis=0, keepdims=True), samples.max(axis=0, keepdims=True)
     constant = _is_constant(low, high)
     # Map every unit onto [0, 1] first, so that no square under- or overflows and a large mean costs
     # no digits. z does not depend on shift and span, so neither do its derivatives of any order.
     shift = lax.stop_gradient(low)
     span = lax.stop_gradient(jnp.where(constant, 1, high - low))
     c = (samples - shift) / span
-    c = c - c.mean(axis=0)
-    variance = jnp.sum(c * c, axis=0) / (samples.shape[0] - 1)
+    c = c - c.mean(axis=0, keepdims=True)
+    variance = jnp.sum(c * c, axis=0, keepdims=True) / (samples.shape[0] - 1)
     # Two `where`s: the inner keeps 1 / 0 out of the derivative, the outer sets the value.
     deviation = jnp.sqrt(jnp.where(constant, 1, variance))
-    return jnp.where(constant, 0, c / deviation), jnp.where(constant, 0, deviation * span)
+    z, sigma = jnp.where(constant, 0, c / deviation), jnp.where(constant, 0, deviation * span)
+    return z, sigma[0]
 
 
 def zscore(a: jax.Array) -> jax.Array:
@@ -161,8 +163,8 @@ class CorrelationState(NamedTuple):
         if batch.shape[1] != self.mean.shape[0]:
             raise ValueError(f"expected activations of {self.mean.shape[0]} units; got {a.shape}")
         low, high = batch.min(axis=0), batch.max(axis=0)
-        mean = low + (batch - low).mean(axis=0)  # exact for a constant unit
-        c = batch - mean
+        mean = low + (batch - low[None]).mean(axis=0)  # exact for a constant unit
+        c = batch - mean[None]
         moments = CorrelationState(
             samples=jnp.asarray(batch.shape[0], jnp.int32),
             mean=mean,

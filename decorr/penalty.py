@@ -69,7 +69,7 @@ def penalty_gradient(a: jax.Array) -> jax.Array:
     """
     a = jnp.asarray(a)
     A, B, C = _penalty_and_terms(as_samples(a))[1]
-    return (A * (B - C)).reshape(a.shape).astype(a.dtype)
+    return (A[None] * (B - C)).reshape(a.shape).astype(a.dtype)
 
 
 def gradient_terms(a: jax.Array) -> GradientTerms:
@@ -131,7 +131,7 @@ def _penalty(samples: jax.Array) -> jax.Array:
 @_penalty.defjvp
 def _penalty_jvp(primals, tangents):
     penalty, (A, B, C) = _penalty_and_terms(*primals)
-    return penalty, jnp.sum(A * (B - C) * tangents[0])
+    return penalty, jnp.sum(A[None] * (B - C) * tangents[0])
 
 
 def _penalty_and_terms(samples: jax.Array) -> tuple[jax.Array, GradientTerms]:
@@ -147,4 +147,4 @@ def _penalty_and_terms(samples: jax.Array) -> tuple[jax.Array, GradientTerms]:
         squares = jnp.sum(z * B, axis=0) / (m - 1)  # sum_i rho_il^2, without rho
     constant = sigma == 0
     A = jnp.where(constant, 0, 2 / (d * (m - 1) * jnp.where(constant, 1, sigma)))
-    return jnp.sum(squares) / (2 * d), GradientTerms(A, B, z * squares)
+    return jnp.sum(squares) / (2 * d), GradientTerms(A, B, z * squares[None])

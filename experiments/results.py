@@ -155,9 +155,10 @@ def read_checkpoint(folder: Path, cell: Cell) -> Checkpoint | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, for np.load does not close what it cannot read.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)
-    except (OSError, ValueError, BadZipFile) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise ResultsError(f"{path} is not a readable checkpoint ({error}): delete it") from error
     _check(path, str(arrays["configuration"]), cell)
     parts = {

@@ -1,0 +1,136 @@
+"""The penalty against NumPy in float64, against automatic differentiation, and at its corners."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from decorr import correlation_penalty, gradient_terms, independent_penalty, penalty_gradient
+
+SHAPES = [(20, 7), (9, 9), (6, 15), (2, 3, 4, 5)]
+
+
+def activations(shape, seed=0):
+    rng = np.random.default_rng(seed)
+    common = rng.normal(size=(*shape[:-1], 1))
+    return rng.normal(size=shape) + common
+
+
+def oracle(a):
+    rho = np.corrcoef(a.reshape(-1, a.shape[-1]), rowvar=False)
+    return np.sum(rho**2) / (2 * a.shape[-1])
+
+
+def naive(a):
+    c = a.reshape(-1, a.shape[-1])
+    c = c - c.mean(axis=0, keepdims=True)
+    covariance = c.T @ c
+    variance = jnp.diagonal(covariance)
+    return jnp.sum(covariance**2 / (variance[:, None] * variance[None, :])) / (2 * a.shape[-1])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_value_and_gradient(float64, shape):
+    a = jnp.asarray(activations(shape))
+    np.testing.assert_allclose(correlation_penalty(a), oracle(np.asarray(a)), rtol=1e-12)
+    wanted = jax.grad(naive)(a)
+    scale = {"rtol": 1e-12, "atol": 1e-12 * float(jnp.abs(wanted).max())}
+    np.testing.assert_allclose(jax.grad(correlation_penalty)(a), wanted, **scale)
+    np.testing.assert_allclose(penalty_gradient(a), wanted, **scale)
+    A, B, C = gradient_terms(a)
+    assert A.shape == shape[-1:] and B.shape == C.shape == shape
+    np.testing.assert_allclose(np.asarray(A) * np.asarray(B - C), wanted, **scale)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_derivatives_by_finite_differences(float64, shape):
+    check_grads(correlation_penalty, (jnp.asarray(activations(shape)),), order=2, modes=["fwd", "rev"])
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (3, 5)])
+def test_hessian(float64, shape):
+    a = jnp.asarray(activations(shape))
+    found, wanted = jax.hessian(correlation_penalty)(a), jax.hessian(naive)(a)
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9 * float(jnp.abs(wanted).max()))
+
+
+def test_vmap_is_a_loop():
+    a = jnp.asarray(activations((3, 8, 12)), jnp.float32)
+    np.testing.assert_allclose(
+        jax.vmap(correlation_penalty)(a), [correlation_penalty(each) for each in a], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("shape", [(50, 20), (20, 50)])
+def test_invariant_to_scale_sign_and_shift(shape):
+    rng = np.random.default_rng(1)
+    a = activations(shape)
+    wanted = oracle(a)
+    scale = 10.0 ** rng.uniform(-12, 12, shape[-1]) * rng.choice([-1, 1], shape[-1])
+    for changed in (a * scale, a + 1e3 * a.std(axis=0) * rng.choice([-1, 1], shape[-1])):
+        assert correlation_penalty(jnp.asarray(changed, jnp.float32)) == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(20, 7), (6, 15)])
+def test_constant_units_are_absent(shape):
+    d = shape[-1]
+    a = np.concatenate([activations(shape), np.full((shape[0], 2), 0.1)], axis=1).astype(np.float32)
+    whole, alone = jnp.asarray(a), jnp.asarray(a[:, :d])
+    share = d / (d + 2)
+    assert correlation_penalty(whole) == pytest.approx(float(correlation_penalty(alone)) * share, rel=1e-6)
+    gradient = jax.grad(correlation_penalty)(whole)
+    np.testing.assert_array_equal(gradient[:, d:], 0)
+    np.testing.assert_allclose(gradient[:, :d], share * penalty_gradient(alone), rtol=1e-4, atol=1e-7)
+    assert np.isfinite(jax.hessian(correlation_penalty)(whole)).all()
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_accumulates_in_float32(dtype):
+    a = jnp.asarray(activations((200, 10)), dtype)
+    value, gradient = jax.value_and_grad(correlation_penalty)(a)
+    assert value.dtype == jnp.float32 and gradient.dtype == dtype
+    assert float(value) == pytest.approx(oracle(np.asarray(a, np.float64)), rel=1e-5)
+
+
+@pytest.mark.parametrize("function", [correlation_penalty, jax.value_and_grad(correlation_penalty)])
+@pytest.mark.parametrize(("m", "d"), [(256, 8192), (8192, 256)])
+def test_no_array_of_the_larger_size_squared(function, m, d):
+    program = jax.jit(function).lower(jax.ShapeDtypeStruct((m, d), jnp.float32)).compile()
+    assert "8192,8192" not in program.as_text()
+    assert program.memory_analysis().temp_size_in_bytes < 8192 * 8192 * 4 / 10
+
+
+def test_nan_stays_nan():
+    a = activations((10, 4)).astype(np.float32)
+    a[3, 1] = np.nan
+    assert np.isnan(correlation_penalty(jnp.asarray(a)))
+
+
+@pytest.mark.parametrize(("m", "d"), [(50, 20), (10, 40)])
+def test_independent_units(m, d):
+    draws = jax.random.normal(jax.random.key(0), (2000, m, d))
+    values = np.asarray(jax.jit(jax.vmap(correlation_penalty))(draws), np.float64)
+    error = values.std(ddof=1) / len(values) ** 0.5
+    assert abs(values.mean() - independent_penalty(m, d)) < 4 * error
+    assert independent_penalty(m, 1) == 0.5
+
+
+@pytest.mark.parametrize(("m", "d"), [(1, 3), (5, 0)])
+def test_independent_penalty_refuses(m, d):
+    with pytest.raises(ValueError, match=f"m = {m}, d = {d}"):
+        independent_penalty(m, d)
+
+
+@pytest.mark.parametrize("function", [correlation_penalty, penalty_gradient, gradient_terms])
+@pytest.mark.parametrize(
+    ("a", "kind", "words"),
+    [
+        (np.ones(3, np.float32), ValueError, r"\(3,\)"),
+        (np.ones((1, 3), np.float32), ValueError, r"\(1, 3\)"),
+        (np.ones((4, 3), np.int32), TypeError, "int32"),
+    ],
+)
+def test_bad_input(function, a, kind, words):
+    with pytest.raises(kind, match=words):
+        function(jnp.asarray(a))
