@@ -30,7 +30,7 @@ def use_all_cores() -> None:
 
     To be called before anything runs on JAX. A number of devices that was set before stays.
     """
-    if jax.config.read("jax_num_cpu_devices") < 0:
+    if jax.config.jax_num_cpu_devices < 0:  # type: ignore[attr-defined]
         allowed = getattr(os, "sched_getaffinity", None)  # not on every system
         jax.config.update("jax_num_cpu_devices", len(allowed(0)) if allowed else os.cpu_count())
 
