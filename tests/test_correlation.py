@@ -38,7 +38,7 @@ def test_equal_to_numpy(float64, shape):
 
 
 def test_zscore_by_finite_differences(float64):
-    check_grads(zscore, (jnp.asarray(activations((6, 3))),), order=2, modes=["fwd", "rev"])
+    check_grads(jax.jit(zscore), (jnp.asarray(activations((6, 3))),), order=2, modes=["rev"])
 
 
 @pytest.mark.parametrize("m", [2, 50, 1000])

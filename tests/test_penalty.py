@@ -48,11 +48,43 @@ def test_derivatives_by_finite_differences(float64, shape):
     check_grads(correlation_penalty, (jnp.asarray(activations(shape)),), order=2, modes=["fwd", "rev"])
 
 
+@pytest.mark.parametrize("shape", [(20, 7), (6, 15)])
+def test_a_unit_adds_nothing_to_its_own_gradient(float64, shape):
+    m, d = shape
+    a = activations(shape)
+    sigma = a.std(axis=0, ddof=1)
+    z = (a - a.mean(axis=0)) / sigma
+    others = np.corrcoef(a, rowvar=False) * (1 - np.eye(d))
+    wanted = 2 / (d * (m - 1) * sigma) * (z @ others - z * np.sum(others**2, axis=0))
+    np.testing.assert_allclose(penalty_gradient(jnp.asarray(a)), wanted, atol=1e-12 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("shape", [(20, 7), (6, 15)])
+def test_directional_derivative(float64, shape):
+    a, direction = activations(shape), activations(shape, seed=1)
+    primal, tangent = jax.jit(jax.jvp, static_argnums=0)(correlation_penalty, (a,), (direction,))
+    assert float(primal) == pytest.approx(oracle(a), rel=1e-12)
+    assert float(tangent) == pytest.approx(np.sum(jax.grad(naive)(jnp.asarray(a)) * direction), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(20, 7), (6, 15)])
+def test_bounds(float64, shape):
+    d = shape[-1]
+    alike = activations((shape[0], 1)) * np.arange(1.0, d + 1) * (-1) ** np.arange(d)
+    assert float(correlation_penalty(jnp.asarray(alike))) == pytest.approx(d / 2, rel=1e-12)
+    np.testing.assert_allclose(penalty_gradient(jnp.asarray(alike)), 0, atol=1e-12)
+    assert correlation_penalty(jnp.asarray(np.random.default_rng(0).normal(size=shape))) >= 0.5
+    apart = np.linalg.qr(np.column_stack([np.ones(20), activations((20, 7))]))[0][:, 1:]
+    assert float(correlation_penalty(jnp.asarray(apart))) == pytest.approx(0.5, rel=1e-12)
+
+
 @pytest.mark.parametrize("shape", [(6, 3), (3, 5)])
 def test_hessian(float64, shape):
     a = jnp.asarray(activations(shape))
     found, wanted = jax.hessian(correlation_penalty)(a), jax.hessian(naive)(a)
-    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9 * float(jnp.abs(wanted).max()))
+    tolerance = 1e-9 * float(jnp.abs(wanted).max())
+    np.testing.assert_allclose(found, wanted, atol=tolerance)
+    np.testing.assert_allclose(found, found.transpose(2, 3, 0, 1), atol=tolerance)
 
 
 def test_vmap_is_a_loop():
@@ -70,6 +102,11 @@ def test_invariant_to_scale_sign_and_shift(shape):
     scale = 10.0 ** rng.uniform(-12, 12, shape[-1]) * rng.choice([-1, 1], shape[-1])
     for changed in (a * scale, a + 1e3 * a.std(axis=0) * rng.choice([-1, 1], shape[-1])):
         assert correlation_penalty(jnp.asarray(changed, jnp.float32)) == pytest.approx(wanted, rel=1e-4)
+    # The gradient is in units of 1 / a.
+    with jax.enable_x64(True):
+        gradient = np.asarray(jax.grad(naive)(jnp.asarray(a)))
+    found = np.asarray(jax.grad(correlation_penalty)(jnp.asarray(a * scale, jnp.float32)), np.float64)
+    np.testing.assert_allclose(found * scale, gradient, atol=1e-4 * np.abs(gradient).max())
 
 
 @pytest.mark.parametrize("shape", [(20, 7), (6, 15)])
@@ -82,7 +119,10 @@ def test_constant_units_are_absent(shape):
     gradient = jax.grad(correlation_penalty)(whole)
     np.testing.assert_array_equal(gradient[:, d:], 0)
     np.testing.assert_allclose(gradient[:, :d], share * penalty_gradient(alone), rtol=1e-4, atol=1e-7)
-    assert np.isfinite(jax.hessian(correlation_penalty)(whole)).all()
+    hessian = jax.hessian(correlation_penalty)(whole)
+    assert np.isfinite(hessian).all()
+    np.testing.assert_array_equal(hessian[:, d:], 0)
+    np.testing.assert_array_equal(hessian[..., d:], 0)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
