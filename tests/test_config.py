@@ -23,7 +23,7 @@ def test_widths(size):
 
 
 def test_unknown_size():
-    with pytest.raises(ValueError, match="^unknown size 'vast'; .*tiny, small, medium, large, huge$"):
+    with pytest.raises(ValueError, match=r"^unknown size 'vast'; .*tiny, small, medium, large, huge$"):
         RELEASED.architecture("vast")
 
 
@@ -53,8 +53,22 @@ def test_the_papers_variants_are_known():
 
 @pytest.mark.parametrize(
     "variant",
-    "corr corr- corr-x corr--1 corr-nan corr-inf drop- drop-1 drop--0.1 drop-nan vanilla-1 vanilla- foo".split()
-    + [""],
+    [
+        "corr",
+        "corr-",
+        "corr-x",
+        "corr--1",
+        "corr-nan",
+        "corr-inf",
+        "drop-",
+        "drop-1",
+        "drop--0.1",
+        "drop-nan",
+        "vanilla-1",
+        "vanilla-",
+        "foo",
+        "",
+    ],
 )
 def test_unknown_variants(variant):
     with pytest.raises(ValueError, match=f"^unknown variant '{variant}'; [^\n]*$"):
