@@ -120,9 +120,9 @@ class CorrelationState(NamedTuple):
 
     Holds the moments of the n samples seen so far and combines two sets of samples by
     M = M_a + M_b + delta delta^T n_a n_b / (n_a + n_b), delta = mean_b - mean_a (Chan et al.), which
-    never subtracts large sums from each other. Unlike `zscore` it squares values as they are: in float32
-    a unit's standard deviation should lie between 1e-15 and 1e15. Pure functions throughout: use it as a `lax.scan`
-    carry, under `vmap`, and merge states across devices.
+    never subtracts large sums from each other. Unlike `zscore` it squares values as they are: in
+    float32 a unit's standard deviation should lie between 1e-15 and 1e15. Pure functions throughout:
+    use it as a `lax.scan` carry, under `vmap`, and merge states across devices.
 
         state = CorrelationState.init(d)
         for a in batches:                 # [..., unit]

@@ -132,7 +132,7 @@ def test_streamed_corners():
     np.testing.assert_allclose(rho[rest], oracle(far[:, [0, 1, 3, 4]]), atol=1e-4)
 
 
-@pytest.mark.parametrize("scale", [1e-15, 1e-20, 1e20])
+@pytest.mark.parametrize("scale", [1e-15, 1e15])
 def test_streamed_small_and_large_units(scale):
     a = activations((40, D))
     found = stream(np.split(a * scale, 4)).correlation()
