@@ -35,11 +35,7 @@ def cells(
     for what, found, least in (
         ("seeds", seeds, 1),
         ("epochs", protocol.epochs, 1),
-        (
-            "batch size",
-            protocol.optimisation.batch_size,
-            2,
-        ),  # of one sample there is no correlation
+        ("batch size", protocol.optimisation.batch_size, 2),  # one sample has no correlation
         ("number of sizes", len(sizes), 1),
         ("number of variants", len(variants), 1),
     ):

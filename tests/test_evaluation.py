@@ -22,12 +22,12 @@ def data():
 
 @pytest.fixture(scope="module")
 def params():
-    return MODEL.init(jax.random.key(0), jnp.zeros((1, 6)))["params"]
+    return jax.jit(MODEL.init)(jax.random.key(0), jnp.zeros((1, 6)))["params"]
 
 
 @pytest.fixture(scope="module")
 def seen(params, data):
-    return evaluate(MODEL, params, data, 10)
+    return jax.jit(evaluate, static_argnums=(0, 3))(MODEL, params, data, 10)
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,10 @@ def test_slopes_are_learned_only_by_prelu():
     np.testing.assert_array_equal(slopes(params), [0.25] * 3)
     numbered = {f"slope_{layer}": jnp.float32(layer) for layer in (10, 2, 1)}
     np.testing.assert_array_equal(slopes(params | numbered | {"slope_3": jnp.float32(3)}), [1, 2, 3, 10])
-    gradient = jax.grad(lambda p: model.apply({"params": p}, jnp.asarray(X))[0].sum())(params)
+    x = jnp.asarray(
+        np.random.default_rng(1).normal(size=(50, 6)), jnp.float32
+    )  # enough to make some unit negative
+    gradient = jax.jit(jax.grad(lambda p: model.apply({"params": p}, x)[0].sum()))(params)
     assert (slopes(gradient) != 0).all()
     _, fixed = network(LEAKY)
     assert set(fixed) == {"hidden_1", "hidden_2", "hidden_3", "logits"}
