@@ -126,39 +126,47 @@ def step(
     return state.replace(params=params, opt_state=opt_state, step=state.step + 1), seen
 
 
-def train_epochs(
-    state: TrainingState, data: Split, n: int, *, observe: jax.typing.ArrayLike = False
-) -> tuple[TrainingState, EpochMetrics, tuple[jax.Array, ...]]:
-    """Trains for `n` epochs, each over a fresh permutation of the data, in one `lax.scan`.
-
-    Training n epochs and then k is training n + k, bit for bit: permutations and masks are functions of
-    the key and the step alone. An incomplete last minibatch of an epoch is left out.
+def minibatches(key: jax.Array, epoch: jax.typing.ArrayLike, samples: int, batch_size: int) -> jax.Array:
+    """Which samples make each minibatch of an epoch: a fresh permutation, cut into minibatches.
 
     Args:
-      state: where to start, at the beginning of an epoch.
-      data: the training split; state.optimisation.batch_size samples make a minibatch.
-      n: number of epochs, at least 1, static.
+      key: the run's seed, as in `TrainingState.key`.
+      epoch: number of epochs trained before, may be traced.
+      samples: how many there are; static.
+      batch_size: samples a minibatch; static. An incomplete last minibatch is left out.
+
+    Returns:
+      Indices [minibatch, batch], int32.
+
+    Raises:
+      ValueError: fewer samples than one minibatch.
+    """
+    batches = samples // batch_size
+    if batches < 1:
+        raise ValueError(f"a minibatch of {batch_size} needs as many samples; got {samples}")
+    order = jax.random.permutation(jax.random.fold_in(_keys(key).order, epoch), samples)
+    return order[: batches * batch_size].reshape(batches, batch_size)
+
+
+def train_epoch(
+    state: TrainingState, data: Split, order: jax.Array, *, observe: jax.typing.ArrayLike = False
+) -> tuple[TrainingState, EpochMetrics, tuple[jax.Array, ...]]:
+    """Trains on minibatches in a given order, in one `lax.scan`.
+
+    Args:
+      state: where to start.
+      data: the training split.
+      order: indices [minibatch, batch] of its samples, such as `minibatches` gives.
       observe: whether to average the correlations too, a bool that may be traced. Costs a d x d product
         a layer and step.
 
     Returns:
-      The state after; EpochMetrics with a leading epoch axis; and for each hidden layer [unit, unit]
-      the mean over the last epoch's minibatches of the signed correlation matrix, undefined entries
-      counted as 1: what the paper's Figures 1 and 2 show the absolute value of. All 0 if not observed.
-
-    Raises:
-      ValueError: fewer samples than one minibatch, or no epoch.
+      The state after; EpochMetrics of scalars; and for each hidden layer [unit, unit] the mean over the
+      minibatches of the signed correlation matrix, undefined entries counted as 1: what the paper's
+      Figures 1 and 2 show the absolute value of. All 0 if not observed.
 
     Source: Simon, Section 1.3; the author's released code.
     """
-    samples, m = data.labels.shape[0], state.optimisation.batch_size
-    batches = samples // m
-    if batches < 1 or n < 1:
-        raise ValueError(
-            f"training needs at least one epoch of one minibatch; got {n} epochs of {samples} samples "
-            f"in minibatches of {m}"
-        )
-    nothing = tuple(jnp.zeros((d, d)) for d in state.model.architecture.widths)
 
     def minibatch(carry, index):
         state, metrics, correlation = carry
@@ -173,14 +181,45 @@ def train_epochs(
         )
         return (state, EpochMetrics(metrics.nll + nll, metrics.error + error), correlation), None
 
+    start = state, EpochMetrics(jnp.zeros(()), jnp.zeros(())), _nothing_observed(state)
+    (state, *sums), _ = jax.lax.scan(minibatch, start, order)
+    metrics, correlation = jax.tree.map(lambda total: total / len(order), tuple(sums))
+    return state, metrics, correlation
+
+
+def train_epochs(
+    state: TrainingState, data: Split, n: int, *, observe: jax.typing.ArrayLike = False
+) -> tuple[TrainingState, EpochMetrics, tuple[jax.Array, ...]]:
+    """Trains for `n` epochs, each over a fresh permutation of the data, in one `lax.scan`.
+
+    Training n epochs and then k is training n + k, bit for bit: permutations and masks are functions of
+    the key and the step alone.
+
+    Args:
+      state: where to start, at the beginning of an epoch.
+      data: the training split; state.optimisation.batch_size samples make a minibatch.
+      n: number of epochs, at least 1, static.
+      observe: as in `train_epoch`.
+
+    Returns:
+      What `train_epoch` does, the metrics with a leading epoch axis, the correlations of the last epoch.
+
+    Raises:
+      ValueError: fewer samples than one minibatch, or no epoch.
+    """
+    if n < 1:
+        raise ValueError(f"training needs at least one epoch; got {n}")
+    samples, batch_size = data.labels.shape[0], state.optimisation.batch_size
+
     def epoch(carry, _):
         state, _ = carry
-        key = jax.random.fold_in(_keys(state.key).order, state.step // batches)
-        order = jax.random.permutation(key, samples)[: batches * m].reshape(batches, m)
-        start = state, EpochMetrics(jnp.zeros(()), jnp.zeros(())), nothing
-        (state, *sums), _ = jax.lax.scan(minibatch, start, order)
-        metrics, correlation = jax.tree.map(lambda total: total / batches, tuple(sums))
+        order = minibatches(state.key, state.step // (samples // batch_size), samples, batch_size)
+        state, metrics, correlation = train_epoch(state, data, order, observe=observe)
         return (state, correlation), metrics
 
-    (state, correlation), metrics = jax.lax.scan(epoch, (state, nothing), length=n)
+    (state, correlation), metrics = jax.lax.scan(epoch, (state, _nothing_observed(state)), length=n)
     return state, metrics, correlation
+
+
+def _nothing_observed(state: TrainingState) -> tuple[jax.Array, ...]:
+    return tuple(jnp.zeros((d, d)) for d in state.model.architecture.widths)

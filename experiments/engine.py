@@ -2,7 +2,8 @@
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from decorr import evaluation, training
 from decorr.config import Optimisation, Regulariser
 from decorr.data import Dataset, Split
+from decorr.evaluation import Evaluation
 from decorr.models import MLP, slopes
-from decorr.training import TrainingState
+from decorr.training import EpochMetrics, TrainingState
 from experiments.grid import Cell
 
 # For programs that take far longer to compile than to run.
@@ -69,7 +71,6 @@ def _initial(keys: jax.Array, model: MLP, optimisation: Optimisation, features: 
     return jax.vmap(lambda key: training.init(key, model, optimisation, Regulariser(), features))(keys)
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
 def epoch(
     on: Mesh, states: TrainingState, train: Split, validation: Split, last: bool
 ) -> tuple[TrainingState, dict[str, jax.Array], tuple[Matrices, Matrices]]:
@@ -78,31 +79,64 @@ def epoch(
     Returns the states after; what is recorded of every epoch, by name [run, ...]; and the layers'
     correlation matrices as the author's code takes them, over the epoch's minibatches (0 unless `last`:
     they are dear), and over the validation set.
+
+    Three programs and not one: the order is compiled once for a sweep, the evaluation once for a size.
     """
+    batch_size = states.optimisation.batch_size
+    order = _order(on, batch_size, states.key, states.step, train.labels)
+    states, metrics, minibatch = _train(on, states, order, train, last)
+    seen, slope = _evaluate(on, states.model, batch_size, states.params, validation)
+    record = {
+        "train_nll": metrics.nll,
+        "train_error": metrics.error,
+        "validation_nll": seen.nll,
+        "validation_error": seen.error,
+        "penalty": seen.penalty,
+        "mean_correlation": seen.mean_correlation,
+        "slope": slope,
+    }
+    return states, record, (minibatch, seen.correlation)
 
-    def one_run(state, train, validation, last):
-        state, metrics, minibatch = training.train_epochs(state, train, 1, observe=last)
-        batch_size = state.optimisation.batch_size
-        seen = evaluation.evaluate(state.model, state.params, validation, batch_size)
-        record = {
-            "train_nll": metrics.nll[0],
-            "train_error": metrics.error[0],
-            "validation_nll": seen.nll,
-            "validation_error": seen.error,
-            "penalty": seen.penalty,
-            "mean_correlation": seen.mean_correlation,
-            "slope": slopes(state.params),
-        }
-        return state, record, (minibatch, seen.correlation)
 
-    # No run talks to another: every device computes its runs alone, and there is nothing to check.
+def _each_run(on: Mesh, function: Callable, per_run: tuple, *shared: object) -> Any:
+    """function(*per_run, *shared) of every run, each device its own runs: they do not communicate."""
     return jax.shard_map(
-        jax.vmap(one_run, in_axes=(0, None, None, None)),
+        jax.vmap(function, in_axes=(0,) * len(per_run) + (None,) * len(shared)),
         mesh=on,
-        in_specs=(_PER_RUN, _SHARED, _SHARED, _SHARED),
+        in_specs=(_PER_RUN,) * len(per_run) + (_SHARED,) * len(shared),
         out_specs=_PER_RUN,
-        check_vma=False,
-    )(states, train, validation, last)
+        check_vma=False,  # nothing to check
+    )(*per_run, *shared)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _order(on: Mesh, batch_size: int, key: jax.Array, step: jax.Array, labels: jax.Array) -> jax.Array:
+    samples = labels.shape[0]
+
+    def order(key, step):
+        return training.minibatches(key, step // (samples // batch_size), samples, batch_size)
+
+    return _each_run(on, order, (key, step))
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _train(
+    on: Mesh, states: TrainingState, order: jax.Array, train: Split, last: bool
+) -> tuple[TrainingState, EpochMetrics, Matrices]:
+    def one_run(state, order, train, last):
+        return training.train_epoch(state, train, order, observe=last)
+
+    return _each_run(on, one_run, (states, order), train, last)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _evaluate(
+    on: Mesh, model: MLP, batch_size: int, params: dict, validation: Split
+) -> tuple[Evaluation, jax.Array]:
+    def one_run(params, validation):
+        return evaluation.evaluate(model, params, validation, batch_size), slopes(params)
+
+    return _each_run(on, one_run, (params,), validation)
 
 
 @functools.partial(jax.jit, compiler_options=_RUN_ONCE)

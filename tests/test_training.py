@@ -189,9 +189,15 @@ def test_a_vectorised_run_is_the_run_alone():
     jax.tree.map(lambda f, w: np.testing.assert_allclose(f, w, atol=1e-5), lane.params, lone.params)
 
 
-@pytest.mark.parametrize(("samples", "epochs"), [(BATCH - 1, 1), (BATCH, 0)])
-def test_too_little_to_train_on(samples, epochs):
-    with pytest.raises(ValueError, match=f"{epochs} epochs of {samples} samples in minibatches of {BATCH}"):
+@pytest.mark.parametrize(
+    ("samples", "epochs", "message"),
+    [
+        (BATCH - 1, 1, f"a minibatch of {BATCH} needs as many samples; got {BATCH - 1}"),
+        (BATCH, 0, "at least one epoch; got 0"),
+    ],
+)
+def test_too_little_to_train_on(samples, epochs, message):
+    with pytest.raises(ValueError, match=message):
         training.train_epochs(initial(BOTH), split(samples), epochs)
 
 
@@ -224,10 +230,13 @@ def runs():
     return Runs()
 
 
-def test_weights_share_one_program(runs):
-    engine.epoch.clear_cache()
+def test_weights_share_one_program_and_variants_the_evaluation(runs):
+    programs = engine._order, engine._train, engine._evaluate
+    for program in programs:
+        program.clear_cache()
     finals = [runs.host(runs.epoch(runs.start(v), v == "corr-1.0")[0]) for v in ("corr-0.1", "corr-1.0")]
-    assert engine.epoch._cache_size() == 1
+    runs.epoch(runs.start("vanilla"))
+    assert [program._cache_size() for program in programs] == [1, 2, 1]
     assert (finals[0]["params.hidden_1.kernel"] != finals[1]["params.hidden_1.kernel"]).any()
 
 
@@ -264,7 +273,14 @@ def test_a_run_that_blows_up_leaves_the_others_alone(runs, lane):
 
 def test_runs_do_not_communicate(runs):
     assert runs.mesh.size == 2
-    program = engine.epoch.lower(runs.mesh, runs.start(), *runs.splits, False).compile().as_text()
-    assert "num_partitions=2" in program
-    for collective in ("all-reduce", "all-gather", "all-to-all", "reduce-scatter", "collective-permute"):
-        assert collective not in program
+    states, (train, validation) = runs.start(), runs.splits
+    order = engine._order(runs.mesh, BATCH, states.key, states.step, train.labels)
+    for program in (
+        engine._order.lower(runs.mesh, BATCH, states.key, states.step, train.labels),
+        engine._train.lower(runs.mesh, states, order, train, False),
+        engine._evaluate.lower(runs.mesh, states.model, BATCH, states.params, validation),
+    ):
+        text = program.compile().as_text()
+        assert "num_partitions=2" in text
+        for collective in ("all-reduce", "all-gather", "all-to-all", "reduce-scatter", "collective-permute"):
+            assert collective not in text
