@@ -39,9 +39,9 @@ class TrainingState(struct.PyTreeNode):
 
 
 class EpochMetrics(NamedTuple):
-    """Means over the minibatches of each epoch, as trained: parameters moving, dropout acting.
+    """Means over the minibatches of an epoch, as trained: parameters moving, dropout acting.
 
-    Fields: nll [epoch] in nats, without the penalty; error [epoch] in [0, 1].
+    Fields: nll [] in nats, without the penalty; error [] in [0, 1]. Of several epochs, [epoch].
     """
 
     nll: jax.Array
@@ -126,12 +126,12 @@ def step(
     return state.replace(params=params, opt_state=opt_state, step=state.step + 1), seen
 
 
-def minibatches(key: jax.Array, epoch: jax.typing.ArrayLike, samples: int, batch_size: int) -> jax.Array:
+def minibatches(key: jax.Array, step: jax.Array | int, samples: int, batch_size: int) -> jax.Array:
     """Which samples make each minibatch of an epoch: a fresh permutation, cut into minibatches.
 
     Args:
       key: the run's seed, as in `TrainingState.key`.
-      epoch: number of epochs trained before, may be traced.
+      step: minibatches trained before, as in `TrainingState.step`; tells the epoch, may be traced.
       samples: how many there are; static.
       batch_size: samples a minibatch; static. An incomplete last minibatch is left out.
 
@@ -144,7 +144,7 @@ def minibatches(key: jax.Array, epoch: jax.typing.ArrayLike, samples: int, batch
     batches = samples // batch_size
     if batches < 1:
         raise ValueError(f"a minibatch of {batch_size} needs as many samples; got {samples}")
-    order = jax.random.permutation(jax.random.fold_in(_keys(key).order, epoch), samples)
+    order = jax.random.permutation(jax.random.fold_in(_keys(key).order, step // batches), samples)
     return order[: batches * batch_size].reshape(batches, batch_size)
 
 
@@ -213,7 +213,7 @@ def train_epochs(
 
     def epoch(carry, _):
         state, _ = carry
-        order = minibatches(state.key, state.step // (samples // batch_size), samples, batch_size)
+        order = minibatches(state.key, state.step, samples, batch_size)
         state, metrics, correlation = train_epoch(state, data, order, observe=observe)
         return (state, correlation), metrics
 

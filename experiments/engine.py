@@ -83,7 +83,7 @@ def epoch(
     Three programs and not one: the order is compiled once for a sweep, the evaluation once for a size.
     """
     batch_size = states.optimisation.batch_size
-    order = _order(on, batch_size, states.key, states.step, train.labels)
+    order = _order(on, len(train.labels), batch_size, states.key, states.step)
     states, metrics, minibatch = _train(on, states, order, train, last)
     seen, slope = _evaluate(on, states.model, batch_size, states.params, validation)
     record = {
@@ -109,13 +109,9 @@ def _each_run(on: Mesh, function: Callable, per_run: tuple, *shared: object) -> 
     )(*per_run, *shared)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _order(on: Mesh, batch_size: int, key: jax.Array, step: jax.Array, labels: jax.Array) -> jax.Array:
-    samples = labels.shape[0]
-
-    def order(key, step):
-        return training.minibatches(key, step // (samples // batch_size), samples, batch_size)
-
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _order(on: Mesh, samples: int, batch_size: int, key: jax.Array, step: jax.Array) -> jax.Array:
+    order = functools.partial(training.minibatches, samples=samples, batch_size=batch_size)
     return _each_run(on, order, (key, step))
 
 

@@ -274,9 +274,10 @@ def test_a_run_that_blows_up_leaves_the_others_alone(runs, lane):
 def test_runs_do_not_communicate(runs):
     assert runs.mesh.size == 2
     states, (train, validation) = runs.start(), runs.splits
-    order = engine._order(runs.mesh, BATCH, states.key, states.step, train.labels)
+    shuffle = runs.mesh, len(train.labels), BATCH, states.key, states.step
+    order = engine._order(*shuffle)
     for program in (
-        engine._order.lower(runs.mesh, BATCH, states.key, states.step, train.labels),
+        engine._order.lower(*shuffle),
         engine._train.lower(runs.mesh, states, order, train, False),
         engine._evaluate.lower(runs.mesh, states.model, BATCH, states.params, validation),
     ):
