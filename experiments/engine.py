@@ -1,6 +1,7 @@
 """The runs of a cell on the devices of this machine: vectorised on each device, spread over all of them."""
 
 import functools
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,6 +21,10 @@ from experiments.grid import Cell
 
 # For programs that take far longer to compile than to run.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
+
+LANES = {"cpu": 8}
+"""How many runs of a device are one vmap, by platform; more go one vmap after the other. Elsewhere all are
+one. `python -m experiments.benchmark --sections scaling` shows why."""
 
 _PER_RUN, _SHARED = PartitionSpec("run"), PartitionSpec()
 
@@ -51,10 +56,12 @@ def share(splits: tuple[Split, ...], on: Mesh) -> tuple[Split, ...]:
 def start(cell: Cell, dataset: Dataset, on: Mesh) -> TrainingState:
     """The states [run, ...] of a cell before training; run r has seed r.
 
-    Every device gets the same number of runs: the last seed is repeated to fill up, and `to_host`
-    leaves the repetitions out.
+    Every device gets the same number of runs, and every vmap: the last seed is repeated to fill up, and
+    `to_host` leaves the repetitions out.
     """
-    runs = -(-cell.seeds // on.size) * on.size
+    per_device = math.ceil(cell.seeds / on.size)
+    lanes = _lanes(on, per_device)
+    runs = on.size * lanes * math.ceil(per_device / lanes)
     keys = jax.vmap(jax.random.key)(np.minimum(np.arange(runs), cell.seeds - 1))
     model = MLP(cell.protocol.architecture(cell.size), dataset.classes)
     features = dataset.train.images.shape[1]
@@ -82,9 +89,8 @@ def epoch(
 
     Three programs and not one: the order is compiled once for a sweep, the evaluation once for a size.
     """
+    states, metrics, minibatch = train_epoch(on, states, train, last)
     batch_size = states.optimisation.batch_size
-    order = _order(on, len(train.labels), batch_size, states.key, states.step)
-    states, metrics, minibatch = _train(on, states, order, train, last)
     seen, slope = _evaluate(on, states.model, batch_size, states.params, validation)
     record = {
         "train_nll": metrics.nll,
@@ -98,10 +104,30 @@ def epoch(
     return states, record, (minibatch, seen.correlation)
 
 
+def train_epoch(
+    on: Mesh, states: TrainingState, train: Split, last: bool
+) -> tuple[TrainingState, EpochMetrics, Matrices]:
+    """The training of `epoch` alone: what `training.train_epoch` returns, of all runs."""
+    order = _order(on, len(train.labels), states.optimisation.batch_size, states.key, states.step)
+    return _train(on, states, order, train, last)
+
+
+def _lanes(on: Mesh, runs: int) -> int:
+    """How many of a device's runs are one vmap: as few vmaps as may be, of one width."""
+    limit = LANES.get(on.devices.flat[0].platform, runs)
+    return math.ceil(runs / math.ceil(runs / limit))
+
+
 def _each_run(on: Mesh, function: Callable, per_run: tuple, *shared: object) -> Any:
     """function(*per_run, *shared) of every run, each device its own runs: they do not communicate."""
+
+    def on_one_device(*arguments):
+        mine, shared = arguments[: len(per_run)], arguments[len(per_run) :]
+        runs = jax.tree.leaves(mine)[0].shape[0]
+        return jax.lax.map(lambda one: function(*one, *shared), mine, batch_size=_lanes(on, runs))
+
     return jax.shard_map(
-        jax.vmap(function, in_axes=(0,) * len(per_run) + (None,) * len(shared)),
+        on_one_device,
         mesh=on,
         in_specs=(_PER_RUN,) * len(per_run) + (_SHARED,) * len(shared),
         out_specs=_PER_RUN,

@@ -1,0 +1,108 @@
+"""The command: `python -m experiments.benchmark --help`."""
+
+import dataclasses
+import json
+import os
+import platform
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import tyro
+from rich.console import Console
+
+from decorr.config import Size
+from experiments.benchmark import penalty, startup, tables, training
+from experiments.benchmark.workers import Group, Work, cores, together
+
+Section = Literal["training", "overhead", "penalty", "startup", "scaling"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """Measure everything side by side: training against PyTorch, Flax and the floor, the penalty, start-up,
+    scaling. Takes about an hour on two cores; have nothing else running."""
+
+    sections: tuple[Section, ...] = ("training", "overhead", "penalty", "startup", "scaling")
+    """What to measure."""
+    sizes: tuple[Size, ...] = ("tiny", "huge")
+    """Network sizes, at MNIST's shapes."""
+    variants: tuple[str, ...] = ("vanilla", "drop", "corr-0.1")
+    """As in the sweep."""
+    repeats: int = 7
+    """Interleaved repeats, of which medians are shown."""
+    out: Path = Path("results/benchmark.json")
+    """Everything measured, each repeat."""
+
+
+def describe_device() -> Work:
+    """For a worker: the accelerator is not held by the command itself."""
+    device = jax.devices()[0]
+    return lambda: None, {
+        "platform": device.platform,
+        "device": device.device_kind,
+        "devices": jax.device_count() if device.platform != "cpu" else len(cores()),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on."""
+    with Group("experiments.benchmark.__main__:describe_device", together()) as group:
+        (device,) = group.reports()
+    return device | {
+        "processor": _processor(),
+        "cores": len(cores()),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": dict(_versions(("jax", "jaxlib", "flax", "optax", "numpy", "torch"))),
+        "settings": {name: os.environ[name] for name in ("XLA_FLAGS", "JAX_PLATFORMS") if name in os.environ},
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()
+
+
+def _versions(packages: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for package in packages:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            yield package, "not installed"
+
+
+def run(options: Benchmark, console: Console) -> None:
+    """Measures section by section; stores each row at once, and prints each table."""
+
+    def say(line: str) -> None:
+        console.print(line, style="dim", highlight=False)
+
+    found: dict[str, Any] = {"machine": machine()}
+    kind, devices = found["machine"]["platform"], found["machine"]["devices"]
+    repeats, sizes, variants = options.repeats, options.sizes, options.variants
+    sections = {
+        "training": lambda: training.measure(kind, sizes, variants, repeats, say),
+        "overhead": lambda: training.overhead(kind, sizes, variants, repeats),
+        "penalty": lambda: penalty.measure(kind, repeats, say),
+        "startup": lambda: startup.measure("huge"),
+        "scaling": lambda: training.scaling(kind, devices, sizes, repeats, say),
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    for section in options.sections:
+        found[section] = []
+        for row in sections[section]():
+            found[section].append(row)
+            options.out.write_text(json.dumps(found, indent=1) + "\n")
+        console.print(tables.table(section, found[section]))
+    console.print(f"results: {options.out.resolve()}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    run(tyro.cli(Benchmark, prog="python -m experiments.benchmark"), Console(width=140))

@@ -1,0 +1,125 @@
+"""The sweep's engine, the loop that a Flax user would write, and the floor that both stand on."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from flax.training.train_state import TrainState
+from flax.traverse_util import unflatten_dict
+
+from decorr.config import RELEASED, Size
+from decorr.data import Dataset, Split
+from experiments import engine
+from experiments.benchmark import task
+from experiments.benchmark.workers import Work
+from experiments.grid import Cell
+
+
+def sweep_engine(
+    size: Size, variant: str, networks: int, devices: int | None = None, lanes: int | None = None
+) -> Work:
+    """What `experiments.sweep` does in an epoch, without the evaluation: minibatch order and training.
+
+    `networks` is the number on each device; devices and lanes (networks side by side in the program) are
+    the engine's own choice if not given.
+    """
+    engine.use_all_cores()
+    if lanes is not None:
+        engine.LANES = dict.fromkeys(engine.LANES, lanes)
+    images, labels = task.pixels()
+    split = Split(images, labels, np.zeros((), np.float32), np.full((), 255, np.float32))
+    dataset = Dataset("digits", "enlarged", task.CLASSES, (task.SIDE, task.SIDE, 1), split, split, None)
+    on = engine.mesh(devices or jax.device_count())
+    runs = networks * on.size
+    (train,) = engine.share((split,), on)
+    states = engine.start(Cell("digits", size, variant, runs, RELEASED), dataset, on)
+
+    def epoch():
+        nonlocal states
+        states, metrics, _ = engine.train_epoch(on, states, train, False)
+        return np.asarray(metrics.nll).tolist()
+
+    steps = len(labels) // RELEASED.optimisation.batch_size
+    return epoch, {"nll": epoch(), "steps": runs * steps}
+
+
+class Network(nn.Module):
+    """The paper's network by Flax's own layers; returns logits and activations."""
+
+    widths: tuple[int, ...]
+    dropout_rate: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+        activations = []
+        x = nn.Dropout(self.dropout_rate, deterministic=not self.dropout_rate)(x)
+        for layer, width in enumerate(self.widths, start=1):
+            x = nn.PReLU(name=f"slope_{layer}")(nn.Dense(width, name=f"hidden_{layer}")(x))
+            activations.append(x)
+            x = nn.Dropout(self.dropout_rate, deterministic=not self.dropout_rate)(x)
+        return nn.Dense(task.CLASSES, name="logits")(x), activations
+
+
+def plain_penalty(a: jax.Array) -> jax.Array:
+    """P as the paper writes it: from the d x d correlation matrix."""
+    m, d = a.shape
+    z = (a - a.mean(axis=0)) / a.std(axis=0, ddof=1)
+    rho = jnp.matmul(z.T, z, precision=jax.lax.Precision.HIGHEST) / (m - 1)
+    return jnp.sum(rho**2) / (2 * d)
+
+
+def flax_loop(path: str, size: Size, variant: str) -> Work:
+    """One network, one jitted step a minibatch, as in Flax's MNIST example; the penalty as in the paper."""
+    data, regulariser = task.read(path), RELEASED.regulariser(variant)
+    optimisation = RELEASED.optimisation
+    network = Network(RELEASED.architecture(size).widths, regulariser.dropout_rate or 0.0)
+    renamed = {
+        f"{name}.negative_slope" if name.startswith("slope") else name: jnp.asarray(values[0])
+        for name, values in data.params.items()
+    }
+    state = TrainState.create(
+        apply_fn=network.apply,
+        params=unflatten_dict(renamed, sep="."),
+        tx=optax.chain(
+            optax.add_decayed_weights(optimisation.weight_decay), optax.sgd(optimisation.learning_rate)
+        ),
+    )
+    key = jax.random.key(0)
+
+    @jax.jit
+    def step(state: TrainState, x: jax.Array, labels: jax.Array) -> tuple[TrainState, jax.Array]:
+        def losses(params: Any) -> tuple[jax.Array, jax.Array]:
+            rngs = {"dropout": jax.random.fold_in(key, state.step)}
+            logits, activations = state.apply_fn({"params": params}, x, rngs=rngs)
+            nll = loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+            if regulariser.penalty_weight is not None:
+                loss = nll + regulariser.penalty_weight * sum(map(plain_penalty, activations))
+            return loss, nll
+
+        gradient, nll = jax.grad(losses, has_aux=True)(state.params)
+        return state.apply_gradients(grads=gradient), nll
+
+    def epoch():
+        nonlocal state
+        seen = []
+        for index in data.order[0]:
+            state, nll = step(state, data.images[index], data.labels[index])
+            seen.append(nll)
+        return [float(np.mean(jax.device_get(seen)))]
+
+    return epoch, {"nll": epoch(), "steps": len(data.order[0])}
+
+
+def matrix_product(side: int = 1024) -> Work:
+    """A square float32 product on all cores (or the accelerator): its multiply-adds are the steps."""
+    a = jax.random.normal(jax.random.key(0), (side, side))
+    product = jax.jit(lambda a: jnp.matmul(a, a, precision=jax.lax.Precision.HIGHEST))
+
+    def work():
+        product(a).block_until_ready()
+
+    work()
+    return work, {"steps": side**3}

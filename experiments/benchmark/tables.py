@@ -1,0 +1,87 @@
+"""The benchmark's rows as tables."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.table import Table
+
+Row = dict[str, Any]
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _median(row: Row) -> str:
+    return _number(statistics.median(row["milliseconds"]))
+
+
+def _slower(row: Row) -> str:
+    return _number(row["times_slower"])
+
+
+def _given(name: str) -> Callable[[Row], str]:
+    return lambda row: _number(row[name]) if name in row else ""
+
+
+# Section -> title, and its columns: header and what stands below it.
+SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
+    "training": (
+        "training: ms per network-step of the whole machine, and times slower than decorr",
+        {
+            "network": lambda row: f"{row['size']}-{row['variant']}",
+            "trainer": lambda row: row["layout"],
+            "ms": _median,
+            "network-steps/s": lambda row: f"{1e3 / statistics.median(row['milliseconds']):,.0f}",
+            "times slower": _slower,
+        },
+    ),
+    "overhead": (
+        "a training step of the sweep's engine, relative to vanilla",
+        {"network": lambda row: f"{row['size']}-{row['variant']}", "ratio": _given("ratio")},
+    ),
+    "penalty": (
+        "P and dP/da, and times slower than decorr",
+        {
+            "(m, d)": lambda row: f"({row['m']}, {row['d']}) {row['dtype']}",
+            "implementation": lambda row: {
+                "ours": "decorr",
+                "plain": "JAX, d x d",
+                "torch_plain": "PyTorch, d x d",
+                "floor": "two products",
+            }[row["implementation"]],
+            "ms": _median,
+            "times slower": _slower,
+            "MiB": _given("mebibytes"),
+            "error of P": _given("error"),
+            "error of dP/da": _given("gradient_error"),
+        },
+    ),
+    "startup": (
+        "start-up of python -m experiments.sweep",
+        {"what": lambda row: row["what"], "seconds": _given("seconds")},
+    ),
+    "scaling": (
+        "scaling: ms per network-step of the whole machine, corr-0.1",
+        {
+            "size": lambda row: row["size"],
+            "devices": lambda row: str(row["devices"]),
+            "networks per program": lambda row: str(row["networks"]),
+            "ms": _median,
+        },
+    ),
+}
+
+
+def table(section: str, rows: Sequence[Row]) -> Table:
+    """The table of a section; what was not measured says why below it."""
+    title, columns = SECTIONS[section]
+    notes = [f"{row['trainer']} ({row['size']}) {row['note']}" for row in rows if "note" in row]
+    made = Table(title=title, title_justify="left", caption="\n".join(notes), caption_justify="left")
+    for i, header in enumerate(columns):
+        made.add_column(header, justify="right" if i else "left", no_wrap=True)
+    for row in rows:
+        if "note" not in row:
+            made.add_row(*(cell(row) for cell in columns.values()))
+    return made

@@ -1,0 +1,198 @@
+"""Training: the sweep's engine beside everything a user would pick instead; the regularisers; scaling."""
+
+import itertools
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from decorr.config import RELEASED, Size
+from experiments.benchmark import task
+from experiments.benchmark.workers import Group, cores, interleaved, median_ratio, separate, together
+
+Layout = Sequence[Sequence[int]]
+
+TRIED = "corr-0.1"
+"""The variant by which a peer's layout is chosen, and scaling measured."""
+
+_JAX, _TORCH = "experiments.benchmark.jax_trainers:", "experiments.benchmark.torch_trainers:"
+
+
+class Trainer(NamedTuple):
+    """A way to train, and how its processes may be laid out: the fastest of these counts."""
+
+    name: str
+    build: str
+    candidates: tuple[tuple[Layout, dict[str, Any]], ...]
+
+
+def engine_trainer(platform: str) -> Trainer:
+    """The sweep's engine; `networks` is on each device."""
+    return Trainer(
+        "decorr", _JAX + "sweep_engine", ((together(), {"networks": 8 if platform == "cpu" else 256}),)
+    )
+
+
+def peers(platform: str) -> tuple[Trainer, ...]:
+    """What a user would pick instead."""
+    layouts = (separate(), together()) if platform == "cpu" and len(cores()) > 1 else (together(),)
+
+    def looped(name: str, build: str, **arguments: Any) -> Trainer:
+        return Trainer(name, build, tuple((layout, arguments) for layout in layouts))
+
+    def ensembles(name: str, **arguments: Any) -> Trainer:
+        each = itertools.product(layouts, (1, 4, 16, 64))
+        candidates = tuple((layout, {"networks": width} | arguments) for layout, width in each)
+        return Trainer(name, _TORCH + "ensemble", candidates)
+
+    return (
+        looped("PyTorch loop", _TORCH + "loop", compile=False),
+        looped("PyTorch loop, torch.compile", _TORCH + "loop", compile=True),
+        ensembles("torch.func ensemble", compile=False),
+        ensembles("torch.func ensemble, torch.compile", compile=True),
+        looped("Flax + optax loop", _JAX + "flax_loop"),
+    )
+
+
+def measure(
+    platform: str, sizes: Sequence[Size], variants: Sequence[str], repeats: int, say: Callable[[str], None]
+) -> Iterator[dict[str, Any]]:
+    """Network-steps per second of the whole machine, beside everything a user would pick instead."""
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "task.npz")
+            with Group("experiments.benchmark.task:make", together(), path=path, size=size) as group:
+                group.reports()
+            chosen = [engine_trainer(platform)]
+            for peer in peers(platform):
+                if "torch" in peer.build and not find_spec("torch"):
+                    yield {
+                        "size": size,
+                        "trainer": peer.name,
+                        "note": 'not measured: pip install "decorr-jax[bench]"',
+                    }
+                else:
+                    chosen.append(_fastest(peer, path, size, say))
+            for variant in variants:
+                say(f"{size} {variant}: {repeats} repeats")
+                yield from _side_by_side(chosen, path, size, variant, repeats)
+
+
+def _started(trainer: Trainer, path: str, size: Size, variant: str) -> Group:
+    (layout, arguments) = trainer.candidates[0]
+    if trainer.name != "decorr":  # which makes its own parameters and minibatches
+        arguments = arguments | {"path": path}
+    return Group(trainer.build, layout, size=size, variant=variant, **arguments)
+
+
+def _fastest(peer: Trainer, path: str, size: Size, say: Callable[[str], None]) -> Trainer:
+    """The peer with its fastest candidate only."""
+    if len(peer.candidates) == 1:
+        return peer
+    found = []
+    for layout, arguments in peer.candidates:
+        candidate = peer._replace(candidates=((layout, arguments),))
+        with _started(candidate, path, size, TRIED) as group:
+            steps = sum(report["steps"] for report in group.reports())
+            seconds = statistics.median(group.seconds() for _ in range(3))
+        say(f"{size} {TRIED}, {_described(candidate)}: {1e3 * seconds / steps:.3f} ms per network-step")
+        found.append((seconds / steps, candidate))
+    return min(found, key=lambda each: each[0])[1]
+
+
+def _described(trainer: Trainer) -> str:
+    ((layout, arguments),) = trainer.candidates
+    networks = f", {arguments['networks']} networks" if "networks" in arguments else ""
+    return f"{trainer.name}: {len(layout)} process(es) x {len(layout[0])} thread(s){networks}"
+
+
+def _side_by_side(
+    trainers: Sequence[Trainer], path: str, size: Size, variant: str, repeats: int
+) -> Iterator[dict[str, Any]]:
+    with ExitStack() as stack:
+        groups = {each.name: stack.enter_context(_started(each, path, size, variant)) for each in trainers}
+        groups["floor"] = stack.enter_context(Group(_JAX + "matrix_product", together()))
+        reports = {name: group.reports() for name, group in groups.items()}
+        steps = {name: sum(report["steps"] for report in found) for name, found in reports.items()}
+        steps["floor"] /= task.multiply_adds(size, variant)
+        for name, found in reports.items():
+            if name != "floor":
+                _agree(name, found[0]["nll"], reports["decorr"][0]["nll"], variant)
+        times = interleaved(groups, repeats)
+    descriptions = {each.name: _described(each) for each in trainers}
+    for name in groups:
+        yield {
+            "size": size,
+            "variant": variant,
+            "trainer": name,
+            "layout": descriptions.get(name, "multiply-adds at the rate of a matrix product"),
+            "milliseconds": [1e3 * seconds / steps[name] for seconds in times[name]],
+            "times_slower": median_ratio(times[name], times["decorr"]) * steps["decorr"] / steps[name],
+        }
+
+
+def _agree(name: str, found: Sequence[float], expected: Sequence[float], variant: str) -> None:
+    """The same networks have the same losses, with dropout about the same; RuntimeError if not."""
+    tolerance = 0.05 if RELEASED.regulariser(variant).dropout_rate else 2e-3
+    for network, (value, wanted) in enumerate(zip(found, expected, strict=False)):
+        if not abs(value - wanted) <= tolerance * wanted:
+            raise RuntimeError(
+                f"{name} does not train the same: network {network} has nll {value}, not {wanted}"
+            )
+
+
+def overhead(
+    platform: str, sizes: Sequence[Size], variants: Sequence[str], repeats: int
+) -> Iterator[dict[str, Any]]:
+    """A training step with dropout or the penalty, as a ratio to one without."""
+    trainer = engine_trainer(platform)
+    for size in sizes:
+        with ExitStack() as stack:
+            groups = {
+                variant: stack.enter_context(_started(trainer, "", size, variant))
+                for variant in dict.fromkeys(("vanilla", *variants))
+            }
+            for group in groups.values():
+                group.reports()
+            times = interleaved(groups, repeats)
+        for variant in times:
+            yield {"size": size, "variant": variant, "ratio": median_ratio(times[variant], times["vanilla"])}
+
+
+def scaling(
+    platform: str, devices: int, sizes: Sequence[Size], repeats: int, say: Callable[[str], None]
+) -> Iterator[dict[str, Any]]:
+    """Time of a network-step by networks in a program, and by devices."""
+    everything = cores()
+    counts = [2**i for i in range(devices.bit_length()) if 2**i <= devices]
+    widths = (1, 4, 8, 16, 64) if platform == "cpu" else (1, 4, 16, 64, 256, 1024)
+    for size in sizes:
+        say(f"scaling of {size}")
+        for width in widths:
+            with ExitStack() as stack:
+                groups = {
+                    str(count): stack.enter_context(
+                        Group(
+                            _JAX + "sweep_engine",
+                            [everything[:count] if platform == "cpu" else everything],
+                            size=size,
+                            variant=TRIED,
+                            networks=width,
+                            devices=count,
+                            lanes=width,
+                        )
+                    )
+                    for count in counts
+                }
+                steps = {count: group.reports()[0]["steps"] for count, group in groups.items()}
+                times = interleaved(groups, repeats)
+            for count, seconds in times.items():
+                yield {
+                    "size": size,
+                    "devices": int(count),
+                    "networks": width,
+                    "milliseconds": [1e3 * each / steps[count] for each in seconds],
+                }

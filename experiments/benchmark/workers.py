@@ -1,0 +1,146 @@
+"""Processes that each keep one thing ready to be timed, on cores and with threads of their own.
+
+A worker prepares `build(**arguments)`, "module:function", which returns what to time, a callable without
+arguments, and a report that goes to the parent. Then it waits to be told how often to call.
+"""
+
+import importlib
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Work = tuple[Callable[[], object], dict[str, Any]]
+"""What to time, which returns when it is finished, and what else there is to report."""
+
+
+def cores() -> list[int]:
+    """The CPU cores that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
+    return sorted(allowed(0)) if allowed else list(range(os.cpu_count() or 1))
+
+
+class Worker:
+    """One process; `report` waits until it is ready, `seconds` until it has been timed."""
+
+    def __init__(self, build: str, *, on: Sequence[int], **arguments: Any) -> None:
+        threads = str(len(on))
+        environment = {
+            # Read once, when a library is loaded: this is why a worker is a process.
+            "OMP_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # a GPU is shared by all workers
+        }
+        self._name = build
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, build, json.dumps(list(on)), json.dumps(arguments)],
+            env=os.environ | environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # errors come as answers
+            text=True,
+        )
+
+    def report(self) -> dict[str, Any]:
+        return self._answer()
+
+    def call(self, times: int) -> None:
+        assert self._process.stdin
+        print(times, file=self._process.stdin, flush=True)
+
+    def seconds(self) -> float:
+        """How long each of the calls took that were asked for."""
+        return self._answer()["seconds"]
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        answer = json.loads(line) if line else {"failed": "the process died"}
+        if "failed" in answer:
+            raise RuntimeError(f"{self._name}: {answer['failed']}")
+        return answer
+
+
+class Group:
+    """Workers that do the same at the same time, each on its own cores; a context."""
+
+    def __init__(self, build: str, layout: Sequence[Sequence[int]], **arguments: Any) -> None:
+        self._workers = [Worker(build, on=on, **arguments) for on in layout]
+
+    def __enter__(self) -> "Group":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        for worker in self._workers:
+            worker.stop()
+
+    def reports(self) -> list[dict[str, Any]]:
+        return [worker.report() for worker in self._workers]
+
+    def seconds(self, times: int = 1) -> float:
+        """How long a call took in the slowest of them."""
+        for worker in self._workers:
+            worker.call(times)
+        return max(worker.seconds() for worker in self._workers)
+
+
+def separate() -> list[list[int]]:
+    """One process on each core."""
+    return [[core] for core in cores()]
+
+
+def together() -> list[list[int]]:
+    """One process on all cores."""
+    return [cores()]
+
+
+def interleaved(groups: Mapping[str, Group], repeats: int) -> dict[str, list[float]]:
+    """Seconds a call, all in turn, `repeats` times; short ones are called many times over."""
+    calls = {name: max(1, math.ceil(0.1 / group.seconds())) for name, group in groups.items()}
+    turns = [{name: group.seconds(calls[name]) for name, group in groups.items()} for _ in range(repeats)]
+    return {name: [turn[name] for turn in turns] for name in groups}
+
+
+def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
+    """Median over the repeats, so that what slows the machine for a while slows both."""
+    return statistics.median(n / d for n, d in zip(numerator, denominator, strict=True))
+
+
+def _main(build: str, on: Sequence[int], arguments: dict[str, Any]) -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+
+    def answer(**values: Any) -> None:
+        print(json.dumps(values), file=answers, flush=True)
+
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, on)
+    try:
+        module, _, function = build.partition(":")
+        work, report = getattr(importlib.import_module(module), function)(**arguments)
+        answer(**report)
+        for line in sys.stdin:
+            start = time.perf_counter()
+            for _ in range(times := int(line)):
+                work()
+            answer(seconds=(time.perf_counter() - start) / times)
+    except Exception as error:  # whatever it is, the parent has to know
+        answer(failed=f"{type(error).__name__}: {error} {traceback.format_exc(limit=-3)}")
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3]))
