@@ -116,7 +116,7 @@ def load(
     else:
         builder, keys = _open(name, data_dir)
         _prepare(builder)
-        stored = _cached(builder, keys, Path(cache_dir or _default_cache_dir()))
+        stored = _cached(builder, keys, Path(cache_dir or default_cache_dir()))
         name, version = builder.info.full_name.rsplit("/", 1)
         image, label = (builder.info.features[key] for key in keys)
         classes, image_shape = label.num_classes, image.shape
@@ -210,7 +210,8 @@ def _prepare(builder: Any) -> None:
         raise ValueError(f"{name!r} has no split 'train', only {sorted(builder.info.splits)}")
 
 
-def _default_cache_dir() -> Path:
+def default_cache_dir() -> Path:
+    """Where what can be made again is kept: $XDG_CACHE_HOME/decorr, else ~/.cache/decorr."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "decorr"
 
 

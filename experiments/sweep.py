@@ -94,7 +94,7 @@ def _train(options: Sweep, missing: list[Cell], folder: Path, console: Console) 
     if (held := len(dataset.validation.labels)) < protocol.optimisation.batch_size:
         batch_size = protocol.optimisation.batch_size
         raise ValueError(f"batch size {batch_size} exceeds the {held} validation samples")
-    engine.use_all_cores()
+    engine.configure()
     with SweepProgress(console, missing, dataset.train.images.shape[1]) as progress:
         for each in missing:
             cell.run(

@@ -26,7 +26,7 @@ def sweep_engine(
     `networks` is the number on each device; devices and lanes (networks side by side in the program) are
     the engine's own choice if not given.
     """
-    engine.use_all_cores()
+    engine.configure()
     if lanes is not None:
         engine.LANES = dict.fromkeys(engine.LANES, lanes)
     images, labels = task.pixels()

@@ -76,7 +76,7 @@ def _compiled(penalty: Callable[[jax.Array], jax.Array], m: int, d: int, dtype: 
     a = jnp.asarray(activations(m, d), dtype)
     program = jax.jit(jax.value_and_grad(penalty)).lower(a).compile()
     value, gradient = program(a)
-    memory = program.memory_analysis()
+    memory: Any = program.memory_analysis()
     report = errors(np.asarray(a), float(value), np.asarray(gradient))
     return lambda: jax.block_until_ready(program(a)), report | {
         "mebibytes": memory.temp_size_in_bytes / 2**20
@@ -107,13 +107,12 @@ def torch_plain(m: int, d: int, dtype: str) -> Work:
     a.requires_grad_()
 
     def work():
-        a.grad = None
         value = torch_trainers.plain_penalty(a)
-        value.backward()
-        return float(value)  # waits for a GPU
+        (gradient,) = torch.autograd.grad(value, a)
+        return float(value), gradient  # a number waits for a GPU
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    value = work()
+    value, gradient = work()
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    report = errors(a.detach().double().cpu().numpy(), value, a.grad.double().cpu().numpy())
+    report = errors(a.detach().double().cpu().numpy(), value, gradient.double().cpu().numpy())
     return work, report | {"mebibytes": grown / 2**10}

@@ -18,9 +18,9 @@ def measure(size: Size) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         for cache in ("cold", "warm"):
             command = [sys.executable, "-m", "experiments.sweep", "--sizes", size, "--variants", "corr-0.1"]
-            environment = os.environ | {
+            environment = {n: v for n, v in os.environ.items() if n != "JAX_COMPILATION_CACHE_DIR"} | {
                 "JAX_LOG_COMPILES": "1",
-                "JAX_COMPILATION_CACHE_DIR": str(Path(folder) / "cache"),
+                "XDG_CACHE_HOME": str(Path(folder) / "cache"),
             }
             start = time.perf_counter()
             process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The benchmark's rows as tables."""
+"""The rows of the benchmark as tables."""
 
 import statistics
 from collections.abc import Callable, Sequence

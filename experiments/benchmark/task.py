@@ -60,14 +60,22 @@ def make(path: str, size: Size) -> tuple[Any, dict[str, Any]]:
         jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
         for path, leaf in jax.tree.leaves_with_path(states.params)
     }
-    np.savez(path, images=images / np.float32(255), labels=labels, order=np.asarray(order), **params)
+    np.savez(
+        path,
+        allow_pickle=False,
+        images=images / np.float32(255),
+        labels=labels,
+        order=np.asarray(order),
+        **params,
+    )
     return lambda: None, {}
 
 
 def read(path: str | Path) -> Task:
     with np.load(path) as file:
         arrays = dict(file)
-    return Task(*(arrays.pop(name) for name in ("images", "labels", "order")), arrays)
+    images, labels, order = (arrays.pop(name) for name in ("images", "labels", "order"))
+    return Task(images, labels, order, arrays)
 
 
 def multiply_adds(size: Size, variant: str) -> int:

@@ -1,0 +1,99 @@
+"""The benchmark: that it compares like with like, and says so when it cannot."""
+
+import json
+import math
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.benchmark import penalty, tables, task, training, workers
+
+
+def count_forever():
+    """For a worker: counts its calls."""
+    calls = []
+    return lambda: calls.append(1), {"threads": workers.os.environ["OMP_NUM_THREADS"]}
+
+
+def fail():
+    raise ValueError("no such thing")
+
+
+@pytest.fixture(autouse=True)
+def workers_import_this_file(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+
+
+def test_a_worker_has_its_own_threads_and_is_timed():
+    with workers.Group(f"{__name__}:count_forever", workers.separate()) as group:
+        assert group.reports() == [{"threads": "1"}] * len(workers.cores())
+        assert 0 < group.seconds(1000) < 1
+        assert set(workers.interleaved({"it": group}, 3)) == {"it"}
+
+
+def test_a_worker_that_fails_says_why():
+    with (
+        workers.Group(f"{__name__}:fail", workers.together()) as group,
+        pytest.raises(RuntimeError, match="test_benchmark:fail: ValueError: no such thing"),
+    ):
+        group.reports()
+
+
+def test_the_ratio_is_of_each_repeat():
+    assert workers.median_ratio([2, 30, 8], [1, 10, 2]) == 3  # 30 / 10, in spite of a slow second repeat
+
+
+@pytest.mark.parametrize(("variant", "wrong"), [("vanilla", 1.01), ("corr-0.1", 1.01), ("drop", 1.1)])
+def test_other_losses_are_refused(variant, wrong):
+    training._agree("peer", [2.0, 1.5], [2.0, 1.5, 1.0], variant)
+    for found in ([2.0, 1.5 * wrong], [2.0 / wrong], [math.nan]):
+        with pytest.raises(RuntimeError, match="peer does not train the same: network"):
+            training._agree("peer", found, [2.0, 1.5], variant)
+
+
+def test_without_pytorch_its_rows_say_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(training, "find_spec", lambda _: None)
+    monkeypatch.setattr(training, "_fastest", lambda peer, *_: peer)
+    monkeypatch.setattr(training, "_side_by_side", lambda trainers, *_: iter([{"trainers": trainers}]))
+    *notes, measured = training.measure("cpu", ("tiny",), ("vanilla",), 1, lambda _: None)
+    assert len(notes) == 4
+    assert all('pip install "decorr-jax[bench]"' in note["note"] for note in notes)
+    assert [each.name for each in measured["trainers"]] == ["decorr", "Flax + optax loop"]
+    assert tables.table("training", notes).caption.count("pip install") == 4
+
+
+def test_the_task_is_of_mnist_shape(tmp_path):
+    task.make(str(tmp_path / "task.npz"), "tiny")
+    made = task.read(tmp_path / "task.npz")
+    assert made.images.shape == (10_000, 784) and made.images.dtype == np.float32
+    assert made.images.min() == 0 and made.images.max() == 1
+    assert made.order.shape == (task.NETWORKS, 200, 50)
+    np.testing.assert_array_equal(np.sort(made.order[5].ravel()), np.arange(10_000))
+    assert made.params["hidden_1.kernel"].shape == (task.NETWORKS, 784, 40)
+    assert made.params["slope_3"].shape == (task.NETWORKS,)
+
+
+def test_multiply_adds_of_tiny():
+    # 784-40-20-10-10: forward and weights' gradient of all layers, inputs' gradient of all but the first.
+    layers = (784 * 40, 40 * 20, 20 * 10, 10 * 10)
+    needed = 50 * (3 * sum(layers) - layers[0])
+    assert task.multiply_adds("tiny", "vanilla") == needed
+    assert task.multiply_adds("tiny", "drop") == needed
+    # Two products of the smaller matrix, all widths below the batch size.
+    assert task.multiply_adds("tiny", "corr-0.1") == needed + 2 * 50 * (40**2 + 20**2 + 10**2)
+    assert task.multiply_adds("huge", "corr-0.1") - task.multiply_adds("huge", "vanilla") == (
+        2 * 50 * (360 * 50 + 180 * 50 + 90 * 50)
+    )
+
+
+@pytest.mark.parametrize("name", ["ours", "plain"])
+def test_errors_of_the_penalty(name):
+    with jax.numpy_rank_promotion("allow"):  # as in the peer's user's code
+        _, report = getattr(penalty, name)(m=20, d=7, dtype="float32")
+    assert 0 < report["gradient_error"] < 1e-5 and report["error"] < 1e-5
+    json.dumps(report)
+    a = penalty.activations(20, 7)
+    wrong = penalty.errors(a, 1.0, np.zeros_like(a))
+    assert wrong["gradient_error"] == 1 and wrong["error"] > 0.01
