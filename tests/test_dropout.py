@@ -1,11 +1,13 @@
 """Dropout itself, and its laws against Monte Carlo with four standard errors."""
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from decorr import dropout, dropout_correlation, dropout_estimator
+from decorr.dropout import _threefry
 
 KEY = jax.random.key(0)
 MASKS = 400
@@ -63,6 +65,13 @@ def test_one_program_serves_every_rate():
 
     assert (drop(0.1) == 0).mean() < 0.2 < 0.8 < (drop(0.9) == 0).mean()
     assert len(traces) == 1
+
+
+def test_the_random_bits_are_jaxs():
+    key = jnp.asarray([0x12345678, 0x9ABCDEF0], jnp.uint32)
+    counters = jax.random.bits(KEY, (2, 100), jnp.uint32)
+    found = np.concatenate(_threefry(key, *counters))
+    np.testing.assert_array_equal(found, jax.extend.random.threefry_2x32(key, counters.reshape(-1)))
 
 
 def test_vmap_over_keys_and_rates_is_a_loop():
