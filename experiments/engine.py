@@ -1,4 +1,4 @@
-"""The runs of a cell on the devices of this machine: vectorised on each device, spread over all of them."""
+"""The runs of a block on the devices of this machine: vectorised on each device, spread over all of them."""
 
 import functools
 import math
@@ -17,7 +17,7 @@ from decorr.data import Dataset, Split, default_cache_dir
 from decorr.evaluation import Evaluation
 from decorr.models import MLP, slopes
 from decorr.training import EpochMetrics, TrainingState
-from experiments.grid import Cell
+from experiments.grid import Block
 
 # For programs that take far longer to compile than to run.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
@@ -35,8 +35,8 @@ Matrices = tuple[jax.Array, ...]
 """Correlation matrices, one [run, unit, unit] for each hidden layer."""
 
 
-def configure() -> None:
-    """Makes every CPU core a device, and keeps what is compiled for the next process.
+def configure(cpu_devices: int | None = None) -> None:
+    """Makes every CPU core a device, or `cpu_devices` of them, and keeps what is compiled for later.
 
     Matrices of this size leave XLA's own threads idle. To be called before anything runs on JAX; what JAX
     was configured to before (jax_num_cpu_devices, jax_compilation_cache_dir) stays.
@@ -45,8 +45,13 @@ def configure() -> None:
         jax.config.update("jax_compilation_cache_dir", str(default_cache_dir() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     if jax.config.jax_num_cpu_devices < 0:  # type: ignore[attr-defined]
-        allowed = getattr(os, "sched_getaffinity", None)  # not on every system
-        jax.config.update("jax_num_cpu_devices", len(allowed(0)) if allowed else os.cpu_count())
+        jax.config.update("jax_num_cpu_devices", cpu_devices or cores())
+
+
+def cores() -> int:
+    """How many CPU cores this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def mesh(runs: int) -> Mesh:
@@ -55,26 +60,33 @@ def mesh(runs: int) -> Mesh:
     return jax.make_mesh((len(devices),), ("run",), axis_types=(AxisType.Auto,), devices=devices)
 
 
+def describe(on: Mesh, states: TrainingState) -> str:
+    """The devices, and how many runs each of them trains, in words."""
+    device = on.devices[0]
+    runs = states.step.shape[0] // on.size
+    return f"{on.size} x {device.platform} ({device.device_kind}), {runs} runs each"
+
+
 def share(splits: tuple[Split, ...], on: Mesh) -> tuple[Split, ...]:
     """Copies splits to every device."""
     return jax.device_put(splits, NamedSharding(on, _SHARED))
 
 
-def start(cell: Cell, dataset: Dataset, on: Mesh) -> TrainingState:
-    """The states [run, ...] of a cell before training; run r has seed r.
+def start(block: Block, dataset: Dataset, on: Mesh) -> TrainingState:
+    """The states [run, ...] of a block before training.
 
     Every device gets the same number of runs, and every vmap: the last seed is repeated to fill up, and
     `to_host` leaves the repetitions out.
     """
-    per_device = math.ceil(cell.seeds / on.size)
+    per_device = math.ceil(block.runs / on.size)
     lanes = _lanes(on, per_device)
     runs = on.size * lanes * math.ceil(per_device / lanes)
-    keys = jax.vmap(jax.random.key)(np.minimum(np.arange(runs), cell.seeds - 1))
-    model = MLP(cell.protocol.architecture(cell.size), dataset.classes)
-    features = dataset.train.images.shape[1]
-    states = _initial(keys, model, cell.protocol.optimisation, features)
+    keys = jax.vmap(jax.random.key)(block.first + np.minimum(np.arange(runs), block.runs - 1))
+    protocol = block.cell.protocol
+    model = MLP(protocol.architecture(block.cell.size), dataset.classes)
+    states = _initial(keys, model, protocol.optimisation, dataset.train.images.shape[1])
     numbers = jax.tree.map(
-        lambda number: jnp.full(runs, number, jnp.float32), cell.protocol.regulariser(cell.variant)
+        lambda number: jnp.full(runs, number, jnp.float32), protocol.regulariser(block.cell.variant)
     )
     return jax.device_put(states.replace(regulariser=numbers), NamedSharding(on, _PER_RUN))
 
@@ -170,7 +182,8 @@ def _evaluate(
 
 @functools.partial(jax.jit, compiler_options=_RUN_ONCE)
 def summarise(matrices: tuple[Matrices, Matrices]) -> dict[str, jax.Array]:
-    """Mean |rho| [run, layer] and histograms [run, layer, bin] of what `epoch` returned last."""
+    """Mean |rho| [run, layer], histograms [run, layer, bin] and the matrices over the validation set
+    [run, unit, unit] of what `epoch` returned last."""
 
     def layers(summary, kind):
         return jnp.stack([jax.vmap(summary)(rho) for rho in kind], axis=1)
@@ -180,15 +193,15 @@ def summarise(matrices: tuple[Matrices, Matrices]) -> dict[str, jax.Array]:
         "mean_correlation_minibatch": layers(evaluation.mean_absolute, minibatch),
         "histogram_minibatch": layers(evaluation.histogram, minibatch),
         "histogram_validation": layers(evaluation.histogram, validation),
-    }
+    } | {f"correlation_{layer}": rho for layer, rho in enumerate(validation, start=1)}
 
 
-def to_host(tree: object, cell: Cell) -> dict[str, np.ndarray]:
-    """The arrays of a PyTree [run, ...] as [seed, ...] in memory, named by their paths; keys as bits."""
+def to_host(tree: object, block: Block) -> dict[str, np.ndarray]:
+    """The arrays of a PyTree [run, ...] in memory, named by their paths; keys as bits."""
 
     def on_host(leaf):
         is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return np.asarray(jax.random.key_data(leaf) if is_key else leaf)[: cell.seeds]
+        return np.asarray(jax.random.key_data(leaf) if is_key else leaf)[: block.runs]
 
     leaves = jax.tree.leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): on_host(leaf) for path, leaf in leaves}

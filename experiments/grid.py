@@ -1,8 +1,12 @@
-"""The list of cells that a sweep consists of. A cell is one network size and variant, all its seeds."""
+"""What a sweep consists of: cells, one size and variant with all its seeds, trained in blocks of seeds."""
 
+import itertools
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from decorr.config import Protocol, Size
+
+Precision = Literal["float32", "tensorfloat32"]
 
 
 @dataclass(frozen=True)
@@ -15,6 +19,8 @@ class Cell:
     seeds: int
     """How many networks are trained, with the seeds 0, 1, ..., seeds - 1."""
     protocol: Protocol
+    matmul_precision: Precision = "float32"
+    """Of the networks' matrix products; the penalty's are always float32. No difference on a CPU."""
 
     @property
     def name(self) -> str:
@@ -28,8 +34,36 @@ class Cell:
         }
 
 
+@dataclass(frozen=True)
+class Block:
+    """Those runs of a cell that are trained side by side: of the seeds first, first + 1, ..., last."""
+
+    cell: Cell
+    first: int
+    last: int
+
+    @property
+    def runs(self) -> int:
+        return self.last + 1 - self.first
+
+    @property
+    def name(self) -> str:
+        """The cell's name if the block has all its seeds, else the cell's with the seeds."""
+        return self.cell.name + (f".seeds-{self.first}-{self.last}" if self.runs < self.cell.seeds else "")
+
+    def cost(self, features: int) -> int:
+        """What training it costs, up to a factor: the number of weights of its networks."""
+        widths = (features, *self.cell.protocol.architecture(self.cell.size).widths)
+        return self.runs * sum(i * o for i, o in itertools.pairwise(widths))
+
+
 def cells(
-    dataset: str, protocol: Protocol, sizes: tuple[Size, ...], variants: tuple[str, ...], seeds: int
+    dataset: str,
+    protocol: Protocol,
+    sizes: tuple[Size, ...],
+    variants: tuple[str, ...],
+    seeds: int,
+    matmul_precision: Precision = "float32",
 ) -> tuple[Cell, ...]:
     """All sizes x variants, in that order; ValueError for a size, variant or number that cannot be."""
     for what, found, least in (
@@ -44,7 +78,11 @@ def cells(
     for names in (sizes, variants):
         if len(set(names)) < len(names):
             raise ValueError(f"each size and variant can be given once; got {' '.join(names)}")
-    grid = tuple(Cell(dataset, size, variant, seeds, protocol) for size in sizes for variant in variants)
+    grid = tuple(
+        Cell(dataset, size, variant, seeds, protocol, matmul_precision)
+        for size in sizes
+        for variant in variants
+    )
     for cell in grid:
         cell.configuration()  # raises for an unknown size or variant
     return grid

@@ -1,28 +1,29 @@
-"""How far a sweep is: a bar on a terminal, one line for each finished cell elsewhere."""
+"""How far a sweep is: a bar on a terminal, one line for each finished block elsewhere."""
 
-import itertools
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from experiments.grid import Cell
+from experiments.grid import Block
 
 
 class SweepProgress:
-    """Shows cell, epoch, networks per second and time left; a context, at whose end the bar goes.
+    """Shows block, epoch, networks per second and time left; a context, at whose end the bar goes.
 
     A network trained for half its epochs counts as half a network. The time left supposes that a step
     costs what the network has in weights.
     """
 
-    def __init__(self, console: Console, cells: list[Cell], features: int) -> None:
+    def __init__(self, console: Console, blocks: Sequence[Block], features: int) -> None:
         self._console, self._features = console, features
-        self._numbers = {cell.name: f"[{i}/{len(cells)}]" for i, cell in enumerate(cells, start=1)}
-        self._left = self._total = sum(map(self._cost, cells))
+        self._numbers = {block: f"[{i}/{len(blocks)}]" for i, block in enumerate(blocks, start=1)}
+        self._epochs: dict[Block, int] = {}  # shown last
+        self._total = sum(block.cost(features) for block in blocks)
+        self._left = float(self._total)
         self._networks = self._cost_spent = 0.0
-        self._position = ("", 0)  # the cell last shown, and its epoch
         self._started = time.monotonic()
         self._bar = Progress(
             BarColumn(),
@@ -40,30 +41,26 @@ class SweepProgress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, cell: Cell, epoch: int) -> None:
-        """To be called with every cell's first epoch, which may come from a checkpoint, and each after."""
-        name, shown = self._position
-        before = shown if name == cell.name else 0
-        share = (epoch - before) / cell.protocol.epochs
-        self._position = (cell.name, epoch)
-        self._left -= share * self._cost(cell)
-        if name == cell.name:
-            self._networks += share * cell.seeds
-            self._cost_spent += share * self._cost(cell)
+    def show(self, block: Block, epoch: int) -> None:
+        """To be called with every block's first epoch, which may come from a checkpoint, and each after."""
+        epochs, cost = block.cell.protocol.epochs, block.cost(self._features)
+        first = block not in self._epochs
+        share = (epoch - self._epochs.get(block, 0)) / epochs
+        self._epochs[block] = epoch
+        self._left -= share * cost
+        if not first:
+            self._networks += share * block.runs
+            self._cost_spent += share * cost
 
         elapsed = time.monotonic() - self._started
-        parts = [self._numbers[cell.name], cell.name, f"epoch {epoch}/{cell.protocol.epochs}"]
-        if self._networks:
+        parts = [self._numbers[block], block.name, f"epoch {epoch}/{epochs}"]
+        if self._cost_spent > 0:
             left = timedelta(seconds=round(elapsed * self._left / self._cost_spent))
             parts += [f"{self._networks / elapsed:.3g} networks/s", f"{left} left"]
         elif epoch:
             parts += ["from its checkpoint"]
         line = "  ".join(parts)
         self._bar.update(self._task, completed=self._total - self._left, description=line)
-        resumed = name != cell.name and epoch > 0
-        if not self._console.is_terminal and (epoch == cell.protocol.epochs or resumed):
+        resumed = first and epoch > 0
+        if not self._console.is_terminal and (epoch == epochs or resumed):
             self._console.print(line, markup=False, highlight=False)
-
-    def _cost(self, cell: Cell) -> float:
-        widths = (self._features, *cell.protocol.architecture(cell.size).widths)
-        return cell.seeds * sum(i * o for i, o in itertools.pairwise(widths))

@@ -1,15 +1,18 @@
-"""Cells on disk: one netCDF4 file each, written whole or not at all, and the checkpoint of one at work.
+"""Cells on disk: one netCDF4 file each, written whole or not at all, and the checkpoints of one at work.
 
-A sweep's folder holds CELL.nc, a finished cell; CELL.checkpoint.npz, a cell at work; and .lock. Nothing
-that is read back is pickled.
+A sweep's folder holds CELL.nc, a finished cell; a checkpoint of each block of a cell at work,
+CELL.checkpoint.npz or CELL.seeds-FIRST-LAST.checkpoint.npz; and .lock. Nothing that is read back is pickled.
 """
 
 import io
+import itertools
 import json
+import math
 import os
 import platform
+import re
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,11 +22,12 @@ from zipfile import BadZipFile
 import numpy as np
 import xarray as xr
 
-from experiments.grid import Cell
+from experiments.grid import Block, Cell
 
 Arrays = dict[str, np.ndarray]
 
-# What is recorded, by name: dimensions and meaning.
+# What is recorded, by name: dimensions and meaning. And, of the last epoch: correlation_1, ..., the
+# matrices of the hidden layers over the whole validation set, and the parameters.
 VARIABLES = {
     "train_nll": (("seed", "epoch"), "nll over the epoch's minibatches, as trained (nats)"),
     "train_error": (("seed", "epoch"), "error over the epoch's minibatches, as trained"),
@@ -54,19 +58,43 @@ class ResultsError(Exception):
 
 
 class Checkpoint(NamedTuple):
-    """A cell at work: arrays of its states, one record per epoch, and the seconds spent so far."""
+    """A block at work, or finished: all arrays are [run, ...], by name."""
 
     state: Arrays
+    """The training states; the parameters' names begin with `params.`."""
     history: list[Arrays]
+    """One record an epoch."""
+    last_epoch: Arrays
+    """What is known of the last epoch only; empty before."""
     seconds: float
+    """Spent on it so far."""
+    devices: str
+    """What it was trained on."""
 
 
 def cell_path(folder: Path, cell: Cell) -> Path:
     return folder / f"{cell.name}.nc"
 
 
-def checkpoint_path(folder: Path, cell: Cell) -> Path:
-    return folder / f"{cell.name}.checkpoint.npz"
+def checkpoint_path(folder: Path, block: Block) -> Path:
+    return folder / f"{block.name}.checkpoint.npz"
+
+
+def blocks(folder: Path, cell: Cell, runs: int) -> list[Block]:
+    """A cell's blocks: as the checkpoints have them, the other seeds in equal blocks of at most `runs`."""
+    name = re.compile(re.escape(cell.name) + r"(?:\.seeds-(\d+)-(\d+))?\.checkpoint\.npz")
+    matches = [match for path in folder.iterdir() if (match := name.fullmatch(path.name))]
+    begun = [Block(cell, int(match[1] or 0), int(match[2] or cell.seeds - 1)) for match in matches]
+    taken = [seed for block in begun for seed in range(block.first, block.last + 1)]
+    if len(taken) > len(set(taken)):
+        names = ", ".join(str(folder / match[0]) for match in matches)
+        raise ResultsError(f"checkpoints hold the same seeds more than once ({names}): delete the older")
+    left = sorted(set(range(cell.seeds)) - set(taken))
+    for _, gap in itertools.groupby(enumerate(left), lambda each: each[1] - each[0]):
+        seeds = [seed for _, seed in gap]
+        parts = np.array_split(seeds, math.ceil(len(seeds) / runs))
+        begun += [Block(cell, int(part[0]), int(part[-1])) for part in parts]
+    return sorted(begun, key=lambda block: block.first)
 
 
 def is_done(folder: Path, cell: Cell) -> bool:
@@ -87,71 +115,83 @@ def read(path: Path) -> xr.Dataset:
         raise ResultsError(f"{path} is not readable as netCDF4 ({error}): move it away") from error
 
 
-def write(
-    folder: Path,
-    cell: Cell,
-    *,
-    history: list[Arrays],
-    last_epoch: Arrays,
-    parameters: Arrays,
-    attributes: Mapping[str, object],
-) -> Path:
-    """Writes a finished cell, with provenance, and removes its checkpoint.
+def finish(folder: Path, cell: Cell, blocks: Sequence[Block], dataset_version: str) -> None:
+    """Makes a cell's results of its blocks' checkpoints, once all of them are finished.
 
     Args:
       folder: the sweep's folder.
       cell: whose results.
-      history: one record per epoch, [seed, ...] by name.
-      last_epoch: what is known of the last epoch only, [seed, ...] by name.
-      parameters: final parameters [seed, ...] by name.
-      attributes: provenance that the caller knows.
-
-    Returns:
-      The path of the file.
+      blocks: all its blocks, in the order of their seeds.
+      dataset_version: of the data that it was trained on.
     """
-    values = {name: np.stack([record[name] for record in history], axis=1) for name in history[0]}
-    values |= last_epoch
+    parts = [part for block in blocks if (part := read_checkpoint(folder, block)) and part.last_epoch]
+    if len(parts) == len(blocks):
+        _write(folder, cell, parts, dataset_version)
+        for block in blocks:
+            checkpoint_path(folder, block).unlink()
+
+
+def _write(folder: Path, cell: Cell, parts: Sequence[Checkpoint], dataset_version: str) -> None:
+    per_epoch = {name: [_stack(part.history, name, axis=1) for part in parts] for name in parts[0].history[0]}
+    last_epoch = {name: [part.last_epoch[name] for part in parts] for name in parts[0].last_epoch}
+    values = {name: np.concatenate(blocks) for name, blocks in (per_epoch | last_epoch).items()}
     finite = np.isfinite(values["train_nll"]) & np.isfinite(values["validation_nll"])
     values["diverged_epoch"] = np.where(finite.all(axis=1), 0, finite.argmin(axis=1) + 1)
+    parameters = {
+        name.removeprefix("params."): np.concatenate([part.state[name] for part in parts])
+        for name in parts[0].state
+        if name.startswith("params.")
+    }
     bins = values["histogram_validation"].shape[-1]
-    layers = values["penalty"].shape[-1]
+    seeds, epochs, layers = values["penalty"].shape
     dataset = xr.Dataset(
-        {name: (VARIABLES[name][0], value) for name, value in values.items()}
-        | {
-            name: (("seed", *(f"{name}.{axis}" for axis in range(1, value.ndim))), value)
-            for name, value in parameters.items()
-        },
+        {name: (_dimensions(name, value), value) for name, value in (values | parameters).items()},
         coords={
-            "seed": np.arange(cell.seeds),
-            "epoch": np.arange(1, len(history) + 1),
+            "seed": np.arange(seeds),
+            "epoch": np.arange(1, epochs + 1),
             "layer": np.arange(1, layers + 1),
             "bin": ("bin", np.arange(bins) / bins, {"long_name": "left edge of the bin of |rho|"}),
         },
-        attrs={"configuration": json.dumps(cell.configuration()), **attributes, **_provenance()},
+        attrs={
+            "configuration": json.dumps(cell.configuration()),
+            "dataset_version": dataset_version,
+            "devices": "; ".join(sorted({part.devices for part in parts})),
+            "seconds": sum(part.seconds for part in parts),
+            **_provenance(),
+        },
     )
     for name, (_, meaning) in VARIABLES.items():
         dataset[name].attrs["long_name"] = meaning
-    path = cell_path(folder, cell)
-    _write_atomically(path, lambda file: dataset.to_netcdf(file, engine="h5netcdf"))
-    checkpoint_path(folder, cell).unlink(missing_ok=True)
-    return path
+    _write_atomically(cell_path(folder, cell), lambda file: dataset.to_netcdf(file, engine="h5netcdf"))
 
 
-def write_checkpoint(folder: Path, cell: Cell, checkpoint: Checkpoint) -> None:
-    """Replaces the checkpoint of a cell at work."""
+def _dimensions(name: str, value: np.ndarray) -> tuple[str, ...]:
+    """As recorded; parameters and correlation_LAYER, whose sizes are the network's, have their own."""
+    own = ("seed", *(f"{name}.{axis}" for axis in range(1, value.ndim)))
+    return VARIABLES[name][0] if name in VARIABLES else own
+
+
+def _stack(history: list[Arrays], name: str, axis: int) -> np.ndarray:
+    return np.stack([record[name] for record in history], axis=axis)
+
+
+def write_checkpoint(folder: Path, block: Block, checkpoint: Checkpoint) -> None:
+    """Replaces the checkpoint of a block."""
     arrays = {f"state/{name}": value for name, value in checkpoint.state.items()}
+    arrays |= {f"last_epoch/{name}": value for name, value in checkpoint.last_epoch.items()}
     for name in checkpoint.history[0]:
-        arrays[f"history/{name}"] = np.stack([record[name] for record in checkpoint.history])
+        arrays[f"history/{name}"] = _stack(checkpoint.history, name, axis=0)
     arrays["seconds"] = np.asarray(checkpoint.seconds)
-    arrays["configuration"] = np.asarray(json.dumps(cell.configuration()))
+    arrays["devices"] = np.asarray(checkpoint.devices)
+    arrays["configuration"] = np.asarray(json.dumps(block.cell.configuration()))
     _write_atomically(
-        checkpoint_path(folder, cell), lambda file: np.savez(file, allow_pickle=False, **arrays)
+        checkpoint_path(folder, block), lambda file: np.savez(file, allow_pickle=False, **arrays)
     )
 
 
-def read_checkpoint(folder: Path, cell: Cell) -> Checkpoint | None:
-    """A cell's checkpoint, None if it has none; ResultsError if it is of another configuration."""
-    path = checkpoint_path(folder, cell)
+def read_checkpoint(folder: Path, block: Block) -> Checkpoint | None:
+    """A block's checkpoint, None if it has none; ResultsError if it is of another configuration."""
+    path = checkpoint_path(folder, block)
     if not path.exists():
         return None
     try:
@@ -160,14 +200,13 @@ def read_checkpoint(folder: Path, cell: Cell) -> Checkpoint | None:
             arrays = dict(file)
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise ResultsError(f"{path} is not a readable checkpoint ({error}): delete it") from error
-    _check(path, str(arrays["configuration"]), cell)
-    parts = {
-        part: {name.removeprefix(part): arrays[name] for name in arrays if name.startswith(part)}
-        for part in ("state/", "history/")
-    }
-    epochs = len(parts["history/"]["train_nll"])
-    history = [{name: v[epoch] for name, v in parts["history/"].items()} for epoch in range(epochs)]
-    return Checkpoint(parts["state/"], history, float(arrays["seconds"]))
+    _check(path, str(arrays["configuration"]), block.cell)
+    state, history, last_epoch = (
+        {name.removeprefix(part): arrays[name] for name in arrays if name.startswith(part)}
+        for part in ("state/", "history/", "last_epoch/")
+    )
+    records = [{name: history[name][epoch] for name in history} for epoch in range(len(history["train_nll"]))]
+    return Checkpoint(state, records, last_epoch, float(arrays["seconds"]), str(arrays["devices"]))
 
 
 def _check(path: Path, found: object, cell: Cell) -> None:

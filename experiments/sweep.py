@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -14,8 +14,8 @@ from rich.console import Console
 
 from decorr import data
 from decorr.config import PROTOCOLS, SIZES, VARIANTS, Protocol, Size
-from experiments import cell, engine, results, summary
-from experiments.grid import Cell, cells
+from experiments import cluster, engine, local, results, summary
+from experiments.grid import Cell, Precision, cells
 from experiments.progress import SweepProgress
 
 
@@ -46,6 +46,12 @@ class Sweep:
     """Folder of the results, one netCDF4 file a size and variant. Default: results/DATASET-PROTOCOL."""
     checkpoint_seconds: float = 10.0
     """Least time between two checkpoints of the networks in training."""
+    matmul_precision: Precision = "float32"
+    """Of the networks' matrix products on a GPU; tensorfloat32 is faster, and named in the results."""
+    engine: Literal["local", "ray"] = "local"
+    """local: all devices of this machine. ray: a Ray cluster, each block of seeds a task."""
+    address: str | None = None
+    """Of the Ray cluster's head, HOST:PORT. Default: Ray starts on this machine."""
     plan: bool = False
     """Only print which sizes and variants are done and which are missing."""
 
@@ -62,7 +68,10 @@ class Sweep:
         return protocol
 
     def cells(self) -> tuple[Cell, ...]:
-        return cells(self.dataset, self.chosen_protocol(), self.sizes, self.variants, self.seeds)
+        if self.address is not None and self.engine != "ray":
+            raise ValueError("--address is a Ray cluster's: give --engine ray with it")
+        protocol = self.chosen_protocol()
+        return cells(self.dataset, protocol, self.sizes, self.variants, self.seeds, self.matmul_precision)
 
     def folder(self) -> Path:
         return self.out or Path("results") / f"{self.dataset.replace('/', '-')}-{self.protocol}"
@@ -94,16 +103,28 @@ def _train(options: Sweep, missing: list[Cell], folder: Path, console: Console) 
     if (held := len(dataset.validation.labels)) < protocol.optimisation.batch_size:
         batch_size = protocol.optimisation.batch_size
         raise ValueError(f"batch size {batch_size} exceeds the {held} validation samples")
-    engine.configure()
-    with SweepProgress(console, missing, dataset.train.images.shape[1]) as progress:
-        for each in missing:
-            cell.run(
-                each,
-                dataset,
-                folder,
-                checkpoint_seconds=options.checkpoint_seconds,
-                on_epoch=functools.partial(progress.show, each),
-            )
+    read = functools.partial(results.read_checkpoint, folder)
+    with _engine(options) as (runs, train):
+        parts = {cell: results.blocks(folder, cell, runs) for cell in missing}
+        blocks = [each for of_cell in parts.values() for each in of_cell]
+        with SweepProgress(console, blocks, dataset.train.images.shape[1]) as progress:
+            for each, epoch, checkpoint in train(blocks, dataset, read, options.checkpoint_seconds):
+                progress.show(each, epoch)
+                if checkpoint is not None:
+                    results.write_checkpoint(folder, each, checkpoint)
+                if epoch == protocol.epochs:
+                    results.finish(folder, each.cell, parts[each.cell], dataset.version)
+
+
+@contextmanager
+def _engine(options: Sweep) -> Iterator[tuple[int, Callable]]:
+    """How many runs of a cell make a block at most, and what trains blocks."""
+    if options.engine == "local":
+        engine.configure()
+        yield options.seeds, local.train
+    else:
+        with cluster.connect(options.address) as resources:
+            yield cluster.runs(resources), functools.partial(cluster.train, resources=resources)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from decorr.data import Dataset, Split
 from experiments import engine
 from experiments.benchmark import task
 from experiments.benchmark.workers import Work
-from experiments.grid import Cell
+from experiments.grid import Block, Cell
 
 
 def sweep_engine(
@@ -35,7 +35,8 @@ def sweep_engine(
     on = engine.mesh(devices or jax.device_count())
     runs = networks * on.size
     (train,) = engine.share((split,), on)
-    states = engine.start(Cell("digits", size, variant, runs, RELEASED), dataset, on)
+    cell = Cell("digits", size, variant, runs, RELEASED)
+    states = engine.start(Block(cell, 0, runs - 1), dataset, on)
 
     def epoch():
         nonlocal states
