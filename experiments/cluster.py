@@ -1,8 +1,11 @@
 """Blocks on the machines of a Ray cluster: each is a task, whose checkpoints come back to the driver."""
 
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+import jax
 
 import decorr
 import experiments
@@ -30,6 +33,7 @@ def connect(address: str | None) -> Iterator[Resources]:
 
     Raises:
       RuntimeError: Ray is not installed.
+      ValueError: what was given is no address.
       ConnectionError: no cluster answers at the address.
     """
     try:
@@ -39,12 +43,27 @@ def connect(address: str | None) -> Iterator[Resources]:
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if address is None:
         settings |= {"num_cpus": engine.cores(), "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    else:
+        _check_reachable(address)
     # Every machine runs this code, whatever it has installed.
     ray.init(address or "local", runtime_env={"py_modules": [decorr, experiments]}, **settings)
     try:
         yield {"num_cpus": 1} | ({"num_gpus": 1} if ray.cluster_resources().get("GPU") else {})
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"--address must be HOST:PORT; got {address!r}")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(
+            f"no Ray cluster answers at {address} ({error}): give the address that `ray start --head` prints"
+        ) from error
 
 
 def runs(resources: Resources) -> int:
@@ -85,7 +104,7 @@ def train(
     def begin(block):
         return task.remote(block, data, read(block), checkpoint_seconds, resources["num_cpus"])
 
-    working = {begin(block): block for block in blocks}
+    working: dict[Any, Block] = {begin(block): block for block in blocks}
     failed = dict.fromkeys(blocks, 0)
     while working:
         ready: Any = ray.wait(list(working), num_returns=1)[0][0]
@@ -112,4 +131,4 @@ def _train(
     block: Block, dataset: Dataset, checkpoint: Checkpoint | None, checkpoint_seconds: float, cores: int
 ) -> Iterator[tuple[int, Checkpoint | None]]:
     engine.configure(cores)
-    yield from local.train_block(block, dataset, checkpoint, checkpoint_seconds)
+    yield from local.train_block(block, dataset, checkpoint, checkpoint_seconds, jax.devices())

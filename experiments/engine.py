@@ -3,7 +3,7 @@
 import functools
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -54,9 +54,8 @@ def cores() -> int:
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
-def mesh(runs: int) -> Mesh:
-    """The devices that share the runs: all of them, but no more than there are runs."""
-    devices = jax.devices()[:runs]
+def mesh(devices: Sequence[jax.Device]) -> Mesh:
+    """Devices, that share the runs."""
     return jax.make_mesh((len(devices),), ("run",), axis_types=(AxisType.Auto,), devices=devices)
 
 
@@ -201,7 +200,8 @@ def to_host(tree: object, block: Block) -> dict[str, np.ndarray]:
 
     def on_host(leaf):
         is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return np.asarray(jax.random.key_data(leaf) if is_key else leaf)[: block.runs]
+        # A copy: the next epoch writes its states where these were.
+        return np.array(jax.random.key_data(leaf) if is_key else leaf)[: block.runs]
 
     leaves = jax.tree.leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): on_host(leaf) for path, leaf in leaves}

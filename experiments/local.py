@@ -1,7 +1,10 @@
 """Blocks of runs: trained epoch by epoch on this machine's devices, with checkpoints. Touches no disk."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 
 import jax
 
@@ -11,8 +14,57 @@ from experiments.grid import Block
 from experiments.results import Checkpoint
 
 
+def train(
+    blocks: Sequence[Block],
+    dataset: Dataset,
+    read: Callable[[Block], Checkpoint | None],
+    checkpoint_seconds: float,
+) -> Iterator[tuple[Block, int, Checkpoint | None]]:
+    """Trains blocks, begun in this order, as many side by side as leave a device for each of their runs.
+
+    Args:
+      blocks: what to train.
+      dataset: their data.
+      read: a block's last checkpoint, None if there is none.
+      checkpoint_seconds: least time between two checkpoints of a block.
+
+    Yields:
+      What `train_block` does, after the block, of all blocks as it comes.
+    """
+    devices = jax.devices()
+    each = min(len(devices), max(block.runs for block in blocks))
+    at_once = len(devices) // each
+    waiting, seen, stop = iter(blocks), SimpleQueue[tuple | Future](), threading.Event()
+
+    def work(mine: Sequence[jax.Device]) -> None:
+        for block in waiting:
+            steps = train_block(block, dataset, read(block), checkpoint_seconds, mine)
+            for epoch, checkpoint in steps:
+                seen.put((block, epoch, checkpoint))
+                if stop.is_set():
+                    return
+
+    with ThreadPoolExecutor(at_once) as pool:
+        try:
+            for i in range(at_once):
+                pool.submit(work, devices[i * each : (i + 1) * each]).add_done_callback(seen.put)
+            while at_once:
+                event = seen.get()
+                if isinstance(event, Future):
+                    event.result()  # raises what ended it
+                    at_once -= 1
+                else:
+                    yield event
+        finally:
+            stop.set()
+
+
 def train_block(
-    block: Block, dataset: Dataset, checkpoint: Checkpoint | None, checkpoint_seconds: float
+    block: Block,
+    dataset: Dataset,
+    checkpoint: Checkpoint | None,
+    checkpoint_seconds: float,
+    devices: Sequence[jax.Device],
 ) -> Iterator[tuple[int, Checkpoint | None]]:
     """Trains a block, from its checkpoint if there is one.
 
@@ -24,13 +76,14 @@ def train_block(
       dataset: its data.
       checkpoint: where it stopped before, if it ever began.
       checkpoint_seconds: least time between two checkpoints; 0 makes one after every epoch.
+      devices: which share its runs.
 
     Yields:
       The number of epochs done, at the start and after each epoch, with the checkpoint that is due, or
       None. The last epoch's checkpoint is the finished block.
     """
     epochs, started = block.cell.protocol.epochs, time.monotonic()
-    mesh = engine.mesh(block.runs)
+    mesh = engine.mesh(devices[: block.runs])
     train, validation = engine.share((dataset.train, dataset.validation), mesh)
     states, history, before = engine.start(block, dataset, mesh), [], 0.0
     if checkpoint is not None:
@@ -49,25 +102,11 @@ def train_block(
         if last or now - saved >= checkpoint_seconds:
             checkpoint = Checkpoint(
                 state=engine.to_host(states, block),
-                history=history,
+                # A copy: whoever gets it may be slower than the next epoch.
+                history=list(history),
                 last_epoch=engine.to_host(engine.summarise(matrices), block) if last else {},
                 seconds=before + now - started,
                 devices=engine.describe(mesh, states),
             )
             saved = now
         yield len(history), checkpoint
-
-
-def train(
-    blocks: Sequence[Block],
-    dataset: Dataset,
-    read: Callable[[Block], Checkpoint | None],
-    checkpoint_seconds: float,
-) -> Iterator[tuple[Block, int, Checkpoint | None]]:
-    """Trains blocks one after the other, each from the checkpoint that `read` has of it, if any.
-
-    Yields what `train_block` does, after the block.
-    """
-    for block in blocks:
-        for epoch, checkpoint in train_block(block, dataset, read(block), checkpoint_seconds):
-            yield block, epoch, checkpoint

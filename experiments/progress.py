@@ -45,6 +45,7 @@ class SweepProgress:
         """To be called with every block's first epoch, which may come from a checkpoint, and each after."""
         epochs, cost = block.cell.protocol.epochs, block.cost(self._features)
         first = block not in self._epochs
+        again = not first and epoch <= self._epochs[block]  # it died
         share = (epoch - self._epochs.get(block, 0)) / epochs
         self._epochs[block] = epoch
         self._left -= share * cost
@@ -59,8 +60,10 @@ class SweepProgress:
             parts += [f"{self._networks / elapsed:.3g} networks/s", f"{left} left"]
         elif epoch:
             parts += ["from its checkpoint"]
+        if again:
+            parts += ["begun again"]
         line = "  ".join(parts)
         self._bar.update(self._task, completed=self._total - self._left, description=line)
-        resumed = first and epoch > 0
-        if not self._console.is_terminal and (epoch == epochs or resumed):
+        noteworthy = again or epoch == epochs or (first and epoch > 0)
+        if not self._console.is_terminal and noteworthy:
             self._console.print(line, markup=False, highlight=False)

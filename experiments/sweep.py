@@ -107,7 +107,9 @@ def _train(options: Sweep, missing: list[Cell], folder: Path, console: Console) 
     with _engine(options) as (runs, train):
         parts = {cell: results.blocks(folder, cell, runs) for cell in missing}
         blocks = [each for of_cell in parts.values() for each in of_cell]
-        with SweepProgress(console, blocks, dataset.train.images.shape[1]) as progress:
+        features = dataset.train.images.shape[1]
+        blocks.sort(key=lambda each: -each.cost(features))  # at the end nothing is long alone
+        with SweepProgress(console, blocks, features) as progress:
             for each, epoch, checkpoint in train(blocks, dataset, read, options.checkpoint_seconds):
                 progress.show(each, epoch)
                 if checkpoint is not None:

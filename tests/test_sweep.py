@@ -41,6 +41,12 @@ def sweep(folder, *arguments, **environment):
     )
 
 
+def wait_for(path, process):
+    deadline = time.monotonic() + 60
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
 def assert_one_line_error(done, *parts):
     assert done.returncode == 1
     assert done.stderr.startswith("error:") and done.stderr.count("\n") == 1, done.stderr
@@ -83,6 +89,7 @@ def test_end_to_end(finished):
     ]
     with results.read(folder / "tiny-vanilla.nc") as dataset:
         assert dataset.validation_error.shape == (3, EPOCHS)
+        assert dataset.correlation_1.shape == (3, 40, 40)
         nll = dataset.train_nll.values
         assert (nll[:, -1] < nll[:, 0]).all()  # it learns
         assert (dataset.histogram_minibatch.values > 0).any()
@@ -132,9 +139,7 @@ def test_a_killed_sweep_goes_on_bit_for_bit(finished, compiled, tmp_path):
     killed = subprocess.Popen(
         command(tmp_path, *arguments), cwd=ROOT, env=os.environ | compiled, stdout=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 60
-    while not checkpoint.exists() and killed.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
+    wait_for(checkpoint, killed)
     killed.kill()
     assert killed.wait() == -signal.SIGKILL and checkpoint.exists()
 
@@ -148,6 +153,23 @@ def test_a_killed_sweep_goes_on_bit_for_bit(finished, compiled, tmp_path):
         assert set(resumed.variables) == set(straight.variables)
         for name in straight.variables:
             np.testing.assert_array_equal(resumed[name].values, straight[name].values, name)
+
+
+def test_an_interrupted_sweep_says_what_to_do(compiled, tmp_path):
+    checkpoint = tmp_path / "tiny-vanilla.checkpoint.npz"
+    interrupted = subprocess.Popen(
+        command(tmp_path, *TINY, "--variants", "vanilla", "--epochs", "100000"),
+        cwd=ROOT,
+        env=os.environ | compiled,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(checkpoint, interrupted)
+    interrupted.send_signal(signal.SIGINT)
+    _, errors = interrupted.communicate(timeout=60)
+    assert errors == "interrupted; the same command goes on from the last checkpoint\n"
+    assert interrupted.returncode == 1 and checkpoint.exists()
 
 
 def test_a_second_sweep_stops(tmp_path):
@@ -166,6 +188,9 @@ def test_a_second_sweep_stops(tmp_path):
         ("--batch-size 1", "batch size must be at least 2; got 1"),
         ("--batch-size 5000", "batch size 5000 exceeds the 250 validation samples"),
         ("--dataset no_such_set", "no_such_set"),
+        ("--address localhost:1", "give --engine ray with it"),
+        ("--engine ray --address localhost", "--address must be HOST:PORT; got 'localhost'"),
+        ("--engine ray --address localhost:1", "no Ray cluster answers at localhost:1"),
     ],
 )
 def test_bad_options_are_one_line(refused, arguments, reason):

@@ -32,7 +32,7 @@ def sweep_engine(
     images, labels = task.pixels()
     split = Split(images, labels, np.zeros((), np.float32), np.full((), 255, np.float32))
     dataset = Dataset("digits", "enlarged", task.CLASSES, (task.SIDE, task.SIDE, 1), split, split, None)
-    on = engine.mesh(devices or jax.device_count())
+    on = engine.mesh(jax.devices()[:devices])
     runs = networks * on.size
     (train,) = engine.share((split,), on)
     cell = Cell("digits", size, variant, runs, RELEASED)
