@@ -25,9 +25,9 @@ _RUN_ONCE = {"xla_backend_optimization_level": 0}
 # CPU: matrix products by Eigen and not YNNPACK, which takes a seventh longer for a step of a huge network.
 _EIGEN = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
-LANES = {"cpu": 8}
-"""How many runs of a device are one vmap, by platform; more go one vmap after the other. Elsewhere all are
-one. `python -m experiments.benchmark --sections scaling` shows why."""
+LANES = {"cpu": 2}
+"""How many runs of a device are one vmap at most, by platform; more go one vmap after the other. Elsewhere
+all are one. On a CPU the parameters of more would leave its cache: `--sections scaling` of the benchmark."""
 
 _PER_RUN, _SHARED = PartitionSpec("run"), PartitionSpec()
 
@@ -74,12 +74,10 @@ def share(splits: tuple[Split, ...], on: Mesh) -> tuple[Split, ...]:
 def start(block: Block, dataset: Dataset, on: Mesh) -> TrainingState:
     """The states [run, ...] of a block before training.
 
-    Every device gets the same number of runs, and every vmap: the last seed is repeated to fill up, and
-    `to_host` leaves the repetitions out.
+    Every device gets the same number of runs: the last seed is repeated to fill up, and `to_host` leaves
+    the repetitions out.
     """
-    per_device = math.ceil(block.runs / on.size)
-    lanes = _lanes(on, per_device)
-    runs = on.size * lanes * math.ceil(per_device / lanes)
+    runs = on.size * math.ceil(block.runs / on.size)
     keys = jax.vmap(jax.random.key)(block.first + np.minimum(np.arange(runs), block.runs - 1))
     protocol = block.cell.protocol
     model = MLP(protocol.architecture(block.cell.size), dataset.classes)
@@ -131,9 +129,9 @@ def train_epoch(
 
 
 def _lanes(on: Mesh, runs: int) -> int:
-    """How many of a device's runs are one vmap: as few vmaps as may be, of one width."""
-    limit = LANES.get(on.devices.flat[0].platform, runs)
-    return math.ceil(runs / math.ceil(runs / limit))
+    """How many of a device's runs are one vmap: the most that are allowed and leave no lane empty."""
+    limit = min(runs, LANES.get(on.devices.flat[0].platform, runs))
+    return max(lanes for lanes in range(1, limit + 1) if runs % lanes == 0)
 
 
 def _each_run(on: Mesh, function: Callable, per_run: tuple, *shared: object) -> Any:

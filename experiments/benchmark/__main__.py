@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 
 from decorr.config import Size
-from experiments.benchmark import penalty, startup, tables, training
+from experiments.benchmark import penalty, plot, startup, tables, training
 from experiments.benchmark.workers import Group, Work, cores, together
 
 Section = Literal["training", "overhead", "penalty", "startup", "scaling"]
@@ -35,7 +35,7 @@ class Benchmark:
     repeats: int = 7
     """Interleaved repeats, of which medians are shown."""
     out: Path = Path("results/benchmark.json")
-    """Everything measured, each repeat."""
+    """Everything measured, each repeat; the picture of scaling goes beside it, as .svg."""
 
 
 def describe_device() -> Work:
@@ -101,6 +101,8 @@ def run(options: Benchmark, console: Console) -> None:
             found[section].append(row)
             options.out.write_text(json.dumps(found, indent=1) + "\n")
         console.print(tables.table(section, found[section]))
+        if section == "scaling":
+            plot.draw(found[section], found["machine"], options.out.with_suffix(".svg"))
     console.print(f"results: {options.out.resolve()}", soft_wrap=True, highlight=False)
 
 

@@ -168,7 +168,7 @@ def scaling(
     """Time of a network-step by networks in a program, and by devices."""
     everything = cores()
     counts = [2**i for i in range(devices.bit_length()) if 2**i <= devices]
-    widths = (1, 4, 8, 16, 64) if platform == "cpu" else (1, 4, 16, 64, 256, 1024)
+    widths = (1, 2, 4, 8, 16, 64) if platform == "cpu" else (1, 4, 16, 64, 256, 1024)
     for size in sizes:
         say(f"scaling of {size}")
         for width in widths:

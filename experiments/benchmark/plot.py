@@ -1,0 +1,36 @@
+"""How time scales, as a picture: the rows of the section `scaling`."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+
+def draw(rows: Sequence[Mapping[str, Any]], machine: Mapping[str, Any], path: Path) -> None:
+    """Time of a network-step by networks in a program, a line for each size and number of devices."""
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    markers = iter("os^Dv*Xp")
+    sizes, counts = (sorted({row[name] for row in rows}) for name in ("size", "devices"))
+    for size, count in product(sizes, counts):
+        mine = [row for row in rows if (row["size"], row["devices"]) == (size, count)]
+        axes.plot(
+            [row["networks"] for row in mine],
+            [statistics.median(row["milliseconds"]) for row in mine],
+            marker=next(markers),
+            linestyle="-" if count == max(counts) else "--",
+            label=f"{size}, {count} device{'s' * (count > 1)}",
+        )
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xlabel("networks side by side in one program, on each device")
+    axes.set_ylabel("ms per network-step, whole machine")
+    axes.set_title(
+        f"corr-0.1 on {machine['cores']} cores of {machine['processor']}, {machine['date']}", size=9
+    )
+    axes.grid(which="both", alpha=0.3)
+    axes.legend()
+    figure.savefig(path, metadata={"Date": None})
