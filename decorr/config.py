@@ -5,7 +5,8 @@ differs from the text in ways that decide whether the published figures come out
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Size = Literal["tiny", "small", "medium", "large", "huge"]
@@ -141,5 +142,29 @@ PAPER = Protocol(
 )
 """What the paper's text says, with customary values where it is silent."""
 
-PROTOCOLS = {protocol.name: protocol for protocol in (RELEASED, PAPER)}
+_STEPS = {
+    "width-order": ("width_order",),
+    "input-scaling": ("input_scaling",),
+    "prelu": ("nonlinearity", "negative_slope"),
+    "initialisation": ("initialisation",),
+    "momentum": ("optimisation",),
+    "penalty-scale": ("penalty_scale",),
+    "input-dropout": ("input_dropout",),
+}
+
+
+def _ablation() -> Iterator[Protocol]:
+    protocol = replace(PAPER, name="ablation-printed", width_order="ascending")
+    yield protocol
+    for step, fields in _STEPS.items():
+        released = {field: getattr(RELEASED, field) for field in fields}
+        protocol = replace(protocol, name=f"ablation-{step}", **released)
+        yield protocol
+
+
+ABLATION = tuple(_ablation())
+"""From the text, with Table 1 as printed, to the released code: each protocol takes one step more than the
+one before. The second is `paper` and the last `released`, but for the names."""
+
+PROTOCOLS = {protocol.name: protocol for protocol in (RELEASED, PAPER, *ABLATION)}
 """Protocols by name."""

@@ -162,7 +162,7 @@ def _write(folder: Path, cell: Cell, parts: Sequence[Checkpoint], dataset_versio
     )
     for name, (_, meaning) in VARIABLES.items():
         dataset[name].attrs["long_name"] = meaning
-    _write_atomically(cell_path(folder, cell), lambda file: dataset.to_netcdf(file, engine="h5netcdf"))
+    write_atomically(cell_path(folder, cell), lambda file: dataset.to_netcdf(file, engine="h5netcdf"))
 
 
 def _dimensions(name: str, value: np.ndarray) -> tuple[str, ...]:
@@ -184,7 +184,7 @@ def write_checkpoint(folder: Path, block: Block, checkpoint: Checkpoint) -> None
     arrays["seconds"] = np.asarray(checkpoint.seconds)
     arrays["devices"] = np.asarray(checkpoint.devices)
     arrays["configuration"] = np.asarray(json.dumps(block.cell.configuration()))
-    _write_atomically(
+    write_atomically(
         checkpoint_path(folder, block), lambda file: np.savez(file, allow_pickle=False, **arrays)
     )
 
@@ -230,7 +230,7 @@ def _differences(found: object, wanted: object, name: str = "") -> list[str]:
     return [] if found == wanted else [f"{name} is {found} there, not {wanted}"]
 
 
-def _write_atomically(path: Path, write_to: Callable[[io.BufferedRandom], object]) -> None:
+def write_atomically(path: Path, write_to: Callable[[io.BufferedRandom], object]) -> None:
     """Writes a file of which a reader, or a crash, sees all or nothing."""
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("wb+") as file:

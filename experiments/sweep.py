@@ -14,7 +14,7 @@ from rich.console import Console
 
 from decorr import data
 from decorr.config import PROTOCOLS, SIZES, VARIANTS, Protocol, Size
-from experiments import cluster, engine, local, results, summary
+from experiments import cluster, compact, engine, local, report, results, summary
 from experiments.grid import Cell, Precision, cells
 from experiments.progress import SweepProgress
 
@@ -28,8 +28,9 @@ class Sweep:
     """digits (embedded), or any TFDS image classification set: mnist, fashion_mnist, cifar10, ..."""
     data_dir: Path | None = None
     """Folder of prepared TFDS sets. Default: TFDS's own, $TFDS_DATA_DIR or ~/tensorflow_datasets."""
-    protocol: Literal["released", "paper"] = "released"
-    """released: what the author's code does, which gives the published figures. paper: what the text says."""
+    protocol: str = "released"
+    """released: what the author's code does, which gives the published figures. paper: what the text says.
+    ablation-STEP, from ablation-printed to ablation-input-dropout: on the way from one to the other."""
     sizes: tuple[Size, ...] = tuple(SIZES)
     """Network sizes, as in Table 1."""
     variants: tuple[str, ...] = VARIANTS
@@ -57,6 +58,8 @@ class Sweep:
 
     def chosen_protocol(self) -> Protocol:
         """The protocol with the options that override it."""
+        if self.protocol not in PROTOCOLS:
+            raise ValueError(f"unknown protocol {self.protocol!r}; the protocols are {', '.join(PROTOCOLS)}")
         protocol = PROTOCOLS[self.protocol]
         if self.epochs is not None:
             protocol = dataclasses.replace(protocol, epochs=self.epochs)
@@ -95,6 +98,8 @@ def sweep(options: Sweep, console: Console) -> None:
                 _train(options, missing, folder, console)
             console.print(summary.table(folder, grid))
             console.print(f"results: {folder.resolve()}/*.nc", soft_wrap=True, highlight=False)
+            page = report.write(compact.load(folder, [each.name for each in grid]), folder)
+            console.print(f"report: {page.resolve()}", soft_wrap=True, highlight=False)
 
 
 def _train(options: Sweep, missing: list[Cell], folder: Path, console: Console) -> None:

@@ -1,10 +1,11 @@
 """The protocols' numbers, and the names that users type."""
 
 import dataclasses
+import itertools
 
 import pytest
 
-from decorr.config import PAPER, PROTOCOLS, RELEASED, SIZES, VARIANTS, Regulariser
+from decorr.config import ABLATION, PAPER, PROTOCOLS, RELEASED, SIZES, VARIANTS, Regulariser
 
 WIDTHS = {
     "huge": (360, 180, 90),
@@ -76,7 +77,8 @@ def test_unknown_variants(variant):
 
 
 def test_what_the_text_and_the_code_differ_in():
-    assert PROTOCOLS == {"released": RELEASED, "paper": PAPER}
+    assert {each.name: each for each in (RELEASED, PAPER, *ABLATION)} == PROTOCOLS
+    assert (RELEASED.name, PAPER.name) == ("released", "paper")
     differ = {
         field.name
         for field in dataclasses.fields(RELEASED)
@@ -98,3 +100,16 @@ def test_frozen_and_hashable(value):
     assert hash(dataclasses.replace(value)) == hash(value)
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(value, dataclasses.fields(value)[0].name, None)
+
+
+def test_the_ablation_goes_from_the_text_to_the_code_one_step_at_a_time():
+    named = [dataclasses.replace(each, name="") for each in ABLATION]
+    assert named[1] == dataclasses.replace(PAPER, name="")
+    assert named[-1] == dataclasses.replace(RELEASED, name="")
+    assert ABLATION[0].architecture("huge").widths == (90, 180, 360)
+    assert len({each.name for each in ABLATION}) == len(set(named)) == 8
+    for before, after in itertools.pairwise(named):
+        changed = {
+            f.name for f in dataclasses.fields(after) if getattr(before, f.name) != getattr(after, f.name)
+        }
+        assert len(changed) == 1 or changed == {"nonlinearity", "negative_slope"}

@@ -232,7 +232,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        results._write_atomically(path, interrupted)
+        results.write_atomically(path, interrupted)
     assert path.read_bytes() == before
     write(tmp_path)  # whatever the interruption left is not in the way
     assert [file.name for file in tmp_path.iterdir()] == [path.name]

@@ -11,7 +11,7 @@ import filelock
 import numpy as np
 import pytest
 
-from experiments import results
+from experiments import compact, results
 from experiments.sweep import main
 
 ROOT = Path(__file__).parent.parent
@@ -83,9 +83,13 @@ def test_end_to_end(finished):
     for line in (f"[1/2]  tiny-vanilla  epoch {EPOCHS}/{EPOCHS}", "│ tiny-corr-0.1 │     3 │        0 │"):
         assert line in done.stdout
     assert f"results: {folder.resolve()}/*.nc\n" in done.stdout
+    assert f"report: {folder.resolve()}/report.html\n" in done.stdout
     assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == [
+        "figures",
+        "report.html",
         "tiny-corr-0.1.nc",
         "tiny-vanilla.nc",
+        "verdicts.md",
     ]
     with results.read(folder / "tiny-vanilla.nc") as dataset:
         assert dataset.validation_error.shape == (3, EPOCHS)
@@ -94,6 +98,30 @@ def test_end_to_end(finished):
         assert (nll[:, -1] < nll[:, 0]).all()  # it learns
         assert (dataset.histogram_minibatch.values > 0).any()
         np.testing.assert_allclose(dataset.histogram_validation.sum("bin"), 1, rtol=1e-5)
+
+
+def test_a_folder_of_cells_is_one_dataset(finished, tmp_path):
+    sweep = compact.load(finished[0])
+    assert sweep.cell.values.tolist() == ["tiny-vanilla", "tiny-corr-0.1"]
+    with results.read(finished[0] / "tiny-corr-0.1.nc") as cell:
+        for name in results.VARIABLES:
+            np.testing.assert_array_equal(sweep[name].sel(cell="tiny-corr-0.1"), cell[name])
+        np.testing.assert_array_equal(sweep.correlation.sel(cell="tiny-corr-0.1"), cell.correlation_3[0])
+        assert str(sweep.commit.sel(cell="tiny-corr-0.1").values) == cell.attrs["commit"]
+    compact.save(sweep, tmp_path / "small.nc")
+    assert (tmp_path / "small.nc").stat().st_size < 0.5 * sum(
+        p.stat().st_size for p in finished[0].glob("*.nc")
+    )
+    with pytest.raises(results.ResultsError, match="holds no results"):
+        compact.load(tmp_path / "empty")
+
+
+def test_cells_of_different_lengths_are_no_sweep(finished, compiled, tmp_path):
+    for name in ("tiny-vanilla.nc", "tiny-corr-0.1.nc"):
+        with results.read(finished[0] / name) as cell:
+            cell.isel(seed=slice(2 if "corr" in name else 3)).to_netcdf(tmp_path / name, engine="h5netcdf")
+    with pytest.raises(results.ResultsError, match="different numbers of seeds"):
+        compact.load(tmp_path)
 
 
 def test_what_is_done_is_skipped(finished):
@@ -188,6 +216,7 @@ def test_a_second_sweep_stops(tmp_path):
         ("--batch-size 1", "batch size must be at least 2; got 1"),
         ("--batch-size 5000", "batch size 5000 exceeds the 250 validation samples"),
         ("--dataset no_such_set", "no_such_set"),
+        ("--protocol no_such", "unknown protocol 'no_such'; the protocols are released, paper, ablation-"),
         ("--address localhost:1", "give --engine ray with it"),
         ("--engine ray --address localhost", "--address must be HOST:PORT; got 'localhost'"),
         ("--engine ray --address localhost:1", "no Ray cluster answers at localhost:1"),

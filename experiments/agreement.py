@@ -1,0 +1,85 @@
+"""Every published number beside many seeds: does it lie where one run of ours would?"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from experiments import intervals, published
+from experiments.intervals import Interval
+
+
+class Published(NamedTuple):
+    """A number of the paper, which comes from one run, and the 95% prediction interval of one run of ours."""
+
+    figure: str
+    what: str
+    value: float
+    interval: Interval
+    seeds: int
+    inside: bool
+
+
+def compare(sweep: xr.Dataset) -> list[Published]:
+    """All published numbers whose cells the sweep has.
+
+    A number is inside if the interval, widened by the reading error, has it. Where the paper shows no bar,
+    the interval must reach below the lowest bar that could be seen (Figure 3: below 0). Student's interval
+    supposes bell-shaped spread, which networks of two basins do not have: it is then wider than need be.
+    """
+    return [
+        _judged(figure, what, value, values[np.isfinite(values)])
+        for figure, what, value, values in _numbers(sweep)
+        if np.isfinite(values).any()
+    ]
+
+
+def _judged(figure: str, what: str, value: float, values: np.ndarray) -> Published:
+    interval = intervals.of_one_run(values)
+    error = published.READING_ERROR[figure]
+    if value == 0:
+        inside = interval.low - error <= published.INVISIBLE[figure]
+    else:
+        inside = interval.low - error <= value <= interval.high + error
+    return Published(figure, what, value, interval, values.size, bool(inside))
+
+
+def _numbers(sweep: xr.Dataset) -> Iterator[tuple[str, str, float, np.ndarray]]:
+    """Figure, what it is, the published value, and ours [seed]."""
+    cells = set(sweep.cell.values.tolist())
+    for variant, mean in published.FIGURE_1_MEAN.items():
+        if (name := f"huge-{variant}") in cells:
+            ours = sweep.mean_correlation_minibatch.sel(cell=name, layer=1)
+            yield "figure 1 mean", f"{name}, layer 1, mean |rho|", mean, ours.values
+            yield from _bars("figure 1", sweep, name, 1, published.FIGURE_1[variant])
+    for variant, layers in published.FIGURE_2.items():
+        if (name := f"huge-{variant}") in cells:
+            for layer, histogram in enumerate(layers, start=1):
+                yield from _bars("figure 2", sweep, name, layer, histogram)
+    last = sweep.validation_error.isel(epoch=-1)
+    for variant, bars in published.FIGURE_3.items():
+        for size, value in bars.items():
+            if {name := f"{size}-{variant}", huge := f"huge-{variant}"} <= cells:
+                yield "figure 3", name, value, (last.sel(cell=name) - last.sel(cell=huge)).values
+    for variant, bars in published.FIGURE_4.items():
+        for size, value in bars.items():
+            if (name := f"{size}-{variant}") in cells and 2 in sweep.epoch:
+                yield "figure 4", name, value, sweep.validation_error.sel(cell=name, epoch=2).values
+
+
+def _bars(
+    figure: str, sweep: xr.Dataset, name: str, layer: int, histogram: published.Histogram
+) -> Iterator[tuple[str, str, float, np.ndarray]]:
+    ours = rebinned(sweep.histogram_minibatch.sel(cell=name, layer=layer), histogram.bin_width)
+    for index, value in enumerate(histogram.fractions):
+        low = index * histogram.bin_width
+        what = f"{name}, layer {layer}, |rho| from {low:.3g} to {low + histogram.bin_width:.3g}"
+        yield figure, what, value, ours[:, index]
+
+
+def rebinned(fractions: xr.DataArray, bin_width: float) -> np.ndarray:
+    """Fractions [seed, bin] in bins of `bin_width`, a multiple of the stored width."""
+    values = fractions.transpose("seed", "bin").values
+    each = round(bin_width * values.shape[1])
+    return values.reshape(len(values), -1, each).sum(axis=-1)

@@ -1,0 +1,258 @@
+"""One function per sentence of the paper: a sweep, as `compact.load` gives it -> a Verdict."""
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import xarray as xr
+
+from decorr.config import SIZES
+from experiments.verdicts import Verdict, above_zero, equal
+
+EARLY = 2
+"""The epoch of Figure 4."""
+BY_WEIGHT = ("vanilla", "corr-0.1", "corr-1.0")
+BELOW_HUGE = tuple(size for size in reversed(SIZES) if size != "huge")
+
+
+def c1(_: xr.Dataset) -> Verdict:
+    """Section 2.1, by simulation: z-scored Gaussian pairs under dropout, 400 samples of 1,000."""
+    comparisons = []
+    for keep in (0.5, 0.7):
+        estimator, pearson = _correlations_after_dropout(0.6, keep)
+        comparisons += [
+            equal(f"the estimator falls to p^2 (p = {keep})", estimator, keep**2),
+            equal(f"Pearson's correlation falls to p^2 (p = {keep})", pearson, keep**2),
+        ]
+    fall = ", ".join(f"{each.interval.estimate:.3f}" for each in comparisons[1::2])
+    return Verdict(
+        "C1",
+        "2.1",
+        "Dropout with keep probability p multiplies the expected correlation of z-scored units by p^2.",
+        tuple(comparisons),
+        "It does so for the estimator that Section 2.1 writes down, which does not divide by the variances. "
+        f"Pearson's correlation falls to {fall}: by p, since dropout also lowers every unit's variance to p.",
+    )
+
+
+def _correlations_after_dropout(rho: float, keep: float) -> tuple[np.ndarray, np.ndarray]:
+    """The estimator and Pearson's correlation after dropout, over that before; [sample]."""
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((2, 400, 1000))
+    z = np.stack([x, rho * x + (1 - rho**2) ** 0.5 * y])
+    z = (z - z.mean(-1, keepdims=True)) / z.std(-1, ddof=1, keepdims=True)
+    dropped = z * (random.random(z.shape) < keep)
+
+    def estimator(a):
+        return (a[0] * a[1]).sum(-1) / (a.shape[-1] - 1)
+
+    centred = dropped - dropped.mean(-1, keepdims=True)
+    pearson = estimator(centred / centred.std(-1, ddof=1, keepdims=True))
+    return estimator(dropped) / estimator(z), pearson / estimator(z)
+
+
+def c2(sweep: xr.Dataset) -> Verdict:
+    """Section 2.2 and Figure 1."""
+    vanilla, drop = (_correlation(sweep, f"huge-{variant}") for variant in ("vanilla", "drop"))
+    lower = above_zero({"layer 1, huge: mean |rho| of vanilla - drop": vanilla - drop})
+    ratio = equal("by the factor p^2 = 0.49: drop / vanilla", drop / vanilla, 0.49)
+    negative = _final_slope(sweep, "huge-vanilla") < 0
+    ratio_of_means = drop.mean() / vanilla.mean()
+    remark = f"The ratio of the means is {ratio_of_means:.2f}; p is 0.7, and the paper's ratio 0.67."
+    if 0 < negative.sum() < negative.size:
+        inside, outside = (drop[group].mean() / vanilla[group].mean() for group in (negative, ~negative))
+        remark += (
+            f" It depends on the seed: {negative.sum()} of {negative.size} vanilla networks end with a "
+            f"negative PReLU slope in layer 1; there the ratio is {inside:.2f}, elsewhere {outside:.2f}."
+        )
+    return Verdict(
+        "C2",
+        "2.2",
+        "Within the first layer the mean correlations are considerably lower in HUGE-DROPNET than in "
+        "HUGE-VANILLANET, as predicted.",
+        (*lower, ratio),
+        remark if np.isfinite(ratio_of_means) else "",
+    )
+
+
+def c3(_: xr.Dataset) -> Verdict:
+    """Section 3.1, in float64: the printed gradient against the complex-step derivative of P."""
+    random = np.random.default_rng(0)
+    relative, zero = [], []
+    for _layer in range(20):
+        m, d = random.integers(5, 40, 2)
+        a = random.standard_normal((m, d)) @ random.standard_normal((d, d)) + random.standard_normal(d)
+        sigma = a.std(axis=0, ddof=1)
+        z = (a - a.mean(axis=0)) / sigma
+        rho = z.T @ z / (m - 1)
+        sample, unit = random.integers(m), random.integers(d)
+        terms = rho[:, unit] * (z[sample] - z[sample, unit] * rho[:, unit])  # [i]
+        printed = 2 / (d * (m - 1) * sigma[unit]) * terms.sum()
+        step = np.zeros_like(a, complex)
+        step[sample, unit] = 1e-30j
+        exact = _penalty(a + step).imag / 1e-30
+        relative.append(abs(printed - exact) / abs(exact))
+        zero.append(terms[unit])
+    return Verdict(
+        "C3",
+        "3.1",
+        "The gradient formula of P, and that its i = l term is always zero.",
+        (
+            equal("relative error of the formula, 20 layers", np.array(relative), 0, tolerance=1e-8),
+            equal("its i = l term", np.array(zero), 0, tolerance=1e-12),
+        ),
+        "Against the complex-step derivative in float64, at 20 random entries of layers of 5 to 40 units.",
+    )
+
+
+def _penalty(a: np.ndarray) -> complex:
+    """P for complex a: no absolute values, so that its imaginary part is the derivative."""
+    c = a - a.mean(axis=0)
+    z = c / np.sqrt((c * c).sum(axis=0) / (len(a) - 1))
+    rho = z.T @ z / (len(a) - 1)
+    return (rho * rho).sum() / (2 * a.shape[1])
+
+
+def c4(sweep: xr.Dataset) -> Verdict:
+    """Section 3.1 and Figure 2."""
+    differences = {
+        f"layer {layer}, huge: {less} - {more}": _correlation(sweep, f"huge-{less}", layer)
+        - _correlation(sweep, f"huge-{more}", layer)
+        for layer in (1, 2, 3)
+        for less, more in itertools.pairwise(BY_WEIGHT)
+    }
+    return Verdict(
+        "C4",
+        "3.1",
+        "As more weight is placed on the correlation regularization terms, the pairwise unit activations "
+        "within each layer become less correlated.",
+        above_zero(differences),
+        "Mean |rho| as in Figure 2.",
+    )
+
+
+def c5(sweep: xr.Dataset) -> Verdict:
+    """Section 3.2 and Figure 3."""
+    differences = {
+        f"{size}: growth of vanilla - growth of corr-0.1": _growth(sweep, size, "vanilla")
+        - _growth(sweep, size, "corr-0.1")
+        for size in BELOW_HUGE
+    }
+    return Verdict(
+        "C5",
+        "3.2",
+        "The validation error grows more slowly with shrinking size for CORRNET-0.1 than for VANILLANET.",
+        above_zero(differences),
+        "Growth is the last epoch's error minus that of the huge network of the same variant and seed.",
+    )
+
+
+def c6(sweep: xr.Dataset) -> Verdict:
+    """Section 3.2."""
+    differences = {
+        f"{size}: growth of {variant} - growth of vanilla": _growth(sweep, size, variant)
+        - _growth(sweep, size, "vanilla")
+        for variant in _heavy(sweep)
+        for size in BELOW_HUGE
+    }
+    return Verdict(
+        "C6",
+        "3.2",
+        "This trend reverses itself when substantially larger weights are placed on the regularization "
+        "terms.",
+        above_zero(differences),
+    )
+
+
+def c7(sweep: xr.Dataset) -> Verdict:
+    """Section 3.3 and Figure 4."""
+    differences = {
+        f"{size}: {less} - {more}": _error(sweep, f"{size}-{less}", EARLY)
+        - _error(sweep, f"{size}-{more}", EARLY)
+        for size in reversed(SIZES)
+        for less, more in itertools.pairwise(BY_WEIGHT)
+    }
+    return Verdict(
+        "C7",
+        "3.3",
+        "The more weight is placed on the regularizer, the more rapidly validation error drops over the "
+        "first few epochs.",
+        above_zero(differences),
+        f"Error after {EARLY} epochs, as in Figure 4.",
+    )
+
+
+def c8(sweep: xr.Dataset) -> Verdict:
+    """Section 3.3."""
+    differences = {
+        f"{size}: {variant} - vanilla": _error(sweep, f"{size}-{variant}", -1)
+        - _error(sweep, f"{size}-vanilla", -1)
+        for variant in _heavy(sweep)
+        for size in reversed(SIZES)
+    }
+    return Verdict(
+        "C8",
+        "3.3",
+        "Placing too high a weight on the correlation regularizer adversely effects a network's ability to "
+        "learn in the long-term.",
+        above_zero(differences),
+        "Validation error after the last epoch.",
+    )
+
+
+CLAIMS: tuple[Callable[[xr.Dataset], Verdict], ...] = (c1, c2, c3, c4, c5, c6, c7, c8)
+
+
+def judge(sweep: xr.Dataset) -> tuple[Verdict, ...]:
+    """All claims; where cells are missing, their comparisons have no values and stay open."""
+    return tuple(claim(sweep) for claim in CLAIMS)
+
+
+def basins(sweep: xr.Dataset) -> dict[str, tuple[int, int]]:
+    """How many networks of each cell end with a negative PReLU slope in layer 1, and of how many."""
+    if not sweep.sizes.get("slope_layer"):
+        return {}
+    counted = {}
+    for name in sweep.cell.values:
+        slope = _final_slope(sweep, name)
+        slope = slope[np.isfinite(slope)]
+        counted[str(name)] = int((slope < 0).sum()), slope.size
+    return counted
+
+
+def _heavy(sweep: xr.Dataset) -> list[str]:
+    """corr-1.0, and any variant of a larger weight that the sweep has."""
+    weights = {str(variant) for variant in sweep.variant.values if str(variant).startswith("corr-")}
+    heavy = (name for name in weights | {"corr-1.0"} if float(name[5:]) >= 1)
+    return sorted(heavy, key=lambda name: float(name[5:]))
+
+
+def _cell(sweep: xr.Dataset, variable: str, name: str) -> xr.DataArray:
+    """A variable of a cell, NaN if the sweep does not have it."""
+    if name in sweep.cell.values:
+        return sweep[variable].sel(cell=name)
+    return xr.full_like(sweep[variable].isel(cell=0), np.nan, dtype=float)
+
+
+def _error(sweep: xr.Dataset, name: str, epoch: int) -> np.ndarray:
+    """Validation error [seed] after an epoch, from 1; -1 is the last; NaN if diverged."""
+    error = _cell(sweep, "validation_error", name)
+    if epoch > error.sizes["epoch"]:
+        return np.full(error.sizes["seed"], np.nan)
+    diverged = _cell(sweep, "diverged_epoch", name).values > 0
+    return np.where(diverged, np.nan, error.isel(epoch=epoch if epoch < 0 else epoch - 1).values)
+
+
+def _growth(sweep: xr.Dataset, size: str, variant: str) -> np.ndarray:
+    """Figure 3's bar [seed]."""
+    return _error(sweep, f"{size}-{variant}", -1) - _error(sweep, f"huge-{variant}", -1)
+
+
+def _correlation(sweep: xr.Dataset, name: str, layer: int = 1) -> np.ndarray:
+    """Mean |rho| [seed] as in Figures 1 and 2."""
+    return _cell(sweep, "mean_correlation_minibatch", name).sel(layer=layer).values
+
+
+def _final_slope(sweep: xr.Dataset, name: str) -> np.ndarray:
+    slope = _cell(sweep, "slope", name).isel(epoch=-1)
+    return slope.isel(slope_layer=0).values if slope.sizes["slope_layer"] else np.zeros(0)

@@ -1,0 +1,106 @@
+"""A whole sweep as one Dataset [cell, seed, epoch, ...]: gathered from its folder, or from one small file."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from decorr.config import SIZES
+from experiments import results
+from experiments.results import ResultsError
+
+PROVENANCE = (
+    "configuration",
+    "dataset_version",
+    "devices",
+    "seconds",
+    "commit",
+    "created",
+    "machine",
+    "versions",
+)
+
+
+def load(path: Path, cells: Sequence[str] | None = None) -> xr.Dataset:
+    """A sweep from its folder of cells or from a file that `save` wrote.
+
+    Args:
+      path: the folder or the file.
+      cells: names of those that are wanted of a folder; None: all.
+
+    Returns:
+      All `results.VARIABLES` with a leading axis `cell` (names as SIZE-VARIANT; coordinates size and
+      variant), ordered as in Table 1; `correlation` [cell, unit, other_unit], rho of the last hidden
+      layer of the first seed over the validation set, NaN beyond the layer's width; and of each cell
+      the provenance.
+
+    Raises:
+      ResultsError: nothing is there, or cells of different numbers of seeds or epochs.
+    """
+    if path.is_file():
+        with results.read(path) as dataset:
+            return dataset.load()
+    paths = path.glob("*.nc") if cells is None else [path / f"{name}.nc" for name in cells]
+    found = sorted((_cell(each) for each in paths), key=_order)
+    if not found:
+        raise ResultsError(f"{path} holds no results: give a sweep's folder")
+    for name in ("seed", "epoch"):
+        if len({cell.sizes[name] for cell in found}) > 1:
+            raise ResultsError(
+                f"{path} holds cells of different numbers of {name}s: keep them in folders apart"
+            )
+    return concatenate(found)
+
+
+def concatenate(cells: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Cells as one Dataset [cell, ...]; a layer of fewer units than another is filled up with NaN."""
+    return xr.concat(
+        cells,
+        dim="cell",
+        data_vars="all",
+        coords=["size", "variant"],
+        compat="equals",
+        join="outer",
+        combine_attrs="drop",
+    )
+
+
+def save(dataset: xr.Dataset, path: Path) -> None:
+    """Writes a sweep as one small file; `correlation` is rounded to 1e-4."""
+    encoding: dict = {name: {"zlib": True, "complevel": 9} for name in results.VARIABLES}
+    encoding["correlation"] = {"zlib": True, "complevel": 9, "dtype": "int16", "scale_factor": 1e-4}
+    encoding["correlation"] |= {"_FillValue": np.int16(-(2**15))}
+    results.write_atomically(path, lambda file: dataset.to_netcdf(file, engine="h5netcdf", encoding=encoding))
+
+
+def names(dataset: xr.Dataset, sizes: Sequence[str], variants: Sequence[str]) -> list[str]:
+    """Those cells of sizes x variants that the sweep has."""
+    wanted = (f"{size}-{variant}" for size in sizes for variant in variants)
+    return [name for name in wanted if name in dataset.cell.values]
+
+
+def configuration(dataset: xr.Dataset) -> dict:
+    """What all cells of a sweep have in common, and the first one's size and variant."""
+    return json.loads(str(dataset.configuration.values[0]))
+
+
+def _cell(path: Path) -> xr.Dataset:
+    with results.read(path) as found:
+        kept = found[list(results.VARIABLES)].load()
+        rho = found[f"correlation_{kept.sizes['layer']}"][0].values
+    configured = json.loads(found.attrs["configuration"])
+    units = np.arange(len(rho))
+    kept = kept.assign(
+        {name: found.attrs[name] for name in PROVENANCE}
+        | {"correlation": (("unit", "other_unit"), rho, {"long_name": "rho, last hidden layer, first seed"})}
+    )
+    names = {name: configured[name] for name in ("size", "variant")}
+    return kept.assign_coords(names | {"cell": path.stem, "unit": units, "other_unit": units})
+
+
+def _order(cell: xr.Dataset) -> tuple:
+    """Sizes as in Table 1; vanilla, drop, corr; then by rate or weight."""
+    kind, _, number = str(cell.variant.values).partition("-")
+    return [*map(str, SIZES)].index(str(cell["size"].values)), "vdc".index(kind[0]), float(number or 0)

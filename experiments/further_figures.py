@@ -1,0 +1,250 @@
+"""What the paper lacks and a reader wants: curves over epochs, matrices, scans, basins, and the evidence."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
+
+from decorr.config import PAPER_DROPOUT_RATE, SIZES, VARIANTS
+from decorr.penalty import independent_penalty
+from experiments import compact, style
+from experiments.claims import basins as count_basins
+from experiments.figures import Missing
+from experiments.verdicts import Verdict
+
+
+def learning_curves(sweep: xr.Dataset) -> Figure:
+    """Validation error over epochs, every size, all variants of the paper, with 95% bands."""
+    sizes = _sizes(sweep)
+    figure, axes = style.grid(1, len(sizes), height=2.6, sharey=True)
+    for ax, size in zip(axes[0], sizes, strict=True):
+        for variant in _variants(sweep, size):
+            errors = sweep.validation_error.sel(cell=f"{size}-{variant}").values
+            style.band(ax, sweep.epoch.values, errors, variant)
+        ax.set_title(size.upper(), size=9)
+        ax.set_yscale("log")
+        ax.set_xlabel("epoch", size=8)
+    axes[0, 0].set_ylabel("validation error", size=8)
+    style.legend(figure, axes[0, 0])
+    return figure
+
+
+def correlation_curves(sweep: xr.Dataset) -> Figure:
+    """Mean |rho| and P of each layer of the largest networks over epochs.
+
+    The grey line under P is what independent units have over minibatches of the training size.
+    """
+    size = _sizes(sweep)[-1]
+    configuration = compact.configuration(sweep.sel(cell=[compact.names(sweep, [size], VARIANTS)[0]]))
+    layers = sweep.layer.values
+    figure, axes = style.grid(2, len(layers), height=2.2, sharex=True)
+    for column, layer in enumerate(layers):
+        top, bottom = axes[:, column]
+        for variant in _variants(sweep, size):
+            cell = sweep.sel(cell=f"{size}-{variant}", layer=layer)
+            style.band(top, sweep.epoch.values, cell.mean_correlation.values, variant)
+            style.band(bottom, sweep.epoch.values, cell.penalty.values, variant)
+        batch_size = configuration["protocol"]["optimisation"]["batch_size"]
+        floor = independent_penalty(batch_size, configuration["widths"][column])
+        bottom.axhline(floor, color="grey", linewidth=1.5)
+        bottom.annotate("independent units", (0.98, floor), xycoords=("axes fraction", "data"), size=7,
+                        ha="right", va="bottom", color="dimgrey")  # fmt: skip
+        top.set_title(f"{size.upper()}, layer {layer}", size=9)
+        top.set_ylim(0)
+        bottom.set_yscale("log")
+        bottom.set_xlabel("epoch", size=8)
+    axes[0, 0].set_ylabel("mean |rho|, validation set", size=8)
+    axes[1, 0].set_ylabel(f"P, minibatches of {batch_size}", size=8)
+    style.legend(figure, axes[0, 0])
+    return figure
+
+
+def heat_maps(sweep: xr.Dataset) -> Figure:
+    """|rho| between the units of the last hidden layer, first seed, ordered by average-linkage clustering."""
+    size = _sizes(sweep)[-1]
+    variants = _variants(sweep, size)
+    figure, axes = style.grid(1, len(variants), height=2.4)
+    for ax, variant in zip(axes[0], variants, strict=True):
+        rho = np.abs(sweep.correlation.sel(cell=f"{size}-{variant}").values)
+        width = int(np.isfinite(rho[0]).sum())
+        rho = rho[:width, :width]
+        distance = squareform(np.clip(1 - (rho + rho.T) / 2, 0, 1), checks=False)
+        order = hierarchy.leaves_list(hierarchy.linkage(distance, "average", optimal_ordering=True))
+        image = ax.imshow(rho[np.ix_(order, order)], vmin=0, vmax=1, cmap="cividis", interpolation="nearest")
+        ax.set_title(style.name(size, variant), size=8)
+        ax.set_xticks([])
+        ax.set_yticks([])
+    figure.colorbar(image, ax=axes[0].tolist(), label="|rho|, last hidden layer", shrink=0.8)
+    return figure
+
+
+def error_by_size(sweep: xr.Dataset) -> Figure:
+    """Validation error after the last epoch against network size, all variants of the paper."""
+    sizes = _sizes(sweep)
+    if len(sizes) < 2:
+        raise Missing("needs two sizes")
+    figure, axes = style.grid(1, 1, width=5.6, height=2.8)
+    (ax,) = axes[0]
+    last = sweep.validation_error.isel(epoch=-1)
+    for i, variant in enumerate(variant for variant in VARIANTS if compact.names(sweep, sizes, [variant])):
+        with_it = [size for size in sizes if f"{size}-{variant}" in sweep.cell.values]
+        places = np.array([sizes.index(size) for size in with_it]) + 0.12 * (i - 1.5)
+        errors = [last.sel(cell=f"{size}-{variant}").values for size in with_it]
+        ax.plot(places, [np.nanmean(e) for e in errors], label=style.network(variant), **style.line(variant))
+        for place, values in zip(places, errors, strict=True):
+            style.error_bar(ax, place, values, color=style.colour(variant))
+            style.dots(ax, place, values, 0.1, color=style.colour(variant))
+    ax.set_xticks(range(len(sizes)), [size.upper() for size in sizes])
+    ax.set_yscale("log")
+    ax.set_ylabel("validation error, last epoch", size=9)
+    style.legend(figure, ax)
+    return figure
+
+
+def error_by_weight(*sweeps: xr.Dataset) -> Figure:
+    """Validation error after the last epoch against the penalty's weight, a line for each size.
+
+    Weight 0 is vanilla. Several sweeps of one protocol may be given: the first that has a cell counts.
+    """
+    weights = {0.0: "vanilla"} | {
+        float(variant[5:]): variant
+        for variant in (str(v) for sweep in sweeps for v in sweep.variant.values)
+        if variant.startswith("corr-")
+    }
+    if len(weights) < 4:
+        raise Missing("needs three weights of the penalty")
+    figure, axes = style.grid(1, 1, width=5.6, height=2.8)
+    (ax,) = axes[0]
+    smallest = min(weight for weight in weights if weight > 0)
+    for size, marker in zip(SIZES, "osD^v", strict=True):
+        cells = {weight or smallest / 3: f"{size}-{variant}" for weight, variant in weights.items()}
+        found = _first(sweeps, cells, lambda cell: cell.validation_error[:, -1])
+        if len(found) > 2:
+            means = [np.nanmean(values) for values in found.values()]
+            (drawn,) = ax.plot(list(found), means, marker=marker, markersize=4, label=size.upper())
+            for weight, values in found.items():
+                style.error_bar(ax, weight, values, color=drawn.get_color())
+                style.dots(ax, weight, values, color=drawn.get_color())
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ticks = {smallest / 3: "0"} | {weight: f"{weight:g}" for weight in sorted(weights) if weight}
+    ax.set_xticks(list(ticks), list(ticks.values()))
+    ax.set_xticks([], minor=True)
+    ax.set_xlabel("weight of the penalty, as the paper counts it", size=8)
+    ax.set_ylabel("validation error, last epoch", size=9)
+    style.legend(figure, ax, 5)
+    return figure
+
+
+def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
+    """Mean |rho| of trained networks, layer 1, against the dropout rate, with the laws p and p^2.
+
+    The laws start from the mean over the networks without dropout. Sweeps as in `error_by_weight`.
+    """
+    rates = {0.0: "vanilla", PAPER_DROPOUT_RATE: "drop"} | {
+        float(variant[5:]): variant
+        for variant in (str(v) for sweep in sweeps for v in sweep.variant.values)
+        if variant.startswith("drop-")
+    }
+
+    def values_of(size: str) -> dict[float, np.ndarray]:
+        cells = {rate: f"{size}-{variant}" for rate, variant in rates.items()}
+        return _first(sweeps, cells, lambda cell: cell.mean_correlation_minibatch.sel(layer=1))
+
+    sizes = [size for size in SIZES if len(values_of(size)) > 2 and 0.0 in values_of(size)]
+    if not sizes:
+        raise Missing("needs two dropout rates beside vanilla")
+    figure, axes = style.grid(1, len(sizes), width=3.2, height=2.6, sharey=True)
+    for ax, size in zip(axes[0], sizes, strict=True):
+        found = values_of(size)
+        rate = np.linspace(0, max(found), 50)
+        start = np.nanmean(found[0.0])
+        ax.plot(rate, start * (1 - rate), "--", color="grey", label="falls by p (Pearson)")
+        ax.plot(rate, start * (1 - rate) ** 2, ":", color="black", label="falls by p^2 (Section 2.1)")
+        means = [np.nanmean(values) for values in found.values()]
+        ax.plot(list(found), means, "o-", color=style.colour("drop"), label="trained networks, mean ± 95%")
+        for each, values in found.items():
+            style.error_bar(ax, each, values, color=style.colour("drop"))
+            style.dots(ax, each, values)
+        ax.set_title(size.upper(), size=9)
+        ax.set_xlabel("dropout rate, 1 - p", size=8)
+        ax.set_ylim(0)
+    axes[0, 0].set_ylabel("mean |rho|, layer 1", size=8)
+    style.legend(figure, axes[0, 0], 3)
+    return figure
+
+
+def basins(sweep: xr.Dataset) -> Figure:
+    """Every network's PReLU slope of layer 1 after training: below 0 is the other basin."""
+    counted = count_basins(sweep)
+    sizes = _sizes(sweep)
+    if not counted:
+        raise Missing("needs learned slopes")
+    figure, axes = style.grid(1, len(sizes), height=2.4, sharey=True)
+    slopes = sweep.slope.isel(epoch=-1, slope_layer=0)
+    for ax, size in zip(axes[0], sizes, strict=True):
+        variants = _variants(sweep, size)
+        for place, variant in enumerate(variants):
+            values = slopes.sel(cell=f"{size}-{variant}").values
+            style.dots(ax, place, values, 0.6, s=14, color=style.colour(variant), alpha=0.8)
+            negative, of = counted[f"{size}-{variant}"]
+            ax.annotate(
+                f"{negative}/{of}", (place, 0.01), xycoords=("data", "axes fraction"), size=7, ha="center"
+            )
+        ax.axhline(0, color="black", linewidth=0.8)
+        ax.set_title(size.upper(), size=9)
+        ax.set_xticks(range(len(variants)), variants, rotation=45, size=7)
+        ax.set_xlim(-0.6, len(variants) - 0.4)
+    axes[0, 0].set_ylabel("slope of layer 1; below 0: n/of", size=8)
+    return figure
+
+
+def evidence(verdict: Verdict) -> Figure:
+    """The comparisons of a claim: every seed as a dot, the mean with its 95% bootstrap interval."""
+    shown = [each for each in verdict.comparisons if each.values.size]
+    if not shown:
+        raise Missing("no comparison was measured")
+    figure = Figure(figsize=(6.4, 0.6 + 0.3 * len(shown)), layout="constrained")
+    ax = figure.subplots()
+    looks = {"for": ("#0072B2", "o"), "against": ("#D55E00", "X"), "open": ("#777777", "d")}
+    for place, each in enumerate(reversed(shown)):
+        shade, marker = looks[each.outcome]
+        jitter = place + np.linspace(-0.2, 0.2, each.values.size)
+        ax.scatter(each.values, jitter, s=8, color=shade, alpha=0.45, linewidths=0)
+        ax.plot([each.interval.low, each.interval.high], [place, place], color=shade, linewidth=2)
+        ax.plot(each.interval.estimate, place, marker, color=shade, markersize=6)
+        ax.plot(each.expected, place, "|", color="black", markersize=12)
+    ax.set_yticks(range(len(shown)), [f"{each.what}  [{each.outcome}]" for each in reversed(shown)], size=7)
+    ax.tick_params(axis="x", labelsize=7)
+    ax.spines[["top", "right"]].set_visible(False)
+    if all(each.expected == 0 for each in shown):
+        ax.axvline(0, color="black", linewidth=0.8)
+    return figure
+
+
+def _sizes(sweep: xr.Dataset) -> list[str]:
+    """The sizes of which the sweep has a variant of the paper."""
+    sizes: list[str] = [size for size in SIZES if compact.names(sweep, [size], VARIANTS)]
+    if not sizes:
+        raise Missing(f"needs one of {', '.join(VARIANTS)}")
+    return sizes
+
+
+def _variants(sweep: xr.Dataset, size: str) -> list[str]:
+    """The paper's variants that the sweep has of a size."""
+    return [variant for variant in VARIANTS if f"{size}-{variant}" in sweep.cell.values]
+
+
+def _first(
+    sweeps: Sequence[xr.Dataset], names: Mapping[float, str], of: Callable[[xr.Dataset], xr.DataArray]
+) -> dict[float, np.ndarray]:
+    """By key, what `of` takes out of the cell of that name [seed], in the first sweep that has it."""
+    found = {}
+    for key in sorted(names):
+        having = [sweep for sweep in sweeps if names[key] in sweep.cell.values]
+        if having:
+            found[key] = of(having[0].sel(cell=names[key])).values
+    return found

@@ -1,0 +1,84 @@
+"""What a few seeds say about all seeds: intervals and one test, over the last axis of NumPy arrays."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+
+class Interval(NamedTuple):
+    """An estimate with its interval; NaN where there are too few values."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+_NONE = float("nan")
+
+
+def of_mean(values: np.ndarray, level: float = 0.95) -> Interval:
+    """Student's confidence interval of the mean: mean +- t s / sqrt(n)."""
+    return _student(values, level, lambda n: n**-0.5)
+
+
+def of_one_run(values: np.ndarray, level: float = 0.95) -> Interval:
+    """Student's prediction interval of one more run: mean +- t s sqrt(1 + 1/n)."""
+    return _student(values, level, lambda n: (1 + 1 / n) ** 0.5)
+
+
+def _student(values: np.ndarray, level: float, width: Callable[[int], float]) -> Interval:
+    values = np.asarray(values, np.float64)
+    mean = float(values.mean()) if values.size else _NONE
+    if values.size < 2:
+        return Interval(mean, _NONE, _NONE)
+    quantile = stats.t.ppf((1 + level) / 2, values.size - 1)
+    half = float(quantile * values.std(ddof=1) * width(values.size))
+    return Interval(mean, mean - half, mean + half)
+
+
+def bootstrap(values: np.ndarray, level: float = 0.95) -> Interval:
+    """The bias-corrected and accelerated bootstrap interval of the mean, 9,999 resamples, seed 0.
+
+    Of ten values it is somewhat too narrow: it knows only the tails that it has seen.
+    """
+    values = np.asarray(values, np.float64)
+    mean = float(values.mean()) if values.size else _NONE
+    if values.size < 3:
+        return Interval(mean, _NONE, _NONE)
+    if np.ptp(values) == 0:
+        return Interval(mean, mean, mean)
+    found = stats.bootstrap(
+        (values,), np.mean, confidence_level=level, n_resamples=9999, rng=np.random.default_rng(0)
+    )
+    return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high))
+
+
+def sign_flip_p(differences: np.ndarray) -> float:
+    """The two-sided p value of paired differences: how often random signs give a mean as far from 0.
+
+    Exact up to 12 seeds, the smallest possible value being 2^(1-n), else from 9,999 random sets of
+    signs. Supposes only that the differences are symmetric about 0 if there is no effect.
+    """
+    differences = np.asarray(differences, np.float64)
+    if differences.size < 2 or not np.isfinite(differences).all():
+        return _NONE
+    if not differences.any():
+        return 1.0
+    found = stats.permutation_test(
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=9999,
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """p values corrected for how many there are (Holm, 1979); NaN counts as a comparison and stays NaN."""
+    p = np.asarray(p, np.float64)
+    order = np.argsort(np.where(np.isnan(p), 1, p))
+    corrected = np.maximum.accumulate(np.fmin(p[order] * np.arange(p.size, 0, -1), 1))
+    return np.where(np.isnan(p), np.nan, corrected[np.argsort(order)])

@@ -1,0 +1,258 @@
+"""A sweep as one page: verdicts, figures, agreement, ablation. `python -m experiments.report --help`."""
+
+import dataclasses
+import functools
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import markupsafe
+import matplotlib
+import numpy as np
+import tyro
+import xarray as xr
+from matplotlib.figure import Figure
+
+from decorr.config import ABLATION, SIZES, VARIANTS
+from experiments import agreement, claims, compact, figures, further_figures, intervals, published, results
+from experiments.figures import Missing
+from experiments.verdicts import Verdict
+
+REFERENCE = Path(__file__).parent / "reference"
+"""The committed sweeps, one compact file each."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Write a sweep's figures, verdicts and one self-contained HTML page."""
+
+    folder: tyro.conf.Positional[Path | None] = None
+    """Folder of a sweep's results. Default: the one under results/ that was last written to."""
+    reference: bool = False
+    """The committed reference run instead."""
+    out: Path | None = None
+    """Where to write. Default: the sweep's folder, or results/reference."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A figure of the page, or why there is none."""
+
+    name: str
+    title: str
+    figure: Figure | None
+    reason: str = ""
+
+
+def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = None) -> Path:
+    """Writes figures/NAME.svg and .png, verdicts.md and report.html into a folder.
+
+    Args:
+      sweep: what is judged, as `compact.load` gives it.
+      out: the folder.
+      others: sweeps of other networks or protocols, by name: for the scans, the ablation, and to see which
+        claims carry over.
+
+    Returns:
+      The path of the page.
+    """
+    others = others or {}
+    configuration = compact.configuration(sweep)
+    verdicts = claims.judge(sweep)
+    pictures = [_drawn(*each) for each in _figures(sweep, others)]
+    evidence = {
+        each.claim: _drawn(each.claim, "", functools.partial(further_figures.evidence, each))
+        for each in verdicts
+    }
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    for picture in (*pictures, *evidence.values()):
+        if picture.figure is not None:
+            for kind in ("svg", "png"):
+                _replace(out / "figures" / f"{picture.name}.{kind}", _saved(picture.figure, kind))
+    compared = agreement.compare(sweep)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    page = environment.get_template("report.html.j2").render(
+        title=f"{configuration['dataset']}, protocol {configuration['protocol']['name']}",
+        verdicts=verdicts,
+        elsewhere={
+            name: {each.claim: each.verdict for each in claims.judge(other)}
+            for name, other in others.items()
+            if _is_main(other)
+        },
+        pictures=pictures,
+        evidence=evidence,
+        svg=lambda picture: markupsafe.Markup(_saved(picture.figure, "svg").decode()),
+        agreement=compared,
+        shares=shares(compared),
+        basins=claims.basins(sweep),
+        ablation=ablation(others),
+        published=published.FIGURE_4,
+        configuration=json.dumps(configuration, indent=1),
+        provenance=_provenance(sweep),
+        seeds=sweep.sizes["seed"],
+        epochs=sweep.sizes["epoch"],
+    )
+    _replace(out / "verdicts.md", markdown(verdicts).encode())
+    _replace(out / "report.html", page.encode())
+    return out / "report.html"
+
+
+def markdown(verdicts: Sequence[Verdict]) -> str:
+    """The verdicts as a Markdown table."""
+    rows = ["| claim | the paper says | verdict | comparisons for, against, open |", "|---|---|---|---|"]
+    for each in verdicts:
+        outcomes = [comparison.outcome for comparison in each.comparisons]
+        counts = ", ".join(str(outcomes.count(kind)) for kind in ("for", "against", "open"))
+        rows.append(f"| {each.claim} ({each.section}) | {each.sentence} | **{each.verdict}** | {counts} |")
+    return "\n".join(rows) + "\n"
+
+
+def shares(compared: Sequence[agreement.Published]) -> dict[str, tuple[int, int]]:
+    """How many published numbers lie inside, and of how many: by figure, and all."""
+    counted: dict[str, tuple[int, int]] = {}
+    for each in compared:
+        for name in (each.figure, "all"):
+            inside, of = counted.get(name, (0, 0))
+            counted[name] = inside + each.inside, of + 1
+    return counted
+
+
+def ablation(sweeps: dict[str, xr.Dataset]) -> list[dict[str, Any]]:
+    """Figure 4's numbers, step by step from the text to the released code; [] if that was not trained.
+
+    Each row: the step, each network's mean error after 2 epochs with its interval (None if all seeds
+    diverged), and the mean absolute distance from the published bars.
+    """
+    rows = []
+    for protocol in ABLATION:
+        if (sweep := sweeps.get(protocol.name)) is None:
+            continue
+        errors, distances, diverged = {}, [], 0
+        for variant, bars in published.FIGURE_4.items():
+            for size in SIZES:
+                cell = sweep.sel(cell=f"{size}-{variant}")
+                well = cell.diverged_epoch.values == 0
+                values = cell.validation_error.sel(epoch=2).values[well]
+                diverged += int((~well).sum())
+                errors[f"{size}-{variant}"] = intervals.of_mean(values) if values.size else None
+                # A network that diverged is as wrong as chance.
+                distances.append(abs((values.sum() + 0.9 * (~well).sum()) / well.size - bars[size]))
+        rows.append(
+            {
+                "step": protocol.name.removeprefix("ablation-"),
+                "errors": errors,
+                "distance": float(np.mean(distances)),
+                "diverged": diverged,
+                "networks": len(errors) * sweep.sizes["seed"],
+            }
+        )
+    return rows
+
+
+def _figures(sweep: xr.Dataset, others: dict[str, xr.Dataset]) -> list[tuple[str, str, Callable[[], Figure]]]:
+    scans = [sweep, *(other for other in others.values() if _same_protocol(sweep, other))]
+    alone = {
+        "table1": (figures.table1, "Table 1: network sizes"),
+        "figure1": (figures.figure1, "Figure 1: dropout and the correlations of layer 1"),
+        "figure2": (figures.figure2, "Figure 2: the penalty and the correlations of every layer"),
+        "figure3": (figures.figure3, "Figure 3: how the error grows as the network shrinks"),
+        "figure4": (figures.figure4, "Figure 4: the error after 2 epochs"),
+        "learning_curves": (further_figures.learning_curves, "Learning curves"),
+        "correlation_curves": (further_figures.correlation_curves, "Correlation and penalty over epochs"),
+        "heat_maps": (further_figures.heat_maps, "Who is correlated with whom"),
+        "error_by_size": (further_figures.error_by_size, "Error against network size"),
+        "basins": (further_figures.basins, "Two basins: the PReLU slope of layer 1"),
+    }
+    drawn = [(name, title, functools.partial(function, sweep)) for name, (function, title) in alone.items()]
+    return [
+        *drawn,
+        (
+            "error_by_weight",
+            "Error against the penalty's weight",
+            lambda: further_figures.error_by_weight(*scans),
+        ),
+        (
+            "correlation_by_rate",
+            "Dropout rate and correlation",
+            lambda: further_figures.correlation_by_rate(*scans),
+        ),
+    ]
+
+
+def _drawn(name: str, title: str, draw: Callable[[], Figure]) -> Picture:
+    try:
+        return Picture(name, title, draw())
+    except Missing as missing:
+        return Picture(name, title, None, str(missing))
+
+
+def _saved(figure: Figure, kind: str) -> bytes:
+    """A figure as a file: the same bytes for the same figure, text as text."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "decorr", "svg.fonttype": "none", "hatch.linewidth": 0.6}):
+        figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    saved = buffer.getvalue()
+    return saved[saved.index(b"<svg") :] if kind == "svg" else saved
+
+
+def _replace(path: Path, content: bytes) -> None:
+    results.write_atomically(path, lambda file: file.write(content))
+
+
+def _is_main(sweep: xr.Dataset) -> bool:
+    """Whether a sweep has the paper's networks, so that the claims can be asked of it."""
+    return {f"{size}-{variant}" for size in SIZES for variant in VARIANTS} <= set(sweep.cell.values.tolist())
+
+
+def _same_protocol(a: xr.Dataset, b: xr.Dataset) -> bool:
+    return all(
+        compact.configuration(a)[name] == compact.configuration(b)[name] for name in ("dataset", "protocol")
+    )
+
+
+def _provenance(sweep: xr.Dataset) -> dict[str, str]:
+    """What the cells were made with: every value that occurs."""
+    found = {name: sorted(set(map(str, sweep[name].values))) for name in compact.PROVENANCE}
+    del found["configuration"]
+    found["seconds"] = [f"{float(sweep.seconds.sum()):.0f} in all"]
+    found["created"] = [f"{found['created'][0]} to {found['created'][-1]}"]
+    return {name: "; ".join(values) for name, values in found.items()}
+
+
+def references() -> dict[str, xr.Dataset]:
+    """The committed sweeps, by name."""
+    return {path.stem: compact.load(path) for path in sorted(REFERENCE.glob("*.nc"))}
+
+
+def _last() -> Path:
+    written = sorted(Path("results").glob("*/*.nc"), key=lambda path: path.stat().st_mtime)
+    if not written:
+        raise results.ResultsError("results/ holds no sweep: name a folder, or give --reference")
+    return written[-1].parent
+
+
+def main() -> None:
+    options = tyro.cli(Report, prog="python -m experiments.report")
+    try:
+        if options.reference:
+            others = references()
+            page = write(others.pop("mnist"), options.out or Path("results/reference"), others)
+        else:
+            folder = options.folder or _last()
+            page = write(compact.load(folder), options.out or folder)
+    except (results.ResultsError, OSError) as error:
+        raise SystemExit(f"error: {error}") from error
+    print(f"report: {page.resolve()}")
+
+
+if __name__ == "__main__":
+    main()

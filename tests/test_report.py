@@ -1,0 +1,88 @@
+"""The page: complete, self-contained, the same each time; and what is said when there is nothing."""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from decorr.config import ABLATION
+from experiments import claims, compact, report, results
+from tests import made_up
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    others = {
+        each.name: made_up.sweep(lambda s, v: {"early": 0.2}, variants=("vanilla", "corr-0.1", "corr-1.0"))
+        for each in ABLATION
+    }
+    return folder, report.write(made_up.sweep(), folder, others)
+
+
+def test_the_page_needs_nothing_else(written):
+    page = written[1].read_text()
+    assert not re.findall(r"""(?:src|href)=["'](?!#)(?!data:)[^"']*""", page.replace("xlink:href", "xlink"))
+    assert "<script" not in page and "@import" not in page
+    assert page.count("<svg") == 10 + 8  # figures but the two that need scans, and evidence
+    assert page.count("</svg>") == page.count("<svg")
+
+
+def test_the_page_has_everything(written):
+    page = written[1].read_text()
+    for verdict in claims.judge(made_up.sweep()):
+        assert f'<h3 id="{verdict.claim}">' in page
+    for part in ("168 do", "ablation", "input-dropout", "made up", "learning_curves"):
+        assert part in page, part
+
+
+def test_figures_and_verdicts_are_files_too(written):
+    folder, _ = written
+    names = {path.name for path in (folder / "figures").iterdir()}
+    assert {"figure1.svg", "figure1.png", "figure4.svg", "C5.svg", "basins.png"} <= names
+    table = (folder / "verdicts.md").read_text().splitlines()
+    assert len(table) == 2 + 8 and table[2].startswith("| C1 (2.1) | Dropout")
+    assert "**holds in part**" in table[2]
+
+
+def test_it_is_the_same_each_time(written, tmp_path):
+    report.write(made_up.sweep(), tmp_path)
+    for name in ("figure2.svg", "C7.svg", "learning_curves.svg"):
+        assert (tmp_path / "figures" / name).read_bytes() == (written[0] / "figures" / name).read_bytes()
+
+
+def test_a_small_sweep_says_what_is_missing(tmp_path):
+    page = report.write(made_up.sweep(sizes=("tiny",)), tmp_path).read_text()
+    assert "Not drawn: needs huge-drop, huge-vanilla." in page
+    assert "No picture: no comparison was measured." in page
+
+
+def test_the_ablation_counts_what_diverged_as_chance():
+    sweep = made_up.sweep(lambda s, v: {"early": 0.1}, noise=0, variants=("vanilla", "corr-0.1", "corr-1.0"))
+    sweep["diverged_epoch"].loc[{"cell": "tiny-corr-1.0"}] = 1
+    rows = report.ablation({ABLATION[0].name: sweep})
+    assert [row["step"] for row in rows] == ["printed"]
+    assert rows[0]["errors"]["tiny-corr-1.0"] is None and rows[0]["diverged"] == 10
+    assert rows[0]["networks"] == 150
+    assert report.ablation({}) == []
+
+
+def test_without_a_sweep_it_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in ([], ["nowhere"]):
+        monkeypatch.setattr(sys, "argv", ["report", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            report.main()
+        assert re.fullmatch(r"error: (results/|nowhere) holds no .*", str(stopped.value.code))
+
+
+def test_a_compact_file_is_what_was_saved(tmp_path):
+    sweep = made_up.sweep()
+    compact.save(sweep, tmp_path / "sweep.nc")
+    found = compact.load(tmp_path / "sweep.nc")
+    for name in results.VARIABLES:
+        np.testing.assert_array_equal(found[name], sweep[name], name)
+    np.testing.assert_allclose(found.correlation, sweep.correlation, atol=5e-5)
+    assert found.configuration.values.tolist() == sweep.configuration.values.tolist()
+    assert compact.configuration(found)["size"] == "tiny"
