@@ -1,7 +1,7 @@
 """A whole sweep as one Dataset [cell, seed, epoch, ...]: gathered from its folder, or from one small file."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,7 @@ def load(path: Path, cells: Sequence[str] | None = None) -> xr.Dataset:
         with results.read(path) as dataset:
             return dataset.load()
     paths = path.glob("*.nc") if cells is None else [path / f"{name}.nc" for name in cells]
-    found = sorted((_cell(each) for each in paths), key=_order)
+    found = [_cell(each) for each in paths]
     if not found:
         raise ResultsError(f"{path} holds no results: give a sweep's folder")
     for name in ("seed", "epoch"):
@@ -54,10 +54,10 @@ def load(path: Path, cells: Sequence[str] | None = None) -> xr.Dataset:
     return concatenate(found)
 
 
-def concatenate(cells: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Cells as one Dataset [cell, ...]; a layer of fewer units than another is filled up with NaN."""
+def concatenate(cells: Iterable[xr.Dataset]) -> xr.Dataset:
+    """Cells as one Dataset [cell, ...], in order; a layer of fewer units is filled up with NaN."""
     return xr.concat(
-        cells,
+        sorted(cells, key=_order),
         dim="cell",
         data_vars="all",
         coords=["size", "variant"],
@@ -65,6 +65,11 @@ def concatenate(cells: Sequence[xr.Dataset]) -> xr.Dataset:
         join="outer",
         combine_attrs="drop",
     )
+
+
+def split(sweep: xr.Dataset) -> list[xr.Dataset]:
+    """The cells of a sweep: what `concatenate` makes a sweep of."""
+    return [sweep.isel(cell=i) for i in range(sweep.sizes["cell"])]
 
 
 def save(dataset: xr.Dataset, path: Path) -> None:

@@ -1,15 +1,16 @@
 """The reference run: every sweep that the report of the paper rests on. `python -m experiments.reproduce`."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import tyro
 from rich.console import Console
 
 from decorr.config import ABLATION
-from experiments import compact
+from experiments import compact, results
 from experiments.report import REFERENCE
-from experiments.sweep import Sweep, sweep
+from experiments.sweep import Sweep, train
 
 SWEEPS = {
     "mnist": Sweep(dataset="mnist"),
@@ -41,7 +42,7 @@ SWEEPS = {
 @dataclasses.dataclass(frozen=True)
 class Reproduce:
     """Train the reference run, about five hours on two cores, and keep what figures and verdicts need of
-    it. What is done is skipped; what was interrupted goes on where it was."""
+    it. Networks in the compact files are not trained again; what was interrupted goes on where it was."""
 
     only: tuple[str, ...] = tuple(SWEEPS)
     """Which sweeps."""
@@ -53,21 +54,32 @@ class Reproduce:
     """Folder of the compact files, one a sweep."""
 
 
+def reproduce(name: str, options: Sweep, path: Path, console: Console) -> None:
+    """Trains what a compact file lacks of a sweep; each cell is added to the file when it is done."""
+    cells = compact.split(compact.load(path)) if path.exists() else []
+    done = {str(cell.cell.values): json.loads(str(cell.configuration.values)) for cell in cells}
+    for cell in options.cells():
+        if cell.name not in done:
+            console.print(f"{name}: {cell.name}", highlight=False)
+            folder = train(
+                dataclasses.replace(options, sizes=(cell.size,), variants=(cell.variant,)), console
+            )
+            cells += compact.split(compact.load(folder, [cell.name]))
+            compact.save(compact.concatenate(cells), path)
+        elif differences := results.differences(done[cell.name], cell):
+            raise SystemExit(
+                f"error: {cell.name} in {path} was made with other options ({differences}): delete it"
+            )
+
+
 def main() -> None:
     options = tyro.cli(Reproduce, prog="python -m experiments.reproduce")
     if unknown := sorted(set(options.only) - set(SWEEPS)):
         raise SystemExit(f"error: unknown sweep {unknown[0]!r}; the sweeps are {', '.join(SWEEPS)}")
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.only:
-        folder = options.results / name
-        print(f"== {name}", flush=True)
-        try:
-            sweep(
-                dataclasses.replace(SWEEPS[name], data_dir=options.data_dir, out=folder), Console(width=140)
-            )
-        finally:  # of an interrupted sweep, the cells that are done
-            if any(folder.glob("*.nc")):
-                compact.save(compact.load(folder), options.out / f"{name}.nc")
+        chosen = dataclasses.replace(SWEEPS[name], data_dir=options.data_dir, out=options.results / name)
+        reproduce(name, chosen, options.out / f"{name}.nc", Console(width=140))
 
 
 if __name__ == "__main__":

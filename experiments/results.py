@@ -210,13 +210,16 @@ def read_checkpoint(folder: Path, block: Block) -> Checkpoint | None:
 
 
 def _check(path: Path, found: object, cell: Cell) -> None:
-    wanted = json.loads(json.dumps(cell.configuration()))  # tuples become lists
-    stored = json.loads(found) if isinstance(found, str) else {}
-    if differences := _differences(stored, wanted):
+    if different := differences(json.loads(found) if isinstance(found, str) else {}, cell):
         raise ResultsError(
-            f"{path} was made with other options ({'; '.join(differences)}): "
-            "give the same ones, or another --out"
+            f"{path} was made with other options ({different}): give the same ones, or another --out"
         )
+
+
+def differences(found: dict, cell: Cell) -> str:
+    """In which numbers and strings a stored configuration is not the cell's; empty if in none."""
+    wanted = json.loads(json.dumps(cell.configuration()))  # tuples become lists
+    return "; ".join(_differences(found, wanted))
 
 
 def _differences(found: object, wanted: object, name: str = "") -> list[str]:

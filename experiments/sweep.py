@@ -81,7 +81,8 @@ class Sweep:
 
 
 def sweep(options: Sweep, console: Console) -> None:
-    """Trains what is missing of a sweep and prints its table; SystemExit with one line if it cannot."""
+    """Trains what is missing of a sweep, prints its table, and writes its report; SystemExit with one line
+    if it cannot."""
     with _explained():
         grid, folder = options.cells(), options.folder()
         if options.plan:
@@ -91,18 +92,29 @@ def sweep(options: Sweep, console: Console) -> None:
             return
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
-            missing = [each for each in grid if not results.is_done(folder, each)]
-            if len(missing) < len(grid):
-                console.print(f"{len(grid) - len(missing)} of {len(grid)} already done, skipped")
-            if missing:
-                _train(options, missing, folder, console)
+            _train_missing(options, grid, folder, console)
             console.print(summary.table(folder, grid))
             console.print(f"results: {folder.resolve()}/*.nc", soft_wrap=True, highlight=False)
             page = report.write(compact.load(folder, [each.name for each in grid]), folder)
             console.print(f"report: {page.resolve()}", soft_wrap=True, highlight=False)
 
 
-def _train(options: Sweep, missing: list[Cell], folder: Path, console: Console) -> None:
+def train(options: Sweep, console: Console) -> Path:
+    """Trains what is missing of a sweep, and no more; returns its folder. SystemExit as `sweep`."""
+    with _explained():
+        folder = options.folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            _train_missing(options, options.cells(), folder, console)
+        return folder
+
+
+def _train_missing(options: Sweep, grid: tuple[Cell, ...], folder: Path, console: Console) -> None:
+    missing = [each for each in grid if not results.is_done(folder, each)]
+    if len(missing) < len(grid):
+        console.print(f"{len(grid) - len(missing)} of {len(grid)} already done, skipped")
+    if not missing:
+        return
     protocol = missing[0].protocol
     dataset = data.load(options.dataset, data_dir=options.data_dir, scaling=protocol.input_scaling)
     if (held := len(dataset.validation.labels)) < protocol.optimisation.batch_size:

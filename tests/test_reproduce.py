@@ -1,0 +1,49 @@
+"""The reference run: resumed from its compact files, and what the repository holds of it."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments import compact, report, reproduce
+from experiments.grid import Cell
+from experiments.sweep import Sweep
+
+SMALL = Sweep(sizes=("tiny",), variants=("vanilla", "corr-1.0"), seeds=2, epochs=2)
+
+
+def test_what_the_file_has_is_not_trained_again(tmp_path, monkeypatch):
+    path, console = tmp_path / "small.nc", Console(quiet=True)
+    options = dataclasses.replace(SMALL, out=tmp_path / "first", variants=("corr-1.0",))
+    reproduce.reproduce("small", options, path, console)
+    before = compact.load(path)
+    trained = []
+    train = reproduce.train
+    monkeypatch.setattr(reproduce, "train", lambda o, c: trained.append(o.variants) or train(o, c))
+    reproduce.reproduce("small", dataclasses.replace(SMALL, out=tmp_path / "second"), path, console)
+    after = compact.load(path)
+    assert trained == [("vanilla",)]
+    assert after.cell.values.tolist() == ["tiny-vanilla", "tiny-corr-1.0"]
+    np.testing.assert_array_equal(
+        after.sel(cell="tiny-corr-1.0").validation_error, before.sel(cell="tiny-corr-1.0").validation_error
+    )
+    with pytest.raises(SystemExit, match=r"other options \(seeds is 2 there, not 3\)"):
+        reproduce.reproduce("small", dataclasses.replace(SMALL, seeds=3, out=tmp_path), path, console)
+
+
+@pytest.mark.parametrize("name", reproduce.SWEEPS)
+def test_the_sweeps_can_be(name):
+    assert all(isinstance(cell, Cell) for cell in reproduce.SWEEPS[name].cells())
+
+
+def test_the_committed_run_is_small_and_of_these_sweeps():
+    paths = list(report.REFERENCE.iterdir())
+    assert sum(path.stat().st_size for path in paths) < 5e6
+    for path in report.REFERENCE.glob("*.nc"):
+        sweep, wanted = compact.load(path), reproduce.SWEEPS[path.stem].cells()
+        assert set(sweep.cell.values.tolist()) <= {cell.name for cell in wanted}
+        assert sweep.sizes["seed"] == wanted[0].seeds and sweep.sizes["epoch"] == wanted[0].protocol.epochs
+        assert all("dirty" not in str(commit) for commit in sweep.commit.values)
+        assert Path(path).stat().st_size < 2e6
