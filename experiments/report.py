@@ -82,6 +82,7 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
     )
     page = environment.get_template("report.html.j2").render(
         title=f"{configuration['dataset']}, protocol {configuration['protocol']['name']}",
+        dataset=configuration["dataset"],
         verdicts=verdicts,
         elsewhere={
             name: {each.claim: each.verdict for each in claims.judge(other)}

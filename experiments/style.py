@@ -86,7 +86,8 @@ def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: str, every: int
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 4, extra: Sequence = ()) -> None:
-    """One legend above all axes, of what one of them shows."""
+    """One legend above all axes, of what one of them shows; as many columns as there is room for."""
+    columns = min(columns, int(figure.get_figwidth() / 1.4))
     handles, labels = axes.get_legend_handles_labels()
     found = dict(zip(labels, handles, strict=True)) | {each.get_label(): each for each in extra}
     figure.legend(found.values(), found.keys(), loc="outside upper center", ncols=columns, frameon=False)

@@ -37,6 +37,13 @@ def test_the_page_has_everything(written):
         assert part in page, part
 
 
+def test_published_numbers_are_said_to_be_of_mnist(written, tmp_path):
+    assert "these networks saw" not in written[1].read_text()
+    other = made_up.sweep(sizes=("huge",))
+    other["configuration"] = other.configuration.str.replace('"mnist"', '"digits"')
+    assert "of MNIST, while these networks saw digits" in report.write(other, tmp_path).read_text()
+
+
 def test_figures_and_verdicts_are_files_too(written):
     folder, _ = written
     names = {path.name for path in (folder / "figures").iterdir()}
