@@ -19,7 +19,7 @@ from experiments.verdicts import Verdict
 def learning_curves(sweep: xr.Dataset) -> Figure:
     """Validation error over epochs, every size, all variants of the paper, with 95% bands."""
     sizes = _sizes(sweep)
-    figure, axes = style.grid(1, len(sizes), height=2.6, sharey=True)
+    figure, axes = style.grid(1, len(sizes), width=2.0, height=2.4, sharey=True)
     for ax, size in zip(axes[0], sizes, strict=True):
         for variant in _variants(sweep, size):
             errors = sweep.validation_error.sel(cell=f"{size}-{variant}").values
@@ -55,6 +55,8 @@ def correlation_curves(sweep: xr.Dataset) -> Figure:
         top.set_title(f"{size.upper()}, layer {layer}", size=9)
         top.set_ylim(0)
         bottom.set_yscale("log")
+        bottom.yaxis.set_major_formatter("{x:g}")
+        bottom.yaxis.set_minor_formatter("{x:g}")
         bottom.set_xlabel("epoch", size=8)
     axes[0, 0].set_ylabel("mean |rho|, validation set", size=8)
     axes[1, 0].set_ylabel(f"P, minibatches of {batch_size}", size=8)
@@ -183,7 +185,7 @@ def basins(sweep: xr.Dataset) -> Figure:
     sizes = _sizes(sweep)
     if not counted:
         raise Missing("needs learned slopes")
-    figure, axes = style.grid(1, len(sizes), height=2.4, sharey=True)
+    figure, axes = style.grid(1, len(sizes), width=2.0, height=2.4, sharey=True)
     slopes = sweep.slope.isel(epoch=-1, slope_layer=0)
     for ax, size in zip(axes[0], sizes, strict=True):
         variants = _variants(sweep, size)

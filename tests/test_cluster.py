@@ -15,6 +15,9 @@ from decorr.config import RELEASED
 from experiments import cluster, results
 from experiments.grid import Block, Cell
 
+# Ray forks this process, where JAX runs, only to start others.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+
 ROOT = Path(__file__).parent.parent
 EPOCHS = 150
 OPTIONS = (

@@ -59,7 +59,7 @@ def eight_devices():
     ]
     for each in programs:
         text = each.compile().as_text()
-        assert "ENTRY" in text  # it is a program
+        assert "num_partitions=8" in text
         for collective in ("all-reduce", "all-gather", "all-to-all", "collective", "reduce-scatter"):
             assert collective not in text, collective
     for devices in (jax.devices(), jax.devices()[:1]):

@@ -12,7 +12,7 @@ from decorr.config import RELEASED, Architecture, Optimisation, Regulariser
 from decorr.data import Dataset, Split
 from decorr.models import MLP
 from experiments import engine
-from experiments.grid import Cell
+from experiments.grid import Block, Cell
 
 FEATURES, CLASSES, BATCH = 6, 3, 10
 OPTIMISATION = Optimisation(batch_size=BATCH)
@@ -201,7 +201,7 @@ def test_too_little_to_train_on(samples, epochs, message):
         training.train_epochs(initial(BOTH), split(samples), epochs)
 
 
-# --- a cell's runs on two devices ------------------------------------------------------------------------
+# --- a block's runs on two devices ------------------------------------------------------------------------
 
 
 class Runs:
@@ -209,20 +209,20 @@ class Runs:
 
     def __init__(self):
         self.dataset = Dataset("made", "1", CLASSES, (FEATURES, 1, 1), split(40), split(20, seed=2), None)
-        self.mesh = engine.mesh(3)
+        self.mesh = engine.mesh(jax.devices()[:2])
         self.splits = engine.share((self.dataset.train, self.dataset.validation), self.mesh)
 
-    def cell(self, variant="corr-0.1"):
-        return Cell("made", "tiny", variant, 3, PROTOCOL)
+    def block(self, variant="corr-0.1"):
+        return Block(Cell("made", "tiny", variant, 3, PROTOCOL), 0, 2)
 
     def start(self, variant="corr-0.1"):
-        return engine.start(self.cell(variant), self.dataset, self.mesh)
+        return engine.start(self.block(variant), self.dataset, self.mesh)
 
     def epoch(self, states, last=False):
         return engine.epoch(self.mesh, states, *self.splits, last)
 
     def host(self, tree):
-        return engine.to_host(tree, self.cell())
+        return engine.to_host(tree, self.block())
 
 
 @pytest.fixture(scope="module")
@@ -269,19 +269,3 @@ def test_a_run_that_blows_up_leaves_the_others_alone(runs, lane):
         assert not np.isfinite(found["1.validation_nll"][lane])
         for name in wanted:
             np.testing.assert_array_equal(*(np.delete(r[name], lane, 0) for r in (found, wanted)), name)
-
-
-def test_runs_do_not_communicate(runs):
-    assert runs.mesh.size == 2
-    states, (train, validation) = runs.start(), runs.splits
-    shuffle = runs.mesh, len(train.labels), BATCH, states.key, states.step
-    order = engine._order(*shuffle)
-    for program in (
-        engine._order.lower(*shuffle),
-        engine._train.lower(runs.mesh, states, order, train, False),
-        engine._evaluate.lower(runs.mesh, states.model, BATCH, states.params, validation),
-    ):
-        text = program.compile().as_text()
-        assert "num_partitions=2" in text
-        for collective in ("all-reduce", "all-gather", "all-to-all", "reduce-scatter", "collective-permute"):
-            assert collective not in text
