@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from experiments import intervals, published
+from experiments import compact, intervals, published
 from experiments.intervals import Interval
 
 
@@ -57,7 +57,8 @@ def _numbers(sweep: xr.Dataset) -> Iterator[tuple[str, str, float, np.ndarray]]:
         if (name := f"huge-{variant}") in cells:
             for layer, histogram in enumerate(layers, start=1):
                 yield from _bars("figure 2", sweep, name, layer, histogram)
-    last = sweep.validation_error.isel(epoch=-1)
+    error = compact.error(sweep)
+    last = error.isel(epoch=-1)
     for variant, bars in published.FIGURE_3.items():
         for size, value in bars.items():
             if {name := f"{size}-{variant}", huge := f"huge-{variant}"} <= cells:
@@ -65,7 +66,7 @@ def _numbers(sweep: xr.Dataset) -> Iterator[tuple[str, str, float, np.ndarray]]:
     for variant, bars in published.FIGURE_4.items():
         for size, value in bars.items():
             if (name := f"{size}-{variant}") in cells and 2 in sweep.epoch:
-                yield "figure 4", name, value, sweep.validation_error.sel(cell=name, epoch=2).values
+                yield "figure 4", name, value, error.sel(cell=name, epoch=2).values
 
 
 def _bars(

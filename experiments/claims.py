@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from decorr.config import SIZES
+from experiments import compact
 from experiments.verdicts import Verdict, above_zero, equal
 
 EARLY = 2
@@ -57,7 +58,8 @@ def c2(sweep: xr.Dataset) -> Verdict:
     lower = above_zero({"layer 1, huge: mean |rho| of vanilla - drop": vanilla - drop})
     ratio = equal("by the factor p^2 = 0.49: drop / vanilla", drop / vanilla, 0.49)
     negative = _final_slope(sweep, "huge-vanilla") < 0
-    ratio_of_means = drop.mean() / vanilla.mean()
+    both = np.isfinite(vanilla) & np.isfinite(drop)
+    ratio_of_means = drop[both].mean() / vanilla[both].mean() if both.any() else np.nan
     remark = f"The ratio of the means is {ratio_of_means:.2f}; p is 0.7, and the paper's ratio 0.67."
     if 0 < negative.sum() < negative.size:
         inside, outside = (drop[group].mean() / vanilla[group].mean() for group in (negative, ~negative))
@@ -235,12 +237,10 @@ def _cell(sweep: xr.Dataset, variable: str, name: str) -> xr.DataArray:
 
 
 def _error(sweep: xr.Dataset, name: str, epoch: int) -> np.ndarray:
-    """Validation error [seed] after an epoch, from 1; -1 is the last; NaN if diverged."""
-    error = _cell(sweep, "validation_error", name)
-    if epoch > error.sizes["epoch"]:
-        return np.full(error.sizes["seed"], np.nan)
-    diverged = _cell(sweep, "diverged_epoch", name).values > 0
-    return np.where(diverged, np.nan, error.isel(epoch=epoch if epoch < 0 else epoch - 1).values)
+    """Validation error [seed] after an epoch, from 1; -1 is the last; NaN if diverged or not trained."""
+    if name not in sweep.cell.values or epoch > sweep.sizes["epoch"]:
+        return np.full(sweep.sizes["seed"], np.nan)
+    return compact.error(sweep.sel(cell=name)).isel(epoch=epoch if epoch < 0 else epoch - 1).values
 
 
 def _growth(sweep: xr.Dataset, size: str, variant: str) -> np.ndarray:

@@ -86,6 +86,12 @@ def names(dataset: xr.Dataset, sizes: Sequence[str], variants: Sequence[str]) ->
     return [name for name in wanted if name in dataset.cell.values]
 
 
+def error(sweep: xr.Dataset) -> xr.DataArray:
+    """Validation error [..., seed, epoch], NaN from the epoch in which a network diverged."""
+    diverged = sweep.diverged_epoch
+    return sweep.validation_error.where((diverged == 0) | (sweep.epoch < diverged))
+
+
 def configuration(dataset: xr.Dataset) -> dict:
     """What all cells of a sweep have in common, and the first one's size and variant."""
     return json.loads(str(dataset.configuration.values[0]))

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from decorr.config import RELEASED, SIZES
-from experiments import intervals, published, style
+from experiments import compact, intervals, published, style
 from experiments.agreement import rebinned
 
 _PUBLISHED = Line2D([], [], label="published", **style.PUBLISHED)
@@ -61,7 +61,7 @@ def figure1(sweep: xr.Dataset) -> Figure:
         cell = sweep.sel(cell=f"huge-{variant}", layer=1)
         _histogram(ax, cell, variant, published.FIGURE_1[variant])
         means = cell.mean_correlation_minibatch.values
-        mean, low, high = intervals.of_mean(means)
+        mean, low, high = intervals.of_mean(means[np.isfinite(means)])
         ax.axvspan(low, high, color="red", alpha=0.25, linewidth=0)
         ax.axvline(mean, color="red", linewidth=1)
         ax.axvline(published.FIGURE_1_MEAN[variant], color="black", linewidth=1, linestyle="--")
@@ -94,8 +94,9 @@ def figure2(sweep: xr.Dataset) -> Figure:
 def _histogram(axes: Axes, cell: xr.Dataset, variant: str, shown: published.Histogram) -> None:
     width = shown.bin_width
     ours = rebinned(cell.histogram_minibatch, width)
+    ours = ours[np.isfinite(ours).all(axis=1)]  # without networks that diverged
     places = (np.arange(ours.shape[1]) + 0.5) * width
-    axes.bar(places, ours.mean(axis=0), width, **style.bar(variant))
+    axes.bar(places, [style.mean(values) for values in ours.T], width, **style.bar(variant))
     for place, values in zip(places, ours.T, strict=True):
         style.error_bar(axes, place, values, linewidth=0.8, capsize=0)
     axes.plot(places[: len(shown.fractions)], shown.fractions, **style.PUBLISHED | {"markersize": 6})
@@ -104,7 +105,7 @@ def _histogram(axes: Axes, cell: xr.Dataset, variant: str, shown: published.Hist
 def figure3(sweep: xr.Dataset) -> Figure:
     """Figure 3: the error's growth from the huge network to smaller ones, after the last epoch."""
     need(sweep, (f"{size}-{variant}" for size in SIZES for variant in published.FIGURE_3))
-    error = sweep.validation_error.isel(epoch=-1)
+    error = compact.error(sweep).isel(epoch=-1)
     growth = {
         variant: {
             size: (error.sel(cell=f"{size}-{variant}") - error.sel(cell=f"huge-{variant}")).values
@@ -120,7 +121,7 @@ def figure4(sweep: xr.Dataset) -> Figure:
     need(sweep, (f"{size}-{variant}" for size in SIZES for variant in published.FIGURE_4))
     if 2 not in sweep.epoch:
         raise Missing("needs 2 epochs")
-    early = sweep.validation_error.sel(epoch=2)
+    early = compact.error(sweep).sel(epoch=2)
     errors = {
         variant: {size: early.sel(cell=f"{size}-{variant}").values for size in bars}
         for variant, bars in published.FIGURE_4.items()
@@ -137,7 +138,7 @@ def _grouped(values: dict, shown: dict, label: str) -> Figure:
         for place, size in enumerate(sizes):
             x = place + (i - (len(values) - 1) / 2) * width
             found = values[variant][size]
-            ax.bar(x, np.nanmean(found), 0.9 * width, **style.bar(variant))
+            ax.bar(x, style.mean(found), 0.9 * width, **style.bar(variant))
             style.error_bar(ax, x, found)
             style.dots(ax, x, found, 0.8 * width)
             ax.plot(x, shown[variant][size], **style.PUBLISHED)

@@ -1,9 +1,12 @@
 """What the paper lacks and a reader wants: curves over epochs, matrices, scans, basins, and the evidence."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
@@ -22,7 +25,7 @@ def learning_curves(sweep: xr.Dataset) -> Figure:
     figure, axes = style.grid(1, len(sizes), width=2.0, height=2.4, sharey=True)
     for ax, size in zip(axes[0], sizes, strict=True):
         for variant in _variants(sweep, size):
-            errors = sweep.validation_error.sel(cell=f"{size}-{variant}").values
+            errors = compact.error(sweep.sel(cell=f"{size}-{variant}")).values
             style.band(ax, sweep.epoch.values, errors, variant)
         ax.set_title(size.upper(), size=9)
         ax.set_yscale("log")
@@ -69,17 +72,21 @@ def heat_maps(sweep: xr.Dataset) -> Figure:
     size = _sizes(sweep)[-1]
     variants = _variants(sweep, size)
     figure, axes = style.grid(1, len(variants), height=2.4)
+    scale: dict[str, Any] = {"vmin": 0, "vmax": 1, "cmap": "cividis"}
     for ax, variant in zip(axes[0], variants, strict=True):
         rho = np.abs(sweep.correlation.sel(cell=f"{size}-{variant}").values)
         width = int(np.isfinite(rho[0]).sum())
+        ax.set_title(style.name(size, variant) + (", diverged" if width == 0 else ""), size=8)
+        ax.set_xticks([])
+        ax.set_yticks([])
+        if width == 0:
+            continue
         rho = rho[:width, :width]
         distance = squareform(np.clip(1 - (rho + rho.T) / 2, 0, 1), checks=False)
         order = hierarchy.leaves_list(hierarchy.linkage(distance, "average", optimal_ordering=True))
-        image = ax.imshow(rho[np.ix_(order, order)], vmin=0, vmax=1, cmap="cividis", interpolation="nearest")
-        ax.set_title(style.name(size, variant), size=8)
-        ax.set_xticks([])
-        ax.set_yticks([])
-    figure.colorbar(image, ax=axes[0].tolist(), label="|rho|, last hidden layer", shrink=0.8)
+        ax.imshow(rho[np.ix_(order, order)], **scale, interpolation="nearest")
+    shown = ScalarMappable(Normalize(scale["vmin"], scale["vmax"]), scale["cmap"])
+    figure.colorbar(shown, ax=axes[0].tolist(), label="|rho|, last hidden layer", shrink=0.8)
     return figure
 
 
@@ -90,12 +97,12 @@ def error_by_size(sweep: xr.Dataset) -> Figure:
         raise Missing("needs two sizes")
     figure, axes = style.grid(1, 1, width=5.6, height=2.8)
     (ax,) = axes[0]
-    last = sweep.validation_error.isel(epoch=-1)
+    last = compact.error(sweep).isel(epoch=-1)
     for i, variant in enumerate(variant for variant in VARIANTS if compact.names(sweep, sizes, [variant])):
         with_it = [size for size in sizes if f"{size}-{variant}" in sweep.cell.values]
         places = np.array([sizes.index(size) for size in with_it]) + 0.12 * (i - 1.5)
         errors = [last.sel(cell=f"{size}-{variant}").values for size in with_it]
-        ax.plot(places, [np.nanmean(e) for e in errors], label=style.network(variant), **style.line(variant))
+        ax.plot(places, [style.mean(e) for e in errors], label=style.network(variant), **style.line(variant))
         for place, values in zip(places, errors, strict=True):
             style.error_bar(ax, place, values, color=style.colour(variant))
             style.dots(ax, place, values, 0.1, color=style.colour(variant))
@@ -123,9 +130,9 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
     smallest = min(weight for weight in weights if weight > 0)
     for size, marker in zip(SIZES, "osD^v", strict=True):
         cells = {weight or smallest / 3: f"{size}-{variant}" for weight, variant in weights.items()}
-        found = _first(sweeps, cells, lambda cell: cell.validation_error[:, -1])
+        found = _first(sweeps, cells, lambda cell: compact.error(cell)[:, -1])
         if len(found) > 2:
-            means = [np.nanmean(values) for values in found.values()]
+            means = [style.mean(values) for values in found.values()]
             (drawn,) = ax.plot(list(found), means, marker=marker, markersize=4, label=size.upper())
             for weight, values in found.items():
                 style.error_bar(ax, weight, values, color=drawn.get_color())
@@ -163,10 +170,10 @@ def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
     for ax, size in zip(axes[0], sizes, strict=True):
         found = values_of(size)
         rate = np.linspace(0, max(found), 50)
-        start = np.nanmean(found[0.0])
+        start = style.mean(found[0.0])
         ax.plot(rate, start * (1 - rate), "--", color="grey", label="falls by p (Pearson)")
         ax.plot(rate, start * (1 - rate) ** 2, ":", color="black", label="falls by p^2 (Section 2.1)")
-        means = [np.nanmean(values) for values in found.values()]
+        means = [style.mean(values) for values in found.values()]
         ax.plot(list(found), means, "o-", color=style.colour("drop"), label="trained networks, mean ± 95%")
         for each, values in found.items():
             style.error_bar(ax, each, values, color=style.colour("drop"))

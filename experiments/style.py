@@ -60,12 +60,17 @@ def grid(
     return figure, axes
 
 
+def mean(values: np.ndarray) -> float:
+    """Over the seeds that did not diverge; NaN if all did."""
+    return intervals.of_mean(values[np.isfinite(values)]).estimate
+
+
 def error_bar(axes: Axes, x: float, values: np.ndarray, **look: Any) -> None:
     """The mean over seeds with its 95% interval."""
-    mean, low, high = intervals.of_mean(values[np.isfinite(values)])
+    middle, low, high = intervals.of_mean(values[np.isfinite(values)])
     looks: dict[str, Any] = {"color": "black", "capsize": 2} | look
     if np.isfinite(low):
-        axes.errorbar(x, mean, [[mean - low], [high - mean]], **looks)
+        axes.errorbar(x, middle, [[middle - low], [high - middle]], **looks)
 
 
 def dots(axes: Axes, x: float, values: np.ndarray, width: float = 0.0, **look: Any) -> None:

@@ -6,7 +6,7 @@ from matplotlib.patches import Rectangle
 
 from decorr.config import SIZES, VARIANTS
 from decorr.penalty import independent_penalty
-from experiments import claims, figures, further_figures, published, style
+from experiments import claims, compact, figures, further_figures, published, style
 from experiments.figures import Missing
 from tests import made_up
 
@@ -159,3 +159,17 @@ def test_variants_look_different_in_grey():
     for attribute in ("color", "marker", "linestyle"):
         assert len({look[attribute] for look in looks}) == 4
     assert len({style.bar(variant)["hatch"] for variant in VARIANTS}) == 4
+
+
+def test_networks_that_diverged_are_left_out():
+    sweep = made_up.sweep(lambda size, variant: {"error": 0.1}, noise=0)
+    at = {"cell": "tiny-vanilla", "seed": 3}
+    sweep["diverged_epoch"].loc[at], sweep["validation_error"].loc[at] = 3, 0.9
+    sweep["histogram_minibatch"].loc[{"cell": "huge-vanilla", "seed": 3}] = np.nan
+    np.testing.assert_allclose(bars(figures.figure3(sweep).axes[0])[:2], 0, atol=1e-12)
+    assert compact.error(sweep).sel(at).values.tolist() == [
+        0.9,
+        0.9,
+        *[pytest.approx(np.nan, nan_ok=True)] * 2,
+    ]
+    np.testing.assert_allclose(bars(figures.figure2(sweep).axes[0]), 0.1)

@@ -59,6 +59,22 @@ def test_it_is_the_same_each_time(written, tmp_path):
         assert (tmp_path / "figures" / name).read_bytes() == (written[0] / "figures" / name).read_bytes()
 
 
+def test_networks_that_all_diverged_are_no_obstacle(tmp_path):
+    sweep = made_up.sweep()
+    at = {"cell": "huge-corr-1.0"}
+    for name in (
+        "correlation",
+        "mean_correlation",
+        "mean_correlation_minibatch",
+        "histogram_minibatch",
+        "slope",
+    ):
+        sweep[name].loc[at] = np.nan
+    sweep["diverged_epoch"].loc[at] = 1
+    page = report.write(sweep, tmp_path).read_text()
+    assert "HUGE-CORRNET-1.0, diverged" in page and page.count("<svg") == 17  # no evidence for C6
+
+
 def test_a_small_sweep_says_what_is_missing(tmp_path):
     page = report.write(made_up.sweep(sizes=("tiny",)), tmp_path).read_text()
     assert "Not drawn: needs huge-drop, huge-vanilla." in page
