@@ -57,9 +57,11 @@ def c2(sweep: xr.Dataset) -> Verdict:
     vanilla, drop = (_correlation(sweep, f"huge-{variant}") for variant in ("vanilla", "drop"))
     lower = above_zero({"layer 1, huge: mean |rho| of vanilla - drop": vanilla - drop})
     ratio = equal("by the factor p^2 = 0.49: drop / vanilla", drop / vanilla, 0.49)
-    negative = _final_slope(sweep, "huge-vanilla") < 0
     both = np.isfinite(vanilla) & np.isfinite(drop)
-    ratio_of_means = drop[both].mean() / vanilla[both].mean() if both.any() else np.nan
+    vanilla, drop = vanilla[both], drop[both]
+    slope = _final_slope(sweep, "huge-vanilla")
+    negative = slope[both] < 0 if slope.size else np.zeros(vanilla.size, bool)
+    ratio_of_means = drop.mean() / vanilla.mean() if both.any() else np.nan
     remark = f"The ratio of the means is {ratio_of_means:.2f}; p is 0.7, and the paper's ratio 0.67."
     if 0 < negative.sum() < negative.size:
         inside, outside = (drop[group].mean() / vanilla[group].mean() for group in (negative, ~negative))

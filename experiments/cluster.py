@@ -111,8 +111,6 @@ def train(
         block = working[ready]
         try:
             epoch, checkpoint = ray.get(next(ready))
-        except StopIteration:
-            del working[ready]
         except ray.exceptions.RayTaskError as error:
             raise RuntimeError(f"{block.name}: {error.cause!r}") from error
         except ray.exceptions.RayError as error:
@@ -123,7 +121,9 @@ def train(
             working[begin(block)] = block
         else:
             yield block, epoch, checkpoint
-            if checkpoint is not None:
+            if epoch == block.cell.protocol.epochs:
+                del working[ready]
+            elif checkpoint is not None:
                 failed[block] = 0
 
 

@@ -69,9 +69,12 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
     }
     (out / "figures").mkdir(parents=True, exist_ok=True)
     for picture in (*pictures, *evidence.values()):
-        if picture.figure is not None:
-            for kind in ("svg", "png"):
-                _replace(out / "figures" / f"{picture.name}.{kind}", _saved(picture.figure, kind))
+        for kind in ("svg", "png"):
+            path = out / "figures" / f"{picture.name}.{kind}"
+            if picture.figure is None:
+                path.unlink(missing_ok=True)  # an older page's
+            else:
+                _replace(path, _saved(picture.figure, kind))
     compared = agreement.compare(sweep)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -135,8 +138,9 @@ def ablation(sweeps: dict[str, xr.Dataset]) -> list[dict[str, Any]]:
     """
     rows = []
     for protocol in ABLATION:
-        if (sweep := sweeps.get(protocol.name)) is None:
-            continue
+        sweep = sweeps.get(protocol.name)
+        if sweep is None or len(compact.names(sweep, tuple(SIZES), tuple(published.FIGURE_4))) < 15:
+            continue  # not trained, or not all of it
         errors, distances, diverged = {}, [], 0
         for variant, bars in published.FIGURE_4.items():
             for size in SIZES:
@@ -246,6 +250,8 @@ def main() -> None:
     try:
         if options.reference:
             others = references()
+            if "mnist" not in others:
+                raise results.ResultsError(f"{REFERENCE / 'mnist.nc'} is not there: make reference")
             page = write(others.pop("mnist"), options.out or Path("results/reference"), others)
         else:
             folder = options.folder or _last()

@@ -243,17 +243,22 @@ def write_atomically(path: Path, write_to: Callable[[io.BufferedRandom], object]
     os.replace(temporary, path)
 
 
+def _git(*arguments: str) -> str:
+    """What git says of this code; nothing if it is not in a checkout."""
+    done = subprocess.run(
+        ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
+
+
 def _provenance() -> dict[str, str]:
     packages = ("jax", "jaxlib", "flax", "optax", "numpy")
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
+    # The reference run writes beside the code, which it does not change.
+    changed = _git(
+        "status", "--porcelain", "--untracked-files=no", ":/", ":(top,exclude)experiments/reference"
     )
     return {
-        "commit": git.stdout.strip() or "unknown",
+        "commit": (_git("rev-parse", "HEAD") or "unknown") + ("-dirty" if changed else ""),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": platform.platform(),
         "versions": json.dumps(

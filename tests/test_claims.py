@@ -157,3 +157,13 @@ def test_every_published_histogram_is_one():
     for histogram in found:
         assert 0.98 < sum(histogram.fractions) < 1.02
         assert len(histogram.fractions) * histogram.bin_width <= 1 + 1e-9
+
+
+def test_three_seeds_of_a_lower_mean_do_not_tell_against_it():
+    assert claims.c2(
+        made_up.sweep(lambda s, v: {"correlation": 0.14 if v == "drop" else 0.2}, seeds=3)
+    ).verdict == ("cannot be told")
+
+
+def test_one_seed_says_nothing_of_the_published_numbers():
+    assert agreement.compare(made_up.sweep(seeds=1)) == []

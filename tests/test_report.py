@@ -89,6 +89,7 @@ def test_the_ablation_counts_what_diverged_as_chance():
     assert rows[0]["errors"]["tiny-corr-1.0"] is None and rows[0]["diverged"] == 10
     assert rows[0]["networks"] == 150
     assert report.ablation({}) == []
+    assert report.ablation({ABLATION[0].name: sweep.drop_sel(cell="tiny-vanilla")}) == []  # not all of it
 
 
 def test_without_a_sweep_it_is_one_line(tmp_path, monkeypatch):
