@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -127,12 +127,14 @@ def _train_missing(options: Sweep, grid: tuple[Cell, ...], folder: Path, console
         features = dataset.train.images.shape[1]
         blocks.sort(key=lambda each: -each.cost(features))  # at the end nothing is long alone
         with SweepProgress(console, blocks, features) as progress:
-            for each, epoch, checkpoint in train(blocks, dataset, read, options.checkpoint_seconds):
-                progress.show(each, epoch)
-                if checkpoint is not None:
-                    results.write_checkpoint(folder, each, checkpoint)
-                if epoch == protocol.epochs:
-                    results.finish(folder, each.cell, parts[each.cell], dataset.version)
+            # Closed whatever happens: an interruption here must end the training there.
+            with closing(train(blocks, dataset, read, options.checkpoint_seconds)) as steps:
+                for each, epoch, checkpoint in steps:
+                    progress.show(each, epoch)
+                    if checkpoint is not None:
+                        results.write_checkpoint(folder, each, checkpoint)
+                    if epoch == protocol.epochs:
+                        results.finish(folder, each.cell, parts[each.cell], dataset.version)
 
 
 @contextmanager
