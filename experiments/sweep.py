@@ -126,15 +126,15 @@ def _train_missing(options: Sweep, grid: tuple[Cell, ...], folder: Path, console
         blocks = [each for of_cell in parts.values() for each in of_cell]
         features = dataset.train.images.shape[1]
         blocks.sort(key=lambda each: -each.cost(features))  # at the end nothing is long alone
-        with SweepProgress(console, blocks, features) as progress:
-            # Closed whatever happens: an interruption here must end the training there.
-            with closing(train(blocks, dataset, read, options.checkpoint_seconds)) as steps:
-                for each, epoch, checkpoint in steps:
-                    progress.show(each, epoch)
-                    if checkpoint is not None:
-                        results.write_checkpoint(folder, each, checkpoint)
-                    if epoch == protocol.epochs:
-                        results.finish(folder, each.cell, parts[each.cell], dataset.version)
+        # Closed whatever happens: an interruption here must end the training there.
+        steps = closing(train(blocks, dataset, read, options.checkpoint_seconds))
+        with SweepProgress(console, blocks, features) as progress, steps as events:
+            for each, epoch, checkpoint in events:
+                progress.show(each, epoch)
+                if checkpoint is not None:
+                    results.write_checkpoint(folder, each, checkpoint)
+                if epoch == protocol.epochs:
+                    results.finish(folder, each.cell, parts[each.cell], dataset.version)
 
 
 @contextmanager
