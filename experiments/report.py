@@ -97,7 +97,6 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
         svg=lambda picture: markupsafe.Markup(_saved(picture.figure, "svg").decode()),
         agreement=compared,
         shares=shares(compared),
-        basins=claims.basins(sweep),
         ablation=ablation(others),
         published=published.FIGURE_4,
         configuration=json.dumps(configuration, indent=1),

@@ -5,23 +5,12 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from rich.table import Table
-from scipy import stats
 
-from experiments import results
+from experiments import intervals, results
 from experiments.grid import Cell
 
 EARLY = 2
 """The epoch of the paper's Figure 4."""
-
-
-def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Mean and half-width of Student's confidence interval of the mean; NaN where there are too few."""
-    values = np.asarray(values, np.float64)
-    mean = float(values.mean()) if values.size else float("nan")
-    if values.size < 2:
-        return mean, float("nan")
-    quantile = stats.t.ppf((1 + level) / 2, values.size - 1)
-    return mean, float(quantile * values.std(ddof=1) / values.size**0.5)
 
 
 def table(folder: Path, cells: tuple[Cell, ...]) -> Table:
@@ -49,7 +38,7 @@ def _row(cell: Cell, dataset: xr.Dataset) -> list[str]:
 
 
 def _formatted(values: np.ndarray) -> str:
-    mean, half_width = interval(values)
+    mean, _, high = intervals.of_mean(values)
     if np.isnan(mean):
         return "-"
-    return f"{mean:.4f}" if np.isnan(half_width) else f"{mean:.4f} ± {half_width:.4f}"
+    return f"{mean:.4f}" if np.isnan(high) else f"{mean:.4f} ± {high - mean:.4f}"
