@@ -1,17 +1,16 @@
 """One function per sentence of the paper: a sweep, as `compact.load` gives it -> a Verdict."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import xarray as xr
 
 from decorr.config import SIZES
 from experiments import compact
+from experiments.published import EARLY
 from experiments.verdicts import Verdict, above_zero, equal
 
-EARLY = 2
-"""The epoch of Figure 4."""
 BY_WEIGHT = ("vanilla", "corr-0.1", "corr-1.0")
 BELOW_HUGE = tuple(size for size in reversed(SIZES) if size != "huge")
 
@@ -147,7 +146,8 @@ def c5(sweep: xr.Dataset) -> Verdict:
         "3.2",
         "The validation error grows more slowly with shrinking size for CORRNET-0.1 than for VANILLANET.",
         above_zero(differences),
-        "Growth is the last epoch's error minus that of the huge network of the same variant and seed.",
+        "Growth is the last epoch's error minus that of the huge network of the same variant and seed."
+        + _diverged(sweep, ("vanilla", "corr-0.1")),
     )
 
 
@@ -165,6 +165,8 @@ def c6(sweep: xr.Dataset) -> Verdict:
         "This trend reverses itself when substantially larger weights are placed on the regularization "
         "terms.",
         above_zero(differences),
+        "Growth as in C5; larger weights are all from 1.0 on that this sweep has."
+        + _diverged(sweep, ("vanilla", *_heavy(sweep))),
     )
 
 
@@ -182,7 +184,7 @@ def c7(sweep: xr.Dataset) -> Verdict:
         "The more weight is placed on the regularizer, the more rapidly validation error drops over the "
         "first few epochs.",
         above_zero(differences),
-        f"Error after {EARLY} epochs, as in Figure 4.",
+        f"Error after {EARLY} epochs, as in Figure 4." + _diverged(sweep, BY_WEIGHT, EARLY),
     )
 
 
@@ -200,7 +202,8 @@ def c8(sweep: xr.Dataset) -> Verdict:
         "Placing too high a weight on the correlation regularizer adversely effects a network's ability to "
         "learn in the long-term.",
         above_zero(differences),
-        "Validation error after the last epoch.",
+        "Validation error after the last epoch; high weights are all from 1.0 on that this sweep has."
+        + _diverged(sweep, ("vanilla", *_heavy(sweep))),
     )
 
 
@@ -239,10 +242,23 @@ def _cell(sweep: xr.Dataset, variable: str, name: str) -> xr.DataArray:
 
 
 def _error(sweep: xr.Dataset, name: str, epoch: int) -> np.ndarray:
-    """Validation error [seed] after an epoch, from 1; -1 is the last; NaN if diverged or not trained."""
+    """Validation error [seed] after an epoch, from 1; -1 is the last; NaN if not trained.
+
+    A network that diverged has the error of guessing: leaving it out would flatter its variant.
+    """
     if name not in sweep.cell.values or epoch > sweep.sizes["epoch"]:
         return np.full(sweep.sizes["seed"], np.nan)
-    return compact.error(sweep.sel(cell=name)).isel(epoch=epoch if epoch < 0 else epoch - 1).values
+    return sweep.validation_error.sel(cell=name).isel(epoch=epoch if epoch < 0 else epoch - 1).values
+
+
+def _diverged(sweep: xr.Dataset, variants: Sequence[str], by: int | None = None) -> str:
+    """A sentence on the networks that diverged by an epoch, if there are any."""
+    counts = [
+        f"{count} of {of} {name}"
+        for name, (count, of) in compact.diverged(sweep, by).items()
+        if name.partition("-")[2] in variants
+    ]
+    return f" Networks that diverged count with the error of guessing: {', '.join(counts)}." * bool(counts)
 
 
 def _growth(sweep: xr.Dataset, size: str, variant: str) -> np.ndarray:

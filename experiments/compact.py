@@ -92,6 +92,17 @@ def error(sweep: xr.Dataset) -> xr.DataArray:
     return sweep.validation_error.where((diverged == 0) | (sweep.epoch < diverged))
 
 
+def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[str, tuple[int, int]]:
+    """Cells with networks that diverged by an epoch (default: the last): how many, and of how many."""
+    epoch = sweep.diverged_epoch
+    counts = ((epoch > 0) & (epoch <= (by or sweep.sizes["epoch"]))).sum("seed").values
+    return {
+        str(name): (int(count), sweep.sizes["seed"])
+        for name, count in zip(sweep.cell.values, counts, strict=True)
+        if count
+    }
+
+
 def configuration(dataset: xr.Dataset) -> dict:
     """What all cells of a sweep have in common, and the first one's size and variant."""
     return json.loads(str(dataset.configuration.values[0]))

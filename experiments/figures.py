@@ -119,14 +119,14 @@ def figure3(sweep: xr.Dataset) -> Figure:
 def figure4(sweep: xr.Dataset) -> Figure:
     """Figure 4: the error after 2 epochs."""
     need(sweep, (f"{size}-{variant}" for size in SIZES for variant in published.FIGURE_4))
-    if 2 not in sweep.epoch:
-        raise Missing("needs 2 epochs")
-    early = compact.error(sweep).sel(epoch=2)
+    if published.EARLY not in sweep.epoch:
+        raise Missing(f"needs {published.EARLY} epochs")
+    early = compact.error(sweep).sel(epoch=published.EARLY)
     errors = {
         variant: {size: early.sel(cell=f"{size}-{variant}").values for size in bars}
         for variant, bars in published.FIGURE_4.items()
     }
-    return _grouped(errors, published.FIGURE_4, "validation error after 2 epochs")
+    return _grouped(errors, published.FIGURE_4, f"validation error after {published.EARLY} epochs")
 
 
 def _grouped(values: dict, shown: dict, label: str) -> Figure:

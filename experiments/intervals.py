@@ -58,7 +58,7 @@ def bootstrap(values: np.ndarray, level: float = 0.95) -> Interval:
 def sign_flip_p(differences: np.ndarray) -> float:
     """The two-sided p value of paired differences: how often random signs give a mean as far from 0.
 
-    Exact up to 12 seeds, the smallest possible value being 2^(1-n), else from 9,999 random sets of
+    Exact up to 13 seeds, the smallest possible value being 2^(1-n), else from 9,999 random sets of
     signs. Supposes only that the differences are symmetric about 0 if there is no effect.
     """
     differences = np.asarray(differences, np.float64)

@@ -43,7 +43,7 @@ class Picture:
 
     name: str
     title: str
-    figure: Figure | None
+    svg: str = ""
     reason: str = ""
 
 
@@ -62,19 +62,12 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
     others = others or {}
     configuration = compact.configuration(sweep)
     verdicts = claims.judge(sweep)
-    pictures = [_drawn(*each) for each in _figures(sweep, others)]
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    pictures = [_drawn(out / "figures", *each) for each in _figures(sweep, others)]
     evidence = {
-        each.claim: _drawn(each.claim, "", functools.partial(further_figures.evidence, each))
+        each.claim: _drawn(out / "figures", each.claim, "", functools.partial(further_figures.evidence, each))
         for each in verdicts
     }
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-    for picture in (*pictures, *evidence.values()):
-        for kind in ("svg", "png"):
-            path = out / "figures" / f"{picture.name}.{kind}"
-            if picture.figure is None:
-                path.unlink(missing_ok=True)  # an older page's
-            else:
-                _replace(path, _saved(picture.figure, kind))
     compared = agreement.compare(sweep)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -94,13 +87,13 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
         },
         pictures=pictures,
         evidence=evidence,
-        svg=lambda picture: markupsafe.Markup(_saved(picture.figure, "svg").decode()),
         agreement=compared,
         shares=shares(compared),
         ablation=ablation(others),
         published=published.FIGURE_4,
         configuration=json.dumps(configuration, indent=1),
         provenance=_provenance(sweep),
+        diverged=compact.diverged(sweep),
         seeds=sweep.sizes["seed"],
         epochs=sweep.sizes["epoch"],
     )
@@ -145,7 +138,7 @@ def ablation(sweeps: dict[str, xr.Dataset]) -> list[dict[str, Any]]:
             for size in SIZES:
                 cell = sweep.sel(cell=f"{size}-{variant}")
                 well = cell.diverged_epoch.values == 0
-                values = cell.validation_error.sel(epoch=2).values[well]
+                values = cell.validation_error.sel(epoch=published.EARLY).values[well]
                 diverged += int((~well).sum())
                 errors[f"{size}-{variant}"] = intervals.of_mean(values) if values.size else None
                 # A network that diverged is as wrong as chance.
@@ -192,11 +185,19 @@ def _figures(sweep: xr.Dataset, others: dict[str, xr.Dataset]) -> list[tuple[str
     ]
 
 
-def _drawn(name: str, title: str, draw: Callable[[], Figure]) -> Picture:
+def _drawn(folder: Path, name: str, title: str, draw: Callable[[], Figure]) -> Picture:
+    """Draws a figure into NAME.svg and NAME.png."""
     try:
-        return Picture(name, title, draw())
+        figure = draw()
     except Missing as missing:
-        return Picture(name, title, None, str(missing))
+        for kind in ("svg", "png"):
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)  # an older page's
+        return Picture(name, title, reason=str(missing))
+    svg = _saved(figure, "svg")
+    svg = svg[svg.index(b"<svg") :]
+    _replace(folder / f"{name}.svg", svg)
+    _replace(folder / f"{name}.png", _saved(figure, "png"))
+    return Picture(name, title, markupsafe.Markup(svg.decode()))
 
 
 def _saved(figure: Figure, kind: str) -> bytes:
@@ -204,8 +205,7 @@ def _saved(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "decorr", "svg.fonttype": "none", "hatch.linewidth": 0.6}):
         figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
-    saved = buffer.getvalue()
-    return saved[saved.index(b"<svg") :] if kind == "svg" else saved
+    return buffer.getvalue()
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -8,9 +8,7 @@ from rich.table import Table
 
 from experiments import intervals, results
 from experiments.grid import Cell
-
-EARLY = 2
-"""The epoch of the paper's Figure 4."""
+from experiments.published import EARLY
 
 
 def table(folder: Path, cells: tuple[Cell, ...]) -> Table:

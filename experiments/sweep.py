@@ -121,13 +121,13 @@ def _train_missing(options: Sweep, grid: tuple[Cell, ...], folder: Path, console
         batch_size = protocol.optimisation.batch_size
         raise ValueError(f"batch size {batch_size} exceeds the {held} validation samples")
     read = functools.partial(results.read_checkpoint, folder)
-    with _engine(options) as (runs, train):
+    with _engine(options) as (runs, train_blocks):
         parts = {cell: results.blocks(folder, cell, runs) for cell in missing}
         blocks = [each for of_cell in parts.values() for each in of_cell]
         features = dataset.train.images.shape[1]
         blocks.sort(key=lambda each: -each.cost(features))  # at the end nothing is long alone
         # Closed whatever happens: an interruption here must end the training there.
-        steps = closing(train(blocks, dataset, read, options.checkpoint_seconds))
+        steps = closing(train_blocks(blocks, dataset, read, options.checkpoint_seconds))
         with SweepProgress(console, blocks, features) as progress, steps as events:
             for each, epoch, checkpoint in events:
                 progress.show(each, epoch)

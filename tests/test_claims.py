@@ -116,12 +116,17 @@ def test_missing_cells_leave_comparisons_open():
     assert {each.verdict for each in verdicts if each.claim in ("C2", "C4", "C5", "C6")} == {"cannot be told"}
 
 
-def test_networks_that_diverged_do_not_count():
+def test_networks_that_diverged_count_with_the_error_of_guessing():
     sweep = made_up.sweep(c8(1))
-    sweep["diverged_epoch"].loc[{"cell": "tiny-corr-1.0", "seed": 4}] = 2
-    sweep["validation_error"].loc[{"cell": "tiny-corr-1.0", "seed": 4}] = 0.9
-    (tiny,) = (each for each in claims.c8(sweep).comparisons if each.what.startswith("tiny"))
-    assert tiny.values.size == 9 and tiny.values.max() < 0.1
+    at = {"cell": "tiny-corr-1.0", "seed": 4}
+    sweep["diverged_epoch"].loc[at] = 3
+    sweep["validation_error"].loc[at] = 0.9
+    verdict = claims.c8(sweep)
+    (tiny,) = (each for each in verdict.comparisons if each.what.startswith("tiny"))
+    assert tiny.values.size == made_up.SEEDS and tiny.values.max() == pytest.approx(0.8, abs=0.01)
+    assert "guessing: 1 of 10 tiny-corr-1.0." in verdict.remark
+    assert "guessing" not in claims.c5(sweep).remark  # another variant
+    assert "guessing" not in claims.c7(sweep).remark  # after the second epoch
 
 
 def test_published_numbers_inside_and_outside():

@@ -72,7 +72,8 @@ def test_networks_that_all_diverged_are_no_obstacle(tmp_path):
         sweep[name].loc[at] = np.nan
     sweep["diverged_epoch"].loc[at] = 1
     page = report.write(sweep, tmp_path).read_text()
-    assert "HUGE-CORRNET-1.0, diverged" in page and page.count("<svg") == 17  # no evidence for C6
+    assert "infinite or NaN:\n10 of 10 huge-corr-1.0.\n" in page
+    assert "HUGE-CORRNET-1.0, diverged" in page and page.count("<svg") == 18
 
 
 def test_a_small_sweep_says_what_is_missing(tmp_path):

@@ -24,7 +24,7 @@ Section = Literal["training", "overhead", "penalty", "startup", "scaling"]
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
     """Measure everything side by side: training against PyTorch, Flax and the floor, the penalty, start-up,
-    scaling. Takes about an hour on two cores; have nothing else running."""
+    scaling. Takes half an hour on two cores; have nothing else running."""
 
     sections: tuple[Section, ...] = ("training", "overhead", "penalty", "startup", "scaling")
     """What to measure."""
