@@ -28,8 +28,11 @@ def learning_curves(sweep: xr.Dataset) -> Figure:
             errors = compact.error(sweep.sel(cell=f"{size}-{variant}")).values
             style.band(ax, sweep.epoch.values, errors, variant)
         ax.set_title(size.upper(), size=9)
-        ax.set_yscale("log")
         ax.set_xlabel("epoch", size=8)
+    style.log_scale(axes[0, 0])
+    means = np.concatenate([line.get_ydata() for ax in axes[0] for line in ax.lines])
+    if np.isfinite(means).any():  # a network that leaps makes a band that reaches far below
+        axes[0, 0].set_ylim(0.8 * np.nanmin(means))
     axes[0, 0].set_ylabel("validation error", size=8)
     style.legend(figure, axes[0, 0])
     return figure
@@ -57,9 +60,7 @@ def correlation_curves(sweep: xr.Dataset) -> Figure:
                         ha="right", va="bottom", color="dimgrey")  # fmt: skip
         top.set_title(f"{size.upper()}, layer {layer}", size=9)
         top.set_ylim(0)
-        bottom.set_yscale("log")
-        bottom.yaxis.set_major_formatter("{x:g}")
-        bottom.yaxis.set_minor_formatter("{x:g}")
+        style.log_scale(bottom)
         bottom.set_xlabel("epoch", size=8)
     axes[0, 0].set_ylabel("mean |rho|, validation set", size=8)
     axes[1, 0].set_ylabel(f"P, minibatches of {batch_size}", size=8)
@@ -107,7 +108,7 @@ def error_by_size(sweep: xr.Dataset) -> Figure:
             style.error_bar(ax, place, values, color=style.colour(variant))
             style.dots(ax, place, values, 0.1, color=style.colour(variant))
     ax.set_xticks(range(len(sizes)), [size.upper() for size in sizes])
-    ax.set_yscale("log")
+    style.log_scale(ax)
     ax.set_ylabel("validation error, last epoch", size=9)
     style.legend(figure, ax)
     return figure
@@ -138,7 +139,7 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
                 style.error_bar(ax, weight, values, color=drawn.get_color())
                 style.dots(ax, weight, values, color=drawn.get_color())
     ax.set_xscale("log")
-    ax.set_yscale("log")
+    style.log_scale(ax)
     ticks = {smallest / 3: "0"} | {weight: f"{weight:g}" for weight in sorted(weights) if weight}
     ax.set_xticks(list(ticks), list(ticks.values()))
     ax.set_xticks([], minor=True)
@@ -207,6 +208,7 @@ def basins(sweep: xr.Dataset) -> Figure:
         ax.set_title(size.upper(), size=9)
         ax.set_xticks(range(len(variants)), variants, rotation=45, size=7)
         ax.set_xlim(-0.6, len(variants) - 0.4)
+    axes[0, 0].margins(y=0.12)  # room for the counts
     axes[0, 0].set_ylabel("slope of layer 1; below 0: n/of", size=8)
     return figure
 
@@ -231,6 +233,12 @@ def evidence(verdict: Verdict) -> Figure:
     ax.spines[["top", "right"]].set_visible(False)
     if all(each.expected == 0 for each in shown):
         ax.axvline(0, color="black", linewidth=0.8)
+    far = np.abs(np.concatenate([each.values for each in shown]))
+    if far.max() > 30 * np.median(far) > 0:  # a network that diverged: the others would be one blot
+        linear = float(f"{2 * np.quantile(far, 0.75):.1g}")
+        ax.set_xscale("symlog", linthresh=linear)
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.set_xlabel(f"logarithmic beyond {linear:g}", size=7)
     return figure
 
 

@@ -81,7 +81,7 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
         dataset=configuration["dataset"],
         verdicts=verdicts,
         elsewhere={
-            name: {each.claim: each.verdict for each in claims.judge(other)}
+            f"{name}, {other.sizes['seed']} seeds": {each.claim: each for each in claims.judge(other)}
             for name, other in others.items()
             if _is_main(other)
         },

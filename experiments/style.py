@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from experiments import intervals
 
@@ -88,6 +89,14 @@ def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: str, every: int
     if all(np.isfinite(each.low) for each in found):
         low, high = ([getattr(each, end) for each in found] for end in ("low", "high"))
         axes.fill_between(x, low, high, color=colour(variant), alpha=0.2, linewidth=0)
+
+
+def log_scale(axes: Axes) -> None:
+    """A logarithmic y-axis with plain numbers at 1, 2 and 5 times the powers of ten."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 4, extra: Sequence = ()) -> None:

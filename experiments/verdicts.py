@@ -56,6 +56,13 @@ class Verdict:
             return "holds in part"
         return "does not hold" if "against" in outcomes else "cannot be told"
 
+    @property
+    def its_way(self) -> tuple[int, int]:
+        """How many means lie where the sentence has them, and of how many, chance or not: all that a few
+        seeds can show. Only comparisons that were tested by sign flips."""
+        tested = [each for each in self.comparisons if np.isfinite(each.p)]
+        return sum(each.interval.estimate > each.expected for each in tested), len(tested)
+
 
 def above_zero(differences: dict[str, np.ndarray]) -> tuple[Comparison, ...]:
     """Comparisons of a claim that all these paired differences [seed] are positive."""

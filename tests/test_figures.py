@@ -145,6 +145,23 @@ def test_evidence_shows_every_seed(sweep):
         further_figures.evidence(claims.c5(made_up.sweep(sizes=("tiny",))))
 
 
+def test_evidence_stays_readable_beside_a_network_that_diverged():
+    sweep = made_up.sweep()
+    assert further_figures.evidence(claims.c8(sweep)).axes[0].get_xscale() == "linear"
+    sweep["validation_error"].loc[{"cell": "tiny-corr-1.0", "seed": 4}] = 0.9
+    (axes,) = further_figures.evidence(claims.c8(sweep)).axes
+    assert axes.get_xscale() == "symlog" and axes.get_xlabel() == "logarithmic beyond 0.003"
+
+
+def test_a_leap_does_not_flatten_the_learning_curves():
+    sweep = made_up.sweep(sizes=("tiny",), variants=("vanilla",), noise=0)
+    sweep["validation_error"].loc[{"seed": 4, "epoch": 3}] = 0.9
+    low, high = further_figures.learning_curves(sweep).axes[0].get_ylim()
+    assert low == pytest.approx(0.08) and high > 0.5
+    sweep["diverged_epoch"][:] = 1
+    assert further_figures.learning_curves(sweep).axes
+
+
 @pytest.mark.parametrize("name", FURTHER)
 def test_a_sweep_of_one_network_is_drawn_or_says_what_it_needs(name):
     small = made_up.sweep(sizes=("tiny",), variants=("vanilla",))

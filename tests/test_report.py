@@ -18,6 +18,7 @@ def written(tmp_path_factory):
         each.name: made_up.sweep(lambda s, v: {"early": 0.2}, variants=("vanilla", "corr-0.1", "corr-1.0"))
         for each in ABLATION
     }
+    others["another_set"] = made_up.sweep(seeds=5)
     return folder, report.write(made_up.sweep(), folder, others)
 
 
@@ -33,7 +34,15 @@ def test_the_page_has_everything(written):
     page = written[1].read_text()
     for verdict in claims.judge(made_up.sweep()):
         assert f'<h3 id="{verdict.claim}">' in page
-    for part in ("168 do", "ablation", "input-dropout", "made up", "learning_curves"):
+    for part in (
+        "168 do",
+        "ablation",
+        "input-dropout",
+        "made up",
+        "learning_curves",
+        "another_set, 5 seeds",
+        "of 6 means its way",
+    ):
         assert part in page, part
 
 
