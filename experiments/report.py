@@ -48,7 +48,8 @@ class Picture:
 
 
 def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = None) -> Path:
-    """Writes figures/NAME.svg and .png, verdicts.md and report.html into a folder.
+    """Writes figures/NAME.svg and .png, the page report.html, and its tables verdicts.md, agreement.md and,
+    if that was trained, ablation.md into a folder.
 
     Args:
       sweep: what is judged, as `compact.load` gives it.
@@ -69,6 +70,7 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
         for each in verdicts
     }
     compared = agreement.compare(sweep)
+    steps = ablation(others)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -89,7 +91,7 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
         evidence=evidence,
         agreement=compared,
         shares=shares(compared),
-        ablation=ablation(others),
+        ablation=steps,
         published=published.FIGURE_4,
         configuration=json.dumps(configuration, indent=1),
         provenance=_provenance(sweep),
@@ -97,42 +99,79 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
         seeds=sweep.sizes["seed"],
         epochs=sweep.sizes["epoch"],
     )
-    _replace(out / "verdicts.md", markdown(verdicts).encode())
+    tables = {
+        "verdicts": markdown(verdicts),
+        "agreement": agreement_markdown(shares(compared)),
+        "ablation": ablation_markdown(steps),
+    }
+    for name, table in tables.items():
+        if table:
+            _replace(out / f"{name}.md", table.encode())
+        else:
+            (out / f"{name}.md").unlink(missing_ok=True)  # an older page's
     _replace(out / "report.html", page.encode())
     return out / "report.html"
 
 
 def markdown(verdicts: Sequence[Verdict]) -> str:
     """The verdicts as a Markdown table."""
-    rows = ["| claim | the paper says | verdict | comparisons for, against, open |", "|---|---|---|---|"]
+    rows = []
     for each in verdicts:
         outcomes = [comparison.outcome for comparison in each.comparisons]
         counts = ", ".join(str(outcomes.count(kind)) for kind in ("for", "against", "open"))
-        rows.append(f"| {each.claim} ({each.section}) | {each.sentence} | **{each.verdict}** | {counts} |")
-    return "\n".join(rows) + "\n"
+        rows.append((f"{each.claim} ({each.section})", each.sentence, f"**{each.verdict}**", counts))
+    return _table(("claim", "the paper says", "verdict", "comparisons for, against, open"), rows)
+
+
+def agreement_markdown(counted: dict[str, tuple[int, int]]) -> str:
+    """What `shares` counted, as a Markdown table."""
+    return _table(("published numbers of", "inside", "of"), [(name, *each) for name, each in counted.items()])
+
+
+def ablation_markdown(steps: Sequence[dict[str, Any]]) -> str:
+    """The `ablation` in short, as a Markdown table."""
+    rows = [
+        (
+            each["step"],
+            f"{each['distance']:.3f}",
+            f"{each['inside']} of {len(each['errors'])}",
+            f"{each['diverged']} of {each['networks']}",
+        )
+        for each in steps
+    ]
+    return _table(("step", "mean distance from Figure 4", "published bars inside", "networks diverged"), rows)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; "" without rows."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines) if rows else ""
 
 
 def shares(compared: Sequence[agreement.Published]) -> dict[str, tuple[int, int]]:
     """How many published numbers lie inside, and of how many: by figure, and all."""
     counted: dict[str, tuple[int, int]] = {}
     for each in compared:
-        for name in (each.figure, "all"):
-            inside, of = counted.get(name, (0, 0))
-            counted[name] = inside + each.inside, of + 1
+        inside, of = counted.get(each.figure, (0, 0))
+        counted[each.figure] = inside + each.inside, of + 1
+    if counted:
+        counted["all"] = sum(each.inside for each in compared), len(compared)
     return counted
 
 
 def ablation(sweeps: dict[str, xr.Dataset]) -> list[dict[str, Any]]:
     """Figure 4's numbers, step by step from the text to the released code; [] if that was not trained.
 
-    Each row: the step, each network's mean error after 2 epochs with its interval (None if all seeds
-    diverged), and the mean absolute distance from the published bars.
+    Each row: the step; each network's mean error after 2 epochs with its interval (None if all seeds
+    diverged); the mean absolute distance of the means from the published bars; how many of these lie inside
+    the prediction interval of one run; how many networks diverged, and of how many.
     """
     rows = []
     for protocol in ABLATION:
         sweep = sweeps.get(protocol.name)
         if sweep is None or len(compact.names(sweep, tuple(SIZES), tuple(published.FIGURE_4))) < 15:
             continue  # not trained, or not all of it
+        step = "+ " + protocol.name.removeprefix("ablation-")
         errors, distances, diverged = {}, [], 0
         for variant, bars in published.FIGURE_4.items():
             for size in SIZES:
@@ -145,9 +184,10 @@ def ablation(sweeps: dict[str, xr.Dataset]) -> list[dict[str, Any]]:
                 distances.append(abs((values.sum() + 0.9 * (~well).sum()) / well.size - bars[size]))
         rows.append(
             {
-                "step": protocol.name.removeprefix("ablation-"),
+                "step": "the text, Table 1 as printed" if protocol is ABLATION[0] else step,
                 "errors": errors,
                 "distance": float(np.mean(distances)),
+                "inside": shares(agreement.compare(sweep)).get("figure 4", (0, 0))[0],
                 "diverged": diverged,
                 "networks": len(errors) * sweep.sizes["seed"],
             }
@@ -232,9 +272,17 @@ def _provenance(sweep: xr.Dataset) -> dict[str, str]:
     return {name: "; ".join(values) for name, values in found.items()}
 
 
-def references() -> dict[str, xr.Dataset]:
-    """The committed sweeps, by name."""
-    return {path.stem: compact.load(path) for path in sorted(REFERENCE.glob("*.nc"))}
+def references(data: Path = REFERENCE) -> dict[str, xr.Dataset]:
+    """The sweeps of a folder of compact files, by name."""
+    return {path.stem: compact.load(path) for path in sorted(data.glob("*.nc"))}
+
+
+def write_reference(data: Path, out: Path) -> Path:
+    """`write` of a reference run: MNIST judged, with all its other sweeps."""
+    sweeps = references(data)
+    if "mnist" not in sweeps:
+        raise results.ResultsError(f"{data / 'mnist.nc'} is not there: make reference")
+    return write(sweeps.pop("mnist"), out, sweeps)
 
 
 def _last() -> Path:
@@ -248,10 +296,7 @@ def main() -> None:
     options = tyro.cli(Report, prog="python -m experiments.report")
     try:
         if options.reference:
-            others = references()
-            if "mnist" not in others:
-                raise results.ResultsError(f"{REFERENCE / 'mnist.nc'} is not there: make reference")
-            page = write(others.pop("mnist"), options.out or Path("results/reference"), others)
+            page = write_reference(REFERENCE, options.out or Path("results/reference"))
         else:
             folder = options.folder or _last()
             page = write(compact.load(folder), options.out or folder)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from decorr.config import ABLATION
 from experiments import compact, results
-from experiments.report import REFERENCE
+from experiments.report import REFERENCE, write_reference
 from experiments.sweep import Sweep, train
 
 SWEEPS = {
@@ -41,8 +41,9 @@ SWEEPS = {
 
 @dataclasses.dataclass(frozen=True)
 class Reproduce:
-    """Train the reference run, about five hours on two cores, and keep what figures and verdicts need of
-    it. Networks in the compact files are not trained again; what was interrupted goes on where it was."""
+    """Train the reference run, about five hours on two cores, keep what figures and verdicts need of it, and
+    draw them. Networks in the compact files are not trained again; what was interrupted goes on where it was.
+    """
 
     only: tuple[str, ...] = tuple(SWEEPS)
     """Which sweeps."""
@@ -51,7 +52,7 @@ class Reproduce:
     results: Path = Path("results/reproduced")
     """Folder of the sweeps' folders."""
     out: Path = REFERENCE
-    """Folder of the compact files, one a sweep."""
+    """Folder of the compact files, one a sweep, and of the report on them."""
 
 
 def reproduce(name: str, options: Sweep, path: Path, console: Console) -> None:
@@ -77,9 +78,13 @@ def main() -> None:
     if unknown := sorted(set(options.only) - set(SWEEPS)):
         raise SystemExit(f"error: unknown sweep {unknown[0]!r}; the sweeps are {', '.join(SWEEPS)}")
     options.out.mkdir(parents=True, exist_ok=True)
+    console = Console(width=140)
     for name in options.only:
         chosen = dataclasses.replace(SWEEPS[name], data_dir=options.data_dir, out=options.results / name)
-        reproduce(name, chosen, options.out / f"{name}.nc", Console(width=140))
+        reproduce(name, chosen, options.out / f"{name}.nc", console)
+    if (options.out / "mnist.nc").exists():
+        page = write_reference(options.out, options.out)
+        console.print(f"report: {page.resolve()}", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

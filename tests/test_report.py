@@ -60,6 +60,9 @@ def test_figures_and_verdicts_are_files_too(written):
     table = (folder / "verdicts.md").read_text().splitlines()
     assert len(table) == 2 + 8 and table[2].startswith("| C1 (2.1) | Dropout")
     assert "**holds in part**" in table[2]
+    assert (folder / "agreement.md").read_text().splitlines()[-1] == "| all | 6 | 168 |"
+    steps = (folder / "ablation.md").read_text().splitlines()
+    assert len(steps) == 2 + 8 and steps[-1].startswith("| + input-dropout |")
 
 
 def test_it_is_the_same_each_time(written, tmp_path):
@@ -95,7 +98,9 @@ def test_the_ablation_counts_what_diverged_as_chance():
     sweep = made_up.sweep(lambda s, v: {"early": 0.1}, noise=0, variants=("vanilla", "corr-0.1", "corr-1.0"))
     sweep["diverged_epoch"].loc[{"cell": "tiny-corr-1.0"}] = 1
     rows = report.ablation({ABLATION[0].name: sweep})
-    assert [row["step"] for row in rows] == ["printed"]
+    assert [row["step"] for row in rows] == ["the text, Table 1 as printed"]
+    assert rows[0]["inside"] == 0
+    assert report.ablation_markdown(rows).splitlines()[2].endswith(" | 0 of 15 | 10 of 150 |")
     assert rows[0]["errors"]["tiny-corr-1.0"] is None and rows[0]["diverged"] == 10
     assert rows[0]["networks"] == 150
     assert report.ablation({}) == []
