@@ -165,7 +165,7 @@ def c6(sweep: xr.Dataset) -> Verdict:
         "This trend reverses itself when substantially larger weights are placed on the regularization "
         "terms.",
         above_zero(differences),
-        "Growth as in C5; larger weights are all from 1.0 on that this sweep has."
+        "Growth as in C5, for every weight of 1.0 or more in this sweep."
         + _diverged(sweep, ("vanilla", *_heavy(sweep))),
     )
 
@@ -202,7 +202,7 @@ def c8(sweep: xr.Dataset) -> Verdict:
         "Placing too high a weight on the correlation regularizer adversely effects a network's ability to "
         "learn in the long-term.",
         above_zero(differences),
-        "Validation error after the last epoch; high weights are all from 1.0 on that this sweep has."
+        "Validation error after the last epoch, for every weight of 1.0 or more in this sweep."
         + _diverged(sweep, ("vanilla", *_heavy(sweep))),
     )
 

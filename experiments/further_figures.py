@@ -234,7 +234,7 @@ def evidence(verdict: Verdict) -> Figure:
     if all(each.expected == 0 for each in shown):
         ax.axvline(0, color="black", linewidth=0.8)
     far = np.abs(np.concatenate([each.values for each in shown]))
-    if far.max() > 30 * np.median(far) > 0:  # a network that diverged: the others would be one blot
+    if far.max() > max(0.5, 30 * np.median(far)):  # a network diverged: the others would be one blot
         linear = float(f"{2 * np.quantile(far, 0.75):.1g}")
         ax.set_xscale("symlog", linthresh=linear)
         ax.xaxis.set_major_formatter("{x:g}")

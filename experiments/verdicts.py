@@ -57,7 +57,7 @@ class Verdict:
         return "does not hold" if "against" in outcomes else "cannot be told"
 
     @property
-    def its_way(self) -> tuple[int, int]:
+    def agreeing(self) -> tuple[int, int]:
         """How many means lie where the sentence has them, and of how many, chance or not: all that a few
         seeds can show. Only comparisons that were tested by sign flips."""
         tested = [each for each in self.comparisons if np.isfinite(each.p)]

@@ -61,8 +61,8 @@ def test_noise_alone_cannot_be_told(name):
 def test_three_seeds_cannot_tell(name):
     verdict = getattr(claims, name)(made_up.sweep(MADE[name](1), seeds=3))
     assert verdict.verdict == "cannot be told"
-    assert verdict.its_way == (len(verdict.comparisons),) * 2
-    assert getattr(claims, name)(made_up.sweep(MADE[name](-1), seeds=3)).its_way[0] == 0
+    assert verdict.agreeing == (len(verdict.comparisons),) * 2
+    assert getattr(claims, name)(made_up.sweep(MADE[name](-1), seeds=3)).agreeing[0] == 0
 
 
 def test_a_sentence_true_of_one_layer_holds_in_part():

@@ -41,7 +41,7 @@ def test_the_page_has_everything(written):
         "made up",
         "learning_curves",
         "another_set, 5 seeds",
-        "of 6 means its way",
+        "of 6 means agree",
     ):
         assert part in page, part
 

@@ -1,6 +1,7 @@
 """The reference run: resumed from its compact files, and what the repository holds of it."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,8 @@ def test_the_sweeps_can_be(name):
 
 
 def test_the_committed_run_is_small_and_of_these_sweeps():
-    paths = list(report.REFERENCE.iterdir())
+    ignored = {".png", ".html"}  # by .gitignore
+    paths = [path for path in report.REFERENCE.rglob("*") if path.is_file() and path.suffix not in ignored]
     assert sum(path.stat().st_size for path in paths) < 5e6
     for path in report.REFERENCE.glob("*.nc"):
         sweep, wanted = compact.load(path), reproduce.SWEEPS[path.stem].cells()
@@ -47,3 +49,26 @@ def test_the_committed_run_is_small_and_of_these_sweeps():
         assert sweep.sizes["seed"] == wanted[0].seeds and sweep.sizes["epoch"] == wanted[0].protocol.epochs
         assert all("dirty" not in str(commit) for commit in sweep.commit.values)
         assert Path(path).stat().st_size < 2e6
+
+
+def test_the_committed_figures_and_verdicts_are_those_of_the_committed_results(tmp_path):
+    report.write_reference(report.REFERENCE, tmp_path)
+    verdicts = (report.REFERENCE / "verdicts.md").read_text()
+    assert (tmp_path / "verdicts.md").read_text() == verdicts
+    assert verdicts in (Path(__file__).parents[1] / "README.md").read_text()
+    committed = {path.name: path.read_text() for path in (report.REFERENCE / "figures").glob("*.svg")}
+    drawn = {path.name: path.read_text() for path in (tmp_path / "figures").glob("*.svg")}
+    assert set(drawn) == set(committed)
+    for name in committed:
+        assert_same_picture(drawn[name], committed[name], name)
+
+
+def assert_same_picture(found, expected, name):
+    """Equal but for rounding: another processor may add in another order."""
+    number = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
+    # Names that matplotlib makes of the last digit of what they name.
+    found, expected = (re.sub(r'(id="|#)[a-zA-Z]\w{10}', r"\1", svg) for svg in (found, expected))
+    assert number.sub("", found) == number.sub("", expected), f"{name} has other parts"
+    np.testing.assert_allclose(
+        *(np.array(number.findall(svg), float) for svg in (found, expected)), atol=0.02, err_msg=name
+    )
