@@ -227,6 +227,18 @@ def basins(sweep: xr.Dataset) -> dict[str, tuple[int, int]]:
     return counted
 
 
+def by_basin(sweep: xr.Dataset) -> tuple[dict[str, Verdict], dict[str, Verdict]] | None:
+    """The claims on trained networks, judged by the seeds whose huge-vanilla ends with a negative slope in
+    layer 1, and by the others; None if there is but one kind."""
+    negative = _final_slope(sweep, "huge-vanilla") < 0
+    if negative.all() or not negative.any():
+        return None
+    trained = [claim for claim in CLAIMS if claim not in (c1, c3)]
+    groups = (sweep.isel(seed=np.flatnonzero(group)) for group in (negative, ~negative))
+    first, second = ({each.claim: each for each in (claim(group) for claim in trained)} for group in groups)
+    return first, second
+
+
 def _heavy(sweep: xr.Dataset) -> list[str]:
     """corr-1.0, and any variant of a larger weight that the sweep has."""
     weights = {str(variant) for variant in sweep.variant.values if str(variant).startswith("corr-")}

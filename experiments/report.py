@@ -95,6 +95,7 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
         published=published.FIGURE_4,
         configuration=json.dumps(configuration, indent=1),
         provenance=_provenance(sweep),
+        basins=claims.by_basin(sweep),
         diverged=compact.diverged(sweep),
         seeds=sweep.sizes["seed"],
         epochs=sweep.sizes["epoch"],

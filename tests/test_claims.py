@@ -94,6 +94,14 @@ def test_the_basins_are_counted_and_told_apart():
     counted = claims.basins(sweep)
     assert counted["huge-vanilla"] == (3, 10) and counted["tiny-drop"] == (0, 10)
     assert "3 of 10 vanilla networks end with a negative PReLU slope" in claims.c2(sweep).remark
+    sweep["mean_correlation_minibatch"].loc[{"cell": "huge-vanilla", "seed": slice(0, 2)}] += 0.1
+    groups = claims.by_basin(sweep)
+    assert groups is not None and set(groups[0]) == {"C2", "C4", "C5", "C6", "C7", "C8"}
+    lower = [group["C2"].comparisons[0] for group in groups]
+    assert [each.values.size for each in lower] == [3, 7]
+    assert [each.interval.estimate for each in lower] == pytest.approx([0.1, 0], abs=0.002)
+    assert claims.by_basin(made_up.sweep()) is None
+    assert claims.by_basin(made_up.sweep(sizes=("tiny",))) is None
 
 
 def test_the_law_of_the_estimator_holds_and_pearsons_does_not():

@@ -18,8 +18,10 @@ def written(tmp_path_factory):
         each.name: made_up.sweep(lambda s, v: {"early": 0.2}, variants=("vanilla", "corr-0.1", "corr-1.0"))
         for each in ABLATION
     }
+    sweep = made_up.sweep()
+    sweep["slope"].loc[{"cell": "huge-vanilla", "seed": 3}] = -1
     others["another_set"] = made_up.sweep(seeds=5)
-    return folder, report.write(made_up.sweep(), folder, others)
+    return folder, report.write(sweep, folder, others)
 
 
 def test_the_page_needs_nothing_else(written):
@@ -42,6 +44,7 @@ def test_the_page_has_everything(written):
         "learning_curves",
         "another_set, 5 seeds",
         "of 6 means agree",
+        "mean, slope",
     ):
         assert part in page, part
 
