@@ -41,7 +41,7 @@ def load(path: Path, cells: Sequence[str] | None = None) -> xr.Dataset:
     """
     if path.is_file():
         with results.read(path) as dataset:
-            return dataset.load()
+            return dataset.load().drop_encoding()  # has the longest text, to which a longer one would be cut
     paths = path.glob("*.nc") if cells is None else [path / f"{name}.nc" for name in cells]
     found = [_cell(each) for each in paths]
     if not found:

@@ -128,3 +128,14 @@ def test_a_compact_file_is_what_was_saved(tmp_path):
     np.testing.assert_allclose(found.correlation, sweep.correlation, atol=5e-5)
     assert found.configuration.values.tolist() == sweep.configuration.values.tolist()
     assert compact.configuration(found)["size"] == "tiny"
+
+
+def test_a_compact_file_takes_cells_of_longer_names(tmp_path):
+    path = tmp_path / "sweep.nc"
+    compact.save(made_up.sweep(sizes=("tiny",), variants=("drop",)), path)
+    added = made_up.sweep(sizes=("medium",), variants=("corr-0.1",))
+    compact.save(compact.concatenate(compact.split(compact.load(path)) + compact.split(added)), path)
+    found = compact.load(path)
+    assert found.cell.values.tolist() == ["tiny-drop", "medium-corr-0.1"]
+    assert found.variant.values.tolist() == ["drop", "corr-0.1"]
+    assert found.configuration.values[1] == added.configuration.values[0]
