@@ -73,11 +73,22 @@ def split(sweep: xr.Dataset) -> list[xr.Dataset]:
 
 
 def save(dataset: xr.Dataset, path: Path) -> None:
-    """Writes a sweep as one small file; `correlation` is rounded to 1e-4."""
-    encoding: dict = {name: {"zlib": True, "complevel": 9} for name in results.VARIABLES}
-    encoding["correlation"] = {"zlib": True, "complevel": 9, "dtype": "int16", "scale_factor": 1e-4}
-    encoding["correlation"] |= {"_FillValue": np.int16(-(2**15))}
-    results.write_atomically(path, lambda file: dataset.to_netcdf(file, engine="h5netcdf", encoding=encoding))
+    """Writes a sweep as one small file: errors exactly, `correlation` to 1e-4, all else to 4 digits."""
+    small, encoding = dataset.copy(), {}
+    for name in [str(name) for name in dataset if dataset[name].dtype.kind in "if"]:
+        values = dataset[name]
+        encoding[name] = {"zlib": True, "complevel": 9, "shuffle": True, "chunksizes": values.shape}
+        if name == "correlation":
+            encoding[name] |= {"dtype": "int16", "scale_factor": 1e-4, "_FillValue": np.int16(-(2**15))}
+        elif values.dtype == np.float32 and not name.endswith("error"):
+            small[name] = values.copy(data=_rounded(values.values))
+    results.write_atomically(path, lambda file: small.to_netcdf(file, engine="h5netcdf", encoding=encoding))
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """float32 to 12 bits behind the leading one; the others would be noise to the compression."""
+    dropped = 23 - 12
+    return (values.view(np.int32) + (1 << (dropped - 1)) & -(1 << dropped)).view(np.float32)
 
 
 def names(dataset: xr.Dataset, sizes: Sequence[str], variants: Sequence[str]) -> list[str]:

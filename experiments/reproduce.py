@@ -65,7 +65,10 @@ def reproduce(name: str, options: Sweep, path: Path, console: Console) -> None:
             folder = train(
                 dataclasses.replace(options, sizes=(cell.size,), variants=(cell.variant,)), console
             )
-            cells += compact.split(compact.load(folder, [cell.name]))
+            trained = compact.load(folder, [cell.name])
+            if name != options.dataset:  # a scan or an ablation: nobody draws its matrices
+                trained = trained.drop_dims(["unit", "other_unit"])
+            cells += compact.split(trained)
             compact.save(compact.concatenate(cells), path)
         elif differences := results.differences(done[cell.name], cell):
             raise SystemExit(

@@ -130,6 +130,19 @@ def test_a_compact_file_is_what_was_saved(tmp_path):
     assert compact.configuration(found)["size"] == "tiny"
 
 
+def test_a_compact_file_has_exact_errors_and_four_digits_of_the_rest(tmp_path):
+    values = np.array([1.2345678, -7.7e-5, 3e30, np.nan, np.inf, 0, 0.9999999, 1e-9, 2, 3], np.float32)
+    sweep = made_up.sweep(sizes=("tiny",), variants=("drop",))
+    for name in ("train_nll", "validation_error"):
+        sweep[name] = sweep[name].astype(np.float32)
+        sweep[name].loc[{"epoch": 1}] = values[None]
+    compact.save(sweep, tmp_path / "sweep.nc")
+    found = compact.load(tmp_path / "sweep.nc").sel(cell="tiny-drop", epoch=1)
+    np.testing.assert_array_equal(found.validation_error, values)
+    np.testing.assert_allclose(found.train_nll, values, rtol=2**-13)
+    assert (found.train_nll.values != values).sum() >= 4
+
+
 def test_a_compact_file_takes_cells_of_longer_names(tmp_path):
     path = tmp_path / "sweep.nc"
     compact.save(made_up.sweep(sizes=("tiny",), variants=("drop",)), path)
