@@ -57,7 +57,8 @@ def correlation_curves(sweep: xr.Dataset) -> Figure:
         floor = independent_penalty(batch_size, configuration["widths"][column])
         bottom.axhline(floor, color="grey", linewidth=1.5)
         bottom.annotate("independent units", (0.98, floor), xycoords=("axes fraction", "data"), size=7,
-                        ha="right", va="bottom", color="dimgrey")  # fmt: skip
+                        ha="right", va="top", color="dimgrey")  # fmt: skip
+        bottom.set_ylim(0.8 * floor)  # room for that below the line
         top.set_title(f"{size.upper()}, layer {layer}", size=9)
         top.set_ylim(0)
         style.log_scale(bottom)
@@ -129,7 +130,7 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
     figure, axes = style.grid(1, 1, width=5.6, height=2.8)
     (ax,) = axes[0]
     smallest = min(weight for weight in weights if weight > 0)
-    for size, marker in zip(SIZES, "osD^v", strict=True):
+    for i, (size, marker) in enumerate(zip(SIZES, "osD^v", strict=True)):
         cells = {weight or smallest / 3: f"{size}-{variant}" for weight, variant in weights.items()}
         found = _first(sweeps, cells, lambda cell: compact.error(cell)[:, -1])
         if len(found) > 2:
@@ -138,6 +139,9 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
             for weight, values in found.items():
                 style.error_bar(ax, weight, values, color=drawn.get_color())
                 style.dots(ax, weight, values, color=drawn.get_color())
+                if diverged := _diverged(values):
+                    ax.annotate(f"{size} {diverged}", (weight, 0.98 - 0.05 * i), size=6, ha="center",
+                                xycoords=("data", "axes fraction"))  # fmt: skip
     ax.set_xscale("log")
     style.log_scale(ax)
     ticks = {smallest / 3: "0"} | {weight: f"{weight:g}" for weight in sorted(weights) if weight}
@@ -179,6 +183,8 @@ def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
         for each, values in found.items():
             style.error_bar(ax, each, values, color=style.colour("drop"))
             style.dots(ax, each, values)
+            ax.annotate(_diverged(values), (each, 0.02), size=6, ha="center",
+                        xycoords=("data", "axes fraction"))  # fmt: skip
         ax.set_title(size.upper(), size=9)
         ax.set_xlabel("dropout rate, 1 - p", size=8)
         ax.set_ylim(0)
@@ -235,7 +241,7 @@ def evidence(verdict: Verdict) -> Figure:
         ax.axvline(0, color="black", linewidth=0.8)
     far = np.abs(np.concatenate([each.values for each in shown]))
     if far.max() > max(0.5, 30 * np.median(far)):  # a network diverged: the others would be one blot
-        linear = float(f"{2 * np.quantile(far, 0.75):.1g}")
+        linear = float(f"{4 * np.median(far):.1g}")
         ax.set_xscale("symlog", linthresh=linear)
         ax.xaxis.set_major_formatter("{x:g}")
         ax.set_xlabel(f"logarithmic beyond {linear:g}", size=7)
@@ -253,6 +259,12 @@ def _sizes(sweep: xr.Dataset) -> list[str]:
 def _variants(sweep: xr.Dataset, size: str) -> list[str]:
     """The paper's variants that the sweep has of a size."""
     return [variant for variant in VARIANTS if f"{size}-{variant}" in sweep.cell.values]
+
+
+def _diverged(values: np.ndarray) -> str:
+    """How many networks of a cell have no number, "" if all have."""
+    count = int(np.isnan(values).sum())
+    return f"{count}/{values.size} diverged" if count else ""
 
 
 def _first(

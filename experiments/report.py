@@ -97,6 +97,10 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
         provenance=_provenance(sweep),
         basins=claims.by_basin(sweep),
         diverged=compact.diverged(sweep),
+        without_diverged={
+            each.claim: each.verdict
+            for each in claims.judge(sweep.assign(validation_error=compact.error(sweep)))
+        },
         seeds=sweep.sizes["seed"],
         epochs=sweep.sizes["epoch"],
     )

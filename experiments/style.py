@@ -92,9 +92,9 @@ def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: str, every: int
 
 
 def log_scale(axes: Axes) -> None:
-    """A logarithmic y-axis with plain numbers at 1, 2 and 5 times the powers of ten."""
+    """A logarithmic y-axis with plain numbers at 1, 2, 3 and 5 times the powers of ten."""
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_locator(NullLocator())
 

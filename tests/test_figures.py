@@ -123,6 +123,9 @@ def test_error_against_weight_takes_scans_in():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "0.01", "0.1", "1", "10"]
     lines = {line.get_label(): len(line.get_xdata()) for line in axes.lines if line.get_label()[0] != "_"}
     assert lines == {"TINY": 5, "SMALL": 3, "MEDIUM": 3, "LARGE": 3, "HUGE": 5}
+    scan["diverged_epoch"].loc[{"cell": "tiny-corr-10", "seed": 1}] = 2
+    axes = further_figures.error_by_weight(made_up.sweep(), scan).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["tiny 1/3 diverged"]
     with pytest.raises(Missing):
         further_figures.error_by_weight(made_up.sweep(variants=("vanilla", "corr-0.1")))
 
@@ -135,6 +138,9 @@ def test_correlation_against_rate_has_both_laws():
     np.testing.assert_allclose(law, 0.2 * (1 - rate))
     np.testing.assert_allclose(lines["falls by p^2 (Section 2.1)"][1], 0.2 * (1 - rate) ** 2)
     np.testing.assert_allclose(lines["trained networks, mean ± 95%"][0], [0, 0.3, 0.5])
+    scan["mean_correlation_minibatch"][:] = np.nan
+    (axes,) = further_figures.correlation_by_rate(made_up.sweep(), scan).axes
+    assert [text.get_text() for text in axes.texts if text.get_text()] == ["3/3 diverged"]
 
 
 def test_evidence_shows_every_seed(sweep):
@@ -150,7 +156,7 @@ def test_evidence_stays_readable_beside_a_network_that_diverged():
     assert further_figures.evidence(claims.c8(sweep)).axes[0].get_xscale() == "linear"
     sweep["validation_error"].loc[{"cell": "tiny-corr-1.0", "seed": 4}] = 0.9
     (axes,) = further_figures.evidence(claims.c8(sweep)).axes
-    assert axes.get_xscale() == "symlog" and axes.get_xlabel() == "logarithmic beyond 0.003"
+    assert axes.get_xscale() == "symlog" and axes.get_xlabel() == "logarithmic beyond 0.004"
 
 
 def test_a_leap_does_not_flatten_the_learning_curves():

@@ -88,6 +88,7 @@ def test_networks_that_all_diverged_are_no_obstacle(tmp_path):
     sweep["diverged_epoch"].loc[at] = 1
     page = report.write(sweep, tmp_path).read_text()
     assert "infinite or NaN:\n10 of 10 huge-corr-1.0.\n" in page
+    assert page.count("Without them:") == 3  # C6, C7, C8
     assert "HUGE-CORRNET-1.0, diverged" in page and page.count("<svg") == 18
 
 
