@@ -25,7 +25,8 @@ SWEEPS = {
     "mnist-rates": Sweep(
         dataset="mnist", sizes=("tiny", "huge"), variants=("drop-0.1", "drop-0.5", "drop-0.7"), seeds=3
     ),
-    "fashion_mnist": Sweep(dataset="fashion_mnist", seeds=5),
+    # With five seeds, as with three, no sign-flip test could decide after the correction.
+    "fashion_mnist": Sweep(dataset="fashion_mnist"),
 } | {
     protocol.name: Sweep(
         dataset="mnist",
