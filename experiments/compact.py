@@ -77,6 +77,8 @@ def save(dataset: xr.Dataset, path: Path) -> None:
     small, encoding = dataset.copy(), {}
     for name in [str(name) for name in dataset if dataset[name].dtype.kind in "if"]:
         values = dataset[name]
+        if not values.size:  # slopes of a leaky ReLU
+            continue
         encoding[name] = {"zlib": True, "complevel": 9, "shuffle": True, "chunksizes": values.shape}
         if name == "correlation":
             encoding[name] |= {"dtype": "int16", "scale_factor": 1e-4, "_FillValue": np.int16(-(2**15))}

@@ -140,7 +140,12 @@ def _each_run(on: Mesh, function: Callable, per_run: tuple, *shared: object) -> 
     def on_one_device(*arguments):
         mine, shared = arguments[: len(per_run)], arguments[len(per_run) :]
         runs = jax.tree.leaves(mine)[0].shape[0]
-        return jax.lax.map(lambda one: function(*one, *shared), mine, batch_size=_lanes(on, runs))
+        lanes = _lanes(on, runs)
+        one_batch = jax.vmap(lambda *one: function(*one, *shared))
+        batches = jax.tree.map(lambda leaf: leaf.reshape(runs // lanes, lanes, *leaf.shape[1:]), mine)
+        # Not lax.map's batch_size: it fails on arrays of no entries, as are the slopes of a leaky ReLU.
+        results = jax.lax.map(lambda batch: one_batch(*batch), batches)
+        return jax.tree.map(lambda leaf: leaf.reshape(runs, *leaf.shape[2:]), results)
 
     return jax.shard_map(
         on_one_device,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from decorr import data
-from decorr.config import RELEASED
+from decorr.config import PAPER, RELEASED
 from experiments import engine, local
 from experiments.grid import Block, Cell
 
@@ -97,6 +97,12 @@ def test_a_block_of_many_runs_has_all_devices():
     cell = Cell("digits", "tiny", "vanilla", 4, SHORT)
     last = finished([Block(cell, 0, 3)])
     assert last[cell.name].devices == f"{jax.device_count()} x cpu (cpu), 2 runs each"
+
+
+def test_several_runs_a_device_need_no_learned_slopes():
+    cell = Cell("digits", "tiny", "vanilla", 4, dataclasses.replace(PAPER, epochs=2))
+    last = finished([Block(cell, 0, 3)])
+    assert last[cell.name].history[0]["slope"].shape == (4, 0)
 
 
 def test_blocks_of_seeds_are_the_cells_seeds():

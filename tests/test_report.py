@@ -144,6 +144,14 @@ def test_a_compact_file_has_exact_errors_and_four_digits_of_the_rest(tmp_path):
     assert (found.train_nll.values != values).sum() >= 4
 
 
+def test_a_sweep_without_learned_slopes_is_a_sweep_too(tmp_path):
+    sweep = made_up.sweep().isel(slope_layer=slice(0, 0))
+    compact.save(sweep, tmp_path / "sweep.nc")
+    found = compact.load(tmp_path / "sweep.nc")
+    assert found.slope.shape == (20, made_up.SEEDS, made_up.EPOCHS, 0)
+    assert "needs learned slopes" in report.write(found, tmp_path).read_text()
+
+
 def test_a_compact_file_takes_cells_of_longer_names(tmp_path):
     path = tmp_path / "sweep.nc"
     compact.save(made_up.sweep(sizes=("tiny",), variants=("drop",)), path)
