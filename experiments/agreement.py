@@ -26,7 +26,8 @@ def compare(sweep: xr.Dataset) -> list[Published]:
 
     A number is inside if the interval, widened by the reading error, has it. Where the paper shows no bar,
     the interval must reach below the lowest bar that could be seen (Figure 3: below 0). Student's interval
-    supposes bell-shaped spread, which networks of two basins do not have: it is then wider than need be.
+    supposes bell-shaped spread, which networks that end in clusters do not have: it is then wider than need
+    be. The bins of a histogram come from one network and sum to 1: they are not independent evidence.
     """
     return [
         _judged(figure, what, value, values[np.isfinite(values)])

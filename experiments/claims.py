@@ -9,7 +9,7 @@ import xarray as xr
 from decorr.config import SIZES
 from experiments import compact
 from experiments.published import EARLY
-from experiments.verdicts import Verdict, above_zero, equal
+from experiments.verdicts import Verdict, above_zero, always, equal
 
 BY_WEIGHT = ("vanilla", "corr-0.1", "corr-1.0")
 BELOW_HUGE = tuple(size for size in reversed(SIZES) if size != "huge")
@@ -21,17 +21,20 @@ def c1(_: xr.Dataset) -> Verdict:
     for keep in (0.5, 0.7):
         estimator, pearson = _correlations_after_dropout(0.6, keep)
         comparisons += [
-            equal(f"the estimator falls to p^2 (p = {keep})", estimator, keep**2),
-            equal(f"Pearson's correlation falls to p^2 (p = {keep})", pearson, keep**2),
+            equal(f"the estimator falls to p^2 (p = {keep})", estimator, keep**2, margin=0.01),
+            equal(f"Pearson's correlation falls to p^2 (p = {keep})", pearson, keep**2, margin=0.01),
         ]
     fall = ", ".join(f"{each.interval.estimate:.3f}" for each in comparisons[1::2])
     return Verdict(
         "C1",
         "2.1",
-        "Dropout with keep probability p multiplies the expected correlation of z-scored units by p^2.",
+        "E[rho'] = p^2 E[rho]: dropout with keep probability p multiplies the expected correlation of "
+        "z-scored units by p^2.",
         tuple(comparisons),
         "It does so for the estimator that Section 2.1 writes down, which does not divide by the variances. "
-        f"Pearson's correlation falls to {fall}: by p, since dropout also lowers every unit's variance to p.",
+        f"Pearson's correlation, which the figures show, falls to {fall}: by p, since dropout also lowers "
+        "every unit's variance to p.",
+        of="samples",
     )
 
 
@@ -54,27 +57,23 @@ def _correlations_after_dropout(rho: float, keep: float) -> tuple[np.ndarray, np
 def c2(sweep: xr.Dataset) -> Verdict:
     """Section 2.2 and Figure 1."""
     vanilla, drop = (_correlation(sweep, f"huge-{variant}") for variant in ("vanilla", "drop"))
+    ratio = drop / vanilla
     lower = above_zero({"layer 1, huge: mean |rho| of vanilla - drop": vanilla - drop})
-    ratio = equal("by the factor p^2 = 0.49: drop / vanilla", drop / vanilla, 0.49)
-    both = np.isfinite(vanilla) & np.isfinite(drop)
-    vanilla, drop = vanilla[both], drop[both]
-    slope = _final_slope(sweep, "huge-vanilla")
-    negative = slope[both] < 0 if slope.size else np.zeros(vanilla.size, bool)
-    ratio_of_means = drop.mean() / vanilla.mean() if both.any() else np.nan
-    remark = f"The ratio of the means is {ratio_of_means:.2f}; p is 0.7, and the paper's ratio 0.67."
-    if 0 < negative.sum() < negative.size:
-        inside, outside = (drop[group].mean() / vanilla[group].mean() for group in (negative, ~negative))
-        remark += (
-            f" It depends on the seed: {negative.sum()} of {negative.size} vanilla networks end with a "
-            f"negative PReLU slope in layer 1; there the ratio is {inside:.2f}, elsewhere {outside:.2f}."
-        )
+    by_slope = [
+        f"{ratio[group].mean():.2f} where it is {which} ({group.sum()} seeds)"
+        for which, group in slopes(sweep, "huge-vanilla").items()
+        if np.isfinite(ratio[group]).any()
+    ]
     return Verdict(
         "C2",
         "2.2",
-        "Within the first layer the mean correlations are considerably lower in HUGE-DROPNET than in "
-        "HUGE-VANILLANET, as predicted.",
-        (*lower, ratio),
-        remark if np.isfinite(ratio_of_means) else "",
+        "The predicted trend is seen to hold for the correlations within the first layer of each network, "
+        "with the mean correlations considerably lower in HUGE-DROPNET than in HUGE-VANILLANET.",
+        (*lower, equal("by the predicted factor p^2 = 0.49: drop / vanilla", ratio, 0.49, margin=0.05)),
+        "Published is the factor 0.67, and p is 0.7. Ours depends on how the vanilla network's learned PReLU "
+        f"slope of layer 1 ends: {'; '.join(by_slope)}."
+        if by_slope
+        else "",
     )
 
 
@@ -101,10 +100,11 @@ def c3(_: xr.Dataset) -> Verdict:
         "3.1",
         "The gradient formula of P, and that its i = l term is always zero.",
         (
-            equal("relative error of the formula, 20 layers", np.array(relative), 0, tolerance=1e-8),
-            equal("its i = l term", np.array(zero), 0, tolerance=1e-12),
+            always("relative error of the formula", np.array(relative), 0, tolerance=1e-8),
+            always("its i = l term", np.array(zero), 0, tolerance=1e-12),
         ),
         "Against the complex-step derivative in float64, at 20 random entries of layers of 5 to 40 units.",
+        of="entries",
     )
 
 
@@ -165,8 +165,8 @@ def c6(sweep: xr.Dataset) -> Verdict:
         "This trend reverses itself when substantially larger weights are placed on the regularization "
         "terms.",
         above_zero(differences),
-        "Growth as in C5, for every weight of 1.0 or more in this sweep."
-        + _diverged(sweep, ("vanilla", *_heavy(sweep))),
+        "Growth as in C5, for every weight of 1.0 or more in this sweep, against vanilla's, whether C5 found "
+        "a trend to reverse or not." + _diverged(sweep, ("vanilla", *_heavy(sweep))),
     )
 
 
@@ -215,28 +215,21 @@ def judge(sweep: xr.Dataset) -> tuple[Verdict, ...]:
     return tuple(claim(sweep) for claim in CLAIMS)
 
 
-def basins(sweep: xr.Dataset) -> dict[str, tuple[int, int]]:
-    """How many networks of each cell end with a negative PReLU slope in layer 1, and of how many."""
+FLAT = 0.5
+"""A PReLU slope between minus and plus this is nearer to a ReLU's 0 than to the absolute value's -1 or the
+identity's 1."""
+
+
+def slopes(sweep: xr.Dataset, name: str) -> dict[str, np.ndarray]:
+    """The seeds of a cell, as masks [seed], by the PReLU slope of layer 1 after training; {} without one."""
     if not sweep.sizes.get("slope_layer"):
         return {}
-    counted = {}
-    for name in sweep.cell.values:
-        slope = _final_slope(sweep, name)
-        slope = slope[np.isfinite(slope)]
-        counted[str(name)] = int((slope < 0).sum()), slope.size
-    return counted
-
-
-def by_basin(sweep: xr.Dataset) -> tuple[dict[str, Verdict], dict[str, Verdict]] | None:
-    """The claims on trained networks, judged by the seeds whose huge-vanilla ends with a negative slope in
-    layer 1, and by the others; None if there is but one kind."""
-    negative = _final_slope(sweep, "huge-vanilla") < 0
-    if negative.all() or not negative.any():
-        return None
-    trained = [claim for claim in CLAIMS if claim not in (c1, c3)]
-    groups = (sweep.isel(seed=np.flatnonzero(group)) for group in (negative, ~negative))
-    first, second = ({each.claim: each for each in (claim(group) for claim in trained)} for group in groups)
-    return first, second
+    slope = _cell(sweep, "slope", name).isel(epoch=-1, slope_layer=0).values
+    return {
+        f"below -{FLAT}": slope < -FLAT,
+        f"from -{FLAT} to {FLAT}": abs(slope) <= FLAT,
+        f"above {FLAT}": slope > FLAT,
+    }
 
 
 def _heavy(sweep: xr.Dataset) -> list[str]:
@@ -281,8 +274,3 @@ def _growth(sweep: xr.Dataset, size: str, variant: str) -> np.ndarray:
 def _correlation(sweep: xr.Dataset, name: str, layer: int = 1) -> np.ndarray:
     """Mean |rho| [seed] as in Figures 1 and 2."""
     return _cell(sweep, "mean_correlation_minibatch", name).sel(layer=layer).values
-
-
-def _final_slope(sweep: xr.Dataset, name: str) -> np.ndarray:
-    slope = _cell(sweep, "slope", name).isel(epoch=-1)
-    return slope.isel(slope_layer=0).values if slope.sizes["slope_layer"] else np.zeros(0)

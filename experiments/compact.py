@@ -33,8 +33,8 @@ def load(path: Path, cells: Sequence[str] | None = None) -> xr.Dataset:
     Returns:
       All `results.VARIABLES` with a leading axis `cell` (names as SIZE-VARIANT; coordinates size and
       variant), ordered as in Table 1; `correlation` [cell, unit, other_unit], rho of the last hidden
-      layer of the first seed over the validation set, NaN beyond the layer's width; and of each cell
-      the provenance.
+      layer of the first seed over the validation set, NaN beyond the layer's width (dropped from the
+      committed scans); and of each cell the provenance.
 
     Raises:
       ResultsError: nothing is there, or cells of different numbers of seeds or epochs.
@@ -117,7 +117,7 @@ def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[str, tuple[int, i
 
 
 def configuration(dataset: xr.Dataset) -> dict:
-    """What all cells of a sweep have in common, and the first one's size and variant."""
+    """The configuration of the first cell; dataset and protocol are those of all."""
     return json.loads(str(dataset.configuration.values[0]))
 
 

@@ -1,10 +1,11 @@
-"""What the paper lacks and a reader wants: curves over epochs, matrices, scans, basins, and the evidence."""
+"""What the paper lacks and a reader wants: curves over epochs, matrices, scans, slopes, and the evidence."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -13,10 +14,9 @@ from scipy.spatial.distance import squareform
 
 from decorr.config import PAPER_DROPOUT_RATE, SIZES, VARIANTS
 from decorr.penalty import independent_penalty
-from experiments import compact, style
-from experiments.claims import basins as count_basins
+from experiments import claims, compact, style
 from experiments.figures import Missing
-from experiments.verdicts import Verdict
+from experiments.verdicts import Comparison, Verdict
 
 
 def learning_curves(sweep: xr.Dataset) -> Figure:
@@ -27,6 +27,9 @@ def learning_curves(sweep: xr.Dataset) -> Figure:
         for variant in _variants(sweep, size):
             errors = compact.error(sweep.sel(cell=f"{size}-{variant}")).values
             style.band(ax, sweep.epoch.values, errors, variant)
+            if diverged := _diverged(errors[:, -1]):
+                ax.annotate(f"{variant}: {diverged}", (0.97, 0.97), xycoords="axes fraction", size=6,
+                            ha="right", va="top", color=style.colour(variant))  # fmt: skip
         ax.set_title(size.upper(), size=9)
         ax.set_xlabel("epoch", size=8)
     style.log_scale(axes[0, 0])
@@ -56,8 +59,8 @@ def correlation_curves(sweep: xr.Dataset) -> Figure:
         batch_size = configuration["protocol"]["optimisation"]["batch_size"]
         floor = independent_penalty(batch_size, configuration["widths"][column])
         bottom.axhline(floor, color="grey", linewidth=1.5)
-        bottom.annotate("independent units", (0.98, floor), xycoords=("axes fraction", "data"), size=7,
-                        ha="right", va="top", color="dimgrey")  # fmt: skip
+        bottom.annotate("independent units", (0.98, floor), (0, -3), size=7, ha="right", va="top",
+                        xycoords=("axes fraction", "data"), textcoords="offset points")  # fmt: skip
         bottom.set_ylim(0.8 * floor)  # room for that below the line
         top.set_title(f"{size.upper()}, layer {layer}", size=9)
         top.set_ylim(0)
@@ -71,6 +74,8 @@ def correlation_curves(sweep: xr.Dataset) -> Figure:
 
 def heat_maps(sweep: xr.Dataset) -> Figure:
     """|rho| between the units of the last hidden layer, first seed, ordered by average-linkage clustering."""
+    if "correlation" not in sweep:
+        raise Missing("needs matrices, which compact files of scans do not keep")
     size = _sizes(sweep)[-1]
     variants = _variants(sweep, size)
     figure, axes = style.grid(1, len(variants), height=2.4)
@@ -108,6 +113,8 @@ def error_by_size(sweep: xr.Dataset) -> Figure:
         for place, values in zip(places, errors, strict=True):
             style.error_bar(ax, place, values, color=style.colour(variant))
             style.dots(ax, place, values, 0.1, color=style.colour(variant))
+            ax.annotate(_diverged(values), (place, style.mean(values)), (0, 16), textcoords="offset points",
+                        size=6, ha="center", color=style.colour(variant))  # fmt: skip
     ax.set_xticks(range(len(sizes)), [size.upper() for size in sizes])
     style.log_scale(ax)
     ax.set_ylabel("validation error, last epoch", size=9)
@@ -189,63 +196,75 @@ def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
         ax.set_xlabel("dropout rate, 1 - p", size=8)
         ax.set_ylim(0)
     axes[0, 0].set_ylabel("mean |rho|, layer 1", size=8)
-    style.legend(figure, axes[0, 0], 3)
+    style.legend(figure, axes[0, 0], 2)
     return figure
 
 
-def basins(sweep: xr.Dataset) -> Figure:
-    """Every network's PReLU slope of layer 1 after training: below 0 is the other basin."""
-    counted = count_basins(sweep)
-    sizes = _sizes(sweep)
-    if not counted:
+def slopes(sweep: xr.Dataset) -> Figure:
+    """Every network's PReLU slope of layer 1 after training, and how many are below, about and above 0."""
+    if not sweep.sizes["slope_layer"]:
         raise Missing("needs learned slopes")
+    sizes = _sizes(sweep)
     figure, axes = style.grid(1, len(sizes), width=2.0, height=2.4, sharey=True)
-    slopes = sweep.slope.isel(epoch=-1, slope_layer=0)
+    last = sweep.slope.isel(epoch=-1, slope_layer=0)
     for ax, size in zip(axes[0], sizes, strict=True):
         variants = _variants(sweep, size)
         for place, variant in enumerate(variants):
-            values = slopes.sel(cell=f"{size}-{variant}").values
-            style.dots(ax, place, values, 0.6, s=14, color=style.colour(variant), alpha=0.8)
-            negative, of = counted[f"{size}-{variant}"]
-            ax.annotate(
-                f"{negative}/{of}", (place, 0.01), xycoords=("data", "axes fraction"), size=7, ha="center"
+            name = f"{size}-{variant}"
+            style.dots(
+                ax, place, last.sel(cell=name).values, 0.6, s=14, color=style.colour(variant), alpha=0.8
             )
-        ax.axhline(0, color="black", linewidth=0.8)
+            counts = "/".join(str(group.sum()) for group in claims.slopes(sweep, name).values())
+            ax.annotate(counts, (place, 0.01), xycoords=("data", "axes fraction"), size=6, ha="center")
+        ax.axhspan(-claims.FLAT, claims.FLAT, color="black", alpha=0.1, linewidth=0)
         ax.set_title(size.upper(), size=9)
         ax.set_xticks(range(len(variants)), variants, rotation=45, size=7)
         ax.set_xlim(-0.6, len(variants) - 0.4)
     axes[0, 0].margins(y=0.12)  # room for the counts
-    axes[0, 0].set_ylabel("slope of layer 1; below 0: n/of", size=8)
+    axes[0, 0].set_ylabel("slope of layer 1", size=8)
     return figure
 
 
 def evidence(verdict: Verdict) -> Figure:
-    """The comparisons of a claim: every seed as a dot, the mean with its 95% bootstrap interval."""
-    shown = [each for each in verdict.comparisons if each.values.size]
+    """The comparisons of a claim: every seed as a dot, the mean with its 95% bootstrap interval.
+
+    Comparisons with different values have axes of their own: they measure different things.
+    """
+    shown = [each for each in verdict.comparisons if each.finite.size]
     if not shown:
         raise Missing("no comparison was measured")
-    figure = Figure(figsize=(6.4, 0.6 + 0.3 * len(shown)), layout="constrained")
-    ax = figure.subplots()
+    expected = list(dict.fromkeys(each.expected for each in shown))
+    parts = [[each for each in shown if each.expected == value] for value in expected]
+    height = 0.3 * len(shown) + 0.35 * len(parts) + 0.3
+    figure = Figure(figsize=(6.4, height), layout="constrained")
+    axes = figure.subplots(len(parts), squeeze=False, height_ratios=[len(part) for part in parts])[:, 0]
+    for ax, part in zip(axes, parts, strict=True):
+        _comparisons(ax, part)
+    return figure
+
+
+def _comparisons(ax: Axes, shown: list[Comparison]) -> None:
+    """Comparisons with one value, from top to bottom."""
     looks = {"for": ("#0072B2", "o"), "against": ("#D55E00", "X"), "open": ("#777777", "d")}
     for place, each in enumerate(reversed(shown)):
         shade, marker = looks[each.outcome]
-        jitter = place + np.linspace(-0.2, 0.2, each.values.size)
-        ax.scatter(each.values, jitter, s=8, color=shade, alpha=0.45, linewidths=0)
-        ax.plot([each.interval.low, each.interval.high], [place, place], color=shade, linewidth=2)
-        ax.plot(each.interval.estimate, place, marker, color=shade, markersize=6)
-        ax.plot(each.expected, place, "|", color="black", markersize=12)
+        jitter = place + np.linspace(-0.2, 0.2, each.finite.size)
+        ax.scatter(each.finite, jitter, s=8, color=shade, alpha=0.45, linewidths=0)
+        ax.plot([each.interval.low, each.interval.high], [place, place], color="black", linewidth=2)
+        ax.plot(each.interval.estimate, place, marker, color=shade, markersize=6, markeredgecolor="black")
+    ax.axvline(shown[0].expected, color="black", linewidth=0.8)
     ax.set_yticks(range(len(shown)), [f"{each.what}  [{each.outcome}]" for each in reversed(shown)], size=7)
+    ax.set_ylim(-0.6, len(shown) - 0.4)
     ax.tick_params(axis="x", labelsize=7)
+    ax.xaxis.get_offset_text().set_fontsize(7)
     ax.spines[["top", "right"]].set_visible(False)
-    if all(each.expected == 0 for each in shown):
-        ax.axvline(0, color="black", linewidth=0.8)
-    far = np.abs(np.concatenate([each.values for each in shown]))
+    far = np.abs(np.concatenate([each.finite for each in shown]))
     if far.max() > max(0.5, 30 * np.median(far)):  # a network diverged: the others would be one blot
         linear = float(f"{4 * np.median(far):.1g}")
         ax.set_xscale("symlog", linthresh=linear)
+        ax.set_xlim(right=2 * far.max())
         ax.xaxis.set_major_formatter("{x:g}")
         ax.set_xlabel(f"logarithmic beyond {linear:g}", size=7)
-    return figure
 
 
 def _sizes(sweep: xr.Dataset) -> list[str]:

@@ -11,13 +11,12 @@ from typing import Any
 import jinja2
 import markupsafe
 import matplotlib
-import numpy as np
 import tyro
 import xarray as xr
 from matplotlib.figure import Figure
 
-from decorr.config import ABLATION, SIZES, VARIANTS
-from experiments import agreement, claims, compact, figures, further_figures, intervals, published, results
+from decorr.config import ABLATION, SIZES
+from experiments import agreement, claims, compact, figures, further_figures, published, results, style
 from experiments.figures import Missing
 from experiments.verdicts import Verdict
 
@@ -95,12 +94,15 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
         published=published.FIGURE_4,
         configuration=json.dumps(configuration, indent=1),
         provenance=_provenance(sweep),
-        basins=claims.by_basin(sweep),
+        mean=style.mean,
+        slopes=claims.slopes(sweep, "huge-vanilla"),
         diverged=compact.diverged(sweep),
-        without_diverged={
-            each.claim: each.verdict
-            for each in claims.judge(sweep.assign(validation_error=compact.error(sweep)))
+        diverged_elsewhere={
+            name: counts
+            for name, other in others.items()
+            if not name.startswith("ablation-") and (counts := compact.diverged(other))
         },
+        without_diverged=_without_diverged(sweep, verdicts),
         seeds=sweep.sizes["seed"],
         epochs=sweep.sizes["epoch"],
     )
@@ -118,13 +120,26 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
     return out / "report.html"
 
 
+def _without_diverged(sweep: xr.Dataset, verdicts: Sequence[Verdict]) -> dict[str, str]:
+    """The verdicts if networks that diverged were left out, where that changes what is compared."""
+
+    def sizes(verdict):
+        return [comparison.finite.size for comparison in verdict.comparisons]
+
+    left_out = claims.judge(sweep.assign(validation_error=compact.error(sweep)))
+    return {
+        without.claim: without.verdict
+        for each, without in zip(verdicts, left_out, strict=True)
+        if sizes(each) != sizes(without)
+    }
+
+
 def markdown(verdicts: Sequence[Verdict]) -> str:
     """The verdicts as a Markdown table."""
-    rows = []
-    for each in verdicts:
-        outcomes = [comparison.outcome for comparison in each.comparisons]
-        counts = ", ".join(str(outcomes.count(kind)) for kind in ("for", "against", "open"))
-        rows.append((f"{each.claim} ({each.section})", each.sentence, f"**{each.verdict}**", counts))
+    rows = [
+        (f"{each.claim} ({each.section})", each.sentence, f"**{each.verdict}**", each.counts)
+        for each in verdicts
+    ]
     return _table(("claim", "the paper says", "verdict", "comparisons for, against, open"), rows)
 
 
@@ -154,11 +169,12 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def shares(compared: Sequence[agreement.Published]) -> dict[str, tuple[int, int]]:
-    """How many published numbers lie inside, and of how many: by figure, and all."""
+    """How many published numbers lie inside, and of how many: by figure, bars not seen apart, and all."""
     counted: dict[str, tuple[int, int]] = {}
     for each in compared:
-        inside, of = counted.get(each.figure, (0, 0))
-        counted[each.figure] = inside + each.inside, of + 1
+        name = each.figure if each.value else f"{each.figure}, no bar to be seen"
+        inside, of = counted.get(name, (0, 0))
+        counted[name] = inside + each.inside, of + 1
     if counted:
         counted["all"] = sum(each.inside for each in compared), len(compared)
     return counted
@@ -167,34 +183,30 @@ def shares(compared: Sequence[agreement.Published]) -> dict[str, tuple[int, int]
 def ablation(sweeps: dict[str, xr.Dataset]) -> list[dict[str, Any]]:
     """Figure 4's numbers, step by step from the text to the released code; [] if that was not trained.
 
-    Each row: the step; each network's mean error after 2 epochs with its interval (None if all seeds
-    diverged); the mean absolute distance of the means from the published bars; how many of these lie inside
-    the prediction interval of one run; how many networks diverged, and of how many.
+    Each row: the step; each network's mean error after 2 epochs, those that diverged with that of guessing;
+    the mean absolute distance of these from the published bars; how many bars lie inside the prediction
+    interval of one run; how many networks diverged, and of how many.
     """
+    bars = {
+        f"{size}-{variant}": value
+        for variant, of_size in published.FIGURE_4.items()
+        for size, value in of_size.items()
+    }
     rows = []
     for protocol in ABLATION:
         sweep = sweeps.get(protocol.name)
-        if sweep is None or len(compact.names(sweep, tuple(SIZES), tuple(published.FIGURE_4))) < 15:
+        if sweep is None or not {*bars} <= {*sweep.cell.values.tolist()}:
             continue  # not trained, or not all of it
         step = "+ " + protocol.name.removeprefix("ablation-")
-        errors, distances, diverged = {}, [], 0
-        for variant, bars in published.FIGURE_4.items():
-            for size in SIZES:
-                cell = sweep.sel(cell=f"{size}-{variant}")
-                well = cell.diverged_epoch.values == 0
-                values = cell.validation_error.sel(epoch=published.EARLY).values[well]
-                diverged += int((~well).sum())
-                errors[f"{size}-{variant}"] = intervals.of_mean(values) if values.size else None
-                # A network that diverged is as wrong as chance.
-                distances.append(abs((values.sum() + 0.9 * (~well).sum()) / well.size - bars[size]))
+        found = sweep.validation_error.sel(cell=list(bars), epoch=published.EARLY).mean("seed").values
         rows.append(
             {
                 "step": "the text, Table 1 as printed" if protocol is ABLATION[0] else step,
-                "errors": errors,
-                "distance": float(np.mean(distances)),
+                "errors": dict(zip(bars, found, strict=True)),
+                "distance": float(abs(found - list(bars.values())).mean()),
                 "inside": shares(agreement.compare(sweep)).get("figure 4", (0, 0))[0],
-                "diverged": diverged,
-                "networks": len(errors) * sweep.sizes["seed"],
+                "diverged": int((sweep.diverged_epoch.sel(cell=list(bars)) > 0).sum()),
+                "networks": len(bars) * sweep.sizes["seed"],
             }
         )
     return rows
@@ -212,7 +224,7 @@ def _figures(sweep: xr.Dataset, others: dict[str, xr.Dataset]) -> list[tuple[str
         "correlation_curves": (further_figures.correlation_curves, "Correlation and penalty over epochs"),
         "heat_maps": (further_figures.heat_maps, "Who is correlated with whom"),
         "error_by_size": (further_figures.error_by_size, "Error against network size"),
-        "basins": (further_figures.basins, "Two basins: the PReLU slope of layer 1"),
+        "slopes": (further_figures.slopes, "The learned PReLU slope of layer 1"),
     }
     drawn = [(name, title, functools.partial(function, sweep)) for name, (function, title) in alone.items()]
     return [
@@ -258,8 +270,9 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _is_main(sweep: xr.Dataset) -> bool:
-    """Whether a sweep has the paper's networks, so that the claims can be asked of it."""
-    return {f"{size}-{variant}" for size in SIZES for variant in VARIANTS} <= set(sweep.cell.values.tolist())
+    """Whether a sweep has the networks that the claims are about."""
+    needed = {f"{size}-{variant}" for size in SIZES for variant in claims.BY_WEIGHT} | {"huge-drop"}
+    return needed <= set(sweep.cell.values.tolist())
 
 
 def _same_protocol(a: xr.Dataset, b: xr.Dataset) -> bool:

@@ -3,10 +3,10 @@
 It is cut into comparisons, each one number a seed, paired by seed: the networks of one seed begin with the
 same parameters and see the same minibatches. A comparison is `for` or `against` the sentence if an exact
 two-sided sign-flip test of its mean, corrected by Holm for the number of comparisons of the claim, has
-p < 0.05; else it is `open`. Where the sentence names a value, it is `for` if the bootstrap interval has it,
-else `against`. The intervals are 95% bootstrap intervals of each mean alone. A claim holds if all comparisons
-are for it, holds in part if some are, does not hold if none is and some are against it, and else cannot be
-told.
+p < 0.05; else it is `open`. Where the sentence names a value, it is `for` if the 95% bootstrap interval of
+the mean lies within a margin of the value, `against` if it lies outside, else `open`. A claim holds if all
+comparisons are for it, holds in part if some are, does not hold if none is and some are against it, and else
+cannot be told. The intervals are of each mean alone: not corrected for the number of comparisons.
 """
 
 from dataclasses import dataclass
@@ -28,13 +28,18 @@ class Comparison:
 
     what: str
     values: np.ndarray
-    """[seed]."""
+    """[seed], NaN where a network is missing or has no such number."""
     interval: Interval
     """The mean, with its 95% bootstrap interval."""
     outcome: Outcome
     expected: float = 0.0
     p: float = float("nan")
     """Of the sign-flip test, corrected; NaN where the sentence names a value."""
+
+    @property
+    def finite(self) -> np.ndarray:
+        """The values that there are."""
+        return self.values[np.isfinite(self.values)]
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class Verdict:
     sentence: str
     comparisons: tuple[Comparison, ...]
     remark: str = ""
+    of: str = "seeds"
+    """What the values of a comparison are."""
 
     @property
     def verdict(self) -> str:
@@ -57,20 +64,19 @@ class Verdict:
         return "does not hold" if "against" in outcomes else "cannot be told"
 
     @property
-    def agreeing(self) -> tuple[int, int]:
-        """How many means lie where the sentence has them, and of how many, chance or not: all that a few
-        seeds can show. Only comparisons that were tested by sign flips."""
-        tested = [each for each in self.comparisons if np.isfinite(each.p)]
-        return sum(each.interval.estimate > each.expected for each in tested), len(tested)
+    def counts(self) -> str:
+        """How many comparisons are for, against and open."""
+        outcomes = [comparison.outcome for comparison in self.comparisons]
+        return ", ".join(str(outcomes.count(kind)) for kind in ("for", "against", "open"))
 
 
 def above_zero(differences: dict[str, np.ndarray]) -> tuple[Comparison, ...]:
     """Comparisons of a claim that all these paired differences [seed] are positive."""
-    kept = {what: values[np.isfinite(values)] for what, values in differences.items()}
-    corrected = intervals.holm(np.array([intervals.sign_flip_p(values) for values in kept.values()]))
+    kept = [values[np.isfinite(values)] for values in differences.values()]
+    corrected = intervals.holm(np.array([intervals.sign_flip_p(values) for values in kept]))
     comparisons = []
-    for (what, values), p in zip(kept.items(), corrected, strict=True):
-        interval = intervals.bootstrap(values)
+    for (what, values), finite, p in zip(differences.items(), kept, corrected, strict=True):
+        interval = intervals.bootstrap(finite)
         outcome: Outcome = "open"
         if p < LEVEL:
             outcome = "for" if interval.estimate > 0 else "against"
@@ -78,11 +84,19 @@ def above_zero(differences: dict[str, np.ndarray]) -> tuple[Comparison, ...]:
     return tuple(comparisons)
 
 
-def equal(what: str, values: np.ndarray, expected: float, tolerance: float = 0.0) -> Comparison:
-    """A claim that a mean is `expected`: `for` it if the interval, widened by a tolerance, has it."""
+def equal(what: str, values: np.ndarray, expected: float, margin: float) -> Comparison:
+    """A claim that the mean of values [seed] is within a margin of what is expected."""
     interval = intervals.bootstrap(values[np.isfinite(values)])
     outcome: Outcome = "open"
     if np.isfinite(values).sum() >= 6:  # with fewer no sign-flip test can decide either
-        inside = interval.low - tolerance <= expected <= interval.high + tolerance
-        outcome = "for" if inside else "against"
+        if expected - margin <= interval.low and interval.high <= expected + margin:
+            outcome = "for"
+        elif interval.high < expected - margin or expected + margin < interval.low:
+            outcome = "against"
     return Comparison(what, values, interval, outcome, expected)
+
+
+def always(what: str, values: np.ndarray, expected: float, tolerance: float) -> Comparison:
+    """A claim that every value, not their mean, is as expected."""
+    outcome: Outcome = "for" if (abs(values - expected) <= tolerance).all() else "against"
+    return Comparison(what, values, intervals.bootstrap(values), outcome, expected)

@@ -11,7 +11,7 @@ from experiments.figures import Missing
 from tests import made_up
 
 PAPERS = ("table1", "figure1", "figure2", "figure3", "figure4")
-FURTHER = ("learning_curves", "correlation_curves", "heat_maps", "error_by_size", "basins")
+FURTHER = ("learning_curves", "correlation_curves", "heat_maps", "error_by_size", "slopes")
 
 
 @pytest.fixture(scope="module")
