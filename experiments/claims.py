@@ -60,7 +60,7 @@ def c2(sweep: xr.Dataset) -> Verdict:
     ratio = drop / vanilla
     lower = above_zero({"layer 1, huge: mean |rho| of vanilla - drop": vanilla - drop})
     by_slope = [
-        f"{ratio[group].mean():.2f} where it is {which} ({group.sum()} seeds)"
+        f"{ratio[group].mean():.2f} where it is {which} (seeds: {group.sum()})"
         for which, group in slopes(sweep, "huge-vanilla").items()
         if np.isfinite(ratio[group]).any()
     ]

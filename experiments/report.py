@@ -224,7 +224,10 @@ def _figures(sweep: xr.Dataset, others: dict[str, xr.Dataset]) -> list[tuple[str
         "correlation_curves": (further_figures.correlation_curves, "Correlation and penalty over epochs"),
         "heat_maps": (further_figures.heat_maps, "Who is correlated with whom"),
         "error_by_size": (further_figures.error_by_size, "Error against network size"),
-        "slopes": (further_figures.slopes, "The learned PReLU slope of layer 1"),
+        "slopes": (
+            further_figures.slopes,
+            "The learned PReLU slope of layer 1: networks below -0.5 / between / above 0.5",
+        ),
     }
     drawn = [(name, title, functools.partial(function, sweep)) for name, (function, title) in alone.items()]
     return [

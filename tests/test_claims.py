@@ -79,7 +79,7 @@ def test_lower_but_not_by_the_factor_holds_in_part():
 
     verdict = claims.c2(made_up.sweep(change))
     assert verdict.verdict == "holds in part"
-    assert "0.70 where it is above 0.5 (10 seeds)" in verdict.remark
+    assert "0.70 where it is above 0.5 (seeds: 10)" in verdict.remark
 
 
 def test_seeds_are_told_apart_by_the_slope():
@@ -98,7 +98,7 @@ def test_seeds_are_told_apart_by_the_slope():
     }
     sweep["mean_correlation_minibatch"].loc[{"cell": "huge-drop", "seed": slice(0, 2)}] = 0.3
     remark = claims.c2(sweep).remark
-    assert "1.50 where it is below -0.5 (3 seeds); 1.00 where" in remark
+    assert "1.50 where it is below -0.5 (seeds: 3); 1.00 where" in remark
     assert claims.slopes(sweep.isel(slope_layer=slice(0, 0)), "huge-vanilla") == {}
     assert claims.c2(sweep.isel(slope_layer=slice(0, 0))).remark == ""
 
