@@ -137,7 +137,8 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
     figure, axes = style.grid(1, 1, width=5.6, height=2.8)
     (ax,) = axes[0]
     smallest = min(weight for weight in weights if weight > 0)
-    for i, (size, marker) in enumerate(zip(SIZES, "osD^v", strict=True)):
+    diverged: dict[float, list[str]] = {}
+    for size, marker in zip(SIZES, "osD^v", strict=True):
         cells = {weight or smallest / 3: f"{size}-{variant}" for weight, variant in weights.items()}
         found = _first(sweeps, cells, lambda cell: compact.error(cell)[:, -1])
         if len(found) > 2:
@@ -146,11 +147,14 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
             for weight, values in found.items():
                 style.error_bar(ax, weight, values, color=drawn.get_color())
                 style.dots(ax, weight, values, color=drawn.get_color())
-                if diverged := _diverged(values):
-                    ax.annotate(f"{size} {diverged}", (weight, 0.98 - 0.05 * i), size=6, ha="center",
-                                xycoords=("data", "axes fraction"))  # fmt: skip
+                if counts := _diverged(values):
+                    diverged.setdefault(weight, ["diverged"]).append(f"{size} {counts.split()[0]}")
     ax.set_xscale("log")
     style.log_scale(ax)
+    ax.set_ylim(top=1.4 * ax.get_ylim()[1])  # room for what diverged
+    for weight, lines in diverged.items():
+        ax.annotate("\n".join(lines), (weight, 0.99), xycoords=("data", "axes fraction"), size=6,
+                    ha="center", va="top")  # fmt: skip
     ticks = {smallest / 3: "0"} | {weight: f"{weight:g}" for weight in sorted(weights) if weight}
     ax.set_xticks(list(ticks), list(ticks.values()))
     ax.set_xticks([], minor=True)

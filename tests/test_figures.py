@@ -125,7 +125,7 @@ def test_error_against_weight_takes_scans_in():
     assert lines == {"TINY": 5, "SMALL": 3, "MEDIUM": 3, "LARGE": 3, "HUGE": 5}
     scan["diverged_epoch"].loc[{"cell": "tiny-corr-10", "seed": 1}] = 2
     axes = further_figures.error_by_weight(made_up.sweep(), scan).axes[0]
-    assert [text.get_text() for text in axes.texts] == ["tiny 1/3 diverged"]
+    assert [text.get_text() for text in axes.texts] == ["diverged\ntiny 1/3"]
     with pytest.raises(Missing):
         further_figures.error_by_weight(made_up.sweep(variants=("vanilla", "corr-0.1")))
 
