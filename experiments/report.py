@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import io
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from experiments.verdicts import Verdict
 
 REFERENCE = Path(__file__).parent / "reference"
 """The committed sweeps, one compact file each."""
+_HUNDREDTHS = re.compile(rb"(\d\.\d\d)\d+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,7 +256,8 @@ def _drawn(folder: Path, name: str, title: str, draw: Callable[[], Figure]) -> P
             (folder / f"{name}.{kind}").unlink(missing_ok=True)  # an older page's
         return Picture(name, title, reason=str(missing))
     svg = _saved(figure, "svg")
-    svg = svg[svg.index(b"<svg") :]
+    # A hundredth of a point is enough, and a third smaller; numbers that are read stand between tags.
+    svg = re.sub(rb"<[^>]*>", lambda tag: _HUNDREDTHS.sub(rb"\1", tag[0]), svg[svg.index(b"<svg") :])
     _replace(folder / f"{name}.svg", svg)
     _replace(folder / f"{name}.png", _saved(figure, "png"))
     return Picture(name, title, markupsafe.Markup(svg.decode()))

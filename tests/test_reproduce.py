@@ -53,9 +53,11 @@ def test_the_committed_run_is_small_and_of_these_sweeps():
 
 def test_the_committed_figures_and_verdicts_are_those_of_the_committed_results(tmp_path):
     report.write_reference(report.REFERENCE, tmp_path)
-    verdicts = (report.REFERENCE / "verdicts.md").read_text()
-    assert (tmp_path / "verdicts.md").read_text() == verdicts
-    assert verdicts in (Path(__file__).parents[1] / "README.md").read_text()
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for name in ("verdicts", "agreement", "ablation"):
+        table = (report.REFERENCE / f"{name}.md").read_text()
+        assert (tmp_path / f"{name}.md").read_text() == table, name
+        assert table in readme, name
     committed = {path.name: path.read_text() for path in (report.REFERENCE / "figures").glob("*.svg")}
     drawn = {path.name: path.read_text() for path in (tmp_path / "figures").glob("*.svg")}
     assert set(drawn) == set(committed)
