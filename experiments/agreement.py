@@ -1,6 +1,6 @@
 """Every published number beside many seeds: does it lie where one run of ours would?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -85,3 +85,15 @@ def rebinned(fractions: xr.DataArray, bin_width: float) -> np.ndarray:
     values = fractions.transpose("seed", "bin").values
     each = round(bin_width * values.shape[1])
     return values.reshape(len(values), -1, each).sum(axis=-1)
+
+
+def shares(compared: Sequence[Published]) -> dict[str, tuple[int, int]]:
+    """How many published numbers lie inside, and of how many: by figure, bars not seen apart, and all."""
+    counted: dict[str, tuple[int, int]] = {}
+    for each in compared:
+        name = each.figure if each.value else f"{each.figure}, no bar to be seen"
+        inside, of = counted.get(name, (0, 0))
+        counted[name] = inside + each.inside, of + 1
+    if counted:
+        counted["all"] = sum(each.inside for each in compared), len(compared)
+    return counted

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import markupsafe
@@ -16,8 +15,19 @@ import tyro
 import xarray as xr
 from matplotlib.figure import Figure
 
-from decorr.config import ABLATION, SIZES
-from experiments import agreement, claims, compact, figures, further_figures, published, results, style
+from decorr.config import SIZES
+from experiments import (
+    ablation,
+    agreement,
+    claims,
+    compact,
+    figures,
+    further_figures,
+    markdown,
+    published,
+    results,
+    style,
+)
 from experiments.figures import Missing
 from experiments.verdicts import Verdict
 
@@ -71,7 +81,7 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
         for each in verdicts
     }
     compared = agreement.compare(sweep)
-    steps = ablation(others)
+    shares, steps = agreement.shares(compared), ablation.steps(others)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -91,7 +101,7 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
         pictures=pictures,
         evidence=evidence,
         agreement=compared,
-        shares=shares(compared),
+        shares=shares,
         ablation=steps,
         published=published.FIGURE_4,
         configuration=json.dumps(configuration, indent=1),
@@ -109,9 +119,9 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
         epochs=sweep.sizes["epoch"],
     )
     tables = {
-        "verdicts": markdown(verdicts),
-        "agreement": agreement_markdown(shares(compared)),
-        "ablation": ablation_markdown(steps),
+        "verdicts": markdown.verdicts(verdicts),
+        "agreement": markdown.agreement(shares),
+        "ablation": markdown.ablation(steps),
     }
     for name, table in tables.items():
         if table:
@@ -134,84 +144,6 @@ def _without_diverged(sweep: xr.Dataset, verdicts: Sequence[Verdict]) -> dict[st
         for each, without in zip(verdicts, left_out, strict=True)
         if sizes(each) != sizes(without)
     }
-
-
-def markdown(verdicts: Sequence[Verdict]) -> str:
-    """The verdicts as a Markdown table."""
-    rows = [
-        (f"{each.claim} ({each.section})", each.sentence, f"**{each.verdict}**", each.counts)
-        for each in verdicts
-    ]
-    return _table(("claim", "the paper says", "verdict", "comparisons for, against, open"), rows)
-
-
-def agreement_markdown(counted: dict[str, tuple[int, int]]) -> str:
-    """What `shares` counted, as a Markdown table."""
-    return _table(("published numbers of", "inside", "of"), [(name, *each) for name, each in counted.items()])
-
-
-def ablation_markdown(steps: Sequence[dict[str, Any]]) -> str:
-    """The `ablation` in short, as a Markdown table."""
-    rows = [
-        (
-            each["step"],
-            f"{each['distance']:.3f}",
-            f"{each['inside']} of {len(each['errors'])}",
-            f"{each['diverged']} of {each['networks']}",
-        )
-        for each in steps
-    ]
-    return _table(("step", "mean distance from Figure 4", "published bars inside", "networks diverged"), rows)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; "" without rows."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines) if rows else ""
-
-
-def shares(compared: Sequence[agreement.Published]) -> dict[str, tuple[int, int]]:
-    """How many published numbers lie inside, and of how many: by figure, bars not seen apart, and all."""
-    counted: dict[str, tuple[int, int]] = {}
-    for each in compared:
-        name = each.figure if each.value else f"{each.figure}, no bar to be seen"
-        inside, of = counted.get(name, (0, 0))
-        counted[name] = inside + each.inside, of + 1
-    if counted:
-        counted["all"] = sum(each.inside for each in compared), len(compared)
-    return counted
-
-
-def ablation(sweeps: dict[str, xr.Dataset]) -> list[dict[str, Any]]:
-    """Figure 4's numbers, step by step from the text to the released code; [] if that was not trained.
-
-    Each row: the step; each network's mean error after 2 epochs, those that diverged with that of guessing;
-    the mean absolute distance of these from the published bars; how many bars lie inside the prediction
-    interval of one run; how many networks diverged, and of how many.
-    """
-    bars = {
-        f"{size}-{variant}": value
-        for variant, of_size in published.FIGURE_4.items()
-        for size, value in of_size.items()
-    }
-    rows = []
-    for protocol in ABLATION:
-        sweep = sweeps.get(protocol.name)
-        if sweep is None or not {*bars} <= {*sweep.cell.values.tolist()}:
-            continue  # not trained, or not all of it
-        step = "+ " + protocol.name.removeprefix("ablation-")
-        found = sweep.validation_error.sel(cell=list(bars), epoch=published.EARLY).mean("seed").values
-        rows.append(
-            {
-                "step": "the text, Table 1 as printed" if protocol is ABLATION[0] else step,
-                "errors": dict(zip(bars, found, strict=True)),
-                "distance": float(abs(found - list(bars.values())).mean()),
-                "inside": shares(agreement.compare(sweep)).get("figure 4", (0, 0))[0],
-                "diverged": int((sweep.diverged_epoch.sel(cell=list(bars)) > 0).sum()),
-                "networks": len(bars) * sweep.sizes["seed"],
-            }
-        )
-    return rows
 
 
 def _figures(sweep: xr.Dataset, others: dict[str, xr.Dataset]) -> list[tuple[str, str, Callable[[], Figure]]]:

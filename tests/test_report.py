@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from decorr.config import ABLATION
-from experiments import claims, compact, report, results
+from experiments import ablation, claims, compact, markdown, report, results
 from tests import made_up
 
 
@@ -103,15 +103,15 @@ def test_a_small_sweep_says_what_is_missing(tmp_path):
 
 def test_the_ablation_counts_what_diverged_as_chance():
     sweep = made_up.sweep(lambda s, v: {"early": 0.1}, noise=0, variants=("vanilla", "corr-0.1", "corr-1.0"))
-    sweep["diverged_epoch"].loc[{"cell": "tiny-corr-1.0"}] = 1
-    rows = report.ablation({ABLATION[0].name: sweep})
-    assert [row["step"] for row in rows] == ["the text, Table 1 as printed"]
-    assert rows[0]["inside"] == 0
-    assert report.ablation_markdown(rows).splitlines()[2].endswith(" | 0 of 15 | 10 of 150 |")
-    assert rows[0]["errors"]["tiny-corr-1.0"] == pytest.approx(0.1) and rows[0]["diverged"] == 10
-    assert rows[0]["networks"] == 150
-    assert report.ablation({}) == []
-    assert report.ablation({ABLATION[0].name: sweep.drop_sel(cell="tiny-vanilla")}) == []  # not all of it
+    at = {"cell": "tiny-corr-1.0"}
+    sweep["diverged_epoch"].loc[at], sweep["validation_error"].loc[at] = 1, 0.9
+    (step,) = ablation.steps({ABLATION[0].name: sweep})
+    assert step.name == "the text, Table 1 as printed" and step.inside == 0
+    assert step.errors["tiny-corr-1.0"] == pytest.approx(0.9)
+    assert step.errors["tiny-vanilla"] == pytest.approx(0.1)
+    assert markdown.ablation([step]).splitlines()[2].endswith(" | 0 of 15 | 10 of 150 |")
+    assert ablation.steps({}) == []
+    assert ablation.steps({ABLATION[0].name: sweep.drop_sel(cell="tiny-vanilla")}) == []  # not all of it
 
 
 def test_without_a_sweep_it_is_one_line(tmp_path, monkeypatch):

@@ -1,0 +1,52 @@
+"""From the paper's text to the released code, one step at a time: which step makes Figure 4?"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import xarray as xr
+
+from decorr.config import ABLATION
+from experiments import agreement, published
+
+
+class Step(NamedTuple):
+    """Figure 4 as the networks of one protocol give it."""
+
+    name: str
+    errors: dict[str, float]
+    """Network -> mean error after 2 epochs; networks that diverged have that of guessing."""
+    distance: float
+    """The mean absolute difference of these from the published bars."""
+    inside: int
+    """How many published bars lie inside the 95% prediction interval of one run."""
+    diverged: int
+    networks: int
+
+
+def steps(sweeps: Mapping[str, xr.Dataset]) -> list[Step]:
+    """The protocols of `decorr.config.ABLATION` of which sweeps, by name, have all networks of Figure 4."""
+    bars = {
+        f"{size}-{variant}": value
+        for variant, of_size in published.FIGURE_4.items()
+        for size, value in of_size.items()
+    }
+    found = []
+    for protocol in ABLATION:
+        sweep = sweeps.get(protocol.name)
+        if sweep is None or not {*bars} <= {*sweep.cell.values.tolist()}:
+            continue
+        sweep = sweep.sel(cell=list(bars))
+        errors = sweep.validation_error.sel(epoch=published.EARLY).mean("seed").values
+        in_figure = [each for each in agreement.compare(sweep) if each.figure == "figure 4"]
+        step = "+ " + protocol.name.removeprefix("ablation-")
+        found.append(
+            Step(
+                name="the text, Table 1 as printed" if protocol is ABLATION[0] else step,
+                errors=dict(zip(bars, errors.tolist(), strict=True)),
+                distance=float(abs(errors - list(bars.values())).mean()),
+                inside=sum(each.inside for each in in_figure),
+                diverged=int((sweep.diverged_epoch > 0).sum()),
+                networks=sweep.diverged_epoch.size,
+            )
+        )
+    return found
