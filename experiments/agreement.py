@@ -17,7 +17,6 @@ class Published(NamedTuple):
     what: str
     value: float
     interval: Interval
-    seeds: int
     inside: bool
 
 
@@ -43,7 +42,7 @@ def _judged(figure: str, what: str, value: float, values: np.ndarray) -> Publish
         inside = interval.low - error <= published.INVISIBLE[figure]
     else:
         inside = interval.low - error <= value <= interval.high + error
-    return Published(figure, what, value, interval, values.size, bool(inside))
+    return Published(figure, what, value, interval, bool(inside))
 
 
 def _numbers(sweep: xr.Dataset) -> Iterator[tuple[str, str, float, np.ndarray]]:

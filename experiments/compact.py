@@ -90,7 +90,8 @@ def save(dataset: xr.Dataset, path: Path) -> None:
 def _rounded(values: np.ndarray) -> np.ndarray:
     """float32 to 12 bits behind the leading one; the others would be noise to the compression."""
     dropped = 23 - 12
-    return (values.view(np.int32) + (1 << (dropped - 1)) & -(1 << dropped)).view(np.float32)
+    rounded = (values.view(np.int32) + (1 << (dropped - 1)) & -(1 << dropped)).view(np.float32)
+    return np.where(np.isfinite(values), rounded, values)
 
 
 def names(dataset: xr.Dataset, sizes: Sequence[str], variants: Sequence[str]) -> list[str]:

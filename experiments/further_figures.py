@@ -24,12 +24,13 @@ def learning_curves(sweep: xr.Dataset) -> Figure:
     sizes = _sizes(sweep)
     figure, axes = style.grid(1, len(sizes), width=2.0, height=2.4, sharey=True)
     for ax, size in zip(axes[0], sizes, strict=True):
+        diverged = []
         for variant in _variants(sweep, size):
             errors = compact.error(sweep.sel(cell=f"{size}-{variant}")).values
             style.band(ax, sweep.epoch.values, errors, variant)
-            if diverged := _diverged(errors[:, -1]):
-                ax.annotate(f"{variant}: {diverged}", (0.97, 0.97), xycoords="axes fraction", size=6,
-                            ha="right", va="top", color=style.colour(variant))  # fmt: skip
+            if count := _diverged(errors[:, -1]):
+                diverged.append(f"{variant}: {count} diverged")
+        _note(ax, 0.97, 0.97, diverged, xycoords="axes fraction", ha="right")
         ax.set_title(size.upper(), size=9)
         ax.set_xlabel("epoch", size=8)
     style.log_scale(axes[0, 0])
@@ -105,18 +106,21 @@ def error_by_size(sweep: xr.Dataset) -> Figure:
     figure, axes = style.grid(1, 1, width=5.6, height=2.8)
     (ax,) = axes[0]
     last = compact.error(sweep).isel(epoch=-1)
+    diverged: dict[str, list[str]] = {}
     for i, variant in enumerate(variant for variant in VARIANTS if compact.names(sweep, sizes, [variant])):
         with_it = [size for size in sizes if f"{size}-{variant}" in sweep.cell.values]
         places = np.array([sizes.index(size) for size in with_it]) + 0.12 * (i - 1.5)
         errors = [last.sel(cell=f"{size}-{variant}").values for size in with_it]
         ax.plot(places, [style.mean(e) for e in errors], label=style.network(variant), **style.line(variant))
-        for place, values in zip(places, errors, strict=True):
+        for size, place, values in zip(with_it, places, errors, strict=True):
             style.error_bar(ax, place, values, color=style.colour(variant))
             style.dots(ax, place, values, 0.1, color=style.colour(variant))
-            ax.annotate(_diverged(values), (place, style.mean(values)), (0, 16), textcoords="offset points",
-                        size=6, ha="center", color=style.colour(variant))  # fmt: skip
+            if count := _diverged(values):
+                diverged.setdefault(size, ["diverged"]).append(f"{variant} {count}")
     ax.set_xticks(range(len(sizes)), [size.upper() for size in sizes])
     style.log_scale(ax)
+    for size, lines in diverged.items():
+        _note(ax, sizes.index(size), 0.99, lines)
     ax.set_ylabel("validation error, last epoch", size=9)
     style.legend(figure, ax)
     return figure
@@ -147,14 +151,13 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
             for weight, values in found.items():
                 style.error_bar(ax, weight, values, color=drawn.get_color())
                 style.dots(ax, weight, values, color=drawn.get_color())
-                if counts := _diverged(values):
-                    diverged.setdefault(weight, ["diverged"]).append(f"{size} {counts.split()[0]}")
+                if count := _diverged(values):
+                    diverged.setdefault(weight, ["diverged"]).append(f"{size} {count}")
     ax.set_xscale("log")
     style.log_scale(ax)
     ax.set_ylim(top=1.4 * ax.get_ylim()[1])  # room for what diverged
     for weight, lines in diverged.items():
-        ax.annotate("\n".join(lines), (weight, 0.99), xycoords=("data", "axes fraction"), size=6,
-                    ha="center", va="top")  # fmt: skip
+        _note(ax, weight, 0.99, lines)
     ticks = {smallest / 3: "0"} | {weight: f"{weight:g}" for weight in sorted(weights) if weight}
     ax.set_xticks(list(ticks), list(ticks.values()))
     ax.set_xticks([], minor=True)
@@ -194,8 +197,8 @@ def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
         for each, values in found.items():
             style.error_bar(ax, each, values, color=style.colour("drop"))
             style.dots(ax, each, values)
-            ax.annotate(_diverged(values), (each, 0.02), size=6, ha="center",
-                        xycoords=("data", "axes fraction"))  # fmt: skip
+            if count := _diverged(values):
+                _note(ax, each, 0.99, ["diverged", count])
         ax.set_title(size.upper(), size=9)
         ax.set_xlabel("dropout rate, 1 - p", size=8)
         ax.set_ylim(0)
@@ -205,7 +208,7 @@ def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
 
 
 def slopes(sweep: xr.Dataset) -> Figure:
-    """Every network's PReLU slope of layer 1 after training, and how many are below, about and above 0."""
+    """Every network's PReLU slope of layer 1 after training, and how many are in each of `by_slope`."""
     if not sweep.sizes["slope_layer"]:
         raise Missing("needs learned slopes")
     sizes = _sizes(sweep)
@@ -218,7 +221,7 @@ def slopes(sweep: xr.Dataset) -> Figure:
             style.dots(
                 ax, place, last.sel(cell=name).values, 0.6, s=14, color=style.colour(variant), alpha=0.8
             )
-            counts = "/".join(str(group.sum()) for group in claims.slopes(sweep, name).values())
+            counts = "/".join(str(group.sum()) for group in claims.by_slope(sweep, name).values())
             ax.annotate(counts, (place, 0.01), xycoords=("data", "axes fraction"), size=6, ha="center")
         ax.axhspan(-claims.FLAT, claims.FLAT, color="black", alpha=0.1, linewidth=0)
         ax.set_title(size.upper(), size=9)
@@ -263,10 +266,11 @@ def _comparisons(ax: Axes, shown: list[Comparison]) -> None:
     ax.xaxis.get_offset_text().set_fontsize(7)
     ax.spines[["top", "right"]].set_visible(False)
     far = np.abs(np.concatenate([each.finite for each in shown]))
-    if far.max() > max(0.5, 30 * np.median(far)):  # a network diverged: the others would be one blot
-        linear = float(f"{4 * np.median(far):.1g}")
+    typical = np.median(far[far > 0]) if far.any() else 0
+    if far.max() > max(0.5, 30 * typical):  # a network diverged: the others would be one blot
+        linear = float(f"{4 * typical:.1g}")
+        ax.margins(x=0.1)
         ax.set_xscale("symlog", linthresh=linear)
-        ax.set_xlim(right=2 * far.max())
         ax.xaxis.set_major_formatter("{x:g}")
         ax.set_xlabel(f"logarithmic beyond {linear:g}", size=7)
 
@@ -285,9 +289,15 @@ def _variants(sweep: xr.Dataset, size: str) -> list[str]:
 
 
 def _diverged(values: np.ndarray) -> str:
-    """How many networks of a cell have no number, "" if all have."""
+    """How many networks of a cell have no number, and of how many; "" if all have."""
     count = int(np.isnan(values).sum())
-    return f"{count}/{values.size} diverged" if count else ""
+    return f"{count}/{values.size}" if count else ""
+
+
+def _note(ax: Axes, x: float, y: float, lines: list[str], **look: Any) -> None:
+    """Small lines, from y downwards as a fraction of the axes."""
+    looks: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "size": 6}
+    ax.annotate("\n".join(lines), (x, y), **looks | look)
 
 
 def _first(

@@ -25,14 +25,13 @@ def agreement(shares: Mapping[str, tuple[int, int]]) -> str:
 
 def ablation(steps: Sequence[Step]) -> str:
     """What `ablation.steps` gives, without the single networks."""
-    header = "step", "mean distance from Figure 4", "published bars inside", "networks diverged"
+    header = "step", "mean distance from Figure 4", "networks diverged"
     return _table(
         header,
         [
             (
                 each.name,
                 f"{each.distance:.3f}",
-                f"{each.inside} of {len(each.errors)}",
                 f"{each.diverged} of {each.networks}",
             )
             for each in steps

@@ -107,7 +107,7 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
         configuration=json.dumps(configuration, indent=1),
         provenance=_provenance(sweep),
         mean=style.mean,
-        slopes=claims.slopes(sweep, "huge-vanilla"),
+        slopes=claims.by_slope(sweep, "huge-vanilla"),
         diverged=compact.diverged(sweep),
         diverged_elsewhere={
             name: counts
@@ -160,7 +160,7 @@ def _figures(sweep: xr.Dataset, others: dict[str, xr.Dataset]) -> list[tuple[str
         "error_by_size": (further_figures.error_by_size, "Error against network size"),
         "slopes": (
             further_figures.slopes,
-            "The learned PReLU slope of layer 1: networks below -0.5 / between / above 0.5",
+            f"The PReLU slope of layer 1: networks below {-claims.FLAT} / between / above {claims.FLAT}",
         ),
     }
     drawn = [(name, title, functools.partial(function, sweep)) for name, (function, title) in alone.items()]

@@ -81,9 +81,9 @@ def dots(axes: Axes, x: float, values: np.ndarray, width: float = 0.0, **look: A
     axes.scatter(places, values, **defaults | look)
 
 
-def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: str, every: int = 0) -> None:
+def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: str) -> None:
     """A line of means of [seed, x] with the band of their 95% intervals."""
-    looks = line(variant) | {"markevery": every or max(1, len(x) // 6), "label": network(variant)}
+    looks = line(variant) | {"markevery": max(1, len(x) // 6), "label": network(variant)}
     found = [intervals.of_mean(column[np.isfinite(column)]) for column in values.T]
     axes.plot(x, [each.estimate for each in found], **looks)
     if all(np.isfinite(each.low) for each in found):

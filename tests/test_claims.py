@@ -90,7 +90,7 @@ def test_seeds_are_told_apart_by_the_slope():
         return {"slope": slope} if (size, variant) == ("huge", "vanilla") else {}
 
     sweep = made_up.sweep(change)
-    groups = claims.slopes(sweep, "huge-vanilla")
+    groups = claims.by_slope(sweep, "huge-vanilla")
     assert {which: group.sum() for which, group in groups.items()} == {
         "below -0.5": 3,
         "from -0.5 to 0.5": 1,
@@ -99,8 +99,11 @@ def test_seeds_are_told_apart_by_the_slope():
     sweep["mean_correlation_minibatch"].loc[{"cell": "huge-drop", "seed": slice(0, 2)}] = 0.3
     remark = claims.c2(sweep).remark
     assert "1.50 where it is below -0.5 (seeds: 3); 1.00 where" in remark
-    assert claims.slopes(sweep.isel(slope_layer=slice(0, 0)), "huge-vanilla") == {}
+    assert claims.by_slope(sweep.isel(slope_layer=slice(0, 0)), "huge-vanilla") == {}
     assert claims.c2(sweep.isel(slope_layer=slice(0, 0))).remark == ""
+    assert claims.by_slope(made_up.sweep(sizes=("tiny",)), "huge-vanilla") == {}
+    sweep["mean_correlation_minibatch"].loc[{"cell": "huge-drop", "seed": 9}] = np.nan  # diverged
+    assert "1.00 where it is above 0.5 (seeds: 5)" in claims.c2(sweep).remark
 
 
 def test_a_value_is_met_only_if_the_whole_interval_is_near_it():

@@ -140,7 +140,7 @@ def test_correlation_against_rate_has_both_laws():
     np.testing.assert_allclose(lines["trained networks, mean ± 95%"][0], [0, 0.3, 0.5])
     scan["mean_correlation_minibatch"][:] = np.nan
     (axes,) = further_figures.correlation_by_rate(made_up.sweep(), scan).axes
-    assert [text.get_text() for text in axes.texts if text.get_text()] == ["3/3 diverged"]
+    assert [text.get_text() for text in axes.texts if text.get_text()] == ["diverged\n3/3"]
 
 
 def test_evidence_shows_every_seed(sweep):
@@ -157,6 +157,24 @@ def test_evidence_stays_readable_beside_a_network_that_diverged():
     sweep["validation_error"].loc[{"cell": "tiny-corr-1.0", "seed": 4}] = 0.9
     (axes,) = further_figures.evidence(claims.c8(sweep)).axes
     assert axes.get_xscale() == "symlog" and axes.get_xlabel() == "logarithmic beyond 0.004"
+    sweep = made_up.sweep(sizes=("tiny",), noise=0)
+    sweep["validation_error"].loc[{"cell": "tiny-vanilla", "seed": 4}] = 0.9  # all other differences are 0
+    assert further_figures.evidence(claims.c8(sweep)).axes
+
+
+def test_what_diverged_is_written_into_the_figures():
+    sweep = made_up.sweep(sizes=("tiny", "huge"))
+    for variant in ("drop", "corr-0.1"):
+        sweep["diverged_epoch"].loc[{"cell": f"tiny-{variant}"}] = 1
+    (axes,) = further_figures.error_by_size(sweep).axes
+    assert [each.get_text() for each in axes.texts] == ["diverged\ndrop 10/10\ncorr-0.1 10/10"]
+    (text,) = further_figures.learning_curves(sweep).axes[0].texts
+    assert text.get_text() == "drop: 10/10 diverged\ncorr-0.1: 10/10 diverged"
+
+
+def test_a_scan_without_matrices_has_no_heat_map():
+    with pytest.raises(Missing, match="needs matrices"):
+        further_figures.heat_maps(made_up.sweep().drop_vars("correlation"))
 
 
 def test_a_leap_does_not_flatten_the_learning_curves():

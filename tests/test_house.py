@@ -38,7 +38,7 @@ def test_the_library_does_not_know_the_experiments(path):
 
 READERS = (
     *("grid", "results", "summary", "progress", "compact", "published", "intervals", "verdicts", "claims"),
-    *("agreement", "style", "figures", "further_figures", "report"),
+    *("agreement", "ablation", "markdown", "style", "figures", "further_figures", "report"),
 )
 
 

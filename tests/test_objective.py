@@ -36,6 +36,10 @@ def test_extreme_logits_are_finite():
     assert error_rate(logits, labels) == 0.5
 
 
+def test_nan_logits_guess_the_first_class():
+    assert error_rate(jnp.full((4, 3), jnp.nan), jnp.array([0, 1, 2, 0])) == 0.5
+
+
 def test_the_penalty_is_the_weighted_sum_over_layers(float64):
     logits, labels = batch()
     rng = np.random.default_rng(1)

@@ -27,6 +27,7 @@ def test_what_the_file_has_is_not_trained_again(tmp_path, monkeypatch):
     after = compact.load(path)
     assert trained == [("vanilla",)]
     assert after.cell.values.tolist() == ["tiny-vanilla", "tiny-corr-1.0"]
+    assert "correlation" not in after  # not named after its dataset: a scan
     np.testing.assert_array_equal(
         after.sel(cell="tiny-corr-1.0").validation_error, before.sel(cell="tiny-corr-1.0").validation_error
     )

@@ -267,5 +267,8 @@ def test_a_run_that_blows_up_leaves_the_others_alone(runs, lane):
     for spoil in ("nan", "weight"):
         found = results(spoil)
         assert not np.isfinite(found["1.validation_nll"][lane])
+        # The verdicts rest on it: a network that diverged has the error of guessing the first class.
+        guessing = np.mean(np.asarray(runs.dataset.validation.labels) != 0)
+        assert found["1.validation_error"][lane] == pytest.approx(guessing)
         for name in wanted:
             np.testing.assert_array_equal(*(np.delete(r[name], lane, 0) for r in (found, wanted)), name)
