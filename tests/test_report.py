@@ -44,7 +44,7 @@ def test_the_page_has_everything(written):
         "input-dropout",
         "made up",
         "learning_curves",
-        "another_set, 5 seeds",
+        "another_set,<br>5 seeds",
         "mean, slope<br>below -0.5",
         "diverged, that is, whose loss became infinite or NaN: 1 of 10 tiny-drop.",
         "In other sweeps: another_set, 1 of 5 huge-drop.",
