@@ -19,7 +19,7 @@ NOTEBOOKS_TO ?= --inplace
 notebooks: .venv/ready  ## execute the notebooks, in their places
 	$(BIN)/python -m jupyter nbconvert --log-level WARN --execute --to notebook $(NOTEBOOKS_TO) notebooks/*.ipynb
 
-reference: .venv/ready  ## the reference run, in resumable parts: about five hours on two cores
+reference: .venv/ready  ## the reference run, in resumable parts: about four hours on two cores
 	$(BIN)/python -m experiments.reproduce $(ARGS)
 
 .venv/ready: setup.cfg pyproject.toml constraints.txt
