@@ -44,9 +44,10 @@ def test_the_committed_run_is_small_and_of_these_sweeps():
     ignored = {".png", ".html"}  # by .gitignore
     paths = [path for path in report.REFERENCE.rglob("*") if path.is_file() and path.suffix not in ignored]
     assert sum(path.stat().st_size for path in paths) < 5e6
+    assert {path.stem for path in paths if path.suffix == ".nc"} == set(reproduce.SWEEPS)
     for path in report.REFERENCE.glob("*.nc"):
         sweep, wanted = compact.load(path), reproduce.SWEEPS[path.stem].cells()
-        assert set(sweep.cell.values.tolist()) <= {cell.name for cell in wanted}
+        assert set(sweep.cell.values.tolist()) == {cell.name for cell in wanted}
         assert sweep.sizes["seed"] == wanted[0].seeds and sweep.sizes["epoch"] == wanted[0].protocol.epochs
         assert all("dirty" not in str(commit) for commit in sweep.commit.values)
         assert Path(path).stat().st_size < 2e6
