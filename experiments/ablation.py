@@ -24,11 +24,7 @@ class Step(NamedTuple):
 
 def steps(sweeps: Mapping[str, xr.Dataset]) -> list[Step]:
     """The protocols of `decorr.config.ABLATION` of which sweeps, by name, have all networks of Figure 4."""
-    bars = {
-        f"{size}-{variant}": value
-        for variant, of_size in published.FIGURE_4.items()
-        for size, value in of_size.items()
-    }
+    bars = published.FIGURE_4_BY_NETWORK
     found = []
     for protocol in ABLATION:
         sweep = sweeps.get(protocol.name)

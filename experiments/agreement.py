@@ -63,10 +63,9 @@ def _numbers(sweep: xr.Dataset) -> Iterator[tuple[str, str, float, np.ndarray]]:
         for size, value in bars.items():
             if {name := f"{size}-{variant}", huge := f"huge-{variant}"} <= cells:
                 yield "figure 3", name, value, (last.sel(cell=name) - last.sel(cell=huge)).values
-    for variant, bars in published.FIGURE_4.items():
-        for size, value in bars.items():
-            if (name := f"{size}-{variant}") in cells and published.EARLY in sweep.epoch:
-                yield "figure 4", name, value, error.sel(cell=name, epoch=published.EARLY).values
+    for name, value in published.FIGURE_4_BY_NETWORK.items():
+        if name in cells and published.EARLY in sweep.epoch:
+            yield "figure 4", name, value, error.sel(cell=name, epoch=published.EARLY).values
 
 
 def _bars(

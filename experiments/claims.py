@@ -48,16 +48,16 @@ def _correlations_after_dropout(rho: float, keep: float) -> tuple[np.ndarray, np
     """The estimator and Pearson's correlation after dropout, over that before; [sample]."""
     random = np.random.default_rng(0)
     x, y = random.standard_normal((2, 400, 1000))
-    z = np.stack([x, rho * x + (1 - rho**2) ** 0.5 * y])
-    z = (z - z.mean(-1, keepdims=True)) / z.std(-1, ddof=1, keepdims=True)
-    dropped = z * (random.random(z.shape) < keep)
+
+    def zscored(a):
+        return (a - a.mean(-1, keepdims=True)) / a.std(-1, ddof=1, keepdims=True)
 
     def estimator(a):
         return (a[0] * a[1]).sum(-1) / (a.shape[-1] - 1)
 
-    centred = dropped - dropped.mean(-1, keepdims=True)
-    pearson = estimator(centred / centred.std(-1, ddof=1, keepdims=True))
-    return estimator(dropped) / estimator(z), pearson / estimator(z)
+    z = zscored(np.stack([x, rho * x + (1 - rho**2) ** 0.5 * y]))
+    dropped = z * (random.random(z.shape) < keep)
+    return estimator(dropped) / estimator(z), estimator(zscored(dropped)) / estimator(z)
 
 
 def c2(sweep: xr.Dataset) -> Verdict:
@@ -245,13 +245,6 @@ def _heavy(sweep: xr.Dataset) -> list[str]:
     return sorted(heavy, key=lambda name: float(name[5:]))
 
 
-def _cell(sweep: xr.Dataset, variable: str, name: str) -> xr.DataArray:
-    """A variable of a cell, NaN if the sweep does not have it."""
-    if name in sweep.cell.values:
-        return sweep[variable].sel(cell=name)
-    return xr.full_like(sweep[variable].isel(cell=0), np.nan, dtype=float)
-
-
 def _error(sweep: xr.Dataset, name: str, epoch: int) -> np.ndarray:
     """Validation error [seed] after an epoch, from 1; -1 is the last; NaN if not trained.
 
@@ -278,5 +271,7 @@ def _growth(sweep: xr.Dataset, size: str, variant: str) -> np.ndarray:
 
 
 def _correlation(sweep: xr.Dataset, name: str, layer: int = 1) -> np.ndarray:
-    """Mean |rho| [seed] as in Figures 1 and 2."""
-    return _cell(sweep, "mean_correlation_minibatch", name).sel(layer=layer).values
+    """Mean |rho| [seed] as in Figures 1 and 2; NaN if not trained."""
+    if name not in sweep.cell.values:
+        return np.full(sweep.sizes["seed"], np.nan)
+    return sweep.mean_correlation_minibatch.sel(cell=name, layer=layer).values

@@ -131,11 +131,7 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
 
     Weight 0 is vanilla. Several sweeps of one protocol may be given: the first that has a cell counts.
     """
-    weights = {0.0: "vanilla"} | {
-        float(variant[5:]): variant
-        for variant in (str(v) for sweep in sweeps for v in sweep.variant.values)
-        if variant.startswith("corr-")
-    }
+    weights = {0.0: "vanilla"} | _numbered(sweeps, "corr-")
     if len(weights) < 4:
         raise Missing("needs three weights of the penalty")
     figure, axes = style.grid(1, 1, width=5.6, height=2.8)
@@ -172,11 +168,7 @@ def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
 
     The laws start from the mean over the networks without dropout. Sweeps as in `error_by_weight`.
     """
-    rates = {0.0: "vanilla", PAPER_DROPOUT_RATE: "drop"} | {
-        float(variant[5:]): variant
-        for variant in (str(v) for sweep in sweeps for v in sweep.variant.values)
-        if variant.startswith("drop-")
-    }
+    rates = {0.0: "vanilla", PAPER_DROPOUT_RATE: "drop"} | _numbered(sweeps, "drop-")
 
     def values_of(size: str) -> dict[float, np.ndarray]:
         cells = {rate: f"{size}-{variant}" for rate, variant in rates.items()}
@@ -298,6 +290,12 @@ def _note(ax: Axes, x: float, y: float, lines: list[str], **look: Any) -> None:
     """Small lines, from y downwards as a fraction of the axes."""
     looks: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "size": 6}
     ax.annotate("\n".join(lines), (x, y), **looks | look)
+
+
+def _numbered(sweeps: Sequence[xr.Dataset], kind: str) -> dict[float, str]:
+    """Number -> variant, of those variants of the sweeps that are a kind and a number."""
+    variants = (str(variant) for sweep in sweeps for variant in sweep.variant.values)
+    return {float(each.removeprefix(kind)): each for each in variants if each.startswith(kind)}
 
 
 def _first(

@@ -78,6 +78,11 @@ FIGURE_4 = {
 }
 """Validation error after epoch EARLY, by variant."""
 
+FIGURE_4_BY_NETWORK = {
+    f"{size}-{variant}": value for variant, bars in FIGURE_4.items() for size, value in bars.items()
+}
+"""The same, by SIZE-VARIANT."""
+
 EARLY = 2
 """The epoch of Figure 4."""
 

@@ -74,10 +74,12 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
     others = others or {}
     configuration = compact.configuration(sweep)
     verdicts = claims.judge(sweep)
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-    pictures = [_drawn(out / "figures", *each) for each in _figures(sweep, others)]
+    diverged = compact.diverged(sweep)
+    folder = out / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = [_drawn(folder, *each) for each in _figures(sweep, others)]
     evidence = {
-        each.claim: _drawn(out / "figures", each.claim, "", functools.partial(further_figures.evidence, each))
+        each.claim: _drawn(folder, each.claim, "", functools.partial(further_figures.evidence, each))
         for each in verdicts
     }
     compared = agreement.compare(sweep)
@@ -108,13 +110,13 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
         provenance=_provenance(sweep),
         mean=style.mean,
         slopes=claims.by_slope(sweep, "huge-vanilla"),
-        diverged=compact.diverged(sweep),
+        diverged=diverged,
         diverged_elsewhere={
             name: counts
             for name, other in others.items()
             if not name.startswith("ablation-") and (counts := compact.diverged(other))
         },
-        without_diverged=_without_diverged(sweep, verdicts),
+        without_diverged=_without_diverged(sweep, verdicts) if diverged else {},
         seeds=sweep.sizes["seed"],
         epochs=sweep.sizes["epoch"],
     )
