@@ -35,6 +35,8 @@ class Comparison:
     expected: float = 0.0
     p: float = float("nan")
     """Of the sign-flip test, corrected; NaN where the sentence names a value."""
+    tolerance: float | None = None
+    """How far each value may be from `expected`, where that is asked of every value and not of their mean."""
 
     @property
     def finite(self) -> np.ndarray:
@@ -62,6 +64,11 @@ class Verdict:
         if "for" in outcomes:
             return "holds in part"
         return "does not hold" if "against" in outcomes else "cannot be told"
+
+    @property
+    def exact(self) -> bool:
+        """Whether every value must be as expected, and not their mean."""
+        return all(comparison.tolerance is not None for comparison in self.comparisons)
 
     @property
     def counts(self) -> str:
@@ -99,4 +106,4 @@ def equal(what: str, values: np.ndarray, expected: float, margin: float) -> Comp
 def always(what: str, values: np.ndarray, expected: float, tolerance: float) -> Comparison:
     """A claim that every value, not their mean, is as expected."""
     outcome: Outcome = "for" if (abs(values - expected) <= tolerance).all() else "against"
-    return Comparison(what, values, intervals.bootstrap(values), outcome, expected)
+    return Comparison(what, values, intervals.bootstrap(values), outcome, expected, tolerance=tolerance)

@@ -6,8 +6,9 @@ from matplotlib.patches import Rectangle
 
 from decorr.config import SIZES, VARIANTS
 from decorr.penalty import independent_penalty
-from experiments import claims, compact, figures, further_figures, published, style
+from experiments import claims, compact, figures, further_figures, published, style, verdicts
 from experiments.figures import Missing
+from experiments.verdicts import Verdict
 from tests import made_up
 
 PAPERS = ("table1", "figure1", "figure2", "figure3", "figure4")
@@ -149,6 +150,18 @@ def test_evidence_shows_every_seed(sweep):
     assert sum(len(each.get_offsets()) for each in axes.collections) == 6 * made_up.SEEDS
     with pytest.raises(Missing):
         further_figures.evidence(claims.c5(made_up.sweep(sizes=("tiny",))))
+
+
+def test_errors_of_rounding_are_not_drawn():
+    def drawn(error):
+        exact = verdicts.always("x", error * np.arange(1, 6), 0, tolerance=1e-8)
+        (axes,) = further_figures.evidence(Verdict("C", "1", "", (exact,))).axes
+        return [each.get_offsets()[:, 0].tolist() for each in axes.collections], axes.get_xlim()
+
+    assert drawn(1e-16) == drawn(7e-15)  # one processor and another
+    assert drawn(1e-16) != drawn(1e-9)
+    (places,), (low, high) = drawn(1e-5)
+    assert low < min(places) and max(places) < high
 
 
 def test_evidence_stays_readable_beside_a_network_that_diverged():
