@@ -1,27 +1,43 @@
 """decorr: decorrelated neural network activations in JAX."""
 
-from decorr.correlation import CorrelationState, correlation_matrix, zscore
-from decorr.dropout import dropout, dropout_correlation, dropout_estimator
-from decorr.models import MLP
-from decorr.penalty import (
-    GradientTerms,
-    correlation_penalty,
-    gradient_terms,
-    independent_penalty,
-    penalty_gradient,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "MLP",
-    "CorrelationState",
-    "GradientTerms",
-    "correlation_matrix",
-    "correlation_penalty",
-    "dropout",
-    "dropout_correlation",
-    "dropout_estimator",
-    "gradient_terms",
-    "independent_penalty",
-    "penalty_gradient",
-    "zscore",
-]
+__version__ = "0.2.0"
+
+if TYPE_CHECKING:
+    from decorr._dropout import dropout as dropout
+    from decorr._dropout import dropout_correlation as dropout_correlation
+    from decorr._dropout import dropout_estimator as dropout_estimator
+    from decorr.chance import independent_penalty as independent_penalty
+    from decorr.correlation import correlation_matrix as correlation_matrix
+    from decorr.correlation import zscore as zscore
+    from decorr.models import MLP as MLP
+    from decorr.penalties import GradientTerms as GradientTerms
+    from decorr.penalties import correlation_penalty as correlation_penalty
+    from decorr.penalties import gradient_terms as gradient_terms
+    from decorr.penalties import penalty_gradient as penalty_gradient
+    from decorr.streaming import CorrelationState as CorrelationState
+
+_HOMES = {
+    "MLP": "models",
+    "CorrelationState": "streaming",
+    "GradientTerms": "penalties",
+    "correlation_matrix": "correlation",
+    "correlation_penalty": "penalties",
+    "dropout": "_dropout",
+    "dropout_correlation": "_dropout",
+    "dropout_estimator": "_dropout",
+    "gradient_terms": "penalties",
+    "independent_penalty": "chance",
+    "penalty_gradient": "penalties",
+    "zscore": "correlation",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,23 +1,18 @@
-"""The paper's networks and training protocols as data: frozen dataclasses, standard library only.
+"""The paper's networks and how they are trained, as values: frozen dataclasses, standard library only.
 
 Sources, as named at each field: "text" is the paper; "code" is the author's released Torch7 code, which
 differs from the text in ways that decide whether the published figures come out.
 """
 
+import itertools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 Size = Literal["tiny", "small", "medium", "large", "huge"]
 SIZES: dict[Size, float] = {"tiny": 0.1, "small": 0.3, "medium": 0.5, "large": 0.7, "huge": 0.9}
 """Size name -> factor on the base widths 400, 200, 100 (code); Table 1 prints the products."""
-
-VARIANTS = ("vanilla", "drop", "corr-0.1", "corr-1.0")
-"""The paper's networks: VANILLANET, DROPNET, CORRNET-0.1 and CORRNET-1.0."""
-
-PAPER_DROPOUT_RATE = 0.3
-"""The rate of `drop` without a number (text, Section 1.3; code)."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +31,10 @@ class Architecture:
     input_dropout: bool
     """Whether dropout acts on the inputs too, not only after each hidden layer."""
 
+    def weights(self, features: int) -> int:
+        """How many weights the hidden layers have on inputs of so many features."""
+        return sum(i * o for i, o in itertools.pairwise((features, *self.widths)))
+
 
 @dataclass(frozen=True)
 class Optimisation:
@@ -52,9 +51,11 @@ class Optimisation:
     """Samples a minibatch (text, code); an epoch's last, incomplete minibatch is left out."""
 
 
-@dataclass(frozen=True)
-class Regulariser:
-    """What a variant adds to the training of one network. None: absent, and costs nothing."""
+class Regulariser(NamedTuple):
+    """What a variant adds to the training of one network. None: absent, and costs nothing.
+
+    A PyTree, whose numbers may be arrays: networks that differ only in them share one program.
+    """
 
     penalty_weight: float | None = None
     """Multiplier of the sum over hidden layers of P (Section 3.1) in the loss that is differentiated."""
@@ -64,7 +65,7 @@ class Regulariser:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Everything that the networks of one sweep have in common. The defaults are `released`."""
+    """Everything that the networks of one sweep have in common. The defaults are the released code's."""
 
     name: str = "released"
     """How results name it."""
@@ -104,67 +105,140 @@ class Protocol:
             input_dropout=self.input_dropout,
         )
 
-    def regulariser(self, variant: str) -> Regulariser:
-        """The regulariser of a variant: vanilla, drop, drop-RATE or corr-WEIGHT for any number."""
-        kind, _, number = variant.partition("-")
+    def penalty_weight(self, weight: float) -> float:
+        """What a weight, as the paper counts it, is as a multiplier of P in the loss."""
+        return weight / (self.optimisation.batch_size if self.penalty_scale == "per_sample" else 1)
+
+
+class Look(NamedTuple):
+    """How a variant is drawn, in matplotlib's words: told apart in grey and by the colour-blind."""
+
+    colour: str
+    hatch: str
+    marker: str
+    line: str
+
+
+@dataclass(frozen=True)
+class VariantKind:
+    """A kind of variant: how its names are read, what it adds to training, how it is drawn."""
+
+    usage: str
+    """How its names are written, for those who wrote another."""
+    regulariser: Callable[[Protocol, float], Regulariser]
+    """What it adds to training, of a protocol and its number."""
+    valid: Callable[[float], bool] | None = None
+    """Which numbers may follow the name; None: none."""
+    default: float | None = None
+    """The number that the bare name stands for; None: the name needs its number, if it takes one."""
+    looks: Mapping[float | None, Look] = field(default_factory=dict)
+    """By number; other numbers are drawn where only their number counts, and not by name."""
+
+
+# Blue, orange, green and red as in the paper, by Okabe and Ito.
+VARIANT_KINDS: dict[str, VariantKind] = {
+    "vanilla": VariantKind(
+        usage="vanilla",
+        regulariser=lambda protocol, _: Regulariser(),
+        looks={None: Look("#0072B2", "", "o", "-")},
+    ),
+    "drop": VariantKind(
+        usage="drop, drop-RATE with 0 <= RATE < 1",
+        regulariser=lambda protocol, rate: Regulariser(dropout_rate=rate),
+        valid=lambda rate: 0 <= rate < 1,
+        default=0.3,  # text, Section 1.3; code
+        looks={0.3: Look("#E69F00", "..", "^", "--")},
+    ),
+    "corr": VariantKind(
+        usage="corr-WEIGHT with WEIGHT >= 0",
+        regulariser=lambda protocol, weight: Regulariser(penalty_weight=protocol.penalty_weight(weight)),
+        valid=lambda weight: 0 <= weight < math.inf,
+        looks={0.1: Look("#009E73", "//", "s", "-."), 1.0: Look("#D55E00", "xx", "D", ":")},
+    ),
+}
+"""Every kind of variant, by the name that its variants begin with, in the order of tables and figures."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What tells networks of one size apart: vanilla, drop, drop-0.5, corr-0.1, ...
+
+    `Variant.parse` reads a name. Two names of one variant, such as drop and drop-0.3, give equal values.
+    """
+
+    kind: str
+    """A key of `VARIANT_KINDS`."""
+    number: float | None = None
+    """The rate or weight; None if the kind takes none."""
+
+    @classmethod
+    def parse(cls, name: str) -> "Variant":
+        """The variant of a name; ValueError lists what there is."""
+        kind, dash, number = name.partition("-")
+        known = VARIANT_KINDS.get(kind)
+        if known is not None and not dash and (known.valid is None or known.default is not None):
+            return cls(kind, known.default)
         try:
-            value = float(number) if number else None
+            value = float(number)
         except ValueError:
             value = math.nan
-        if variant == "vanilla":
-            return Regulariser()
-        if variant == "drop":
-            return Regulariser(dropout_rate=PAPER_DROPOUT_RATE)
-        if kind == "drop" and value is not None and 0 <= value < 1:
-            return Regulariser(dropout_rate=value)
-        if kind == "corr" and value is not None and 0 <= value < math.inf:
-            per_sample = self.penalty_scale == "per_sample"
-            divisor = self.optimisation.batch_size if per_sample else 1
-            return Regulariser(penalty_weight=value / divisor)
-        raise ValueError(
-            f"unknown variant {variant!r}; the variants are vanilla, drop, "
-            "drop-RATE with 0 <= RATE < 1, and corr-WEIGHT with WEIGHT >= 0"
-        )
+        if known is None or known.valid is None or not known.valid(value):
+            usages = ", ".join(each.usage for each in VARIANT_KINDS.values())
+            raise ValueError(f"unknown variant {name!r}; the variants are {usages}")
+        return cls(kind, value + 0.0)  # -0 is 0
+
+    @property
+    def name(self) -> str:
+        """The canonical name, as the paper writes it in lower case: drop, corr-0.1, corr-1.0."""
+        return self.kind if self.number == VARIANT_KINDS[self.kind].default else f"{self.kind}-{self.number}"
+
+    @property
+    def title(self) -> str:
+        """As the paper writes it: DROPNET, CORRNET-0.1."""
+        kind, dash, number = self.name.partition("-")
+        return f"{kind.upper()}NET{dash}{number}"
+
+    @property
+    def look(self) -> Look | None:
+        """How it is drawn; None if it has no look of its own."""
+        return VARIANT_KINDS[self.kind].looks.get(self.number)
+
+    @property
+    def order(self) -> tuple[int, float]:
+        """By which variants are sorted: kind, then number."""
+        return list(VARIANT_KINDS).index(self.kind), self.number or 0.0
+
+    def regulariser(self, protocol: Protocol) -> Regulariser:
+        """What it adds to training under a protocol."""
+        return VARIANT_KINDS[self.kind].regulariser(protocol, self.number or 0.0)
 
 
-RELEASED = Protocol()
-"""What the author's released code does: the protocol that gives the published figures."""
+@dataclass(frozen=True)
+class Network:
+    """A size and a variant: what the paper calls HUGE-CORRNET-0.1, and results huge-corr-0.1."""
 
-PAPER = Protocol(
-    name="paper",
-    input_scaling="zscore",
-    nonlinearity="leaky_relu",
-    negative_slope=0.01,  # text gives none; the value of Maas et al. (2013), who named the leaky ReLU
-    initialisation="flax",
-    input_dropout=False,
-    penalty_scale="full",
-    optimisation=Optimisation(momentum=0.8),
-)
-"""What the paper's text says, with customary values where it is silent."""
+    size: Size
+    variant: Variant
 
-_STEPS = {
-    "width-order": ("width_order",),
-    "input-scaling": ("input_scaling",),
-    "prelu": ("nonlinearity", "negative_slope"),
-    "initialisation": ("initialisation",),
-    "momentum": ("optimisation",),
-    "penalty-scale": ("penalty_scale",),
-    "input-dropout": ("input_dropout",),
-}
+    @classmethod
+    def parse(cls, name: str) -> "Network":
+        """The network of a name, SIZE-VARIANT; ValueError if it is none."""
+        size, _, variant = name.partition("-")
+        if size not in SIZES:
+            raise ValueError(f"unknown size {size!r}; the sizes are {', '.join(SIZES)}")
+        return cls(size, Variant.parse(variant))
 
+    @property
+    def name(self) -> str:
+        """How results name it: huge-corr-0.1."""
+        return f"{self.size}-{self.variant.name}"
 
-def _ablation() -> Iterator[Protocol]:
-    protocol = replace(PAPER, name="ablation-printed", width_order="ascending")
-    yield protocol
-    for step, fields in _STEPS.items():
-        released = {field: getattr(RELEASED, field) for field in fields}
-        protocol = replace(protocol, name=f"ablation-{step}", **released)
-        yield protocol
+    @property
+    def title(self) -> str:
+        """As the paper writes it: HUGE-CORRNET-0.1."""
+        return f"{self.size.upper()}-{self.variant.title}"
 
-
-ABLATION = tuple(_ablation())
-"""From the text, with Table 1 as printed, to the released code: each protocol takes one step more than the
-one before. The second is `paper` and the last `released`, but for the names."""
-
-PROTOCOLS = {protocol.name: protocol for protocol in (RELEASED, PAPER, *ABLATION)}
-"""Protocols by name."""
+    @property
+    def order(self) -> tuple[int, tuple[int, float]]:
+        """By which networks are sorted: sizes as in Table 1, then variants."""
+        return list(SIZES).index(self.size), self.variant.order

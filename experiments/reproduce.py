@@ -7,10 +7,13 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from decorr.config import ABLATION
-from experiments import compact, results
-from experiments.report import REFERENCE, write_reference
-from experiments.sweep import Sweep, train
+from experiments.paper.protocols import ABLATION
+from experiments.paper.report import REFERENCE, write_reference
+from experiments.store import compact
+from experiments.store.configuration import differences
+from experiments.store.files import ResultsError
+from experiments.store.sweep import concatenate, gather, split
+from experiments.sweep import Sweep, explained, train
 
 SWEEPS = {
     "mnist": Sweep(dataset="mnist"),
@@ -58,37 +61,35 @@ class Reproduce:
 
 def reproduce(name: str, options: Sweep, path: Path, console: Console) -> None:
     """Trains what a compact file lacks of a sweep; each cell is added to the file when it is done."""
-    cells = compact.split(compact.load(path)) if path.exists() else []
-    done = {str(cell.cell.values): json.loads(str(cell.configuration.values)) for cell in cells}
+    kept = split(compact.load(path)) if path.exists() else []
+    done = {str(cell.cell.values): json.loads(str(cell.configuration.values)) for cell in kept}
     for cell in options.cells():
         if cell.name not in done:
             console.print(f"{name}: {cell.name}", highlight=False)
-            folder = train(
-                dataclasses.replace(options, sizes=(cell.size,), variants=(cell.variant,)), console
-            )
-            trained = compact.load(folder, [cell.name])
+            folder = options.folder()
+            train(options, (cell,), folder, console)
+            trained = gather(folder, [cell.network])
             if name != options.dataset:  # a scan or an ablation: nobody draws its matrices
                 trained = trained.drop_dims(["unit", "other_unit"])
-            cells += compact.split(trained)
-            compact.save(compact.concatenate(cells), path)
-        elif differences := results.differences(done[cell.name], cell):
-            raise SystemExit(
-                f"error: {cell.name} in {path} was made with other options ({differences}): delete it"
-            )
+            kept += split(trained)
+            compact.save(concatenate(kept), path)
+        elif different := differences(done[cell.name], cell):
+            raise ResultsError(f"{cell.name} in {path} was made with other options ({different}): delete it")
 
 
 def main() -> None:
     options = tyro.cli(Reproduce, prog="python -m experiments.reproduce")
-    if unknown := sorted(set(options.only) - set(SWEEPS)):
-        raise SystemExit(f"error: unknown sweep {unknown[0]!r}; the sweeps are {', '.join(SWEEPS)}")
-    options.out.mkdir(parents=True, exist_ok=True)
-    console = Console(width=140)
-    for name in options.only:
-        chosen = dataclasses.replace(SWEEPS[name], data_dir=options.data_dir, out=options.results / name)
-        reproduce(name, chosen, options.out / f"{name}.nc", console)
-    if (options.out / "mnist.nc").exists():
-        page = write_reference(options.out, options.out)
-        console.print(f"report: {page.resolve()}", soft_wrap=True, highlight=False)
+    with explained():
+        if unknown := sorted(set(options.only) - set(SWEEPS)):
+            raise ValueError(f"unknown sweep {unknown[0]!r}; the sweeps are {', '.join(SWEEPS)}")
+        options.out.mkdir(parents=True, exist_ok=True)
+        console = Console(width=140)
+        for name in options.only:
+            chosen = dataclasses.replace(SWEEPS[name], data_dir=options.data_dir, out=options.results / name)
+            reproduce(name, chosen, options.out / f"{name}.nc", console)
+        if (options.out / "mnist.nc").exists():
+            page = write_reference(options.out, options.out)
+            console.print(f"report: {page.resolve()}", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -12,11 +12,17 @@ import filelock
 import tyro
 from rich.console import Console
 
-from decorr import data
-from decorr.config import PROTOCOLS, SIZES, VARIANTS, Protocol, Size
-from experiments import cluster, compact, engine, local, report, results, summary
-from experiments.grid import Cell, Precision, cells
-from experiments.progress import SweepProgress
+from decorr.config import SIZES, Protocol, Size
+from experiments.data import load as data
+from experiments.page import summary
+from experiments.paper.protocols import EARLY, PROTOCOLS, VARIANTS
+from experiments.run import cluster, engine, local
+from experiments.run.grid import Cell, Precision, cells
+from experiments.run.progress import SweepProgress
+from experiments.store import cells as finished
+from experiments.store import checkpoints
+from experiments.store.files import ResultsError
+from experiments.store.sweep import gather
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Sweep:
     ablation-STEP, from ablation-printed to ablation-input-dropout: on the way from one to the other."""
     sizes: tuple[Size, ...] = tuple(SIZES)
     """Network sizes, as in Table 1."""
-    variants: tuple[str, ...] = VARIANTS
+    variants: tuple[str, ...] = tuple(variant.name for variant in VARIANTS)
     """vanilla; drop (rate 0.3) or drop-RATE; corr-WEIGHT, for any rate in [0, 1) and weight >= 0."""
     seeds: int = 10
     """Networks of each size and variant, with the seeds 0, 1, ..."""
@@ -49,7 +55,7 @@ class Sweep:
     """Least time between two checkpoints of the networks in training."""
     matmul_precision: Precision = "float32"
     """Of the networks' matrix products on a GPU; tensorfloat32 is faster, and named in the results."""
-    engine: Literal["local", "ray"] = "local"
+    executor: Literal["local", "ray"] = "local"
     """local: all devices of this machine. ray: a Ray cluster, each block of seeds a task."""
     address: str | None = None
     """Of the Ray cluster's head, HOST:PORT. Default: Ray starts on this machine."""
@@ -71,8 +77,8 @@ class Sweep:
         return protocol
 
     def cells(self) -> tuple[Cell, ...]:
-        if self.address is not None and self.engine != "ray":
-            raise ValueError("--address is a Ray cluster's: give --engine ray with it")
+        if self.address is not None and self.executor != "ray":
+            raise ValueError("--address is a Ray cluster's: give --executor ray with it")
         protocol = self.chosen_protocol()
         return cells(self.dataset, protocol, self.sizes, self.variants, self.seeds, self.matmul_precision)
 
@@ -81,81 +87,77 @@ class Sweep:
 
 
 def sweep(options: Sweep, console: Console) -> None:
-    """Trains what is missing of a sweep, prints its table, and writes its report; SystemExit with one line
-    if it cannot."""
-    with _explained():
-        grid, folder = options.cells(), options.folder()
-        if options.plan:
-            for each in grid:
-                state = "done" if results.is_done(folder, each) else "missing"
-                console.print(f"{each.name:20} {state}", highlight=False)
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
-            _train_missing(options, grid, folder, console)
-            console.print(summary.table(folder, grid))
-            console.print(f"results: {folder.resolve()}/*.nc", soft_wrap=True, highlight=False)
-            page = report.write(compact.load(folder, [each.name for each in grid]), folder)
-            console.print(f"report: {page.resolve()}", soft_wrap=True, highlight=False)
-
-
-def train(options: Sweep, console: Console) -> Path:
-    """Trains what is missing of a sweep, and no more; returns its folder. SystemExit as `sweep`."""
-    with _explained():
-        folder = options.folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
-            _train_missing(options, options.cells(), folder, console)
-        return folder
-
-
-def _train_missing(options: Sweep, grid: tuple[Cell, ...], folder: Path, console: Console) -> None:
-    missing = [each for each in grid if not results.is_done(folder, each)]
-    if len(missing) < len(grid):
-        console.print(f"{len(grid) - len(missing)} of {len(grid)} already done, skipped")
-    if not missing:
+    """Trains what is missing of a sweep, prints its table, and writes its report."""
+    grid, folder = options.cells(), options.folder()
+    if options.plan:
+        for each in grid:
+            state = "done" if finished.is_done(folder, each) else "missing"
+            console.print(f"{each.name:20} {state}", highlight=False)
         return
+    train(options, grid, folder, console)
+    results = gather(folder, [each.network for each in grid])
+    console.print(summary.table(results, EARLY))
+    console.print(f"results: {folder.resolve()}/*.nc", soft_wrap=True, highlight=False)
+    # Here and not above: what trains knows no claims.
+    from experiments.paper import report
+
+    page = report.write(results, folder)
+    console.print(f"report: {page.resolve()}", soft_wrap=True, highlight=False)
+
+
+def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
+    """Trains those cells that a folder lacks; nobody else may train there meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        missing = [each for each in grid if not finished.is_done(folder, each)]
+        if len(missing) < len(grid):
+            console.print(f"{len(grid) - len(missing)} of {len(grid)} already done, skipped")
+        if missing:
+            _train_missing(options, missing, folder, console)
+
+
+def _train_missing(options: Sweep, missing: Sequence[Cell], folder: Path, console: Console) -> None:
     protocol = missing[0].protocol
     dataset = data.load(options.dataset, data_dir=options.data_dir, scaling=protocol.input_scaling)
     if (held := len(dataset.validation.labels)) < protocol.optimisation.batch_size:
         batch_size = protocol.optimisation.batch_size
         raise ValueError(f"batch size {batch_size} exceeds the {held} validation samples")
-    read = functools.partial(results.read_checkpoint, folder)
-    with _engine(options) as (runs, train_blocks):
-        parts = {cell: results.blocks(folder, cell, runs) for cell in missing}
+    read = functools.partial(checkpoints.read, folder)
+    with _executor(options) as (runs, run_blocks):
+        parts = {cell: checkpoints.blocks(folder, cell, runs) for cell in missing}
         blocks = [each for of_cell in parts.values() for each in of_cell]
         features = dataset.train.images.shape[1]
         blocks.sort(key=lambda each: -each.cost(features))  # at the end nothing is long alone
         # Closed whatever happens: an interruption here must end the training there.
-        steps = closing(train_blocks(blocks, dataset, read, options.checkpoint_seconds))
-        with SweepProgress(console, blocks, features) as progress, steps as events:
-            for each, epoch, checkpoint in events:
-                progress.show(each, epoch)
+        running = closing(run_blocks(blocks, dataset, read, options.checkpoint_seconds))
+        with SweepProgress(console, blocks, features) as progress, running as events:
+            for block, epoch, checkpoint in events:
+                progress.show(block, epoch)
                 if checkpoint is not None:
-                    results.write_checkpoint(folder, each, checkpoint)
+                    checkpoints.write(folder, block, checkpoint)
                 if epoch == protocol.epochs:
-                    results.finish(folder, each.cell, parts[each.cell], dataset.version)
+                    finished.finish(folder, block.cell, parts[block.cell], dataset.version)
 
 
 @contextmanager
-def _engine(options: Sweep) -> Iterator[tuple[int, Callable]]:
+def _executor(options: Sweep) -> Iterator[tuple[int, Callable]]:
     """How many runs of a cell make a block at most, and what trains blocks."""
-    if options.engine == "local":
+    if options.executor == "local":
         engine.configure()
-        yield options.seeds, local.train
+        yield options.seeds, local.run_blocks
     else:
         with cluster.connect(options.address) as resources:
-            yield cluster.runs(resources), functools.partial(cluster.train, resources=resources)
+            yield cluster.runs(resources), functools.partial(cluster.run_blocks, resources=resources)
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Turns what users can mend into one line, without a traceback."""
+def explained() -> Iterator[None]:
+    """Turns what users can mend into one line, SystemExit without a traceback."""
     try:
         yield
     except KeyboardInterrupt:
         raise SystemExit("interrupted; the same command goes on from the last checkpoint") from None
-    except (ValueError, OSError, RuntimeError, results.ResultsError) as error:
+    except (ValueError, OSError, RuntimeError, ResultsError) as error:
         raise SystemExit(f"error: {error}") from error
 
 
@@ -166,13 +168,14 @@ def _locked(folder: Path) -> Iterator[None]:
         with filelock.FileLock(folder / ".lock", timeout=0):
             yield
     except filelock.Timeout:
-        raise results.ResultsError(f"another sweep is at work in {folder}: wait, or give --out") from None
+        raise ResultsError(f"another sweep is at work in {folder}: wait, or give --out") from None
 
 
 def main() -> None:
     options = tyro.cli(Sweep, prog="python -m experiments.sweep")
     # Not a terminal: wide enough for the table whatever reads it.
-    sweep(options, Console(width=None if sys.stdout.isatty() else 140))
+    with explained():
+        sweep(options, Console(width=None if sys.stdout.isatty() else 140))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Rules of the house: who may import what, what importing may cost, and what is documented."""
 
-import ast
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -13,59 +13,82 @@ import pytest
 import decorr
 
 ROOT = Path(__file__).parent.parent
+FLOORS = ("statistics", "data", "run", "store", "page", "paper")
+JAX = {"jax", "jaxlib", "flax", "optax", "chex"}
 
 
-def imports(path):
-    """All modules that a file imports, wherever it does; `from a import b` as a.b."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            found |= {f"{node.module}.{name.name}" for name in node.names}
-    return found
+def modules(folder):
+    """The modules of a folder, by their dotted names."""
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def packages(path):
-    return {name.partition(".")[0] for name in imports(path)}
-
-
-@pytest.mark.parametrize("path", sorted(ROOT.glob("decorr/*.py")), ids=lambda path: path.name)
-def test_the_library_does_not_know_the_experiments(path):
-    assert "experiments" not in packages(path)
-
-
-READERS = (
-    *("grid", "results", "summary", "progress", "compact", "published", "intervals", "verdicts", "claims"),
-    *("agreement", "ablation", "markdown", "style", "figures", "further_figures", "report"),
-)
-
-
-@pytest.mark.parametrize("name", READERS)
-def test_what_reads_results_does_not_need_jax(name):
-    found = imports(ROOT / "experiments" / f"{name}.py")
-    assert found
-    for module in found:
-        assert not re.match(r"(jax|jaxlib|flax|optax)(\.|$)", module)
-        # independent_penalty is plain Python.
-        assert not re.match(r"decorr(?!\.config\.|\.penalty\.independent_penalty$)", module)
-
-
-def test_the_configuration_needs_the_standard_library_only():
-    assert packages(ROOT / "decorr" / "config.py") <= sys.stdlib_module_names
-
-
-def test_importing_starts_no_backend():
-    code = "import decorr, decorr.training, decorr.data, experiments.sweep, experiments.reproduce"
+def loaded(*imported):
+    """What a fresh process has in sys.modules once it has imported these."""
+    code = "import json, sys; " + "; ".join(f"import {name}" for name in imported)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        [sys.executable, "-c", f"{code}; print(json.dumps(list(sys.modules)))"],
         cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "no_such"},
+        env=os.environ | {"JAX_PLATFORMS": "no_such"},  # nor may importing start a backend
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout))
+
+
+def within(names, *packages):
+    return {name for name in names if any(f"{name}.".startswith(f"{package}.") for package in packages)}
+
+
+def test_the_library_does_not_know_the_experiments():
+    assert not within(loaded(*modules("decorr")), "experiments")
+
+
+def test_importing_the_library_loads_nothing_but_itself():
+    found = loaded("decorr")
+    assert not within(found, *JAX, "numpy") and within(found, "decorr") == {"decorr"}
+
+
+def test_the_configuration_needs_the_standard_library_only():
+    found = loaded("decorr.config")
+    assert within(found, "decorr") == {"decorr", "decorr.config"}
+    assert not within(found, *JAX, "numpy")
+
+
+def test_the_mathematics_needs_no_flax():
+    found = loaded("decorr.correlation", "decorr.streaming", "decorr.penalties", "decorr.chance")
+    assert not within(found, "flax", "optax", "decorr.training", "decorr.models", "decorr.config")
+
+
+def test_a_penalty_does_not_know_training():
+    assert not within(loaded("decorr.penalties"), "decorr.training", "decorr.models")
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_a_floor_knows_only_those_below_it(floor):
+    """statistics and data <- run <- store <- page <- paper."""
+    above = [f"experiments.{name}" for name in FLOORS[FLOORS.index(floor) + 1 :]]
+    commands = [name for name in modules("experiments") if name.count(".") == 1 and name not in above]
+    commands = [name for name in commands if name.removeprefix("experiments.") not in FLOORS]
+    found = loaded(*modules(f"experiments/{floor}"))
+    assert within(found, f"experiments.{floor}")
+    assert not within(found, *above, *commands, "experiments.benchmark")
+
+
+@pytest.mark.parametrize("floor", ["store", "statistics", "page", "paper"])
+def test_what_reads_results_needs_no_jax(floor):
+    assert not within(loaded(*modules(f"experiments/{floor}")), *JAX)
+
+
+def test_statistics_know_no_network():
+    assert not within(loaded(*modules("experiments/statistics")), "decorr", "xarray")
+
+
+def test_a_sweep_trains_without_knowing_the_papers_claims():
+    papers = within(loaded("experiments.sweep"), "experiments.paper")
+    assert papers == {"experiments.paper", "experiments.paper.protocols"}
 
 
 @pytest.mark.parametrize("target", ["sweep", "test"])

@@ -6,16 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from decorr.training.split import Split
 from flax import linen as nn
 from flax.training.train_state import TrainState
 from flax.traverse_util import unflatten_dict
 
-from decorr.config import RELEASED, Size
-from decorr.data import Dataset, Split
-from experiments import engine
+from decorr.config import Size, Variant
 from experiments.benchmark import task
 from experiments.benchmark.workers import Work
-from experiments.grid import Block, Cell
+from experiments.paper.protocols import RELEASED
+from experiments.run import engine, local
 
 
 def sweep_engine(
@@ -31,16 +31,16 @@ def sweep_engine(
         engine.LANES = dict.fromkeys(engine.LANES, lanes)
     images, labels = task.pixels()
     split = Split(images, labels, np.zeros((), np.float32), np.full((), 255, np.float32))
-    dataset = Dataset("digits", "enlarged", task.CLASSES, (task.SIDE, task.SIDE, 1), split, split, None)
     on = engine.mesh(jax.devices()[:devices])
     runs = networks * on.size
     (train,) = engine.share((split,), on)
-    cell = Cell("digits", size, variant, runs, RELEASED)
-    states = engine.start(Block(cell, 0, runs - 1), dataset, on)
+    cell = task.cell(size, Variant.parse(variant), runs)
+    trainer = local.trainer_of(cell, task.CLASSES)
+    states = engine.start(trainer, range(runs), cell.variant.regulariser(RELEASED), images.shape[1], on)
 
     def epoch():
         nonlocal states
-        states, metrics, _ = engine.train_epoch(on, states, train, False)
+        states, metrics, _ = engine.train_epoch(on, trainer, states, train, False)
         return np.asarray(metrics.nll).tolist()
 
     steps = len(labels) // RELEASED.optimisation.batch_size
@@ -74,7 +74,7 @@ def plain_penalty(a: jax.Array) -> jax.Array:
 
 def flax_loop(path: str, size: Size, variant: str) -> Work:
     """One network, one jitted step a minibatch, as in Flax's MNIST example; the penalty as in the paper."""
-    data, regulariser = task.read(path), RELEASED.regulariser(variant)
+    data, regulariser = task.read(path), Variant.parse(variant).regulariser(RELEASED)
     optimisation = RELEASED.optimisation
     network = Network(RELEASED.architecture(size).widths, regulariser.dropout_rate or 0.0)
     renamed = {

@@ -3,12 +3,15 @@
 A Task is made once by the engine's own functions and stored, so that a peer needs no JAX to read it.
 """
 
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from decorr.config import RELEASED, Size
+from decorr.config import Size, Variant
+from experiments.paper.protocols import RELEASED
+from experiments.run.grid import Cell
 
 SAMPLES, SIDE, CLASSES = 10_000, 28, 10
 NETWORKS = 64
@@ -40,22 +43,25 @@ def pixels() -> tuple[np.ndarray, np.ndarray]:
     return brightness.reshape(len(images), -1)[repeated], labels.astype(np.int32)[repeated]
 
 
+def cell(size: Size, variant: Variant, networks: int) -> Cell:
+    """The networks as a sweep would train them."""
+    return Cell("digits", size, variant, networks, RELEASED)
+
+
 def make(path: str, size: Size) -> tuple[Any, dict[str, Any]]:
     """Stores the Task of a size; for a worker, since JAX takes hold of an accelerator."""
     import jax
 
-    from decorr import training
     from decorr.config import Regulariser
-    from decorr.models import MLP
+    from decorr.training import steps
+    from experiments.run import engine, local
 
     images, labels = pixels()
-    keys = jax.vmap(jax.random.key)(np.arange(NETWORKS))
-    model = MLP(RELEASED.architecture(size), CLASSES)
-    optimisation = RELEASED.optimisation
-    states = jax.vmap(lambda key: training.init(key, model, optimisation, Regulariser(), images.shape[1]))(
-        keys
-    )
-    order = jax.vmap(lambda key: training.minibatches(key, 0, SAMPLES, optimisation.batch_size))(keys)
+    keys = jax.vmap(functools.partial(jax.random.key, impl=engine.PRNG))(np.arange(NETWORKS))
+    trainer = local.trainer_of(cell(size, Variant("vanilla"), NETWORKS), CLASSES)
+    sample = np.zeros((1, images.shape[1]), np.float32)
+    states = jax.vmap(lambda key: steps.init(trainer, key, Regulariser(), sample))(keys)
+    order = jax.vmap(lambda key: steps.minibatches(key, 0, SAMPLES, trainer.batch_size))(keys)
     params = {
         jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
         for path, leaf in jax.tree.leaves_with_path(states.params)
@@ -85,6 +91,6 @@ def multiply_adds(size: Size, variant: str) -> int:
     layers = zip((SIDE**2, *widths), (*widths, CLASSES), strict=True)
     forward = [m * inputs * outputs for inputs, outputs in layers]
     needed = 3 * sum(forward) - forward[0]  # forward, and a gradient each of weights and, but for x, inputs
-    if RELEASED.regulariser(variant).penalty_weight is not None:
+    if Variant.parse(variant).regulariser(RELEASED).penalty_weight is not None:
         needed += sum(2 * m * d * min(m, d) for d in widths)
     return needed

@@ -8,9 +8,10 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
-from decorr.config import RELEASED, Size
+from decorr.config import Size, Variant
 from experiments.benchmark import task
 from experiments.benchmark.workers import Work
+from experiments.paper.protocols import RELEASED
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -129,7 +130,7 @@ def ensemble(path: str, size: Size, variant: str, compile: bool, networks: int) 
 
 def _prepare(path: str, size: Size, variant: str) -> tuple[task.Task, Network, Any]:
     torch.manual_seed(0)
-    data, regulariser = task.read(path), RELEASED.regulariser(variant)
+    data, regulariser = task.read(path), Variant.parse(variant).regulariser(RELEASED)
     network = Network(size, data.images.shape[1], regulariser.dropout_rate)
     return data, network.to(DEVICE), regulariser
 

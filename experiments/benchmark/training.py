@@ -9,9 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from decorr.config import RELEASED, Size
+from decorr.config import Size, Variant
 from experiments.benchmark import task
 from experiments.benchmark.workers import Group, cores, interleaved, median_ratio, separate, together
+from experiments.paper.protocols import RELEASED
 
 Layout = Sequence[Sequence[int]]
 
@@ -136,7 +137,7 @@ def _side_by_side(
 
 def _agree(name: str, found: Sequence[float], expected: Sequence[float], variant: str) -> None:
     """The same networks have the same losses, with dropout about the same; RuntimeError if not."""
-    tolerance = 0.05 if RELEASED.regulariser(variant).dropout_rate else 2e-3
+    tolerance = 0.05 if Variant.parse(variant).regulariser(RELEASED).dropout_rate else 2e-3
     for network, (value, wanted) in enumerate(zip(found, expected, strict=False)):
         if not abs(value - wanted) <= tolerance * wanted:
             raise RuntimeError(

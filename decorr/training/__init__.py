@@ -1,0 +1,1 @@
+"""Training one network: data, objective, steps, evaluation. Model, penalty and optimiser are handed in."""

@@ -1,0 +1,64 @@
+"""What is minimised and what is reported: negative log-likelihood, error rate, regularised loss."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from decorr.penalties import correlation_penalty
+
+
+def negative_log_likelihood(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """The mean negative log-likelihood: -mean_k log softmax(logits^(k))[label^(k)].
+
+    Args:
+      logits: [..., class], floating point.
+      labels: [...], integer class indices.
+
+    Returns:
+      A scalar in nats.
+
+    Source: Simon, Section 1.3; optax.softmax_cross_entropy_with_integer_labels.
+    """
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+def error_rate(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """The share of samples whose largest logit is not the label's, in [0, 1].
+
+    Args:
+      logits: [..., class]; NaN logits count as errors unless class 0 is the label.
+      labels: [...], integer class indices.
+
+    Returns:
+      A float32 scalar.
+    """
+    return jnp.mean(jnp.argmax(logits, axis=-1) != labels, dtype=jnp.float32)
+
+
+def regularised_loss(
+    logits: jax.Array,
+    labels: jax.Array,
+    activations: tuple[jax.Array, ...],
+    penalty_weight: jax.typing.ArrayLike | None,
+    penalty: Callable[[jax.Array], jax.Array] = correlation_penalty,
+) -> jax.Array:
+    """The training loss: negative log-likelihood + penalty_weight * sum over layers of P.
+
+    Args:
+      logits: [..., class], floating point.
+      labels: [...], integer class indices.
+      activations: one array [..., unit] for each hidden layer.
+      penalty_weight: scalar, may be traced; None: no penalty, and no cost.
+      penalty: of one layer's activations; a scalar.
+
+    Returns:
+      A scalar in nats.
+
+    Source: Simon, Section 3.1: P of each layer is added with one weight for all layers.
+    """
+    loss = negative_log_likelihood(logits, labels)
+    if penalty_weight is None:
+        return loss
+    return loss + penalty_weight * sum(penalty(a) for a in activations)

@@ -1,0 +1,40 @@
+"""Samples to train on or to evaluate, in memory."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Split(NamedTuple):
+    """One split, pixels as stored (a quarter of the memory of float32) and how to scale them."""
+
+    images: np.ndarray
+    """[sample, pixel] uint8, flattened as height, width, channel."""
+    labels: np.ndarray
+    """[sample] int32, from 0."""
+    offset: np.ndarray
+    """Scalar float32, subtracted from every pixel."""
+    scale: np.ndarray
+    """Scalar float32, by which every pixel is then divided."""
+
+    def batch(self, index: Any) -> tuple[Any, Any]:
+        """Some samples as a network's inputs: (images[index] - offset) / scale.
+
+        NumPy arrays give NumPy arrays, unless the index is JAX's: they refuse one that is traced. Hand a
+        Split to a jitted function as an argument (it is a PyTree), or its pixels become constants of the
+        program.
+
+        Args:
+            index: an int array of any shape, a slice, or `...` for the whole split.
+
+        Returns:
+            Inputs [..., pixel] float32 and labels [...] int32.
+        """
+        images: Any = self.images
+        labels: Any = self.labels
+        if isinstance(index, jax.Array):
+            images, labels = jnp.asarray(images), jnp.asarray(labels)
+        # Cast first: JAX's strict promotion refuses to mix uint8 and float32.
+        return (images[index].astype(np.float32) - self.offset) / self.scale, labels[index]

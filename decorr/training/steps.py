@@ -1,0 +1,276 @@
+"""Training one network: its state, one step, and whole epochs as one `lax.scan`.
+
+The caller vmaps over runs: everything that may differ between runs (parameters, seed, penalty weight,
+dropout rate) is an array in the state; what shapes the program is in the trainer, which is static.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from decorr.config import Optimisation, Regulariser
+from decorr.correlation import correlation_matrix
+from decorr.penalties import correlation_penalty
+from decorr.training.objective import error_rate, negative_log_likelihood, regularised_loss
+from decorr.training.split import Split
+
+Activations = tuple[jax.Array, ...]
+
+
+class Model(Protocol):
+    """A network that shows its activations, called as a Linen module is: `decorr.models.MLP` is one."""
+
+    def init(self, rngs: Any, *args: Any) -> Any:
+        """init(key, x) -> variables, of which `params` are trained."""
+
+    def apply(self, variables: Any, *args: Any, rngs: Any = None) -> Any:
+        """apply(variables, x, dropout_rate, rngs={"dropout": key}) -> (logits [..., class], activations, one
+        [..., unit] for each hidden layer); apply(variables, x) is without dropout."""
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What shapes the program of a training step: hashable, a static argument under `jit`."""
+
+    model: Model
+    """The network."""
+    optimiser: optax.GradientTransformation
+    """Any of optax. One value for one program: `sgd` gives the same for the same numbers."""
+    batch_size: int
+    """Samples a minibatch."""
+    penalty: Callable[[jax.Array], jax.Array] = correlation_penalty
+    """Of one layer's activations [..., unit]; a scalar."""
+
+
+class TrainingState(NamedTuple):
+    """All that training one network needs to go on: a PyTree of arrays."""
+
+    params: Any
+    """Of the model."""
+    opt_state: optax.OptState
+    """Of the optimiser."""
+    key: jax.Array
+    """A typed JAX key, the run's seed."""
+    step: jax.Array
+    """[] int32, minibatches trained on so far."""
+    regulariser: Regulariser
+    """Numbers, or None: networks that differ only in the numbers share one program, and a None stays out of
+    it altogether."""
+
+
+class Minibatch(NamedTuple):
+    """What a step saw of its minibatch, before the update and with dropout acting."""
+
+    nll: jax.Array
+    """[], in nats, without the penalty."""
+    error: jax.Array
+    """[], in [0, 1]."""
+    activations: Activations
+    """[batch, unit] of each hidden layer."""
+
+
+class EpochMetrics(NamedTuple):
+    """Means over the minibatches of an epoch, as trained: parameters moving, dropout acting.
+
+    Of several epochs, with a leading axis [epoch].
+    """
+
+    nll: jax.Array
+    """[], in nats, without the penalty."""
+    error: jax.Array
+    """[], in [0, 1]."""
+
+
+class _Keys(NamedTuple):
+    init: jax.Array
+    order: jax.Array
+    dropout: jax.Array
+
+
+def _keys(key: jax.Array) -> _Keys:
+    return _Keys(*jax.random.split(key, 3))
+
+
+@functools.cache
+def sgd(optimisation: Optimisation) -> optax.GradientTransformation:
+    """Stochastic gradient descent as optax: v <- momentum v + (g + weight_decay w); w <- w - rate v.
+
+    The same value for the same numbers, so that networks which share them share their programs.
+    """
+    return optax.chain(
+        optax.add_decayed_weights(optimisation.weight_decay),
+        optax.sgd(optimisation.learning_rate, optimisation.momentum or None),
+    )
+
+
+def init(
+    trainer: Trainer, key: jax.Array, regulariser: Regulariser, sample: jax.typing.ArrayLike
+) -> TrainingState:
+    """The state before the first step.
+
+    The key alone decides the initial parameters and the order of the minibatches, so that runs of one
+    seed are paired across variants.
+
+    Args:
+      trainer: model and optimiser.
+      key: a typed JAX key (`jax.random.key`), the run's seed.
+      regulariser: penalty weight and dropout rate, numbers or None.
+      sample: inputs [1, feature] of the shape and dtype to be trained on; their values do not matter.
+
+    Returns:
+      A TrainingState; all its numbers are arrays, ready for `vmap` and `lax.scan`.
+    """
+    params = trainer.model.init(_keys(key).init, jnp.asarray(sample))["params"]
+    return TrainingState(
+        params=params,
+        opt_state=trainer.optimiser.init(params),
+        key=key,
+        step=jnp.zeros((), jnp.int32),
+        regulariser=jax.tree.map(lambda number: jnp.asarray(number, jnp.float32), regulariser),
+    )
+
+
+def step(
+    trainer: Trainer, state: TrainingState, x: jax.Array, labels: jax.Array
+) -> tuple[TrainingState, Minibatch]:
+    """One step of gradient descent on one minibatch.
+
+    Args:
+      trainer: model, optimiser and penalty; static.
+      state: the state before.
+      x: inputs [batch, feature], float32.
+      labels: [batch], integer.
+
+    Returns:
+      The state after, and what was seen of the minibatch before the update.
+    """
+    key = jax.random.fold_in(_keys(state.key).dropout, state.step)
+    weight, rate = state.regulariser
+
+    def loss(params):
+        logits, activations = trainer.model.apply({"params": params}, x, rate, rngs={"dropout": key})
+        value = regularised_loss(logits, labels, activations, weight, trainer.penalty)
+        return value, (logits, activations)
+
+    gradient, (logits, activations) = jax.grad(loss, has_aux=True)(state.params)
+    updates, opt_state = trainer.optimiser.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    nll, error = negative_log_likelihood(logits, labels), error_rate(logits, labels)
+    state = state._replace(params=params, opt_state=opt_state, step=state.step + 1)
+    return state, Minibatch(nll, error, activations)
+
+
+def minibatches(key: jax.Array, step: jax.Array | int, samples: int, batch_size: int) -> jax.Array:
+    """Which samples make each minibatch of an epoch: a fresh permutation, cut into minibatches.
+
+    Args:
+      key: the run's seed, as in `TrainingState.key`.
+      step: minibatches trained before, as in `TrainingState.step`; tells the epoch, may be traced.
+      samples: how many there are; static.
+      batch_size: samples a minibatch; static. An incomplete last minibatch is left out.
+
+    Returns:
+      Indices [minibatch, batch], int32.
+
+    Raises:
+      ValueError: fewer samples than one minibatch.
+    """
+    batches = samples // batch_size
+    if batches < 1:
+        raise ValueError(f"a minibatch of {batch_size} needs as many samples; got {samples}")
+    order = jax.random.permutation(jax.random.fold_in(_keys(key).order, step // batches), samples)
+    return order[: batches * batch_size].reshape(batches, batch_size)
+
+
+def train_epoch(
+    trainer: Trainer,
+    state: TrainingState,
+    data: Split,
+    order: jax.Array,
+    *,
+    observe: jax.typing.ArrayLike = False,
+) -> tuple[TrainingState, EpochMetrics, Activations]:
+    """Trains on minibatches in a given order, in one `lax.scan`.
+
+    Args:
+      trainer: model, optimiser and penalty; static.
+      state: where to start.
+      data: the training split.
+      order: indices [minibatch, batch] of its samples, such as `minibatches` gives.
+      observe: whether to average the correlations too, a bool that may be traced. Costs a d x d product
+        a layer and step.
+
+    Returns:
+      The state after; EpochMetrics of scalars; and for each hidden layer [unit, unit] the mean over the
+      minibatches of the signed correlation matrix, undefined entries counted as 1: what the paper's
+      Figures 1 and 2 show the absolute value of. All 0 if not observed.
+
+    Source: Simon, Section 1.3; the author's released code.
+    """
+
+    def one_step(carry, index):
+        state, metrics, correlation = carry
+        state, seen = step(trainer, state, *data.batch(index))
+        correlation = jax.lax.cond(
+            observe,
+            lambda: tuple(
+                total + correlation_matrix(a, undefined=1.0)
+                for total, a in zip(correlation, seen.activations, strict=True)
+            ),
+            lambda: correlation,
+        )
+        return (state, EpochMetrics(metrics.nll + seen.nll, metrics.error + seen.error), correlation), None
+
+    zero = jnp.zeros((), jnp.float32)
+    start = state, EpochMetrics(zero, zero), _no_correlations(trainer, state, data)
+    (state, *sums), _ = jax.lax.scan(one_step, start, order)
+    metrics, correlation = jax.tree.map(lambda total: total / len(order), tuple(sums))
+    return state, metrics, correlation
+
+
+def train_epochs(
+    trainer: Trainer, state: TrainingState, data: Split, n: int, *, observe: jax.typing.ArrayLike = False
+) -> tuple[TrainingState, EpochMetrics, Activations]:
+    """Trains for `n` epochs, each over a fresh permutation of the data, in one `lax.scan`.
+
+    Training n epochs and then k is training n + k, bit for bit: permutations and masks are functions of
+    the key and the step alone.
+
+    Args:
+      trainer: model, optimiser, penalty and minibatch size; static.
+      state: where to start, at the beginning of an epoch.
+      data: the training split.
+      n: number of epochs, at least 1, static.
+      observe: as in `train_epoch`.
+
+    Returns:
+      What `train_epoch` does, the metrics with a leading epoch axis, the correlations of the last epoch.
+
+    Raises:
+      ValueError: fewer samples than one minibatch, or no epoch.
+    """
+    if n < 1:
+        raise ValueError(f"training needs at least one epoch; got {n}")
+    samples = data.labels.shape[0]
+
+    def epoch(carry, _):
+        state, _ = carry
+        order = minibatches(state.key, state.step, samples, trainer.batch_size)
+        state, metrics, correlation = train_epoch(trainer, state, data, order, observe=observe)
+        return (state, correlation), metrics
+
+    start = state, _no_correlations(trainer, state, data)
+    (state, correlation), metrics = jax.lax.scan(epoch, start, length=n)
+    return state, metrics, correlation
+
+
+def _no_correlations(trainer: Trainer, state: TrainingState, data: Split) -> Activations:
+    """Zeros of the shape of every hidden layer's correlation matrix."""
+    x, _ = jax.eval_shape(lambda: data.batch(jnp.zeros(1, jnp.int32)))
+    _, activations = jax.eval_shape(lambda p, x: trainer.model.apply({"params": p}, x), state.params, x)
+    return tuple(jnp.zeros((a.shape[-1],) * 2, jnp.float32) for a in activations)

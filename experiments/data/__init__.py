@@ -1,0 +1,1 @@
+"""Image classification sets as arrays in memory."""

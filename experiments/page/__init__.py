@@ -1,0 +1,1 @@
+"""Pictures and tables of any sweep. Knows no paper."""

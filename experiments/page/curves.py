@@ -1,0 +1,230 @@
+"""Curves over epochs, sizes, weights and rates, and who is correlated with whom."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
+
+from decorr.chance import independent_penalty
+from decorr.config import SIZES, Network, Size, Variant
+from experiments.page import drawing, style
+from experiments.page.drawing import Missing
+from experiments.store import sweep as stored
+from experiments.store.sweep import networks, one
+
+VANILLA = Variant("vanilla")
+
+
+def learning_curves(sweep: xr.Dataset) -> Figure:
+    """Validation error over epochs, every size, all variants with a look of their own, with 95% bands."""
+    sizes = drawing.sizes(sweep)
+    figure, axes = drawing.grid(1, len(sizes), width=2.0, height=2.4, sharey=True)
+    for ax, size in zip(axes[0], sizes, strict=True):
+        diverged = []
+        for variant in drawing.variants(sweep, size):
+            errors = stored.error(one(sweep, Network(size, variant))).values
+            drawing.band(ax, sweep.epoch.values, errors, variant)
+            if count := _diverged(errors[:, -1]):
+                diverged.append(f"{variant.name}: {count} diverged")
+        drawing.note(ax, 0.97, 0.97, diverged, xycoords="axes fraction", ha="right")
+        ax.set_title(size.upper(), size=9)
+        ax.set_xlabel("epoch", size=8)
+    drawing.log_scale(axes[0, 0])
+    means = np.concatenate([line.get_ydata() for ax in axes[0] for line in ax.lines])
+    if np.isfinite(means).any():  # a network that leaps makes a band that reaches far below
+        axes[0, 0].set_ylim(0.8 * np.nanmin(means))
+    axes[0, 0].set_ylabel("validation error", size=8)
+    drawing.legend(figure, axes[0, 0])
+    return figure
+
+
+def correlation_curves(sweep: xr.Dataset) -> Figure:
+    """Mean |rho| and P of each layer of the largest networks over epochs.
+
+    The grey line under P is what independent units have over minibatches of the training size.
+    """
+    size = drawing.sizes(sweep)[-1]
+    drawn = Network(size, drawing.variants(sweep, size)[0])
+    configuration = json.loads(str(one(sweep, drawn).configuration.values))
+    layers = sweep.layer.values
+    figure, axes = drawing.grid(2, len(layers), height=2.2, sharex=True)
+    for column, layer in enumerate(layers):
+        top, bottom = axes[:, column]
+        for variant in drawing.variants(sweep, size):
+            cell = one(sweep, Network(size, variant)).sel(layer=layer)
+            drawing.band(top, sweep.epoch.values, cell.mean_correlation.values, variant)
+            drawing.band(bottom, sweep.epoch.values, cell.penalty.values, variant)
+        batch_size = configuration["protocol"]["optimisation"]["batch_size"]
+        floor = independent_penalty(batch_size, configuration["widths"][column])
+        bottom.axhline(floor, color="grey", linewidth=1.5)
+        bottom.annotate("independent units", (0.98, floor), (0, -3), size=7, ha="right", va="top",
+                        xycoords=("axes fraction", "data"), textcoords="offset points")  # fmt: skip
+        bottom.set_ylim(0.8 * floor)  # room for that below the line
+        top.set_title(f"{size.upper()}, layer {layer}", size=9)
+        top.set_ylim(0)
+        drawing.log_scale(bottom)
+        bottom.set_xlabel("epoch", size=8)
+    axes[0, 0].set_ylabel("mean |rho|, validation set", size=8)
+    axes[1, 0].set_ylabel(f"P, minibatches of {batch_size}", size=8)
+    drawing.legend(figure, axes[0, 0])
+    return figure
+
+
+def heat_maps(sweep: xr.Dataset) -> Figure:
+    """|rho| between the units of the last hidden layer, first seed, ordered by average-linkage clustering."""
+    if "correlation" not in sweep:
+        raise Missing("needs matrices, which compact files of scans do not keep")
+    size = drawing.sizes(sweep)[-1]
+    variants = drawing.variants(sweep, size)
+    figure, axes = drawing.grid(1, len(variants), height=2.4)
+    scale: dict[str, Any] = {"vmin": 0, "vmax": 1, "cmap": "cividis"}
+    for ax, variant in zip(axes[0], variants, strict=True):
+        rho = np.abs(one(sweep, Network(size, variant)).correlation.values)
+        width = int(np.isfinite(rho[0]).sum())
+        ax.set_title(Network(size, variant).title + (", diverged" if width == 0 else ""), size=8)
+        ax.set_xticks([])
+        ax.set_yticks([])
+        if width == 0:
+            continue
+        rho = rho[:width, :width]
+        distance = squareform(np.clip(1 - (rho + rho.T) / 2, 0, 1), checks=False)
+        order = hierarchy.leaves_list(hierarchy.linkage(distance, "average", optimal_ordering=True))
+        ax.imshow(rho[np.ix_(order, order)], **scale, interpolation="nearest")
+    shown = ScalarMappable(Normalize(scale["vmin"], scale["vmax"]), scale["cmap"])
+    figure.colorbar(shown, ax=axes[0].tolist(), label="|rho|, last hidden layer", shrink=0.8)
+    return figure
+
+
+def error_by_size(sweep: xr.Dataset) -> Figure:
+    """Validation error after the last epoch against network size, all variants with a look of their own."""
+    sizes = drawing.sizes(sweep)
+    if len(sizes) < 2:
+        raise Missing("needs two sizes")
+    figure, axes = drawing.grid(1, 1, width=5.6, height=2.8)
+    (ax,) = axes[0]
+    last = stored.error(sweep).isel(epoch=-1)
+    diverged: dict[Size, list[str]] = {}
+    variants = {size: drawing.variants(sweep, size) for size in sizes}
+    drawn = [each for each in style.with_looks() if any(each in of_size for of_size in variants.values())]
+    for i, variant in enumerate(drawn):
+        with_it = [size for size in sizes if variant in variants[size]]
+        places = np.array([sizes.index(size) for size in with_it]) + 0.12 * (i - 1.5)
+        errors = [last.sel(cell=Network(size, variant).name).values for size in with_it]
+        ax.plot(places, [drawing.mean(e) for e in errors], label=variant.title, **style.line(variant))
+        for size, place, values in zip(with_it, places, errors, strict=True):
+            drawing.error_bar(ax, place, values, color=style.colour(variant))
+            drawing.dots(ax, place, values, 0.1, color=style.colour(variant))
+            if count := _diverged(values):
+                diverged.setdefault(size, ["diverged"]).append(f"{variant.name} {count}")
+    ax.set_xticks(range(len(sizes)), [size.upper() for size in sizes])
+    drawing.log_scale(ax)
+    for size, lines in diverged.items():
+        drawing.note(ax, sizes.index(size), 0.99, lines)
+    ax.set_ylabel("validation error, last epoch", size=9)
+    drawing.legend(figure, ax)
+    return figure
+
+
+def error_by_weight(*sweeps: xr.Dataset) -> Figure:
+    """Validation error after the last epoch against the penalty's weight, a line for each size.
+
+    Weight 0 is vanilla. Several sweeps of one protocol may be given: the first that has a cell counts.
+    """
+    weights = {0.0: VANILLA} | _numbered(sweeps, "corr")
+    if len(weights) < 4:
+        raise Missing("needs three weights of the penalty")
+    figure, axes = drawing.grid(1, 1, width=5.6, height=2.8)
+    (ax,) = axes[0]
+    smallest = min(weight for weight in weights if weight > 0)
+    diverged: dict[float, list[str]] = {}
+    for size, marker in zip(SIZES, "osD^v", strict=True):
+        cells = {weight or smallest / 3: Network(size, variant) for weight, variant in weights.items()}
+        errors = _first(sweeps, cells, lambda cell: stored.error(cell)[:, -1])
+        if len(errors) > 2:
+            means = [drawing.mean(values) for values in errors.values()]
+            (drawn,) = ax.plot(list(errors), means, marker=marker, markersize=4, label=size.upper())
+            for weight, values in errors.items():
+                drawing.error_bar(ax, weight, values, color=drawn.get_color())
+                drawing.dots(ax, weight, values, color=drawn.get_color())
+                if count := _diverged(values):
+                    diverged.setdefault(weight, ["diverged"]).append(f"{size} {count}")
+    ax.set_xscale("log")
+    drawing.log_scale(ax)
+    ax.set_ylim(top=1.4 * ax.get_ylim()[1])  # room for what diverged
+    for weight, lines in diverged.items():
+        drawing.note(ax, weight, 0.99, lines)
+    ticks = {smallest / 3: "0"} | {weight: f"{weight:g}" for weight in sorted(weights) if weight}
+    ax.set_xticks(list(ticks), list(ticks.values()))
+    ax.set_xticks([], minor=True)
+    ax.set_xlabel("weight of the penalty, as the paper counts it", size=8)
+    ax.set_ylabel("validation error, last epoch", size=9)
+    drawing.legend(figure, ax, 5)
+    return figure
+
+
+def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
+    """Mean |rho| of trained networks, layer 1, against the dropout rate, with the laws p and p^2.
+
+    The laws start from the mean over the networks without dropout. Sweeps as in `error_by_weight`.
+    """
+    rates = {0.0: VANILLA} | _numbered(sweeps, "drop")
+
+    def values_of(size: Size) -> dict[float, np.ndarray]:
+        cells = {rate: Network(size, variant) for rate, variant in rates.items()}
+        return _first(sweeps, cells, lambda cell: cell.mean_correlation_minibatch.sel(layer=1))
+
+    sizes = [size for size in SIZES if len(values_of(size)) > 2 and 0.0 in values_of(size)]
+    if not sizes:
+        raise Missing("needs two dropout rates beside vanilla")
+    figure, axes = drawing.grid(1, len(sizes), width=3.2, height=2.6, sharey=True)
+    dropped = style.colour(Variant.parse("drop"))
+    for ax, size in zip(axes[0], sizes, strict=True):
+        correlations = values_of(size)
+        rate = np.linspace(0, max(correlations), 50)
+        start = drawing.mean(correlations[0.0])
+        ax.plot(rate, start * (1 - rate), "--", color="grey", label="falls by p (Pearson)")
+        ax.plot(rate, start * (1 - rate) ** 2, ":", color="black", label="falls by p^2 (Section 2.1)")
+        means = [drawing.mean(values) for values in correlations.values()]
+        ax.plot(list(correlations), means, "o-", color=dropped, label="trained networks, mean ± 95%")
+        for each, values in correlations.items():
+            drawing.error_bar(ax, each, values, color=dropped)
+            drawing.dots(ax, each, values)
+            if count := _diverged(values):
+                drawing.note(ax, each, 0.99, ["diverged", count])
+        ax.set_title(size.upper(), size=9)
+        ax.set_xlabel("dropout rate, 1 - p", size=8)
+        ax.set_ylim(0)
+    axes[0, 0].set_ylabel("mean |rho|, layer 1", size=8)
+    drawing.legend(figure, axes[0, 0], 2)
+    return figure
+
+
+def _diverged(values: np.ndarray) -> str:
+    """How many networks of a cell have no number, and of how many; "" if all have."""
+    count = int(np.isnan(values).sum())
+    return f"{count}/{values.size}" if count else ""
+
+
+def _numbered(sweeps: Sequence[xr.Dataset], kind: str) -> dict[float, Variant]:
+    """Number -> variant, of those variants of the sweeps that are of a kind."""
+    variants = (network.variant for sweep in sweeps for network in networks(sweep))
+    return {each.number: each for each in variants if each.kind == kind and each.number is not None}
+
+
+def _first(
+    sweeps: Sequence[xr.Dataset], wanted: Mapping[float, Network], of: Callable[[xr.Dataset], xr.DataArray]
+) -> dict[float, np.ndarray]:
+    """By key, what `of` takes out of the cell of that network [seed], in the first sweep that has it."""
+    values = {}
+    for key in sorted(wanted):
+        having = [sweep for sweep in sweeps if wanted[key] in networks(sweep)]
+        if having:
+            values[key] = of(one(having[0], wanted[key])).values
+    return values

@@ -1,0 +1,145 @@
+"""What figures are made of: axes, bars, dots and bands of many seeds, and the files that they become."""
+
+import io
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import markupsafe
+import matplotlib
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from decorr.config import SIZES, Network, Size, Variant
+from experiments.page import style
+from experiments.statistics import intervals
+from experiments.store.files import write_atomically
+from experiments.store.sweep import networks
+
+_HUNDREDTHS = re.compile(rb"(\d\.\d\d)\d+")
+
+
+class Missing(Exception):
+    """The sweep lacks cells that a figure needs."""
+
+
+def need(sweep: xr.Dataset, needed: Iterable[Network]) -> None:
+    """Raises Missing if the sweep lacks any of the networks."""
+    if lacking := sorted(network.name for network in set(needed) - set(networks(sweep))):
+        raise Missing(f"needs {', '.join(lacking)}")
+
+
+def sizes(sweep: xr.Dataset) -> list[Size]:
+    """The sizes of which the sweep has a variant with a look of its own."""
+    drawn = [size for size in SIZES if variants(sweep, size)]
+    if not drawn:
+        raise Missing(f"needs one of {', '.join(variant.name for variant in style.with_looks())}")
+    return drawn
+
+
+def variants(sweep: xr.Dataset, size: Size) -> list[Variant]:
+    """The variants with a look of their own that the sweep has of a size."""
+    return [network.variant for network in networks(sweep) if network.size == size and network.variant.look]
+
+
+def grid(
+    rows: int, columns: int, width: float = 2.6, height: float = 2.2, **shared: Any
+) -> tuple[Figure, Any]:
+    """A figure and its axes [row, column]."""
+    figure = Figure(figsize=(width * columns + 0.6, height * rows + 0.5), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **shared)
+    for each in axes.flat:
+        each.spines[["top", "right"]].set_visible(False)
+        each.tick_params(labelsize=8)
+    return figure, axes
+
+
+def mean(values: np.ndarray) -> float:
+    """Over the seeds that did not diverge; NaN if all did."""
+    return intervals.of_mean(values[np.isfinite(values)]).estimate
+
+
+def error_bar(axes: Axes, x: float, values: np.ndarray, **look: Any) -> None:
+    """The mean over seeds with its 95% interval."""
+    middle, low, high = intervals.of_mean(values[np.isfinite(values)])
+    looks: dict[str, Any] = {"color": "black", "capsize": 2} | look
+    if np.isfinite(low):
+        axes.errorbar(x, middle, [[middle - low], [high - middle]], **looks)
+
+
+def dots(axes: Axes, x: float, values: np.ndarray, width: float = 0.0, **look: Any) -> None:
+    """Every seed, side by side within a width."""
+    places = x + np.linspace(-width / 2, width / 2, len(values) + 2)[1:-1]
+    defaults: dict[str, Any] = {"s": 7, "color": "black", "alpha": 0.55, "linewidths": 0, "zorder": 3}
+    axes.scatter(places, values, **defaults | look)
+
+
+def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: Variant) -> None:
+    """A line of means of [seed, x] with the band of their 95% intervals."""
+    looks = style.line(variant) | {"markevery": max(1, len(x) // 6), "label": variant.title}
+    means = [intervals.of_mean(column[np.isfinite(column)]) for column in values.T]
+    axes.plot(x, [each.estimate for each in means], **looks)
+    if all(np.isfinite(each.low) for each in means):
+        low, high = ([getattr(each, end) for each in means] for end in ("low", "high"))
+        axes.fill_between(x, low, high, color=style.colour(variant), alpha=0.2, linewidth=0)
+
+
+def log_scale(axes: Axes) -> None:
+    """A logarithmic y-axis with plain numbers at 1, 2, 3 and 5 times the powers of ten."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def legend(figure: Figure, axes: Axes, columns: int = 4, extra: Sequence = ()) -> None:
+    """One legend above all axes, of what one of them shows; as many columns as there is room for."""
+    columns = min(columns, int(figure.get_figwidth() / 1.4))
+    handles, labels = axes.get_legend_handles_labels()
+    shown = dict(zip(labels, handles, strict=True)) | {each.get_label(): each for each in extra}
+    figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=columns, frameon=False)
+
+
+def note(axes: Axes, x: float, y: float, lines: Sequence[str], **look: Any) -> None:
+    """Small lines, from y downwards as a fraction of the axes."""
+    looks: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "size": 6}
+    axes.annotate("\n".join(lines), (x, y), **looks | look)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of a page, or why there is none."""
+
+    name: str
+    title: str
+    svg: str = ""
+    reason: str = ""
+
+
+def picture(folder: Path, name: str, title: str, draw: Callable[[], Figure]) -> Picture:
+    """Draws a figure into NAME.svg and NAME.png."""
+    try:
+        figure = draw()
+    except Missing as missing:
+        for kind in ("svg", "png"):
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)  # an older page's
+        return Picture(name, title, reason=str(missing))
+    svg = _file(figure, "svg")
+    # A hundredth of a point is enough, and a third smaller; numbers that are read stand between tags.
+    svg = re.sub(rb"<[^>]*>", lambda tag: _HUNDREDTHS.sub(rb"\1", tag[0]), svg[svg.index(b"<svg") :])
+    write_atomically(folder / f"{name}.svg", lambda file: file.write(svg))
+    write_atomically(folder / f"{name}.png", lambda file: file.write(_file(figure, "png")))
+    return Picture(name, title, markupsafe.Markup(svg.decode()))
+
+
+def _file(figure: Figure, kind: str) -> bytes:
+    """A figure as a file: the same bytes for the same figure, text as text."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "decorr", "svg.fonttype": "none", "hatch.linewidth": 0.6}):
+        figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    return buffer.getvalue()

@@ -1,0 +1,29 @@
+"""How variants look, in matplotlib's words: as `decorr.config.VARIANT_KINDS` says."""
+
+from typing import Any
+
+from decorr.config import VARIANT_KINDS, Look, Variant
+
+_PLAIN = Look("#555555", "", "o", "-")
+
+
+def colour(variant: Variant) -> str:
+    """Of lines and dots; grey for a variant without a look of its own."""
+    return (variant.look or _PLAIN).colour
+
+
+def bar(variant: Variant) -> dict[str, Any]:
+    """For bars, told apart by their hatches too."""
+    look = variant.look or _PLAIN
+    return {"facecolor": look.colour, "hatch": look.hatch, "edgecolor": "white", "linewidth": 0}
+
+
+def line(variant: Variant) -> dict[str, Any]:
+    """For lines, told apart by markers and dashes too."""
+    look = variant.look or _PLAIN
+    return {"color": look.colour, "marker": look.marker, "linestyle": look.line, "markersize": 4}
+
+
+def with_looks() -> tuple[Variant, ...]:
+    """The variants that have a look of their own, in order."""
+    return tuple(Variant(kind, number) for kind, each in VARIANT_KINDS.items() for number in each.looks)

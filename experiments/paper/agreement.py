@@ -1,0 +1,101 @@
+"""Every published number beside many seeds: does it lie where one run of ours would?"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from decorr.config import Network
+from experiments.paper import published
+from experiments.paper.protocols import EARLY
+from experiments.statistics import intervals
+from experiments.statistics.intervals import Interval
+from experiments.store.sweep import error, networks, one
+
+
+class Published(NamedTuple):
+    """A number of the paper, which comes from one run, and the 95% prediction interval of one run of ours."""
+
+    figure: str
+    what: str
+    value: float
+    interval: Interval
+    inside: bool
+
+
+def compare(sweep: xr.Dataset) -> list[Published]:
+    """All published numbers whose cells the sweep has, of two seeds or more.
+
+    A number is inside if the interval, widened by the reading error, has it. Where the paper shows no bar,
+    the interval must reach below the lowest bar that could be seen (Figure 3: below 0). Student's interval
+    supposes bell-shaped spread, which networks that end in clusters do not have: it is then wider than need
+    be. The bins of a histogram come from one network and sum to 1: they are not independent evidence.
+    """
+    return [
+        _judged(figure, what, value, values[np.isfinite(values)])
+        for figure, what, value, values in _numbers(sweep)
+        if np.isfinite(values).sum() > 1
+    ]
+
+
+def _judged(figure: str, what: str, value: float, values: np.ndarray) -> Published:
+    interval = intervals.of_one_run(values)
+    reading = published.READING_ERROR[figure]
+    if value == 0:
+        inside = interval.low - reading <= published.INVISIBLE[figure]
+    else:
+        inside = interval.low - reading <= value <= interval.high + reading
+    return Published(figure, what, value, interval, bool(inside))
+
+
+def _numbers(sweep: xr.Dataset) -> Iterator[tuple[str, str, float, np.ndarray]]:
+    """Figure, what it is, the published value, and ours [seed]."""
+    trained = set(networks(sweep))
+    for variant, mean in published.FIGURE_1_MEAN.items():
+        if (network := Network("huge", variant)) in trained:
+            ours = one(sweep, network).mean_correlation_minibatch.sel(layer=1)
+            yield "figure 1 mean", f"{network.name}, layer 1, mean |rho|", mean, ours.values
+            yield from _bars("figure 1", sweep, network, 1, published.FIGURE_1[variant])
+    for variant, layers in published.FIGURE_2.items():
+        if (network := Network("huge", variant)) in trained:
+            for layer, histogram in enumerate(layers, start=1):
+                yield from _bars("figure 2", sweep, network, layer, histogram)
+    for variant, bars in published.FIGURE_3.items():
+        for size, value in bars.items():
+            network, huge = Network(size, variant), Network("huge", variant)
+            if {network, huge} <= trained:
+                last, of_huge = (error(one(sweep, each)).isel(epoch=-1) for each in (network, huge))
+                yield "figure 3", network.name, value, (last - of_huge).values
+    for network, value in published.FIGURE_4_BY_NETWORK.items():
+        if network in trained and EARLY in sweep.epoch:
+            yield "figure 4", network.name, value, error(one(sweep, network)).sel(epoch=EARLY).values
+
+
+def _bars(
+    figure: str, sweep: xr.Dataset, network: Network, layer: int, histogram: published.Histogram
+) -> Iterator[tuple[str, str, float, np.ndarray]]:
+    ours = rebinned(one(sweep, network).histogram_minibatch.sel(layer=layer), histogram.bin_width)
+    for index, value in enumerate(histogram.fractions):
+        low = index * histogram.bin_width
+        what = f"{network.name}, layer {layer}, |rho| from {low:.3g} to {low + histogram.bin_width:.3g}"
+        yield figure, what, value, ours[:, index]
+
+
+def rebinned(fractions: xr.DataArray, bin_width: float) -> np.ndarray:
+    """Fractions [seed, bin] in bins of `bin_width`, a multiple of the stored width."""
+    values = fractions.transpose("seed", "bin").values
+    each = round(bin_width * values.shape[1])
+    return values.reshape(len(values), -1, each).sum(axis=-1)
+
+
+def shares(compared: Sequence[Published]) -> dict[str, tuple[int, int]]:
+    """How many published numbers lie inside, and of how many: by figure, bars not seen apart, and all."""
+    counted: dict[str, tuple[int, int]] = {}
+    for each in compared:
+        name = each.figure if each.value else f"{each.figure}, no bar to be seen"
+        inside, of = counted.get(name, (0, 0))
+        counted[name] = inside + each.inside, of + 1
+    if counted:
+        counted["all"] = sum(each.inside for each in compared), len(compared)
+    return counted

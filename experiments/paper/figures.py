@@ -1,0 +1,155 @@
+"""Table 1 and Figures 1 to 4 in the paper's layout: ours over the seeds, the published numbers beside them.
+
+Each is a function of a sweep, as `sweep.gather` gives it, and returns a matplotlib figure; nothing is
+trained or computed on JAX. Bars are means over seeds with their 95% intervals, dots are seeds, black dashes
+what was published. `Missing` says which cells a figure needs and the sweep lacks.
+"""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from decorr.config import SIZES, Network, Size, Variant
+from experiments.page import drawing, style
+from experiments.page.drawing import Missing, need
+from experiments.paper import published
+from experiments.paper.agreement import rebinned
+from experiments.paper.protocols import DROP, EARLY, RELEASED, VANILLA
+from experiments.statistics import intervals
+from experiments.store.sweep import error, one
+
+PUBLISHED: dict[str, Any] = {
+    "color": "black",
+    "marker": "_",
+    "markersize": 11,
+    "markeredgewidth": 2,
+    "linestyle": "none",
+}
+"""How a published number is drawn."""
+_PUBLISHED = Line2D([], [], label="published", **PUBLISHED)
+
+
+def table1(sweep: xr.Dataset) -> Figure:
+    """Table 1: the units of each layer as printed, and as trained by the released protocol."""
+    figure = Figure(figsize=(5.6, 2.2), layout="constrained")
+    axes = figure.subplots()
+    axes.axis("off")
+    rows = []
+    for size in SIZES:
+        trained = RELEASED.architecture(size).widths
+        rows.append([size.upper(), *published.TABLE_1[size], *trained])
+    header = ["size", *(f"layer {i},\n{what}" for what in ("printed", "trained") for i in (1, 2, 3))]
+    table = axes.table(rows, colLabels=header, loc="center", cellLoc="right")
+    table.auto_set_font_size(False)
+    table.set_fontsize(9)
+    for (row, column), cell in table.get_celld().items():
+        cell.set_height(0.24 if row == 0 else 0.14)
+        cell.set_edgecolor("#cccccc")
+        if column > 3 and row:
+            cell.set_facecolor("#eef4fa")
+    return figure
+
+
+def figure1(sweep: xr.Dataset) -> Figure:
+    """Figure 1: |rho| in layer 1 of HUGE-VANILLANET and HUGE-DROPNET."""
+    variants = VANILLA, DROP
+    need(sweep, (Network("huge", variant) for variant in variants))
+    figure, axes = drawing.grid(1, 2, width=3.4, height=2.6, sharey=True)
+    for ax, variant in zip(axes[0], variants, strict=True):
+        cell = one(sweep, Network("huge", variant)).sel(layer=1)
+        _histogram(ax, cell, variant, published.FIGURE_1[variant])
+        means = cell.mean_correlation_minibatch.values
+        mean, low, high = intervals.of_mean(means[np.isfinite(means)])
+        ax.axvspan(low, high, color="red", alpha=0.25, linewidth=0)
+        ax.axvline(mean, color="red", linewidth=1)
+        ax.axvline(published.FIGURE_1_MEAN[variant], color="black", linewidth=1, linestyle="--")
+        ax.set_title(Network("huge", variant).title, size=9)
+        ax.set_xlabel("|rho|, layer 1", size=8)
+        ax.set_xlim(0, 0.8)
+    axes[0, 0].set_ylabel("fraction of unit pairs", size=8)
+    ours = Line2D([], [], color="red", label="mean |rho|, ours ± 95%")
+    theirs = Line2D([], [], color="black", linestyle="--", label="mean |rho|, published")
+    drawing.legend(figure, axes[0, 0], 3, [_PUBLISHED, ours, theirs])
+    return figure
+
+
+def figure2(sweep: xr.Dataset) -> Figure:
+    """Figure 2: |rho| in layers 1 to 3 of the huge networks as the penalty's weight rises."""
+    need(sweep, (Network("huge", variant) for variant in published.FIGURE_2))
+    figure, axes = drawing.grid(3, 3, height=1.9, sharex=True, sharey=True)
+    for row, (variant, layers) in zip(axes, published.FIGURE_2.items(), strict=True):
+        network = Network("huge", variant)
+        for layer, (ax, histogram) in enumerate(zip(row, layers, strict=True), start=1):
+            _histogram(ax, one(sweep, network).sel(layer=layer), variant, histogram)
+            ax.set_title(f"{network.title}, layer {layer}", size=8)
+    for ax in axes[-1]:
+        ax.set_xlabel("|rho|", size=8)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("fraction of pairs", size=8)
+    drawing.legend(figure, axes[0, 0], 1, [_PUBLISHED])
+    return figure
+
+
+def _histogram(axes: Axes, cell: xr.Dataset, variant: Variant, shown: published.Histogram) -> None:
+    width = shown.bin_width
+    ours = rebinned(cell.histogram_minibatch, width)
+    ours = ours[np.isfinite(ours).all(axis=1)]  # without networks that diverged
+    places = (np.arange(ours.shape[1]) + 0.5) * width
+    axes.bar(places, [drawing.mean(values) for values in ours.T], width, **style.bar(variant))
+    for place, values in zip(places, ours.T, strict=True):
+        drawing.error_bar(axes, place, values, linewidth=0.8, capsize=0)
+    axes.plot(places[: len(shown.fractions)], shown.fractions, **PUBLISHED | {"markersize": 6})
+
+
+def figure3(sweep: xr.Dataset) -> Figure:
+    """Figure 3: the error's growth from the huge network to smaller ones, after the last epoch."""
+    need(sweep, (Network(size, variant) for size in SIZES for variant in published.FIGURE_3))
+
+    def last(network: Network) -> np.ndarray:
+        return error(one(sweep, network)).isel(epoch=-1).values
+
+    growth = {
+        variant: {size: last(Network(size, variant)) - last(Network("huge", variant)) for size in bars}
+        for variant, bars in published.FIGURE_3.items()
+    }
+    return _grouped(growth, published.FIGURE_3, "validation error minus that of HUGE")
+
+
+def figure4(sweep: xr.Dataset) -> Figure:
+    """Figure 4: the error after 2 epochs."""
+    need(sweep, published.FIGURE_4_BY_NETWORK)
+    if EARLY not in sweep.epoch:
+        raise Missing(f"needs {EARLY} epochs")
+    errors = {
+        variant: {size: error(one(sweep, Network(size, variant))).sel(epoch=EARLY).values for size in bars}
+        for variant, bars in published.FIGURE_4.items()
+    }
+    return _grouped(errors, published.FIGURE_4, f"validation error after {EARLY} epochs")
+
+
+def _grouped(
+    values: dict[Variant, dict[Size, np.ndarray]], shown: dict[Variant, dict[Size, float]], label: str
+) -> Figure:
+    """Bars of [variant][size], grouped by size, with every seed and the published bars."""
+    figure, axes = drawing.grid(1, 1, width=5.6, height=2.8)
+    (ax,) = axes[0]
+    sizes, width = list(next(iter(values.values()))), 0.8 / len(values)
+    for i, variant in enumerate(values):
+        for place, size in enumerate(sizes):
+            x = place + (i - (len(values) - 1) / 2) * width
+            seeds = values[variant][size]
+            ax.bar(x, drawing.mean(seeds), 0.9 * width, **style.bar(variant))
+            drawing.error_bar(ax, x, seeds)
+            drawing.dots(ax, x, seeds, 0.8 * width)
+            ax.plot(x, shown[variant][size], **PUBLISHED)
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.set_xticks(range(len(sizes)), [size.upper() for size in sizes])
+    ax.set_ylabel(label, size=9)
+    patches = [Patch(label=variant.title, **style.bar(variant)) for variant in values]
+    drawing.legend(figure, ax, len(values) + 1, [*patches, _PUBLISHED])
+    return figure

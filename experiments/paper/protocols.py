@@ -1,0 +1,59 @@
+"""The paper's networks and protocols: what its text says, its released code does, and the way between."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from decorr.config import Optimisation, Protocol, Variant
+
+VANILLA, DROP, CORR_01, CORR_10 = VARIANTS = tuple(
+    map(Variant.parse, ("vanilla", "drop", "corr-0.1", "corr-1.0"))
+)
+"""VANILLANET, DROPNET, CORRNET-0.1 and CORRNET-1.0."""
+
+BY_WEIGHT = VANILLA, CORR_01, CORR_10
+"""Those that differ by the penalty's weight, lightest first."""
+
+EARLY = 2
+"""The epoch of Figure 4."""
+
+RELEASED = Protocol()
+"""What the author's released code does: the protocol that gives the published figures."""
+
+PAPER = Protocol(
+    name="paper",
+    input_scaling="zscore",
+    nonlinearity="leaky_relu",
+    negative_slope=0.01,  # text gives none; the value of Maas et al. (2013), who named the leaky ReLU
+    initialisation="flax",
+    input_dropout=False,
+    penalty_scale="full",
+    optimisation=Optimisation(momentum=0.8),
+)
+"""What the paper's text says, with customary values where it is silent."""
+
+_STEPS = {
+    "width-order": ("width_order",),
+    "input-scaling": ("input_scaling",),
+    "prelu": ("nonlinearity", "negative_slope"),
+    "initialisation": ("initialisation",),
+    "momentum": ("optimisation",),
+    "penalty-scale": ("penalty_scale",),
+    "input-dropout": ("input_dropout",),
+}
+
+
+def _ablation() -> Iterator[Protocol]:
+    protocol = replace(PAPER, name="ablation-printed", width_order="ascending")
+    yield protocol
+    for step, fields in _STEPS.items():
+        released = {field: getattr(RELEASED, field) for field in fields}
+        protocol = replace(protocol, name=f"ablation-{step}", **released)
+        yield protocol
+
+
+ABLATION = tuple(_ablation())
+"""From the text, with Table 1 as printed, to the released code: each protocol takes one step more than the
+one before. The second is `paper` and the last `released`, but for the names."""
+
+PROTOCOLS = {protocol.name: protocol for protocol in (RELEASED, PAPER, *ABLATION)}
+"""Protocols by name."""

@@ -1,0 +1,195 @@
+"""A sweep as one page: verdicts, figures, agreement, ablation."""
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import xarray as xr
+from matplotlib.figure import Figure
+
+from decorr.config import SIZES, Network
+from experiments.page import curves, drawing
+from experiments.page.evidence import evidence
+from experiments.paper import ablation, agreement, claims, figures, published, slopes, tables
+from experiments.paper.protocols import BY_WEIGHT
+from experiments.statistics.verdicts import RULE, Verdict
+from experiments.store import cells, compact
+from experiments.store import sweep as stored
+from experiments.store.files import ResultsError, write_atomically
+
+REFERENCE = Path(__file__).parent / "reference"
+"""The committed sweeps, one compact file each."""
+
+
+def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = None) -> Path:
+    """Writes figures/NAME.svg and .png, the page report.html, and its tables verdicts.md, agreement.md and,
+    if that was trained, ablation.md into a folder.
+
+    Args:
+      sweep: what is judged, as `sweep.gather` gives it.
+      out: the folder.
+      others: sweeps of other networks or protocols, by name: for the scans, the ablation, and to see which
+        claims carry over.
+
+    Returns:
+      The path of the page.
+    """
+    others = others or {}
+    folder = out / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    verdicts, steps = claims.judge(sweep), ablation.steps(others)
+    compared = agreement.compare(sweep)
+    shares = agreement.shares(compared)
+    page = _template().render(
+        **_about(sweep, others, verdicts),
+        verdicts=verdicts,
+        rule=RULE,
+        pictures=[drawing.picture(folder, *each) for each in _figures(sweep, others)],
+        evidence={
+            each.claim: drawing.picture(folder, each.claim, "", functools.partial(evidence, each))
+            for each in verdicts
+        },
+        agreement=compared,
+        shares=shares,
+        ablation=steps,
+        published=published.FIGURE_4,
+    )
+    for name, table in (
+        ("verdicts", tables.verdicts(verdicts)),
+        ("agreement", tables.agreement(shares)),
+        ("ablation", tables.ablation(steps)),
+    ):
+        if table:
+            _write(out / f"{name}.md", table)
+        else:
+            (out / f"{name}.md").unlink(missing_ok=True)  # an older page's
+    _write(out / "report.html", page)
+    return out / "report.html"
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("report.html.j2")
+
+
+def _about(
+    sweep: xr.Dataset, others: Mapping[str, xr.Dataset], verdicts: Sequence[Verdict]
+) -> dict[str, Any]:
+    """What the page says of the sweep itself, and of what diverged in it."""
+    configuration, diverged = stored.configuration(sweep), stored.diverged(sweep)
+    return {
+        "title": f"{configuration['dataset']}, protocol {configuration['protocol']['name']}",
+        "dataset": configuration["dataset"],
+        "configuration": json.dumps(configuration, indent=1),
+        "provenance": _provenance(sweep),
+        "seeds": sweep.sizes["seed"],
+        "epochs": sweep.sizes["epoch"],
+        "mean": drawing.mean,
+        "slopes": slopes.by_slope(sweep, claims.HUGE_VANILLA),
+        "elsewhere": {
+            f"{name}, {other.sizes['seed']} seeds": {each.claim: each for each in claims.judge(other)}
+            for name, other in others.items()
+            if _is_main(other)
+        },
+        "diverged": diverged,
+        "diverged_elsewhere": {
+            name: counts
+            for name, other in others.items()
+            if not name.startswith("ablation-") and (counts := stored.diverged(other))
+        },
+        "without_diverged": _without_diverged(sweep, verdicts) if diverged else {},
+    }
+
+
+def _without_diverged(sweep: xr.Dataset, verdicts: Sequence[Verdict]) -> dict[str, str]:
+    """The verdicts if networks that diverged were left out, where that changes what is compared."""
+
+    def sizes(verdict):
+        return [comparison.finite.size for comparison in verdict.comparisons]
+
+    left_out = claims.judge(sweep.assign(validation_error=stored.error(sweep)))
+    return {
+        without.claim: without.verdict
+        for each, without in zip(verdicts, left_out, strict=True)
+        if sizes(each) != sizes(without)
+    }
+
+
+def _figures(sweep: xr.Dataset, others: dict[str, xr.Dataset]) -> list[tuple[str, str, Callable[[], Figure]]]:
+    scans = [sweep, *(other for other in others.values() if _same_protocol(sweep, other))]
+    alone = {
+        "table1": (figures.table1, "Table 1: network sizes"),
+        "figure1": (figures.figure1, "Figure 1: dropout and the correlations of layer 1"),
+        "figure2": (figures.figure2, "Figure 2: the penalty and the correlations of every layer"),
+        "figure3": (figures.figure3, "Figure 3: how the error grows as the network shrinks"),
+        "figure4": (figures.figure4, "Figure 4: the error after 2 epochs"),
+        "learning_curves": (curves.learning_curves, "Learning curves"),
+        "correlation_curves": (curves.correlation_curves, "Correlation and penalty over epochs"),
+        "heat_maps": (curves.heat_maps, "Who is correlated with whom"),
+        "error_by_size": (curves.error_by_size, "Error against network size"),
+        "slopes": (
+            slopes.slopes,
+            f"The PReLU slope of layer 1: networks below {-slopes.FLAT} / between / above {slopes.FLAT}",
+        ),
+    }
+    drawn = [(name, title, functools.partial(function, sweep)) for name, (function, title) in alone.items()]
+    return [
+        *drawn,
+        (
+            "error_by_weight",
+            "Error against the penalty's weight",
+            lambda: curves.error_by_weight(*scans),
+        ),
+        (
+            "correlation_by_rate",
+            "Dropout rate and correlation",
+            lambda: curves.correlation_by_rate(*scans),
+        ),
+    ]
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def _is_main(sweep: xr.Dataset) -> bool:
+    """Whether a sweep has the networks that the claims are about."""
+    needed = {Network(size, variant) for size in SIZES for variant in BY_WEIGHT} | {claims.HUGE_DROP}
+    return needed <= set(stored.networks(sweep))
+
+
+def _same_protocol(a: xr.Dataset, b: xr.Dataset) -> bool:
+    return all(
+        stored.configuration(a)[name] == stored.configuration(b)[name] for name in ("dataset", "protocol")
+    )
+
+
+def _provenance(sweep: xr.Dataset) -> dict[str, str]:
+    """What the cells were made with: every value that occurs."""
+    values = {name: sorted(set(map(str, sweep[name].values))) for name in cells.ATTRIBUTES}
+    del values["configuration"]
+    values["seconds"] = [f"{float(sweep.seconds.sum()):.0f} in all"]
+    values["created"] = [f"{values['created'][0]} to {values['created'][-1]}"]
+    return {name: "; ".join(each) for name, each in values.items()}
+
+
+def references(data: Path = REFERENCE) -> dict[str, xr.Dataset]:
+    """The sweeps of a folder of compact files, by name."""
+    return {path.stem: compact.load(path) for path in sorted(data.glob("*.nc"))}
+
+
+def write_reference(data: Path, out: Path) -> Path:
+    """`write` of a reference run: MNIST judged, with all its other sweeps."""
+    sweeps = references(data)
+    if "mnist" not in sweeps:
+        raise ResultsError(f"{data / 'mnist.nc'} is not there: make reference")
+    return write(sweeps.pop("mnist"), out, sweeps)

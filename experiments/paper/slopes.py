@@ -1,0 +1,49 @@
+"""The PReLU slopes that networks learn, by which the seeds of HUGE-VANILLANET fall into groups."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from decorr.config import Network
+from experiments.page import drawing, style
+from experiments.page.drawing import Missing
+from experiments.store.sweep import networks, one
+
+FLAT = 0.5
+"""A PReLU slope between minus and plus this is nearer to a ReLU's 0 than to the absolute value's -1 or the
+identity's 1."""
+
+
+def by_slope(sweep: xr.Dataset, network: Network) -> dict[str, np.ndarray]:
+    """The seeds of a cell, as masks [seed], by the PReLU slope of layer 1 after training; {} without one."""
+    if network not in networks(sweep) or not sweep.sizes.get("slope_layer"):
+        return {}
+    slope = one(sweep, network).slope.isel(epoch=-1, slope_layer=0).values
+    return {
+        f"below -{FLAT}": slope < -FLAT,
+        f"from -{FLAT} to {FLAT}": abs(slope) <= FLAT,
+        f"above {FLAT}": slope > FLAT,
+    }
+
+
+def slopes(sweep: xr.Dataset) -> Figure:
+    """Every network's PReLU slope of layer 1 after training, and how many are in each of `by_slope`."""
+    if not sweep.sizes["slope_layer"]:
+        raise Missing("needs learned slopes")
+    sizes = drawing.sizes(sweep)
+    figure, axes = drawing.grid(1, len(sizes), width=2.0, height=2.4, sharey=True)
+    for ax, size in zip(axes[0], sizes, strict=True):
+        variants = drawing.variants(sweep, size)
+        for place, variant in enumerate(variants):
+            network = Network(size, variant)
+            last = one(sweep, network).slope.isel(epoch=-1, slope_layer=0).values
+            drawing.dots(ax, place, last, 0.6, s=14, color=style.colour(variant), alpha=0.8)
+            counts = "/".join(str(group.sum()) for group in by_slope(sweep, network).values())
+            ax.annotate(counts, (place, 0.01), xycoords=("data", "axes fraction"), size=6, ha="center")
+        ax.axhspan(-FLAT, FLAT, color="black", alpha=0.1, linewidth=0)
+        ax.set_title(size.upper(), size=9)
+        ax.set_xticks(range(len(variants)), [variant.name for variant in variants], rotation=45, size=7)
+        ax.set_xlim(-0.6, len(variants) - 0.4)
+    axes[0, 0].margins(y=0.12)  # room for the counts
+    axes[0, 0].set_ylabel("slope of layer 1", size=8)
+    return figure

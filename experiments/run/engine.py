@@ -1,0 +1,224 @@
+"""The runs of a block on the devices of this machine: vectorised on each device, spread over all of them."""
+
+import functools
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from decorr.training.split import Split
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from decorr.config import Regulariser
+from decorr.models import slopes
+from decorr.training import evaluation, steps
+from decorr.training.evaluation import Evaluation
+from decorr.training.steps import EpochMetrics, Trainer, TrainingState
+from experiments.data.cache import default_cache_dir
+
+# For programs that take far longer to compile than to run.
+_RUN_ONCE = {"xla_backend_optimization_level": 0}
+
+# CPU: matrix products by Eigen and not YNNPACK, which takes a seventh longer for a step of a huge network.
+_EIGEN = {"xla_cpu_experimental_ynn_fusion_type": ""}
+
+LANES = {"cpu": 2}
+"""How many runs of a device are one vmap at most, by platform; more go one vmap after the other. Elsewhere
+all are one. On a CPU the parameters of more would leave its cache: `--sections scaling` of the benchmark."""
+
+PRNG = "threefry2x32"
+"""The random number generator of every run."""
+
+_PER_RUN, _SHARED = PartitionSpec("run"), PartitionSpec()
+
+Matrices = tuple[jax.Array, ...]
+"""Correlation matrices, one [run, unit, unit] for each hidden layer."""
+
+
+def configure(cpu_devices: int | None = None) -> None:
+    """Makes every CPU core a device, or `cpu_devices` of them, and keeps what is compiled for later.
+
+    Matrices of this size leave XLA's own threads idle. To be called before anything runs on JAX; what JAX
+    was configured to before (jax_num_cpu_devices, jax_compilation_cache_dir) stays.
+    """
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+        jax.config.update("jax_compilation_cache_dir", str(default_cache_dir() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    if jax.config.jax_num_cpu_devices < 0:  # type: ignore[attr-defined]
+        jax.config.update("jax_num_cpu_devices", cpu_devices or cores())
+
+
+def cores() -> int:
+    """How many CPU cores this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def mesh(devices: Sequence[jax.Device]) -> Mesh:
+    """Devices, that share the runs."""
+    return jax.make_mesh((len(devices),), ("run",), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def describe(on: Mesh, states: TrainingState) -> str:
+    """The devices, and how many runs each of them trains, in words."""
+    device = on.devices[0]
+    runs = states.step.shape[0] // on.size
+    return f"{on.size} x {device.platform} ({device.device_kind}), {runs} runs each"
+
+
+def share(splits: tuple[Split, ...], on: Mesh) -> tuple[Split, ...]:
+    """Copies splits to every device."""
+    return jax.device_put(splits, NamedSharding(on, _SHARED))
+
+
+def start(
+    trainer: Trainer, seeds: Sequence[int], regulariser: Regulariser, features: int, on: Mesh
+) -> TrainingState:
+    """The states [run, ...] before training, one run for each seed.
+
+    Every device gets the same number of runs: the last seed is repeated to fill up, and `to_host` leaves
+    the repetitions out.
+    """
+    runs = on.size * math.ceil(len(seeds) / on.size)
+    filled = np.asarray(seeds)[np.minimum(np.arange(runs), len(seeds) - 1)]
+    # Whatever JAX's default is: results must not depend on it.
+    keys = jax.vmap(functools.partial(jax.random.key, impl=PRNG))(filled)
+    states = _initial(keys, trainer, features)
+    numbers = jax.tree.map(lambda number: jnp.full(runs, number, jnp.float32), regulariser)
+    return jax.device_put(states._replace(regulariser=numbers), NamedSharding(on, _PER_RUN))
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2), compiler_options=_RUN_ONCE)
+def _initial(keys: jax.Array, trainer: Trainer, features: int) -> TrainingState:
+    # The regulariser comes later: it decides nothing here, and each of its forms would be compiled.
+    sample = jnp.zeros((1, features), jnp.float32)
+    return jax.vmap(lambda key: steps.init(trainer, key, Regulariser(), sample))(keys)
+
+
+def epoch(
+    on: Mesh, trainer: Trainer, states: TrainingState, train: Split, validation: Split, last: bool
+) -> tuple[TrainingState, dict[str, jax.Array], tuple[Matrices, Matrices]]:
+    """One epoch of all runs.
+
+    Returns the states after; what is recorded of every epoch, by name [run, ...]; and the layers'
+    correlation matrices as the author's code takes them, over the epoch's minibatches (0 unless `last`:
+    they are dear), and over the validation set.
+
+    Three programs and not one: the order is compiled once for a sweep, the evaluation once for a size.
+    """
+    states, metrics, minibatch = train_epoch(on, trainer, states, train, last)
+    evaluated, slope = _evaluate(on, trainer, states.params, validation)
+    record = {
+        "train_nll": metrics.nll,
+        "train_error": metrics.error,
+        "validation_nll": evaluated.nll,
+        "validation_error": evaluated.error,
+        "penalty": evaluated.penalty,
+        "mean_correlation": evaluated.mean_correlation,
+        "slope": slope,
+    }
+    return states, record, (minibatch, evaluated.correlation)
+
+
+def train_epoch(
+    on: Mesh, trainer: Trainer, states: TrainingState, train: Split, last: bool
+) -> tuple[TrainingState, EpochMetrics, Matrices]:
+    """The training of `epoch` alone: what `steps.train_epoch` returns, of all runs."""
+    order = _order(on, len(train.labels), trainer.batch_size, states.key, states.step)
+    return _train(on, trainer, states, order, train, last)
+
+
+def _lanes(on: Mesh, runs: int) -> int:
+    """How many of a device's runs are one vmap: the most that are allowed and leave no lane empty."""
+    limit = min(runs, LANES.get(on.devices.flat[0].platform, runs))
+    return max(lanes for lanes in range(1, limit + 1) if runs % lanes == 0)
+
+
+def _each_run(on: Mesh, function: Callable, per_run: tuple, *shared: object) -> Any:
+    """function(*per_run, *shared) of every run, each device its own runs: they do not communicate."""
+
+    def on_one_device(*arguments):
+        mine, shared = arguments[: len(per_run)], arguments[len(per_run) :]
+        runs = jax.tree.leaves(mine)[0].shape[0]
+        lanes = _lanes(on, runs)
+        one_batch = jax.vmap(lambda *one: function(*one, *shared))
+        batches = jax.tree.map(lambda leaf: leaf.reshape(runs // lanes, lanes, *leaf.shape[1:]), mine)
+        # Not lax.map's batch_size: it fails on arrays of no entries, as are the slopes of a leaky ReLU.
+        results = jax.lax.map(lambda batch: one_batch(*batch), batches)
+        return jax.tree.map(lambda leaf: leaf.reshape(runs, *leaf.shape[2:]), results)
+
+    return jax.shard_map(
+        on_one_device,
+        mesh=on,
+        in_specs=(_PER_RUN,) * len(per_run) + (_SHARED,) * len(shared),
+        out_specs=_PER_RUN,
+        check_vma=False,  # nothing to check
+    )(*per_run, *shared)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _order(on: Mesh, samples: int, batch_size: int, key: jax.Array, step: jax.Array) -> jax.Array:
+    order = functools.partial(steps.minibatches, samples=samples, batch_size=batch_size)
+    return _each_run(on, order, (key, step))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2, compiler_options=_EIGEN)
+def _train(
+    on: Mesh, trainer: Trainer, states: TrainingState, order: jax.Array, train: Split, last: bool
+) -> tuple[TrainingState, EpochMetrics, Matrices]:
+    def one_run(state, order, train, last):
+        return steps.train_epoch(trainer, state, train, order, observe=last)
+
+    return _each_run(on, one_run, (states, order), train, last)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _evaluate(on: Mesh, trainer: Trainer, params: dict, validation: Split) -> tuple[Evaluation, jax.Array]:
+    def one_run(params, validation):
+        return evaluation.evaluate(trainer, params, validation), slopes(params)
+
+    return _each_run(on, one_run, (params,), validation)
+
+
+@functools.partial(jax.jit, compiler_options=_RUN_ONCE)
+def summarise(matrices: tuple[Matrices, Matrices]) -> dict[str, jax.Array]:
+    """Mean |rho| [run, layer], histograms [run, layer, bin] and the matrices over the validation set
+    [run, unit, unit] of what `epoch` returned last."""
+
+    def layers(summary, kind):
+        return jnp.stack([jax.vmap(summary)(rho) for rho in kind], axis=1)
+
+    minibatch, validation = matrices
+    return {
+        "mean_correlation_minibatch": layers(evaluation.mean_absolute, minibatch),
+        "histogram_minibatch": layers(evaluation.histogram, minibatch),
+        "histogram_validation": layers(evaluation.histogram, validation),
+    } | {f"correlation_{layer}": rho for layer, rho in enumerate(validation, start=1)}
+
+
+def to_host(tree: object, runs: int) -> dict[str, np.ndarray]:
+    """The first runs of the arrays of a PyTree [run, ...] in memory, named by their paths; keys as bits."""
+
+    def on_host(leaf):
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        # A copy: the next epoch writes its states where these were.
+        return np.array(jax.random.key_data(leaf) if is_key else leaf)[:runs]
+
+    leaves = jax.tree.leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): on_host(leaf) for path, leaf in leaves}
+
+
+def from_host(arrays: Mapping[str, np.ndarray], like: TrainingState) -> TrainingState:
+    """The states that `to_host` made arrays of, laid out on the devices as `like`."""
+
+    def on_devices(path, leaf):
+        array = arrays[jax.tree_util.keystr(path, simple=True, separator=".")]
+        filled = array[np.minimum(np.arange(leaf.shape[0]), len(array) - 1)]
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        value = jax.random.wrap_key_data(jnp.asarray(filled), impl=PRNG) if is_key else filled
+        return jax.device_put(value, leaf.sharding)
+
+    return jax.tree.map_with_path(on_devices, like)

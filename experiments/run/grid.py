@@ -1,0 +1,111 @@
+"""What a sweep consists of: cells, one size and variant with all its seeds, trained in blocks of seeds."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from decorr.config import Network, Protocol, Size, Variant
+
+Precision = Literal["float32", "tensorfloat32"]
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What decides a cell's results, up to the machine: stored with them, and compared before reuse."""
+
+    dataset: str
+    size: Size
+    variant: Variant
+    seeds: int
+    """How many networks are trained, with the seeds 0, 1, ..., seeds - 1."""
+    protocol: Protocol
+    matmul_precision: Precision = "float32"
+    """Of the networks' matrix products; the penalty's are always float32. No difference on a CPU."""
+
+    @property
+    def network(self) -> Network:
+        return Network(self.size, self.variant)
+
+    @property
+    def name(self) -> str:
+        return self.network.name
+
+    def configuration(self) -> dict:
+        """The cell as plain numbers and strings, and what its size and variant stand for."""
+        return asdict(self) | {
+            "variant": self.variant.name,
+            "widths": self.protocol.architecture(self.size).widths,
+            "regulariser": self.variant.regulariser(self.protocol)._asdict(),
+        }
+
+
+@dataclass(frozen=True)
+class Block:
+    """Those runs of a cell that are trained side by side: of the seeds first, first + 1, ..., last."""
+
+    cell: Cell
+    first: int
+    last: int
+
+    @property
+    def runs(self) -> int:
+        return self.last + 1 - self.first
+
+    @property
+    def name(self) -> str:
+        """The cell's name if the block has all its seeds, else the cell's with the seeds."""
+        return self.cell.name + (f".seeds-{self.first}-{self.last}" if self.runs < self.cell.seeds else "")
+
+    def cost(self, features: int) -> int:
+        """What training it costs, up to a factor: the number of weights of its networks."""
+        return self.runs * self.cell.protocol.architecture(self.cell.size).weights(features)
+
+
+class Checkpoint(NamedTuple):
+    """A block at work, or finished: all arrays are [run, ...], by name."""
+
+    state: Arrays
+    """The training states; the parameters' names begin with `params.`."""
+    history: list[Arrays]
+    """One record an epoch."""
+    last_epoch: Arrays
+    """What is known of the last epoch only; empty before."""
+    seconds: float
+    """Spent on it so far."""
+    devices: str
+    """What it was trained on."""
+
+
+def cells(
+    dataset: str,
+    protocol: Protocol,
+    sizes: Sequence[Size],
+    variants: Sequence[str],
+    seeds: int,
+    matmul_precision: Precision = "float32",
+) -> tuple[Cell, ...]:
+    """All sizes x variants, in that order; ValueError for a size, variant or number that cannot be."""
+    for what, number, least in (
+        ("seeds", seeds, 1),
+        ("epochs", protocol.epochs, 1),
+        ("batch size", protocol.optimisation.batch_size, 2),  # one sample has no correlation
+        ("number of sizes", len(sizes), 1),
+        ("number of variants", len(variants), 1),
+    ):
+        if number < least:
+            raise ValueError(f"{what} must be at least {least}; got {number}")
+    parsed = [Variant.parse(name) for name in variants]
+    for names, values in ((sizes, sizes), (variants, parsed)):
+        if len(set(values)) < len(values):
+            raise ValueError(f"each size and variant can be given once; got {' '.join(names)}")
+    grid = tuple(
+        Cell(dataset, size, variant, seeds, protocol, matmul_precision)
+        for size in sizes
+        for variant in parsed
+    )
+    for cell in grid:
+        cell.configuration()  # raises for an unknown size
+    return grid

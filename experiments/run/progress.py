@@ -1,0 +1,69 @@
+"""How far a sweep is: a bar on a terminal, one line for each finished block elsewhere."""
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from experiments.run.grid import Block
+
+
+class SweepProgress:
+    """Shows block, epoch, networks per second and time left; a context, at whose end the bar goes.
+
+    A network trained for half its epochs counts as half a network. The time left supposes that a step
+    costs what the network has in weights.
+    """
+
+    def __init__(self, console: Console, blocks: Sequence[Block], features: int) -> None:
+        self._console, self._features = console, features
+        self._numbers = {block: f"[{i}/{len(blocks)}]" for i, block in enumerate(blocks, start=1)}
+        self._epochs: dict[Block, int] = {}  # shown last
+        self._total = sum(block.cost(features) for block in blocks)
+        self._left = float(self._total)
+        self._networks = self._cost_spent = 0.0
+        self._started = time.monotonic()
+        self._bar = Progress(
+            BarColumn(),
+            TextColumn("{task.description}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=self._total)
+
+    def __enter__(self) -> "SweepProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, block: Block, epoch: int) -> None:
+        """To be called with every block's first epoch, which may come from a checkpoint, and each after."""
+        epochs, cost = block.cell.protocol.epochs, block.cost(self._features)
+        first = block not in self._epochs
+        again = not first and epoch <= self._epochs[block]  # it died
+        share = (epoch - self._epochs.get(block, 0)) / epochs
+        self._epochs[block] = epoch
+        self._left -= share * cost
+        if not first:
+            self._networks += share * block.runs
+            self._cost_spent += share * cost
+
+        elapsed = time.monotonic() - self._started
+        parts = [self._numbers[block], block.name, f"epoch {epoch}/{epochs}"]
+        if self._cost_spent > 0:
+            left = timedelta(seconds=round(elapsed * self._left / self._cost_spent))
+            parts += [f"{self._networks / elapsed:.3g} networks/s", f"{left} left"]
+        elif epoch:
+            parts += ["from its checkpoint"]
+        if again:
+            parts += ["begun again"]
+        line = "  ".join(parts)
+        self._bar.update(self._task, completed=self._total - self._left, description=line)
+        noteworthy = again or epoch == epochs or (first and epoch > 0)
+        if not self._console.is_terminal and noteworthy:
+            self._console.print(line, markup=False, highlight=False)

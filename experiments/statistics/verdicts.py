@@ -1,0 +1,113 @@
+"""How a sentence is judged: as `RULE` says."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from experiments.statistics import intervals
+from experiments.statistics.intervals import Interval
+
+RULE = (
+    "A sentence is cut into comparisons, each one number a seed, paired by seed: the networks of one seed "
+    "begin with the same parameters and see the same minibatches. A comparison is for or against the "
+    "sentence if an exact two-sided sign-flip test of its mean, corrected by Holm for the number of "
+    "comparisons of the sentence, has p < 0.05, which fewer than six seeds never can; else it is open. "
+    "Where the sentence names a value, it is for it if the 95% bootstrap interval of the mean lies within "
+    "a margin of the value, against it if it lies outside, else open. Where it says something of every "
+    "value, all must be right. A sentence holds if all its comparisons are for it, holds in part if some "
+    "are, does not hold if none is and some are against it, and else cannot be told. The intervals are of "
+    "each mean alone: not corrected for the number of comparisons."
+)
+"""What the page says, too."""
+
+LEVEL = 0.05
+"""p below this, after correction, decides a comparison."""
+Outcome = Literal["for", "against", "open"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One number a seed, which the sentence says is above `expected`, or equal to it."""
+
+    what: str
+    values: np.ndarray
+    """[seed], NaN where a network is missing or has no such number."""
+    interval: Interval
+    """The mean, with its 95% bootstrap interval."""
+    outcome: Outcome
+    expected: float = 0.0
+    p: float = float("nan")
+    """Of the sign-flip test, corrected; NaN where the sentence names a value."""
+    tolerance: float | None = None
+    """How far each value may be from `expected`, where that is asked of every value and not of their mean."""
+
+    @property
+    def finite(self) -> np.ndarray:
+        """The values that there are."""
+        return self.values[np.isfinite(self.values)]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A sentence of the paper, judged."""
+
+    claim: str
+    section: str
+    sentence: str
+    comparisons: tuple[Comparison, ...]
+    remark: str = ""
+    of: str = "seeds"
+    """What the values of a comparison are."""
+
+    @property
+    def verdict(self) -> str:
+        outcomes = [comparison.outcome for comparison in self.comparisons]
+        if outcomes and set(outcomes) == {"for"}:
+            return "holds"
+        if "for" in outcomes:
+            return "holds in part"
+        return "does not hold" if "against" in outcomes else "cannot be told"
+
+    @property
+    def exact(self) -> bool:
+        """Whether every value must be as expected, and not their mean."""
+        return all(comparison.tolerance is not None for comparison in self.comparisons)
+
+    @property
+    def counts(self) -> str:
+        """How many comparisons are for, against and open."""
+        outcomes = [comparison.outcome for comparison in self.comparisons]
+        return ", ".join(str(outcomes.count(kind)) for kind in ("for", "against", "open"))
+
+
+def above_zero(differences: dict[str, np.ndarray]) -> tuple[Comparison, ...]:
+    """Comparisons of a claim that all these paired differences [seed] are positive."""
+    kept = [values[np.isfinite(values)] for values in differences.values()]
+    corrected = intervals.holm(np.array([intervals.sign_flip_p(values) for values in kept]))
+    comparisons = []
+    for (what, values), finite, p in zip(differences.items(), kept, corrected, strict=True):
+        interval = intervals.bootstrap(finite)
+        outcome: Outcome = "open"
+        if p < LEVEL:
+            outcome = "for" if interval.estimate > 0 else "against"
+        comparisons.append(Comparison(what, values, interval, outcome, p=float(p)))
+    return tuple(comparisons)
+
+
+def equal(what: str, values: np.ndarray, expected: float, margin: float) -> Comparison:
+    """A claim that the mean of values [seed] is within a margin of what is expected."""
+    interval = intervals.bootstrap(values[np.isfinite(values)])
+    outcome: Outcome = "open"
+    if np.isfinite(values).sum() >= 6:  # with fewer no sign-flip test can decide either
+        if expected - margin <= interval.low and interval.high <= expected + margin:
+            outcome = "for"
+        elif interval.high < expected - margin or expected + margin < interval.low:
+            outcome = "against"
+    return Comparison(what, values, interval, outcome, expected)
+
+
+def always(what: str, values: np.ndarray, expected: float, tolerance: float) -> Comparison:
+    """A claim that every value, not their mean, is as expected."""
+    outcome: Outcome = "for" if (abs(values - expected) <= tolerance).all() else "against"
+    return Comparison(what, values, intervals.bootstrap(values), outcome, expected, tolerance=tolerance)

@@ -1,0 +1,124 @@
+"""Finished cells on disk: one netCDF4 file each, CELL.nc, written whole or not at all."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from experiments.run.grid import Block, Cell, Checkpoint
+from experiments.store import checkpoints, provenance
+from experiments.store.configuration import check
+from experiments.store.files import ResultsError, write_atomically
+
+# What is recorded, by name: dimensions and meaning. And, of the last epoch: correlation_1, ..., the
+# matrices of the hidden layers over the whole validation set, and the parameters.
+VARIABLES = {
+    "train_nll": (("seed", "epoch"), "nll over the epoch's minibatches, as trained (nats)"),
+    "train_error": (("seed", "epoch"), "error over the epoch's minibatches, as trained"),
+    "validation_nll": (("seed", "epoch"), "nll of the validation set (nats)"),
+    "validation_error": (("seed", "epoch"), "error of the validation set, in [0, 1]"),
+    "penalty": (("seed", "epoch", "layer"), "mean P over validation minibatches of training size"),
+    "mean_correlation": (("seed", "epoch", "layer"), "mean |rho| over pairs, whole validation set"),
+    "slope": (("seed", "epoch", "slope_layer"), "PReLU slopes; no layer if they are not learned"),
+    "mean_correlation_minibatch": (
+        ("seed", "layer"),
+        "mean |rho| over pairs, rho averaged over the last epoch's training minibatches",
+    ),
+    "histogram_minibatch": (
+        ("seed", "layer", "bin"),
+        "share of pairs per bin of |rho|, rho averaged over the last epoch's training minibatches, "
+        "undefined entries counted as 1 (the author's released code)",
+    ),
+    "histogram_validation": (
+        ("seed", "layer", "bin"),
+        "share of pairs per bin of |rho|, whole validation set after the last epoch",
+    ),
+    "diverged_epoch": (("seed",), "first epoch with a nll that is not finite; 0: never"),
+}
+
+ATTRIBUTES = ("configuration", "dataset_version", "devices", "seconds", *provenance.NAMES)
+"""What is said of a whole cell."""
+
+
+def path_of(folder: Path, cell: Cell) -> Path:
+    """Where a cell's results are, or will be."""
+    return folder / f"{cell.name}.nc"
+
+
+def is_done(folder: Path, cell: Cell) -> bool:
+    """Whether the cell's results are there; ResultsError if they are of another configuration."""
+    path = path_of(folder, cell)
+    if not path.exists():
+        return False
+    with read(path) as dataset:
+        check(path, dataset.attrs.get("configuration"), cell)
+    return True
+
+
+def read(path: Path) -> xr.Dataset:
+    """Opens a finished cell lazily; use it as a context, or close it."""
+    try:
+        return xr.open_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError, KeyError) as error:
+        raise ResultsError(f"{path} is not readable as netCDF4 ({error}): move it away") from error
+
+
+def finish(folder: Path, cell: Cell, blocks: Sequence[Block], dataset_version: str) -> None:
+    """Makes a cell's results of its blocks' checkpoints, once all of them are finished.
+
+    Args:
+      folder: the sweep's folder.
+      cell: whose results.
+      blocks: all its blocks, in the order of their seeds.
+      dataset_version: of the data that it was trained on.
+    """
+    parts = [part for block in blocks if (part := checkpoints.read(folder, block)) and part.last_epoch]
+    if len(parts) == len(blocks):
+        _write(folder, cell, parts, dataset_version)
+        for block in blocks:
+            checkpoints.path_of(folder, block).unlink()
+
+
+def _write(folder: Path, cell: Cell, parts: Sequence[Checkpoint], dataset_version: str) -> None:
+    per_epoch = {
+        name: [checkpoints.stacked(part.history, name, axis=1) for part in parts]
+        for name in parts[0].history[0]
+    }
+    last_epoch = {name: [part.last_epoch[name] for part in parts] for name in parts[0].last_epoch}
+    values = {name: np.concatenate(arrays) for name, arrays in (per_epoch | last_epoch).items()}
+    finite = np.isfinite(values["train_nll"]) & np.isfinite(values["validation_nll"])
+    values["diverged_epoch"] = np.where(finite.all(axis=1), 0, finite.argmin(axis=1) + 1)
+    parameters = {
+        name.removeprefix("params."): np.concatenate([part.state[name] for part in parts])
+        for name in parts[0].state
+        if name.startswith("params.")
+    }
+    bins = values["histogram_validation"].shape[-1]
+    seeds, epochs, layers = values["penalty"].shape
+    dataset = xr.Dataset(
+        {name: (_dimensions(name, value), value) for name, value in (values | parameters).items()},
+        coords={
+            "seed": np.arange(seeds),
+            "epoch": np.arange(1, epochs + 1),
+            "layer": np.arange(1, layers + 1),
+            "bin": ("bin", np.arange(bins) / bins, {"long_name": "left edge of the bin of |rho|"}),
+        },
+        attrs={
+            "configuration": json.dumps(cell.configuration()),
+            "dataset_version": dataset_version,
+            "devices": "; ".join(sorted({part.devices for part in parts})),
+            "seconds": sum(part.seconds for part in parts),
+            **provenance.current(),
+        },
+    )
+    for name, (_, meaning) in VARIABLES.items():
+        dataset[name].attrs["long_name"] = meaning
+    write_atomically(path_of(folder, cell), lambda file: dataset.to_netcdf(file, engine="h5netcdf"))
+
+
+def _dimensions(name: str, value: np.ndarray) -> tuple[str, ...]:
+    """As recorded; parameters and correlation_LAYER, whose sizes are the network's, have their own."""
+    own = ("seed", *(f"{name}.{axis}" for axis in range(1, value.ndim)))
+    return VARIABLES[name][0] if name in VARIABLES else own

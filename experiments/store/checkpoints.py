@@ -1,0 +1,73 @@
+"""Checkpoints on disk: of each block of a cell at work, CELL.checkpoint.npz or
+CELL.seeds-FIRST-LAST.checkpoint.npz. Nothing that is read back is pickled."""
+
+import itertools
+import json
+import math
+import re
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from experiments.run.grid import Arrays, Block, Cell, Checkpoint
+from experiments.store.configuration import check
+from experiments.store.files import ResultsError, write_atomically
+
+
+def path_of(folder: Path, block: Block) -> Path:
+    return folder / f"{block.name}.checkpoint.npz"
+
+
+def blocks(folder: Path, cell: Cell, runs: int) -> list[Block]:
+    """A cell's blocks: as the checkpoints have them, the other seeds in equal blocks of at most `runs`."""
+    name = re.compile(re.escape(cell.name) + r"(?:\.seeds-(\d+)-(\d+))?\.checkpoint\.npz")
+    matches = [match for path in folder.iterdir() if (match := name.fullmatch(path.name))]
+    begun = [Block(cell, int(match[1] or 0), int(match[2] or cell.seeds - 1)) for match in matches]
+    taken = [seed for block in begun for seed in range(block.first, block.last + 1)]
+    if len(taken) > len(set(taken)):
+        names = ", ".join(str(folder / match[0]) for match in matches)
+        raise ResultsError(f"checkpoints hold the same seeds more than once ({names}): delete the older")
+    left = sorted(set(range(cell.seeds)) - set(taken))
+    for _, gap in itertools.groupby(enumerate(left), lambda each: each[1] - each[0]):
+        seeds = [seed for _, seed in gap]
+        parts = np.array_split(seeds, math.ceil(len(seeds) / runs))
+        begun += [Block(cell, int(part[0]), int(part[-1])) for part in parts]
+    return sorted(begun, key=lambda block: block.first)
+
+
+def write(folder: Path, block: Block, checkpoint: Checkpoint) -> None:
+    """Replaces the checkpoint of a block."""
+    arrays = {f"state/{name}": value for name, value in checkpoint.state.items()}
+    arrays |= {f"last_epoch/{name}": value for name, value in checkpoint.last_epoch.items()}
+    for name in checkpoint.history[0]:
+        arrays[f"history/{name}"] = stacked(checkpoint.history, name, axis=0)
+    arrays["seconds"] = np.asarray(checkpoint.seconds)
+    arrays["devices"] = np.asarray(checkpoint.devices)
+    arrays["configuration"] = np.asarray(json.dumps(block.cell.configuration()))
+    write_atomically(path_of(folder, block), lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+
+def read(folder: Path, block: Block) -> Checkpoint | None:
+    """A block's checkpoint, None if it has none; ResultsError if it is of another configuration."""
+    path = path_of(folder, block)
+    if not path.exists():
+        return None
+    try:
+        # Opened here, for np.load does not close what it cannot read.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise ResultsError(f"{path} is not a readable checkpoint ({error}): delete it") from error
+    check(path, str(arrays["configuration"]), block.cell)
+    state, history, last_epoch = (
+        {name.removeprefix(part): arrays[name] for name in arrays if name.startswith(part)}
+        for part in ("state/", "history/", "last_epoch/")
+    )
+    records = [{name: history[name][epoch] for name in history} for epoch in range(len(history["train_nll"]))]
+    return Checkpoint(state, records, last_epoch, float(arrays["seconds"]), str(arrays["devices"]))
+
+
+def stacked(history: list[Arrays], name: str, axis: int) -> np.ndarray:
+    """What was recorded of every epoch under a name, with an axis of epochs."""
+    return np.stack([record[name] for record in history], axis=axis)

@@ -1,0 +1,45 @@
+"""A whole sweep as one small file, fit to be committed."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from experiments.store import cells
+from experiments.store.files import write_atomically
+from experiments.store.sweep import identify
+
+
+def load(path: Path) -> xr.Dataset:
+    """A sweep, as `sweep.gather` gives it, from a file that `save` wrote."""
+    with cells.read(path) as stored:
+        sweep = stored.load().drop_encoding()  # has the longest text, to which a longer one would be cut
+    networks = [identify(str(stored)) for stored in sweep.configuration.values]
+    # Names were once stored as they were typed: corr-3 for corr-3.0.
+    return sweep.assign_coords(
+        cell=[network.name for network in networks],
+        size=("cell", [network.size for network in networks]),
+        variant=("cell", [network.variant.name for network in networks]),
+    )
+
+
+def save(sweep: xr.Dataset, path: Path) -> None:
+    """Writes a sweep as one small file: errors exactly, `correlation` to 1e-4, all else to 4 digits."""
+    small, encoding = sweep.copy(), {}
+    for name in [str(name) for name in sweep if sweep[name].dtype.kind in "if"]:
+        values = sweep[name]
+        if not values.size:  # slopes of a leaky ReLU
+            continue
+        encoding[name] = {"zlib": True, "complevel": 9, "shuffle": True, "chunksizes": values.shape}
+        if name == "correlation":
+            encoding[name] |= {"dtype": "int16", "scale_factor": 1e-4, "_FillValue": np.int16(-(2**15))}
+        elif values.dtype == np.float32 and not name.endswith("error"):
+            small[name] = values.copy(data=_rounded(values.values))
+    write_atomically(path, lambda file: small.to_netcdf(file, engine="h5netcdf", encoding=encoding))
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """float32 to 12 bits behind the leading one; the others would be noise to the compression."""
+    dropped = 23 - 12
+    rounded = (values.view(np.int32) + (1 << (dropped - 1)) & -(1 << dropped)).view(np.float32)
+    return np.where(np.isfinite(values), rounded, values)

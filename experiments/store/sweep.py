@@ -1,0 +1,110 @@
+"""A whole sweep as one Dataset [cell, seed, epoch, ...], and what is asked of one."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from decorr.config import Network, Variant
+from experiments.store import cells
+from experiments.store.files import ResultsError
+
+
+def gather(folder: Path, networks: Sequence[Network] | None = None) -> xr.Dataset:
+    """A sweep from its folder of cells.
+
+    Args:
+      folder: the folder.
+      networks: those that are wanted; None: all that it holds.
+
+    Returns:
+      All `cells.VARIABLES` with a leading axis `cell` (names as SIZE-VARIANT; coordinates size and
+      variant), ordered as in Table 1; `correlation` [cell, unit, other_unit], rho of the last hidden
+      layer of the first seed over the validation set, NaN beyond the layer's width (dropped from the
+      committed scans); and of each cell the `cells.ATTRIBUTES`.
+
+    Raises:
+      ResultsError: nothing is there, or cells of different numbers of seeds or epochs.
+    """
+    paths = folder.glob("*.nc") if networks is None else [folder / f"{each.name}.nc" for each in networks]
+    gathered = [_cell(path) for path in paths]
+    if not gathered:
+        raise ResultsError(f"{folder} holds no results: give a sweep's folder")
+    for axis in ("seed", "epoch"):
+        if len({cell.sizes[axis] for cell in gathered}) > 1:
+            raise ResultsError(
+                f"{folder} holds cells of different numbers of {axis}s: keep them in folders apart"
+            )
+    return concatenate(gathered)
+
+
+def _cell(path: Path) -> xr.Dataset:
+    with cells.read(path) as stored:
+        kept = stored[list(cells.VARIABLES)].load()
+        rho = stored[f"correlation_{kept.sizes['layer']}"][0].values
+    kept = kept.assign(
+        {name: stored.attrs[name] for name in cells.ATTRIBUTES}
+        | {"correlation": (("unit", "other_unit"), rho, {"long_name": "rho, last hidden layer, first seed"})}
+    )
+    network, units = identify(stored.attrs["configuration"]), np.arange(len(rho))
+    return kept.assign_coords(
+        cell=network.name, size=network.size, variant=network.variant.name, unit=units, other_unit=units
+    )
+
+
+def identify(configuration: str) -> Network:
+    """The network that a stored configuration is of."""
+    stored = json.loads(configuration)
+    return Network(stored["size"], Variant.parse(stored["variant"]))
+
+
+def concatenate(separate: Iterable[xr.Dataset]) -> xr.Dataset:
+    """Cells as one Dataset [cell, ...], in order; a layer of fewer units is filled up with NaN."""
+    return xr.concat(
+        sorted(separate, key=lambda cell: Network.parse(str(cell.cell.values)).order),
+        dim="cell",
+        data_vars="all",
+        coords=["size", "variant"],
+        compat="equals",
+        join="outer",
+        combine_attrs="drop",
+    )
+
+
+def split(sweep: xr.Dataset) -> list[xr.Dataset]:
+    """The cells of a sweep: what `concatenate` makes a sweep of."""
+    return [sweep.isel(cell=i) for i in range(sweep.sizes["cell"])]
+
+
+def networks(sweep: xr.Dataset) -> list[Network]:
+    """What the sweep has, in order."""
+    return [Network.parse(str(name)) for name in sweep.cell.values]
+
+
+def one(sweep: xr.Dataset, network: Network) -> xr.Dataset:
+    """The cell of a network."""
+    return sweep.sel(cell=network.name)
+
+
+def error(sweep: xr.Dataset) -> xr.DataArray:
+    """Validation error [..., seed, epoch], NaN from the epoch in which a network diverged."""
+    diverged = sweep.diverged_epoch
+    return sweep.validation_error.where((diverged == 0) | (sweep.epoch < diverged))
+
+
+def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[int, int]]:
+    """Cells with networks that diverged by an epoch (default: the last): how many, and of how many."""
+    epoch = sweep.diverged_epoch
+    counts = ((epoch > 0) & (epoch <= (by or sweep.sizes["epoch"]))).sum("seed").values
+    return {
+        network: (int(count), sweep.sizes["seed"])
+        for network, count in zip(networks(sweep), counts, strict=True)
+        if count
+    }
+
+
+def configuration(sweep: xr.Dataset) -> dict:
+    """The configuration of the first cell; dataset and protocol are those of all."""
+    return json.loads(str(sweep.configuration.values[0]))

@@ -1,0 +1,130 @@
+"""The network against a forward pass in plain NumPy, its initial values, and where dropout acts."""
+
+import dataclasses
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from decorr import MLP
+from decorr.config import Architecture
+from decorr.models import slopes
+from experiments.paper.protocols import PAPER, RELEASED
+
+KEY = jax.random.key(0)
+CLASSES = 3
+X = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
+PRELU = Architecture((8, 7, 4), "prelu", 0.25, "torch", input_dropout=True)
+LEAKY = Architecture((8, 7, 4), "leaky_relu", 0.01, "flax", input_dropout=False)
+
+
+def network(architecture, x=X):
+    model = MLP(architecture, CLASSES)
+    return model, jax.jit(model.init)(KEY, jnp.asarray(x))["params"]
+
+
+def train(model, params, rate, key=KEY):
+    return model.apply({"params": params}, jnp.asarray(X), rate, rngs={"dropout": key})
+
+
+def numpy_forward(params, x, slope):
+    params = jax.tree.map(lambda p: np.asarray(p, np.float64), params)
+    activations = []
+    for layer in (1, 2, 3):
+        x = x @ params[f"hidden_{layer}"]["kernel"] + params[f"hidden_{layer}"]["bias"]
+        alpha = params.get(f"slope_{layer}", slope)
+        x = np.maximum(x, 0) + alpha * np.minimum(x, 0)
+        activations.append(x)
+    return x @ params["logits"]["kernel"] + params["logits"]["bias"], activations
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shape"), [(PRELU, (2, 3, 6)), (LEAKY, (5, 6))], ids=["prelu", "leaky_relu"]
+)
+def test_forward_pass(architecture, shape):
+    x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    model, params = network(architecture, x)
+    for layer in (1, 2, 3):  # slopes of their own, so that a mix-up shows
+        if architecture.nonlinearity == "prelu":
+            params = params | {f"slope_{layer}": jnp.float32(0.2 * layer)}
+    found = model.apply({"params": params}, jnp.asarray(x))
+    wanted = numpy_forward(params, x.astype(np.float64), architecture.negative_slope)
+    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-4, atol=1e-6)
+    assert isinstance(found[1], tuple) and len(found[1]) == 3
+    for f, w in zip(found[1], wanted[1], strict=True):
+        np.testing.assert_allclose(f, w, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("protocol", [RELEASED, PAPER], ids=lambda protocol: protocol.name)
+def test_shapes(protocol):
+    model = MLP(protocol.architecture("tiny"), 10)
+    outputs = jax.eval_shape(lambda: model.init_with_output(KEY, jnp.ones((9, 784)))[0])
+    logits, activations = outputs
+    assert logits.shape == (9, 10)
+    assert [a.shape for a in activations] == [(9, 40), (9, 20), (9, 10)]
+
+
+def test_torch_initial_values_fill_their_bounds():
+    _, params = network(dataclasses.replace(PRELU, widths=(400, 300, 200)), np.zeros((1, 250), np.float32))
+    for name, fan_in in (("hidden_1", 250), ("hidden_2", 400), ("hidden_3", 300), ("logits", 200)):
+        bound = fan_in**-0.5
+        for values in map(np.asarray, (params[name]["kernel"], params[name]["bias"])):
+            assert np.abs(values).max() <= bound
+            # Four standard errors of a uniform sample's mean and mean square.
+            error = 4 / values.size**0.5
+            assert abs(values.mean()) < bound * error / 3**0.5
+            assert abs(np.mean(values**2) / bound**2 - 1 / 3) < error * (4 / 45) ** 0.5
+
+
+def test_slopes_are_learned_only_by_prelu():
+    model, params = network(PRELU)
+    np.testing.assert_array_equal(slopes(params), [0.25] * 3)
+    numbered = {f"slope_{layer}": jnp.float32(layer) for layer in (10, 2, 1)}
+    np.testing.assert_array_equal(slopes(params | numbered | {"slope_3": jnp.float32(3)}), [1, 2, 3, 10])
+    x = jnp.asarray(
+        np.random.default_rng(1).normal(size=(50, 6)), jnp.float32
+    )  # enough to make some unit negative
+    gradient = jax.jit(jax.grad(lambda p: model.apply({"params": p}, x)[0].sum()))(params)
+    assert (slopes(gradient) != 0).all()
+    _, fixed = network(LEAKY)
+    assert set(fixed) == {"hidden_1", "hidden_2", "hidden_3", "logits"}
+    assert slopes(fixed).shape == (0,)
+
+
+@pytest.mark.parametrize("input_dropout", [False, True])
+def test_activations_are_taken_before_dropout(input_dropout):
+    model, params = network(dataclasses.replace(PRELU, input_dropout=input_dropout))
+    _, plain = model.apply({"params": params}, jnp.asarray(X))
+    # With every input of a layer dropped, its activations are those of its biases: not zero.
+    logits, dropped = train(model, params, 1.0)
+    bias = lambda name: np.broadcast_to(params[name]["bias"], (len(X), params[name]["bias"].size))  # noqa: E731
+    for layer in (1, 2, 3):
+        alone = bias(f"hidden_{layer}")
+        wanted = plain[0] if layer == 1 and not input_dropout else np.where(alone > 0, alone, alone / 4)
+        np.testing.assert_allclose(dropped[layer - 1], wanted, rtol=1e-6)
+    np.testing.assert_array_equal(logits, bias("logits"))
+
+
+def test_masks_are_drawn_anew_for_every_layer_and_key():
+    architecture = dataclasses.replace(PRELU, widths=(6, 6, 6), input_dropout=False)
+    model, params = network(architecture)
+    one = {"kernel": jnp.eye(6), "bias": jnp.zeros(6)}
+    params = params | {f"hidden_{layer}": one for layer in (1, 2, 3)}
+    x = jnp.ones((200, 6))
+    apply = jax.jit(lambda key: model.apply({"params": params}, x, 0.5, rngs={"dropout": key})[1])
+    first, second, third = apply(KEY)
+    assert (first == 1).all()
+    # Kept with 1/2 by the first mask and with 1/4 by the first two: no mask is used twice.
+    for kept, share in (((second != 0).mean(), 0.5), ((third != 0).mean(), 0.25)):
+        assert abs(kept - share) < 4 * (share * (1 - share) / x.size) ** 0.5
+    assert (apply(jax.random.key(1))[1] != second).any()
+
+
+def test_no_rate_needs_no_key():
+    model, params = network(PRELU)
+    plain, _ = model.apply({"params": params}, jnp.asarray(X))
+    with pytest.raises(flax.errors.InvalidRngError):
+        model.apply({"params": params}, jnp.asarray(X), 0.3)
+    np.testing.assert_allclose(train(model, params, 0.0)[0], plain, rtol=1e-6)

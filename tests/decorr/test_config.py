@@ -1,0 +1,104 @@
+"""Sizes, variants and protocols: the names that users type, and the numbers that they stand for."""
+
+import dataclasses
+
+import pytest
+
+from decorr.config import SIZES, Network, Optimisation, Protocol, Regulariser, Variant
+
+RELEASED = Protocol()
+TEXT = Protocol(penalty_scale="full")
+WIDTHS = {
+    "huge": (360, 180, 90),
+    "large": (280, 140, 70),
+    "medium": (200, 100, 50),
+    "small": (120, 60, 30),
+    "tiny": (40, 20, 10),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_widths(size):
+    assert RELEASED.architecture(size).widths == WIDTHS[size]
+    ascending = dataclasses.replace(RELEASED, width_order="ascending")
+    assert ascending.architecture(size).widths == WIDTHS[size][::-1]
+
+
+def test_weights_are_those_of_the_hidden_layers():
+    assert RELEASED.architecture("tiny").weights(784) == 784 * 40 + 40 * 20 + 20 * 10
+
+
+def test_unknown_size():
+    for call in (RELEASED.architecture, lambda size: Network.parse(f"{size}-vanilla")):
+        with pytest.raises(ValueError, match=r"^unknown size 'vast'; .*tiny, small, medium, large, huge$"):
+            call("vast")
+
+
+@pytest.mark.parametrize(
+    ("variant", "released", "text"),
+    [
+        ("vanilla", Regulariser(), Regulariser()),
+        ("drop", Regulariser(None, 0.3), Regulariser(None, 0.3)),
+        ("drop-0.5", Regulariser(None, 0.5), Regulariser(None, 0.5)),
+        ("drop-0", Regulariser(None, 0.0), Regulariser(None, 0.0)),
+        ("corr-0.1", Regulariser(0.002, None), Regulariser(0.1, None)),
+        ("corr-1.0", Regulariser(0.02, None), Regulariser(1.0, None)),
+        ("corr-1e-3", Regulariser(2e-5, None), Regulariser(1e-3, None)),
+    ],
+)
+def test_what_variants_add_to_training(variant, released, text):
+    for protocol, wanted in ((RELEASED, released), (TEXT, text)):
+        added = Variant.parse(variant).regulariser(protocol)
+        assert (added.penalty_weight is None) == (wanted.penalty_weight is None)
+        assert (added.penalty_weight or 0) == pytest.approx(wanted.penalty_weight or 0)
+        assert added.dropout_rate == wanted.dropout_rate
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "title"),
+    [
+        ("vanilla", "vanilla", "VANILLANET"),
+        ("drop-0.30", "drop", "DROPNET"),
+        ("drop-0.5", "drop-0.5", "DROPNET-0.5"),
+        ("corr-1", "corr-1.0", "CORRNET-1.0"),
+        ("corr-.1", "corr-0.1", "CORRNET-0.1"),
+        ("corr--0", "corr-0.0", "CORRNET-0.0"),
+        ("corr-1e-05", "corr-1e-05", "CORRNET-1e-05"),
+    ],
+)
+def test_a_variant_has_one_name_however_it_is_typed(typed, name, title):
+    variant = Variant.parse(typed)
+    assert (variant.name, variant.title) == (name, title)
+    assert Variant.parse(name) == variant
+    network = Network("huge", variant)
+    assert Network.parse(network.name) == network and network.title == f"HUGE-{title}"
+
+
+def test_networks_are_ordered_as_in_table_1_then_by_variant():
+    names = ["tiny-vanilla", "tiny-drop-0.1", "tiny-drop", "tiny-corr-0.1", "tiny-corr-10.0", "huge-vanilla"]
+    assert sorted(reversed(names), key=lambda name: Network.parse(name).order) == names
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        *("corr", "corr-", "corr-x", "corr--1", "corr-nan", "corr-inf"),
+        *("drop-", "drop-1", "drop--0.1", "drop-nan"),
+        *("vanilla-1", "vanilla-", "foo", ""),
+    ],
+)
+def test_unknown_variants(variant):
+    usages = "vanilla, drop, drop-RATE with 0 <= RATE < 1, corr-WEIGHT with WEIGHT >= 0"
+    with pytest.raises(ValueError, match=f"^unknown variant '{variant}'; the variants are {usages}$"):
+        Variant.parse(variant)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [RELEASED, Optimisation(), RELEASED.architecture("tiny"), Network("tiny", Variant("vanilla"))],
+    ids=lambda value: type(value).__name__,
+)
+def test_frozen_and_hashable(value):
+    assert hash(dataclasses.replace(value)) == hash(value)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(value, dataclasses.fields(value)[0].name, None)

@@ -1,0 +1,114 @@
+"""Dropout itself, and its laws against Monte Carlo with four standard errors."""
+
+import jax
+import jax.extend
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from decorr import dropout, dropout_correlation, dropout_estimator
+from decorr._dropout import _threefry
+
+KEY = jax.random.key(0)
+MASKS = 400
+RHO = np.array([[1, 0.8, -0.3], [0.8, 1, 0.1], [-0.3, 0.1, 1]])
+PAIRS = np.triu_indices(3, k=1)
+
+
+def correlated(m, mean):
+    rng = np.random.default_rng(0)
+    return rng.multivariate_normal(mean, RHO, size=m).astype(np.float32)
+
+
+def masked(x, rate):
+    """`MASKS` times the dropped x, in float64."""
+    draw = jax.jit(jax.vmap(dropout, in_axes=(0, None, None)))
+    return np.asarray(draw(jax.random.split(KEY, MASKS), jnp.asarray(x), rate), np.float64)
+
+
+def assert_mean(draws, wanted):
+    error = draws.std(axis=0, ddof=1) / len(draws) ** 0.5
+    assert (np.abs(draws.mean(axis=0) - wanted) < 4 * error).all()
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.75])
+def test_share_and_scale(rate):
+    x = jnp.full((701, 703), 3.0)  # an odd number of elements
+    y = np.asarray(dropout(KEY, x, rate))
+    kept = y != 0
+    assert abs(kept.mean() - (1 - rate)) < 4 * (rate * (1 - rate) / y.size) ** 0.5
+    np.testing.assert_allclose(y[kept], 3 / (1 - rate), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_shape_and_dtype(dtype):
+    y = dropout(KEY, jnp.ones((2, 3, 5), dtype), 0.5)
+    assert y.shape == (2, 3, 5) and y.dtype == dtype
+
+
+def test_the_ends_of_the_rate():
+    x = jnp.asarray(correlated(1000, np.ones(3)))
+    np.testing.assert_array_equal(dropout(KEY, x, 0), x)
+    np.testing.assert_array_equal(dropout(KEY, x, 1), 0)
+    for argument, end in ((1, 0.0), (1, 1.0), (2, 0.0), (2, 1.0)):
+        gradient = jax.grad(lambda *a: dropout(*a).sum(), argnums=argument)(KEY, x, end)
+        assert np.isfinite(gradient).all()
+
+
+def test_one_program_serves_every_rate():
+    traces = []
+
+    @jax.jit
+    def drop(rate):
+        traces.append(rate)
+        return dropout(KEY, jnp.ones(10_000), rate)
+
+    assert (drop(0.1) == 0).mean() < 0.2 < 0.8 < (drop(0.9) == 0).mean()
+    assert len(traces) == 1
+
+
+def test_the_random_bits_are_jaxs():
+    key = jnp.asarray([0x12345678, 0x9ABCDEF0], jnp.uint32)
+    counters = jax.random.bits(KEY, (2, 100), jnp.uint32)
+    found = np.concatenate(_threefry(key, *counters))
+    np.testing.assert_array_equal(found, jax.extend.random.threefry_2x32(key, counters.reshape(-1)))
+
+
+def test_vmap_over_keys_and_rates_is_a_loop():
+    x, keys, rates = jnp.ones((5, 7)), jax.random.split(KEY, 3), jnp.array([0.2, 0.5, 0.9])
+    found = jax.vmap(dropout, in_axes=(0, None, 0))(keys, x, rates)
+    for each, key, rate in zip(found, keys, rates, strict=True):
+        np.testing.assert_allclose(each, dropout(key, x, rate), rtol=1e-6)
+    assert (found[0] != found[1]).any()
+
+
+def test_masks_of_elements_are_independent():
+    keep = 0.7
+    kept = masked(np.ones(8, np.float32), 1 - keep) != 0
+    pairs = kept[:, :, None] & kept[:, None, :]
+    off = ~np.eye(8, dtype=bool)
+    error = (keep**2 * (1 - keep**2) / MASKS) ** 0.5
+    assert (np.abs(pairs.mean(axis=0) - keep**2)[off] < 4 * error).all()
+
+
+@pytest.mark.parametrize("rate", [0.25, 0.5])
+def test_law_of_the_estimator(rate):
+    a = correlated(50, np.zeros(3))
+    z = (a - a.mean(axis=0)) / a.std(axis=0, ddof=1)
+    y = masked(z, rate) * (1 - rate)  # the law is for unscaled masks
+    draws = np.einsum("rki,rkj->rij", y, y)[:, *PAIRS] / (len(a) - 1)
+    assert_mean(draws, np.asarray(dropout_estimator(np.corrcoef(a, rowvar=False)[PAIRS], rate)))
+
+
+@pytest.mark.parametrize("mean", [np.zeros(3), np.array([2, -1, 0.5])])
+@pytest.mark.parametrize("rate", [0.3, 0.7])
+def test_law_of_the_correlation(mean, rate):
+    a = correlated(4000, mean)
+    if not mean.any():
+        a = (a - a.mean(axis=0)) / a.std(axis=0)
+    draws = np.stack([np.corrcoef(y, rowvar=False)[PAIRS] for y in masked(a, rate)])
+    rho, ratio = np.corrcoef(a, rowvar=False)[PAIRS], a.mean(axis=0) / a.std(axis=0)
+    i, j = PAIRS
+    assert_mean(draws, np.asarray(dropout_correlation(rho, rate, ratio[i], ratio[j])))
+    if not mean.any():
+        np.testing.assert_allclose(dropout_correlation(rho, rate), (1 - rate) * rho, rtol=1e-6)

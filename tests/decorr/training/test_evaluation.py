@@ -1,0 +1,98 @@
+"""What is measured of a trained network, against NumPy."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from decorr.config import Architecture, Optimisation
+from decorr.models import MLP
+from decorr.training.evaluation import BINS, evaluate, histogram, mean_absolute
+from decorr.training.split import Split
+from decorr.training.steps import Trainer, sgd
+
+MODEL = MLP(Architecture((7, 5), "prelu", 0.25, "torch", input_dropout=True), 3)
+TRAINER = Trainer(MODEL, sgd(Optimisation()), 10)
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 16, (47, 6), np.uint8), rng.integers(0, 3, 47, np.int32)
+    return Split(images, labels, np.float32(2), np.float32(5))
+
+
+@pytest.fixture(scope="module")
+def params():
+    return jax.jit(MODEL.init)(jax.random.key(0), jnp.zeros((1, 6)))["params"]
+
+
+@pytest.fixture(scope="module")
+def seen(params, data):
+    return jax.jit(evaluate, static_argnums=0)(TRAINER, params, data)
+
+
+@pytest.fixture(scope="module")
+def outputs(params, data):
+    logits, activations = MODEL.apply({"params": params}, (data.images.astype(np.float32) - 2) / 5)
+    return jax.tree.map(lambda a: np.asarray(a, np.float64), (logits, list(activations)))
+
+
+def off_diagonal(rho):
+    return np.abs(rho[~np.eye(len(rho), dtype=bool)])
+
+
+def test_nll_and_error(seen, outputs, data):
+    logits, _ = outputs
+    share = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(seen.nll, -np.log(share[np.arange(47), data.labels]).mean(), rtol=1e-5)
+    np.testing.assert_allclose(seen.error, np.mean(logits.argmax(1) != data.labels), rtol=1e-6)
+
+
+def test_penalty_is_the_mean_over_whole_minibatches(seen, outputs):
+    wanted = [
+        np.mean([(np.corrcoef(a[i : i + 10].T) ** 2).sum() / (2 * a.shape[1]) for i in (0, 10, 20, 30)])
+        for a in outputs[1]
+    ]
+    np.testing.assert_allclose(seen.penalty, wanted, rtol=1e-5)
+
+
+def test_correlations_are_of_the_whole_set(seen, outputs):
+    for layer, a in enumerate(outputs[1]):
+        rho = np.corrcoef(a.T)
+        np.testing.assert_allclose(seen.correlation[layer], rho, atol=1e-5)
+        np.testing.assert_allclose(seen.mean_correlation[layer], off_diagonal(rho).mean(), rtol=1e-5)
+
+
+def test_fewer_samples_than_a_minibatch(params, data):
+    with pytest.raises(ValueError, match="minibatch of 48 needs as many samples; got 47"):
+        evaluate(dataclasses.replace(TRAINER, batch_size=48), params, data)
+
+
+def test_mean_absolute_leaves_the_diagonal_out():
+    rho = jnp.array([[9.0, -0.5, 0.1], [-0.5, 9.0, 0.0], [0.1, 0.0, 9.0]])
+    assert mean_absolute(rho) == pytest.approx(0.2)
+    assert np.isnan(mean_absolute(jnp.ones((1, 1))))
+
+
+@pytest.mark.parametrize("bins", [BINS, 10])
+def test_histogram_is_numpys(bins):
+    rho = np.corrcoef(np.random.default_rng(0).normal(size=(30, 8))).astype(np.float32)
+    wanted, _ = np.histogram(off_diagonal(rho), bins, (0, 1))
+    found = histogram(jnp.asarray(rho), bins)
+    np.testing.assert_allclose(found, wanted / wanted.sum(), rtol=1e-6)
+    np.testing.assert_allclose(found.sum(), 1, rtol=1e-6)
+
+
+def test_histogram_counts_perfect_correlation_in_the_last_bin():
+    # 1 + 2**-23: what rounding can make of a perfect correlation.
+    for value in (1.0, -1.0, np.nextafter(np.float32(1), np.float32(2))):
+        found = histogram(jnp.full((3, 3), value, jnp.float32))
+        np.testing.assert_array_equal(found, np.eye(BINS)[-1])
+
+
+def test_histogram_of_nan_is_nan():
+    rho = jnp.eye(3).at[0, 1].set(jnp.nan)
+    assert np.isnan(histogram(rho)).all()

@@ -1,0 +1,101 @@
+"""Curves and matrices: that they show what they are given, and say what they lack and what diverged."""
+
+import numpy as np
+import pytest
+
+from decorr.chance import independent_penalty
+from decorr.config import SIZES
+from experiments.page import curves
+from experiments.page.drawing import Missing
+from experiments.paper.slopes import slopes
+from tests import made_up
+
+
+@pytest.fixture(scope="module")
+def sweep():
+    return made_up.sweep(lambda size, variant: {"error": 0.1 + 0.01 * SIZES[size], "early": 0.3}, noise=0)
+
+
+def test_the_floor_of_the_penalty_is_drawn(sweep):
+    axes = curves.correlation_curves(sweep).axes
+    for each, width in zip(axes[3:], (360, 180, 90), strict=True):
+        (floor,) = (line for line in each.lines if line.get_color() == "grey")
+        assert floor.get_ydata()[0] == independent_penalty(50, width)
+
+
+def test_heat_maps_put_units_that_are_alike_together():
+    sweep = made_up.sweep(sizes=("huge",), variants=("vanilla",))
+    rho = np.eye(made_up.UNITS)
+    rho[::2, ::2] = rho[1::2, 1::2] = 0.9  # two groups, interleaved
+    sweep["correlation"] = sweep.correlation.copy(data=rho[None])
+    (shown, *_) = curves.heat_maps(sweep).axes
+    half = made_up.UNITS // 2
+    drawn = shown.images[0].get_array()
+    assert drawn[:half, :half].min() == 0.9 and drawn[:half, half:].max() == 0
+
+
+def test_error_against_weight_takes_scans_in():
+    scan = made_up.sweep(variants=("corr-0.01", "corr-10"), sizes=("tiny", "huge"), seeds=3)
+    axes = curves.error_by_weight(made_up.sweep(), scan).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "0.01", "0.1", "1", "10"]
+    lines = {line.get_label(): len(line.get_xdata()) for line in axes.lines if line.get_label()[0] != "_"}
+    assert lines == {"TINY": 5, "SMALL": 3, "MEDIUM": 3, "LARGE": 3, "HUGE": 5}
+    scan["diverged_epoch"].loc[{"cell": "tiny-corr-10.0", "seed": 1}] = 2
+    axes = curves.error_by_weight(made_up.sweep(), scan).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["diverged\ntiny 1/3"]
+    with pytest.raises(Missing):
+        curves.error_by_weight(made_up.sweep(variants=("vanilla", "corr-0.1")))
+
+
+def test_correlation_against_rate_has_both_laws():
+    scan = made_up.sweep(variants=("drop-0.5",), sizes=("huge",), seeds=3)
+    (axes,) = curves.correlation_by_rate(made_up.sweep(noise=0), scan).axes
+    lines = {line.get_label(): line.get_data() for line in axes.lines}
+    rate, law = lines["falls by p (Pearson)"]
+    np.testing.assert_allclose(law, 0.2 * (1 - rate))
+    np.testing.assert_allclose(lines["falls by p^2 (Section 2.1)"][1], 0.2 * (1 - rate) ** 2)
+    np.testing.assert_allclose(lines["trained networks, mean ± 95%"][0], [0, 0.3, 0.5])
+    scan["mean_correlation_minibatch"][:] = np.nan
+    (axes,) = curves.correlation_by_rate(made_up.sweep(), scan).axes
+    assert [text.get_text() for text in axes.texts if text.get_text()] == ["diverged\n3/3"]
+
+
+def test_what_diverged_is_written_into_the_figures():
+    sweep = made_up.sweep(sizes=("tiny", "huge"))
+    for variant in ("drop", "corr-0.1"):
+        sweep["diverged_epoch"].loc[{"cell": f"tiny-{variant}"}] = 1
+    (axes,) = curves.error_by_size(sweep).axes
+    assert [each.get_text() for each in axes.texts] == ["diverged\ndrop 10/10\ncorr-0.1 10/10"]
+    (text,) = curves.learning_curves(sweep).axes[0].texts
+    assert text.get_text() == "drop: 10/10 diverged\ncorr-0.1: 10/10 diverged"
+
+
+def test_a_scan_without_matrices_has_no_heat_map():
+    with pytest.raises(Missing, match="needs matrices"):
+        curves.heat_maps(made_up.sweep().drop_vars("correlation"))
+
+
+def test_a_leap_does_not_flatten_the_learning_curves():
+    sweep = made_up.sweep(sizes=("tiny",), variants=("vanilla",), noise=0)
+    sweep["validation_error"].loc[{"seed": 4, "epoch": 3}] = 0.9
+    low, high = curves.learning_curves(sweep).axes[0].get_ylim()
+    assert low == pytest.approx(0.08) and high > 0.5
+    sweep["diverged_epoch"][:] = 1
+    assert curves.learning_curves(sweep).axes
+
+
+@pytest.mark.parametrize(
+    "draw", [curves.learning_curves, curves.correlation_curves, curves.heat_maps, slopes]
+)
+def test_a_sweep_of_one_network_is_drawn(draw):
+    assert draw(made_up.sweep(sizes=("tiny",), variants=("vanilla",))).axes
+
+
+def test_a_single_size_has_no_error_by_size():
+    with pytest.raises(Missing, match=r"^needs two sizes$"):
+        curves.error_by_size(made_up.sweep(sizes=("tiny",)))
+
+
+def test_variants_without_a_look_are_not_drawn_by_name():
+    with pytest.raises(Missing, match=r"^needs one of vanilla, drop, corr-0.1, corr-1.0$"):
+        curves.learning_curves(made_up.sweep(variants=("corr-0.3",)))

@@ -1,0 +1,38 @@
+"""The paper's protocols: in what text and code differ, and the way between."""
+
+import dataclasses
+import itertools
+
+from experiments.paper.protocols import ABLATION, PAPER, PROTOCOLS, RELEASED, VARIANTS
+
+
+def test_the_papers_variants_add_different_things():
+    assert len({variant.regulariser(RELEASED) for variant in VARIANTS}) == 4
+
+
+def test_what_the_text_and_the_code_differ_in():
+    assert {each.name: each for each in (RELEASED, PAPER, *ABLATION)} == PROTOCOLS
+    assert (RELEASED.name, PAPER.name) == ("released", "paper")
+    differ = {
+        field.name
+        for field in dataclasses.fields(RELEASED)
+        if getattr(RELEASED, field.name) != getattr(PAPER, field.name)
+    }
+    assert differ == {
+        "name", "input_scaling", "nonlinearity", "negative_slope", "initialisation", "input_dropout",
+        "penalty_scale", "optimisation",
+    }  # fmt: skip
+    assert (RELEASED.optimisation.momentum, PAPER.optimisation.momentum) == (0, 0.8)
+
+
+def test_the_ablation_goes_from_the_text_to_the_code_one_step_at_a_time():
+    named = [dataclasses.replace(each, name="") for each in ABLATION]
+    assert named[1] == dataclasses.replace(PAPER, name="")
+    assert named[-1] == dataclasses.replace(RELEASED, name="")
+    assert ABLATION[0].architecture("huge").widths == (90, 180, 360)
+    assert len({each.name for each in ABLATION}) == len(set(named)) == 8
+    for before, after in itertools.pairwise(named):
+        changed = {
+            f.name for f in dataclasses.fields(after) if getattr(before, f.name) != getattr(after, f.name)
+        }
+        assert len(changed) == 1 or changed == {"nonlinearity", "negative_slope"}

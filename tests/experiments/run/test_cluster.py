@@ -1,0 +1,107 @@
+"""Sweeps on a Ray cluster: of several nodes, one of which dies; on none; and what is refused."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ray.cluster_utils import Cluster
+
+from decorr.config import Protocol, Variant
+from experiments.data import load as data
+from experiments.run import cluster
+from experiments.run.grid import Block, Cell
+from experiments.store import cells
+
+# Ray forks this process, where JAX runs, only to start others.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+
+ROOT = Path(__file__).parents[3]
+EPOCHS = 150
+OPTIONS = (
+    "--sizes",
+    "tiny",
+    "--variants",
+    "vanilla",
+    "corr-0.1",
+    "--seeds",
+    "3",
+    "--checkpoint-seconds",
+    "0",
+)
+# Not 127.0.0.1, in whose place Ray's driver puts the machine's address to the outside.
+NODE = {"node_ip_address": "127.0.0.2", "include_dashboard": False}
+
+
+def command(folder, *arguments):
+    return [sys.executable, "-m", "experiments.sweep", *OPTIONS, "--out", str(folder), *arguments]
+
+
+@pytest.fixture
+def nodes():
+    """A cluster: a head without cores, where nothing is trained, and two nodes with one core each."""
+    ray = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0})
+    try:
+        yield ray, [ray.add_node(num_cpus=1, **NODE) for _ in range(2)]
+    finally:
+        ray.shutdown()
+
+
+def test_a_node_dies_and_the_sweep_completes(nodes, tmp_path):
+    ray, (victim, _) = nodes
+    epochs = ("--epochs", str(EPOCHS))
+    sweep = subprocess.Popen(
+        command(tmp_path / "ray", *epochs, "--executor", "ray", "--address", ray.address),
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "no_such"},  # the driver runs nothing on JAX
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("ray/*.checkpoint.npz"))) < 2:  # so that both nodes are at work
+        assert sweep.poll() is None, sweep.communicate()
+        assert time.monotonic() < deadline, "nothing was trained"
+        time.sleep(0.01)
+    ray.remove_node(victim, allow_graceful=False)
+    output, errors = sweep.communicate(timeout=120)
+    assert sweep.returncode == 0, errors
+    assert "begun again" in output
+
+    # The local engine, with as many devices as a task has.
+    alone = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
+    subprocess.run(command(tmp_path / "local", *epochs), cwd=ROOT, env=alone, check=True, capture_output=True)
+    for name in ("tiny-vanilla.nc", "tiny-corr-0.1.nc"):
+        with (
+            cells.read(tmp_path / "ray" / name) as found,
+            cells.read(tmp_path / "local" / name) as wanted,
+        ):
+            assert found.devices == wanted.devices
+            assert set(found.variables) == set(wanted.variables)
+            for variable in wanted.variables:
+                np.testing.assert_array_equal(found[variable].values, wanted[variable].values, variable)
+    assert not list(tmp_path.glob("ray/*.checkpoint.npz"))
+
+
+def test_without_an_address_ray_starts_here(tmp_path):
+    done = subprocess.run(
+        command(tmp_path, "--epochs", "1", "--executor", "ray"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.glob("*.nc")} == {"tiny-vanilla.nc", "tiny-corr-0.1.nc"}
+
+
+def test_an_error_in_a_task_ends_the_sweep():
+    block = Block(Cell("digits", "tiny", Variant("vanilla"), 1, Protocol()), 0, 0)
+    with cluster.connect(None) as resources:
+        assert resources == {"num_cpus": 1}
+        epochs = cluster.run_blocks([block], data.load(), lambda _: "nonsense", 0, resources=resources)  # type: ignore
+        with pytest.raises(RuntimeError, match="tiny-vanilla: AttributeError"):
+            next(epochs)

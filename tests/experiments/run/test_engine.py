@@ -1,0 +1,231 @@
+"""Runs on devices: no communication, the same results on any number of them, blocks side by side."""
+
+import dataclasses
+import functools
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from decorr.config import Optimisation, Protocol, Regulariser, Variant
+from decorr.models import MLP
+from decorr.training.split import Split
+from decorr.training.steps import Trainer, sgd
+from experiments.data import load as data
+from experiments.paper.protocols import PAPER
+from experiments.run import engine, local
+from experiments.run.grid import Block, Cell
+
+ROOT = Path(__file__).parents[3]
+SHORT = Protocol(epochs=2)
+
+
+@functools.cache
+def digits():
+    return data.load("digits")
+
+
+def started(runs, variant="corr-0.1", devices=None):
+    """Mesh, trainer, states, and training split on the mesh."""
+    mesh = engine.mesh((devices or jax.devices())[:runs])
+    cell = Cell("digits", "tiny", Variant.parse(variant), runs, SHORT)
+    trainer = local.trainer_of(cell, digits().classes)
+    features = digits().train.images.shape[1]
+    states = engine.start(trainer, range(runs), cell.variant.regulariser(SHORT), features, mesh)
+    return mesh, trainer, states, *engine.share((digits().train,), mesh)
+
+
+def finished(blocks, read=lambda _: None):
+    """The last checkpoint of each block, by its name."""
+    events = list(local.run_blocks(blocks, digits(), read, 1e9))
+    assert sorted((block.name, epoch) for block, epoch, _ in events) == sorted(
+        (block.name, epoch) for block in blocks for epoch in (0, 1, 2)
+    )
+    return {block.name: checkpoint for block, _, checkpoint in events if checkpoint is not None}
+
+
+def program(mesh, trainer, states, train):
+    order = np.zeros((states.step.shape[0], 2, 50), np.int32)
+    return engine._train.lower(mesh, trainer, states, order, train, False)
+
+
+def eight_devices():
+    """Run in a process of its own: prints nll and parameters on 8 devices and on 1."""
+    engine.LANES = {"cpu": 1}  # the same arithmetic on any number of devices
+    assert len(jax.devices()) == 8
+    mesh, trainer, states, train = started(8)
+    programs = [
+        program(mesh, trainer, states, train),
+        engine._order.lower(mesh, 1250, 50, states.key, states.step),
+        engine._evaluate.lower(mesh, trainer, states.params, train),
+    ]
+    for each in programs:
+        text = each.compile().as_text()
+        assert "num_partitions=8" in text
+        for collective in ("all-reduce", "all-gather", "all-to-all", "collective", "reduce-scatter"):
+            assert collective not in text, collective
+    for devices in (jax.devices(), jax.devices()[:1]):
+        on, trainer, states, train = started(8, devices=devices)
+        states, metrics, _ = engine.train_epoch(on, trainer, states, train, False)
+        kernel = np.asarray(states.params["hidden_1"]["kernel"])
+        print(np.asarray(metrics.nll).tolist(), kernel.sum(dtype=np.float64))
+
+
+def test_eight_devices_do_not_communicate_and_give_what_one_gives():
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from tests.experiments.run.test_engine import eight_devices; eight_devices()",
+        ],
+        cwd=ROOT,
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": "8"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    eight, one = done.stdout.splitlines()
+    assert eight == one and eight.count(",") == 7
+
+
+def test_blocks_of_one_run_are_trained_side_by_side():
+    cells = [Cell("digits", "tiny", Variant.parse(variant), 1, SHORT) for variant in ("vanilla", "corr-1.0")]
+    both = threading.Barrier(2, timeout=60)  # breaks if one waits in vain for the other
+
+    def read(_):
+        both.wait()
+
+    last = finished([Block(cell, 0, 0) for cell in cells], read)
+    assert {checkpoint.devices for checkpoint in last.values()} == {"1 x cpu (cpu), 1 runs each"}
+
+
+def test_a_block_of_many_runs_has_all_devices():
+    cell = Cell("digits", "tiny", Variant("vanilla"), 4, SHORT)
+    last = finished([Block(cell, 0, 3)])
+    assert last[cell.name].devices == f"{jax.device_count()} x cpu (cpu), 2 runs each"
+
+
+def test_several_runs_a_device_need_no_learned_slopes():
+    cell = Cell("digits", "tiny", Variant("vanilla"), 4, dataclasses.replace(PAPER, epochs=2))
+    last = finished([Block(cell, 0, 3)])
+    assert last[cell.name].history[0]["slope"].shape == (4, 0)
+
+
+def test_blocks_of_seeds_are_the_cells_seeds():
+    cell = Cell("digits", "tiny", Variant("corr", 0.1), 4, SHORT)
+    whole = finished([Block(cell, 0, 3)])
+    halves = finished([Block(cell, 0, 1), Block(cell, 2, 3)])
+    for name, value in whole[cell.name].last_epoch.items():
+        parts = [halves[f"{cell.name}.seeds-{seeds}"].last_epoch[name] for seeds in ("0-1", "2-3")]
+        np.testing.assert_allclose(np.concatenate(parts), value, atol=2e-3, err_msg=name)
+
+
+def test_an_error_in_one_block_ends_the_sweep():
+    def read(block):
+        raise ValueError(f"no {block.name}")
+
+    cell = Cell("digits", "tiny", Variant("vanilla"), 1, SHORT)
+    with pytest.raises(ValueError, match="no tiny-vanilla"):
+        list(local.run_blocks([Block(cell, 0, 0)], digits(), read, 1e9))
+
+
+@pytest.mark.parametrize(("precision", "found"), [("float32", "HIGHEST"), ("tensorfloat32", "HIGH")])
+def test_the_precision_of_matrix_products(precision, found):
+    with jax.default_matmul_precision(precision):
+        text = program(*started(2)).as_text()
+    products = [line for line in text.splitlines() if "dot_general" in line]
+    # The penalty's are always float32.
+    kinds = {f"precision = [{kind}, {kind}]" for kind in {found, "HIGHEST"}}
+    assert products and {line[line.index("precision = ") :].split("]")[0] + "]" for line in products} == kinds
+
+
+FEATURES, CLASSES = 6, 3
+
+
+def made_up(samples, seed=1):
+    """A split of images that tell their class by their brightness."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, CLASSES, samples, np.int32)
+    images = rng.integers(0, 16, (samples, FEATURES), np.uint8) + 4 * labels[:, None].astype(np.uint8)
+    return Split(images, labels, np.float32(0), np.float32(24))
+
+
+def assert_identical(found, wanted):
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+
+
+class Runs:
+    """Three runs on two devices: four lanes, the last a copy of the third."""
+
+    def __init__(self):
+        self.validation = made_up(20, seed=2)
+        self.mesh = engine.mesh(jax.devices()[:2])
+        self.splits = engine.share((made_up(40), self.validation), self.mesh)
+        optimisation = Optimisation(batch_size=10)
+        self.protocol = Protocol(optimisation=optimisation)
+        self.trainer = Trainer(MLP(self.protocol.architecture("tiny"), CLASSES), sgd(optimisation), 10)
+
+    def start(self, variant="corr-0.1"):
+        regulariser = Variant.parse(variant).regulariser(self.protocol)
+        return engine.start(self.trainer, range(3), regulariser, FEATURES, self.mesh)
+
+    def epoch(self, states, last=False):
+        return engine.epoch(self.mesh, self.trainer, states, *self.splits, last)
+
+    def host(self, tree):
+        return engine.to_host(tree, 3)
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return Runs()
+
+
+def test_weights_share_one_program_and_variants_the_evaluation(runs):
+    programs = engine._order, engine._train, engine._evaluate
+    for program in programs:
+        program.clear_cache()
+    finals = [runs.host(runs.epoch(runs.start(v), v == "corr-1.0")[0]) for v in ("corr-0.1", "corr-1.0")]
+    runs.epoch(runs.start("vanilla"))
+    assert [program._cache_size() for program in programs] == [1, 2, 1]
+    assert (finals[0]["params.hidden_1.kernel"] != finals[1]["params.hidden_1.kernel"]).any()
+
+
+def test_a_round_trip_through_memory_changes_nothing(runs):
+    straight, record, _ = runs.epoch(runs.epoch(runs.start())[0])
+    stored = runs.host(runs.epoch(runs.start())[0])
+    assert stored["step"].tolist() == [4, 4, 4]
+    resumed, again, _ = runs.epoch(engine.from_host(stored, runs.start()))
+    assert_identical(runs.host(resumed), runs.host(straight))
+    assert_identical(runs.host(again), runs.host(record))
+
+
+@pytest.mark.parametrize("lane", [0, 1])
+def test_a_run_that_blows_up_leaves_the_others_alone(runs, lane):
+    def results(spoil):
+        states = runs.start()
+        if spoil == "nan":
+            params = jax.tree.map(lambda leaf: leaf.at[lane].set(jnp.nan), states.params)
+            states = states._replace(params=params)
+        elif spoil == "weight":
+            weight = states.regulariser.penalty_weight.at[lane].set(1e30)
+            states = states._replace(regulariser=Regulariser(penalty_weight=weight))
+        states = jax.device_put(states, jax.tree.map(lambda leaf: leaf.sharding, runs.start()))
+        states, record, _ = runs.epoch(states)
+        return runs.host((states.params, record))
+
+    wanted = results(None)
+    for spoil in ("nan", "weight"):
+        found = results(spoil)
+        assert not np.isfinite(found["1.validation_nll"][lane])
+        # The verdicts rest on it: a network that diverged has the error of guessing the first class.
+        guessing = np.mean(np.asarray(runs.validation.labels) != 0)
+        assert found["1.validation_error"][lane] == pytest.approx(guessing)
+        for name in wanted:
+            np.testing.assert_array_equal(*(np.delete(r[name], lane, 0) for r in (found, wanted)), name)

@@ -1,0 +1,68 @@
+"""Intervals and p values against SciPy, a worked example, and simulation."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from experiments.statistics import intervals
+
+VALUES = np.random.default_rng(0).gamma(2.0, size=9)
+
+
+def test_the_interval_of_the_mean_is_scipys():
+    mean, low, high = intervals.of_mean(VALUES)
+    assert mean == pytest.approx(VALUES.mean())
+    expected = stats.t.interval(0.95, 8, VALUES.mean(), stats.sem(VALUES))
+    assert (low, high) == pytest.approx(expected)
+
+
+def test_one_more_run_is_inside_as_often_as_it_should_be():
+    random = np.random.default_rng(1)
+    runs = random.standard_normal((4000, 6))
+    inside = 0
+    for seen, one in zip(runs[:, :5], runs[:, 5], strict=True):
+        _, low, high = intervals.of_one_run(seen)
+        inside += low <= one <= high
+    assert abs(inside / 4000 - 0.95) < 0.015  # four standard errors
+
+
+def test_the_bootstrap_is_scipys_and_covers():
+    mean, low, high = intervals.bootstrap(VALUES)
+    assert low < mean < high
+    expected = stats.bootstrap((VALUES,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+    assert (low, high) == pytest.approx((expected.low, expected.high))
+    assert intervals.bootstrap(np.full(5, 2.0)) == (2, 2, 2)
+
+
+@pytest.mark.parametrize("function", [intervals.of_mean, intervals.of_one_run, intervals.bootstrap])
+def test_too_few_values_have_no_interval(function):
+    for values in ([], [1.0]):
+        _, low, high = function(np.array(values))
+        assert np.isnan(low) and np.isnan(high)
+    assert function(np.array([1.0])).estimate == 1
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [
+        (np.arange(1.0, 11), 2 / 2**10),  # only all signs turned are as far from 0
+        (-np.arange(1.0, 11), 2 / 2**10),
+        (np.array([1.0, -1, 2, -2]), 1.0),
+        (np.array([1.0, 1, 1]), 0.25),  # three seeds can never tell
+        (np.zeros(4), 1.0),
+    ],
+)
+def test_sign_flips(differences, p):
+    assert intervals.sign_flip_p(differences) == pytest.approx(p)
+
+
+def test_sign_flips_of_too_few_or_undefined():
+    assert np.isnan(intervals.sign_flip_p(np.array([1.0])))
+    assert np.isnan(intervals.sign_flip_p(np.array([1.0, np.nan])))
+
+
+def test_holm_by_hand():
+    # Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1; then never less than the one before.
+    np.testing.assert_allclose(intervals.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(intervals.holm([0.9, 0.8]), [1, 1])
+    np.testing.assert_allclose(intervals.holm([np.nan, 0.01]), [np.nan, 0.02])  # it counts

@@ -1,0 +1,69 @@
+"""A cell and its checkpoints that were never trained, for the tests of what keeps them."""
+
+import dataclasses
+
+import numpy as np
+
+from decorr.config import Protocol, Variant
+from experiments.run.grid import Block, Cell, Checkpoint
+from experiments.store import cells, checkpoints
+
+EPOCHS, LAYERS, BINS = 4, 3, 40
+CELL = Cell("digits", "tiny", Variant("corr", 0.1), 2, Protocol(epochs=EPOCHS))
+OTHER = dataclasses.replace(CELL, protocol=dataclasses.replace(CELL.protocol, epochs=5))
+BLOCK = Block(CELL, 0, 1)
+PER_LAYER = ("penalty", "mean_correlation", "slope")
+
+
+def history(epochs=EPOCHS):
+    rng = np.random.default_rng(0)
+    scalars = ("train_nll", "train_error", "validation_nll", "validation_error")
+    shapes = dict.fromkeys(scalars, (2,)) | dict.fromkeys(PER_LAYER, (2, LAYERS))
+    return [{name: rng.random(shape, np.float32) for name, shape in shapes.items()} for _ in range(epochs)]
+
+
+def parameters():
+    return {"hidden_1.kernel": np.arange(12, dtype=np.float32).reshape(2, 3, 2), "slope_1": np.ones(2)}
+
+
+def checkpoint(runs=slice(None), records=None, finished=True):
+    """What two runs give, or some of them: after the last epoch, or one before."""
+    rng = np.random.default_rng(1)
+    last_epoch = {
+        "mean_correlation_minibatch": rng.random((2, LAYERS)),
+        "histogram_minibatch": rng.random((2, LAYERS, BINS)),
+        "histogram_validation": rng.random((2, LAYERS, BINS)),
+        "correlation_1": rng.random((2, 5, 5)),
+    }
+    state = {f"params.{name}": value for name, value in parameters().items()}
+    state["key"] = np.arange(4, dtype=np.uint32).reshape(2, 2)
+    records = records or history(EPOCHS if finished else EPOCHS - 1)
+    return Checkpoint(
+        state=some(state, runs),
+        history=[some(record, runs) for record in records],
+        last_epoch=some(last_epoch, runs) if finished else {},
+        seconds=2.5,
+        devices="1 x cpu (cpu), 2 runs each",
+    )
+
+
+def some(arrays, runs):
+    return {name: value[runs] for name, value in arrays.items()}
+
+
+def write(folder, cell=CELL, records=None):
+    """A finished cell of one block."""
+    checkpoints.write(folder, Block(cell, 0, 1), checkpoint(records=records))
+    cells.finish(folder, cell, [Block(cell, 0, 1)], "1998")
+    return cells.path_of(folder, cell)
+
+
+def write_checkpoint(folder, block=BLOCK):
+    checkpoints.write(folder, block, checkpoint(finished=False))
+    return checkpoints.path_of(folder, block)
+
+
+def assert_one_line(error, *parts):
+    assert "\n" not in str(error.value)
+    for part in parts:
+        assert part in str(error.value)

@@ -1,0 +1,98 @@
+"""Cells on disk: complete, exact, never of another configuration, and errors of one line."""
+
+import gc
+import json
+
+import numpy as np
+import pytest
+
+from experiments.run.grid import Block
+from experiments.store import cells, checkpoints
+from experiments.store.files import ResultsError
+from tests.experiments.store.made_up_cell import (
+    BLOCK,
+    CELL,
+    OTHER,
+    assert_one_line,
+    checkpoint,
+    history,
+    parameters,
+    write,
+    write_checkpoint,
+)
+
+
+def test_results_come_back(tmp_path):
+    path = write(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["tiny-corr-0.1.nc"]  # no checkpoint, no leftovers
+    assert cells.is_done(tmp_path, CELL)
+    with cells.read(path) as dataset:
+        for name, value in history()[2].items():
+            np.testing.assert_array_equal(dataset[name].sel(epoch=3), value)
+        np.testing.assert_array_equal(dataset["hidden_1.kernel"], parameters()["hidden_1.kernel"])
+        np.testing.assert_array_equal(dataset["correlation_1"], checkpoint().last_epoch["correlation_1"])
+        assert dataset.epoch.values.tolist() == [1, 2, 3, 4] and dataset.seed.values.tolist() == [0, 1]
+        assert dataset.bin[1] == 0.025
+        assert all(dataset[name].attrs["long_name"] for name in cells.VARIABLES)
+
+
+def test_results_say_where_they_come_from(tmp_path):
+    with cells.read(write(tmp_path)) as dataset:
+        attributes = dataset.attrs
+    configuration = json.loads(attributes["configuration"])
+    assert configuration == json.loads(json.dumps(CELL.configuration()))
+    assert configuration["widths"] == [40, 20, 10]
+    assert configuration["regulariser"]["penalty_weight"] == 0.1 / 50
+    assert attributes["commit"] and attributes["seconds"] == 2.5 and attributes["dataset_version"] == "1998"
+    assert attributes["devices"] == "1 x cpu (cpu), 2 runs each"
+    assert {"python", "jax", "jaxlib", "flax", "optax", "numpy"} <= json.loads(attributes["versions"]).keys()
+
+
+def test_the_first_epoch_that_is_not_finite_is_recorded(tmp_path):
+    records = history()
+    records[2]["train_nll"][1] = np.nan
+    records[3]["validation_nll"][1] = np.inf
+    with cells.read(write(tmp_path, records=records)) as dataset:
+        assert dataset.diverged_epoch.values.tolist() == [0, 3]
+
+
+def test_blocks_make_the_cell_that_one_block_would(tmp_path):
+    with cells.read(write(tmp_path)) as dataset:
+        whole = dataset.load()
+    (folder := tmp_path / "blocks").mkdir()
+    blocks = [Block(CELL, 0, 0), Block(CELL, 1, 1)]
+    for block in blocks:
+        assert not cells.is_done(folder, CELL)
+        runs = slice(block.first, block.last + 1)
+        checkpoints.write(folder, block, checkpoint(runs))
+        cells.finish(folder, CELL, blocks, "1998")
+    with cells.read(cells.path_of(folder, CELL)) as dataset:
+        assert dataset.equals(whole) and dataset.attrs["seconds"] == 5
+    assert [file.name for file in folder.iterdir()] == ["tiny-corr-0.1.nc"]
+
+
+def test_a_cell_with_a_block_at_work_is_not_finished(tmp_path):
+    path = write_checkpoint(tmp_path)
+    cells.finish(tmp_path, CELL, [BLOCK], "1998")
+    assert path.exists() and not cells.is_done(tmp_path, CELL)
+
+
+def test_results_of_another_configuration_are_refused(tmp_path):
+    path = write(tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(ResultsError) as error:
+        cells.is_done(tmp_path, OTHER)
+    assert_one_line(error, str(path), "protocol.epochs is 4 there, not 5")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_file_is_one_line(tmp_path, share):
+    path = write(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ResultsError) as error:
+        cells.is_done(tmp_path, CELL)
+    assert_one_line(error, str(path), "not")
+    del error
+    gc.collect()  # a file left open warns here, not in a later test

@@ -1,0 +1,107 @@
+"""Checkpoints on disk: exact, never of another configuration, no seed twice, nothing pickled."""
+
+import dataclasses
+import gc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from decorr.config import Variant
+from experiments.run.grid import Block
+from experiments.store import checkpoints
+from experiments.store.files import ResultsError
+from tests.experiments.store.made_up_cell import BLOCK, CELL, assert_one_line, checkpoint, write_checkpoint
+
+
+@pytest.mark.parametrize(
+    ("begun", "runs", "expected"),
+    [
+        ([], 10, [(0, 9)]),
+        ([], 8, [(0, 4), (5, 9)]),  # not 8 and 2
+        ([(0, 9)], 4, [(0, 9)]),
+        ([(3, 4)], 8, [(0, 2), (3, 4), (5, 9)]),
+        ([(3, 4)], 2, [(0, 1), (2, 2), (3, 4), (5, 6), (7, 8), (9, 9)]),
+    ],
+)
+def test_blocks_are_as_begun_and_the_rest_anew(tmp_path, begun, runs, expected):
+    cell = dataclasses.replace(CELL, seeds=10)
+    for other in (
+        cell,
+        dataclasses.replace(cell, variant=Variant("corr", 0.15)),
+    ):  # another cell's do not count
+        for first, last in begun if other is cell else [(0, 1)]:
+            write_checkpoint(tmp_path, Block(other, first, last))
+    found = checkpoints.blocks(tmp_path, cell, runs)
+    assert [(block.first, block.last) for block in found] == expected
+
+
+def test_a_seed_in_two_checkpoints_is_refused(tmp_path):
+    cell = dataclasses.replace(CELL, seeds=10)
+    paths = [write_checkpoint(tmp_path, Block(cell, *seeds)) for seeds in ((0, 4), (4, 9))]
+    with pytest.raises(ResultsError) as error:
+        checkpoints.blocks(tmp_path, cell, 8)
+    assert_one_line(error, *map(str, paths))
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_checkpoint_comes_back(tmp_path, finished):
+    assert checkpoints.read(tmp_path, BLOCK) is None
+    wanted = checkpoint(finished=finished)
+    checkpoints.write(tmp_path, BLOCK, wanted)
+    found = checkpoints.read(tmp_path, BLOCK)
+    assert (found.seconds, found.devices) == (wanted.seconds, wanted.devices)
+    pairs = zip(
+        [found.state, found.last_epoch, *found.history],
+        [wanted.state, wanted.last_epoch, *wanted.history],
+        strict=True,
+    )
+    for got, given in pairs:
+        assert got.keys() == given.keys()
+        for name in given:
+            assert got[name].dtype == given[name].dtype
+            np.testing.assert_array_equal(got[name], given[name])
+
+
+def test_nothing_is_pickled(tmp_path):
+    path = write_checkpoint(tmp_path)
+    with np.load(path, allow_pickle=False) as file:
+        assert all(file[name].dtype != object for name in file)
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        state = {"x": np.array([{}], object)}
+        checkpoints.write(tmp_path, BLOCK, checkpoint()._replace(state=state))
+
+
+def test_what_a_stranger_pickled_is_not_executed(tmp_path):
+    path = write_checkpoint(tmp_path)
+    with np.load(path) as file:
+        arrays = dict(file)
+
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "executed",)
+
+    np.savez(path, **arrays | {"state/key": np.array([Trap()], object)})
+    with pytest.raises(ResultsError):
+        checkpoints.read(tmp_path, BLOCK)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
+    path = write_checkpoint(tmp_path)
+    other = dataclasses.replace(CELL, seeds=3)
+    with pytest.raises(ResultsError) as error:
+        checkpoints.read(tmp_path, *checkpoints.blocks(tmp_path, other, 8))
+    assert_one_line(error, str(path), "seeds is 2 there, not 3")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_file_is_one_line(tmp_path, share):
+    path = write_checkpoint(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ResultsError) as error:
+        checkpoints.read(tmp_path, BLOCK)
+    assert_one_line(error, str(path), "not")
+    del error
+    gc.collect()  # a file left open warns here, not in a later test

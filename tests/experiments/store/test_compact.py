@@ -1,0 +1,52 @@
+"""A sweep as one small file: what is exact, what is rounded, and cells added to it."""
+
+import numpy as np
+
+from experiments.store import cells, compact
+from experiments.store.sweep import concatenate, configuration, split
+from tests import made_up
+
+
+def test_a_compact_file_is_what_was_saved(tmp_path):
+    sweep = made_up.sweep()
+    compact.save(sweep, tmp_path / "sweep.nc")
+    loaded = compact.load(tmp_path / "sweep.nc")
+    for name in cells.VARIABLES:
+        np.testing.assert_array_equal(loaded[name], sweep[name], name)
+    np.testing.assert_allclose(loaded.correlation, sweep.correlation, atol=5e-5)
+    assert loaded.configuration.values.tolist() == sweep.configuration.values.tolist()
+    assert configuration(loaded)["size"] == "tiny"
+
+
+def test_a_compact_file_has_exact_errors_and_four_digits_of_the_rest(tmp_path):
+    values = np.array([1.2345678, -7.7e-5, 3e30, np.nan, np.inf, 0, 0.9999999, 1e-9, 2, 3], np.float32)
+    values[-2:] = np.array([0x7FFFFFFF, 0xFFFFFFFF], np.uint32).view(np.float32)  # the NaNs of GPUs
+    sweep = made_up.sweep(sizes=("tiny",), variants=("drop",))
+    for name in ("train_nll", "validation_error"):
+        sweep[name] = sweep[name].astype(np.float32)
+        sweep[name].loc[{"epoch": 1}] = values[None]
+    compact.save(sweep, tmp_path / "sweep.nc")
+    loaded = compact.load(tmp_path / "sweep.nc").sel(cell="tiny-drop", epoch=1)
+    np.testing.assert_array_equal(loaded.validation_error, values)
+    np.testing.assert_allclose(loaded.train_nll, values, rtol=2**-13)
+    assert (loaded.train_nll.values != values).sum() >= 4
+
+
+def test_a_compact_file_takes_cells_of_longer_names(tmp_path):
+    path = tmp_path / "sweep.nc"
+    compact.save(made_up.sweep(sizes=("tiny",), variants=("drop",)), path)
+    added = made_up.sweep(sizes=("medium",), variants=("corr-0.1",))
+    compact.save(concatenate(split(compact.load(path)) + split(added)), path)
+    loaded = compact.load(path)
+    assert loaded.cell.values.tolist() == ["tiny-drop", "medium-corr-0.1"]
+    assert loaded.variant.values.tolist() == ["drop", "corr-0.1"]
+    assert loaded.configuration.values[1] == added.configuration.values[0]
+
+
+def test_names_that_were_typed_otherwise_are_read_as_what_they_mean(tmp_path):
+    sweep = made_up.sweep(sizes=("tiny",), variants=("corr-3.0",))
+    as_typed = sweep.assign_coords(cell=["tiny-corr-3"], variant=("cell", ["corr-3"]))
+    as_typed["configuration"] = as_typed.configuration.str.replace("corr-3.0", "corr-3")
+    compact.save(as_typed, tmp_path / "sweep.nc")
+    loaded = compact.load(tmp_path / "sweep.nc")
+    assert loaded.cell.values.tolist() == ["tiny-corr-3.0"] and loaded.variant.values.tolist() == ["corr-3.0"]

@@ -1,0 +1,84 @@
+"""The reference run: resumed from its compact files, and what the repository holds of it."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments import reproduce
+from experiments.paper import report
+from experiments.run.grid import Cell
+from experiments.store import compact
+from experiments.store.files import ResultsError
+from experiments.sweep import Sweep
+
+SMALL = Sweep(sizes=("tiny",), variants=("vanilla", "corr-1.0"), seeds=2, epochs=2)
+
+
+def test_what_the_file_has_is_not_trained_again(tmp_path, monkeypatch):
+    path, console = tmp_path / "small.nc", Console(quiet=True)
+    options = dataclasses.replace(SMALL, out=tmp_path / "first", variants=("corr-1.0",))
+    reproduce.reproduce("small", options, path, console)
+    before = compact.load(path)
+    trained = []
+    train = reproduce.train
+    monkeypatch.setattr(
+        reproduce, "train", lambda o, grid, *rest: trained.extend(grid) or train(o, grid, *rest)
+    )
+    reproduce.reproduce("small", dataclasses.replace(SMALL, out=tmp_path / "second"), path, console)
+    after = compact.load(path)
+    assert [cell.name for cell in trained] == ["tiny-vanilla"]
+    assert after.cell.values.tolist() == ["tiny-vanilla", "tiny-corr-1.0"]
+    assert "correlation" not in after  # not named after its dataset: a scan
+    np.testing.assert_array_equal(
+        after.sel(cell="tiny-corr-1.0").validation_error, before.sel(cell="tiny-corr-1.0").validation_error
+    )
+    with pytest.raises(ResultsError, match=r"other options \(seeds is 2 there, not 3\)"):
+        reproduce.reproduce("small", dataclasses.replace(SMALL, seeds=3, out=tmp_path), path, console)
+
+
+@pytest.mark.parametrize("name", reproduce.SWEEPS)
+def test_the_sweeps_can_be(name):
+    assert all(isinstance(cell, Cell) for cell in reproduce.SWEEPS[name].cells())
+
+
+def test_the_committed_run_is_small_and_of_these_sweeps():
+    ignored = {".png", ".html"}  # by .gitignore
+    paths = [path for path in report.REFERENCE.rglob("*") if path.is_file() and path.suffix not in ignored]
+    assert sum(path.stat().st_size for path in paths) < 5e6
+    assert {path.stem for path in paths if path.suffix == ".nc"} == set(reproduce.SWEEPS)
+    for path in report.REFERENCE.glob("*.nc"):
+        sweep, wanted = compact.load(path), reproduce.SWEEPS[path.stem].cells()
+        assert set(sweep.cell.values.tolist()) == {cell.name for cell in wanted}
+        assert sweep.sizes["seed"] == wanted[0].seeds and sweep.sizes["epoch"] == wanted[0].protocol.epochs
+        assert all("dirty" not in str(commit) for commit in sweep.commit.values)
+        assert Path(path).stat().st_size < 2e6
+
+
+@pytest.mark.golden
+def test_the_committed_figures_and_verdicts_are_those_of_the_committed_results(tmp_path):
+    report.write_reference(report.REFERENCE, tmp_path)
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    for name in ("verdicts", "agreement", "ablation"):
+        table = (report.REFERENCE / f"{name}.md").read_text()
+        assert (tmp_path / f"{name}.md").read_text() == table, name
+        assert table in readme, name
+    committed = {path.name: path.read_text() for path in (report.REFERENCE / "figures").glob("*.svg")}
+    drawn = {path.name: path.read_text() for path in (tmp_path / "figures").glob("*.svg")}
+    assert set(drawn) == set(committed)
+    for name in committed:
+        assert_same_picture(drawn[name], committed[name], name)
+
+
+def assert_same_picture(found, expected, name):
+    """Equal but for rounding: another processor may add in another order."""
+    number = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
+    # Names that matplotlib makes of the last digit of what they name.
+    found, expected = (re.sub(r'(id="|#)[a-zA-Z]\w{10}', r"\1", svg) for svg in (found, expected))
+    assert number.sub("", found) == number.sub("", expected), f"{name} has other parts"
+    np.testing.assert_allclose(
+        *(np.array(number.findall(svg), float) for svg in (found, expected)), atol=0.02, err_msg=name
+    )

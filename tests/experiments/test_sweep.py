@@ -1,0 +1,240 @@
+"""The sweep command, as users call it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pytest
+
+from experiments.store import cells, compact
+from experiments.store.files import ResultsError
+from experiments.store.sweep import gather
+from experiments.sweep import main
+
+ROOT = Path(__file__).parents[2]
+EPOCHS = 60
+TINY = ("--sizes", "tiny", "--seeds", "3", "--epochs", str(EPOCHS), "--checkpoint-seconds", "0")
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Environment in which the commands share what they compile."""
+    folder = tmp_path_factory.mktemp("compiled")
+    return {"JAX_COMPILATION_CACHE_DIR": str(folder), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+
+
+def command(folder, *arguments):
+    return [sys.executable, "-m", "experiments.sweep", "--out", str(folder), *arguments]
+
+
+def sweep(folder, *arguments, **environment):
+    return subprocess.run(
+        command(folder, *arguments),
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 60
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def assert_one_line_error(done, *parts):
+    assert done.returncode == 1
+    assert done.stderr.startswith("error:") and done.stderr.count("\n") == 1, done.stderr
+    for part in parts:
+        assert part in done.stderr
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch):
+    """What the command, run in this process, says last; a text, which Python prints, and exits with 1."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", command(tmp_path, *arguments)[2:])
+        with pytest.raises(SystemExit) as exit:
+            main()
+        assert exit.value.code.startswith("error:") and "\n" not in exit.value.code
+        assert not list(tmp_path.glob("*.nc"))
+        return exit.value.code
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, compiled):
+    """A folder with the results of two cells, and how the command that made them ended."""
+    folder = tmp_path_factory.mktemp("sweep") / "new" / "out"
+    return folder, sweep(folder, *TINY, "--variants", "vanilla", "corr-0.1", **compiled)
+
+
+def test_end_to_end(finished):
+    folder, done = finished
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for line in (f"[1/2]  tiny-vanilla  epoch {EPOCHS}/{EPOCHS}", "│ tiny-corr-0.1 │     3 │        0 │"):
+        assert line in done.stdout
+    assert f"results: {folder.resolve()}/*.nc\n" in done.stdout
+    assert f"report: {folder.resolve()}/report.html\n" in done.stdout
+    assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == [
+        "agreement.md",
+        "figures",
+        "report.html",
+        "tiny-corr-0.1.nc",
+        "tiny-vanilla.nc",
+        "verdicts.md",
+    ]
+    with cells.read(folder / "tiny-vanilla.nc") as dataset:
+        assert dataset.validation_error.shape == (3, EPOCHS)
+        assert dataset.correlation_1.shape == (3, 40, 40)
+        nll = dataset.train_nll.values
+        assert (nll[:, -1] < nll[:, 0]).all()  # it learns
+        assert (dataset.histogram_minibatch.values > 0).any()
+        np.testing.assert_allclose(dataset.histogram_validation.sum("bin"), 1, rtol=1e-5)
+
+
+def test_a_folder_of_cells_is_one_dataset(finished, tmp_path):
+    sweep = gather(finished[0])
+    assert sweep.cell.values.tolist() == ["tiny-vanilla", "tiny-corr-0.1"]
+    with cells.read(finished[0] / "tiny-corr-0.1.nc") as cell:
+        for name in cells.VARIABLES:
+            np.testing.assert_array_equal(sweep[name].sel(cell="tiny-corr-0.1"), cell[name])
+        np.testing.assert_array_equal(sweep.correlation.sel(cell="tiny-corr-0.1"), cell.correlation_3[0])
+        assert str(sweep.commit.sel(cell="tiny-corr-0.1").values) == cell.attrs["commit"]
+    compact.save(sweep, tmp_path / "small.nc")
+    assert (tmp_path / "small.nc").stat().st_size < 0.5 * sum(
+        p.stat().st_size for p in finished[0].glob("*.nc")
+    )
+    with pytest.raises(ResultsError, match="holds no results"):
+        gather(tmp_path / "empty")
+
+
+def test_cells_of_different_lengths_are_no_sweep(finished, compiled, tmp_path):
+    for name in ("tiny-vanilla.nc", "tiny-corr-0.1.nc"):
+        with cells.read(finished[0] / name) as cell:
+            cell.isel(seed=slice(2 if "corr" in name else 3)).to_netcdf(tmp_path / name, engine="h5netcdf")
+    with pytest.raises(ResultsError, match="different numbers of seeds"):
+        gather(tmp_path)
+
+
+def test_what_is_done_is_skipped(finished):
+    folder, first = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.nc")}
+    # No backend could be started: nothing is trained.
+    again = sweep(folder, *TINY, "--variants", "vanilla", "corr-0.1", JAX_PLATFORMS="no_such")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith("2 of 2 already done, skipped\n")
+    assert again.stdout.endswith(first.stdout[first.stdout.index("validation error") :])  # the same table
+    assert before and before == {path: path.stat().st_mtime_ns for path in folder.glob("*.nc")}
+
+
+def test_plan(finished):
+    folder, _ = finished
+    done = sweep(folder, *TINY, "--variants", "vanilla", "drop", "--plan", JAX_PLATFORMS="no_such")
+    assert done.returncode == 0, done.stderr
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["tiny-vanilla", "done"],
+        ["tiny-drop", "missing"],
+    ]
+
+
+def test_plan_makes_no_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", command(tmp_path / "out", "--plan")[2:])
+    main()
+    assert capsys.readouterr().out.count("missing") == 20
+    assert not any(tmp_path.iterdir())
+
+
+def test_results_of_other_options_are_kept(finished):
+    folder, _ = finished
+    path = folder / "tiny-vanilla.nc"
+    before = path.read_bytes()
+    done = sweep(folder, *TINY, "--variants", "vanilla", "--epochs", "61")
+    assert_one_line_error(done, str(path), f"protocol.epochs is {EPOCHS} there, not 61")
+    assert path.read_bytes() == before
+
+
+def test_a_killed_sweep_goes_on_bit_for_bit(finished, compiled, tmp_path):
+    arguments = (*TINY, "--variants", "vanilla")
+    checkpoint = tmp_path / "tiny-vanilla.checkpoint.npz"
+    killed = subprocess.Popen(
+        command(tmp_path, *arguments), cwd=ROOT, env=os.environ | compiled, stdout=subprocess.DEVNULL
+    )
+    wait_for(checkpoint, killed)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL and checkpoint.exists()
+
+    done = sweep(tmp_path, *arguments, **compiled)
+    assert done.returncode == 0, done.stderr
+    assert "from its checkpoint" in done.stdout and not checkpoint.exists()
+    with (
+        cells.read(tmp_path / "tiny-vanilla.nc") as resumed,
+        cells.read(finished[0] / "tiny-vanilla.nc") as straight,
+    ):
+        assert set(resumed.variables) == set(straight.variables)
+        for name in straight.variables:
+            np.testing.assert_array_equal(resumed[name].values, straight[name].values, name)
+
+
+def test_an_interrupted_sweep_says_what_to_do(compiled, tmp_path):
+    checkpoint = tmp_path / "tiny-vanilla.checkpoint.npz"
+    interrupted = subprocess.Popen(
+        command(tmp_path, *TINY, "--variants", "vanilla", "--epochs", "100000"),
+        cwd=ROOT,
+        env=os.environ | compiled,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(checkpoint, interrupted)
+    interrupted.send_signal(signal.SIGINT)
+    _, errors = interrupted.communicate(timeout=60)
+    assert errors == "interrupted; the same command goes on from the last checkpoint\n"
+    assert interrupted.returncode == 1 and checkpoint.exists()
+
+
+def test_a_second_sweep_stops(tmp_path):
+    with filelock.FileLock(tmp_path / ".lock"):
+        assert_one_line_error(sweep(tmp_path, *TINY), f"another sweep is at work in {tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ("--variants foo", "unknown variant 'foo'"),
+        ("--variants drop-1.5", "unknown variant 'drop-1.5'"),
+        ("--variants drop drop", "given once"),
+        ("--seeds 0", "seeds must be at least 1; got 0"),
+        ("--epochs 0", "epochs must be at least 1; got 0"),
+        ("--batch-size 1", "batch size must be at least 2; got 1"),
+        ("--batch-size 5000", "batch size 5000 exceeds the 250 validation samples"),
+        ("--dataset no_such_set", "no_such_set"),
+        ("--protocol no_such", "unknown protocol 'no_such'; the protocols are released, paper, ablation-"),
+        ("--address localhost:1", "give --executor ray with it"),
+        ("--executor ray --address localhost", "--address must be HOST:PORT; got 'localhost'"),
+        ("--executor ray --address localhost:1", "no Ray cluster answers at localhost:1"),
+    ],
+)
+def test_bad_options_are_one_line(refused, arguments, reason):
+    assert reason in refused(*arguments.split())
+
+
+def test_an_unknown_size_is_refused(tmp_path):
+    done = sweep(tmp_path, "--sizes", "gigantic")
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "gigantic" in done.stderr and not any(tmp_path.iterdir())
+
+
+def test_help(tmp_path):
+    done = sweep(tmp_path, "--help", JAX_PLATFORMS="no_such")
+    assert done.returncode == 0 and "--checkpoint-seconds" in done.stdout
