@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from decorr._samples import check_floating, check_probability, widen
+
 
 def dropout(key: jax.Array, x: jax.Array, rate: jax.typing.ArrayLike) -> jax.Array:
     """Drops each element with probability `rate` and scales the others by 1 / (1 - rate).
@@ -17,28 +19,40 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.typing.ArrayLike) -> jax.Arr
     Args:
       key: a JAX random key.
       x: activations of any shape, floating point.
-      rate: probability to drop, scalar in [0, 1]; not checked when traced. 1 gives all zeros.
+      rate: probability to drop, scalar in [0, 1]. 1 gives all zeros.
 
     Returns:
       y, shape and dtype of `x`.
 
+    Raises:
+      TypeError: a dtype that is not real floating point.
+      ValueError: a rate that is no probability. A traced one cannot be checked, and gives all NaN.
+
     Numerics:
       Masks are drawn from 16 random bits an element, half of what a uniform number takes and most of
-      the cost of dropout: the rate acts rounded to a multiple of 2^-16.
+      the cost of dropout: the rate acts rounded to a multiple of 2^-16, below 1 to at most 1 - 2^-16. The
+      scale is that of the rate that acts, so that E[y] = x exactly; half precision is scaled in float32.
 
     Source: Srivastava et al., Dropout (2014), with the scaling moved to training. Random bits: Salmon et
       al., Parallel random numbers: as easy as 1, 2, 3 (2011), Threefry-2x32 with 20 rounds, as in JAX.
     """
-    keep = 1 - jnp.asarray(rate, jnp.float32)
+    x = check_floating(x, "what is dropped from")
+    rate = check_probability(rate, "rate")
+    keep = 1 - rate.astype(jnp.float32)
+    valid = (keep >= 0) & (keep <= 1)
+    # How many of the 2^16 values of a half word keep an element; one at least, or the scale would be infinite.
+    kept = jnp.where(keep > 0, jnp.maximum(jnp.round(keep * 2**16), 1), 0)
     counter = jnp.arange(-(-x.size // 4), dtype=jnp.uint32)  # a block gives four masks
     block = _threefry(jax.random.bits(key, (2,), jnp.uint32), counter, jnp.zeros_like(counter))
     # Without the barrier XLA works the words out again for each half.
     words = jnp.concatenate(jax.lax.optimization_barrier(block))
     halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]
     # Compared as int32, for keep = 1 is 2^16, one more than the largest half.
-    mask = halves.reshape(x.shape).astype(jnp.int32) < jnp.round(keep * 2**16).astype(jnp.int32)
-    inverse = 1 / jnp.where(keep > 0, keep, 1)
-    return jnp.where(mask, x * inverse.astype(x.dtype), jnp.zeros((), x.dtype))
+    mask = halves.reshape(x.shape).astype(jnp.int32) < kept.astype(jnp.int32)
+    scale = jnp.where(valid, 2**16 / jnp.maximum(kept, 1), jnp.nan)
+    wide = widen(x)
+    dropped = jnp.where(valid, 0, jnp.nan).astype(x.dtype)
+    return jnp.where(mask, (wide * scale.astype(wide.dtype)).astype(x.dtype), dropped)
 
 
 def _threefry(key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -70,9 +84,12 @@ def dropout_estimator(rho: jax.typing.ArrayLike, rate: jax.typing.ArrayLike) -> 
     Returns:
       The expected estimator, the broadcast shape.
 
+    Raises:
+      ValueError: a rate outside [0, 1], unless traced.
+
     Source: Simon, Section 2.1.
     """
-    keep = 1 - jnp.asarray(rate)
+    keep = 1 - check_probability(rate, "rate")
     return keep * keep * jnp.asarray(rho)
 
 
@@ -97,10 +114,13 @@ def dropout_correlation(
     Returns:
       rho', the broadcast shape of the arguments.
 
+    Raises:
+      ValueError: a rate outside [0, 1], unless traced.
+
     Source: the extension that Simon, Section 4, leaves to future work. With independent masks,
     Cov(r_i a_i, r_j a_j) = keep^2 Cov(a_i, a_j) and Var(r a) = keep sigma^2 + keep rate mu^2.
     """
-    rate = jnp.asarray(rate)
+    rate = check_probability(rate, "rate")
     spread_i = 1 + rate * jnp.square(jnp.asarray(ratio_i))
     spread_j = 1 + rate * jnp.square(jnp.asarray(ratio_j))
     return (1 - rate) * jnp.asarray(rho) / jnp.sqrt(spread_i * spread_j)

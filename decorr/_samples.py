@@ -1,10 +1,15 @@
 """The gate through which all activations come: checked, as [sample, unit], and standardised."""
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 # A unit is constant if its values span no more than this many roundings of the largest of them.
 _ROUNDINGS = 4
@@ -15,24 +20,77 @@ def product(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)
 
 
+def check_floating(x: jax.typing.ArrayLike, what: str) -> jax.Array:
+    """x as an array; TypeError if it is not real floating point."""
+    x = jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"{what} must have a real floating-point dtype; got {x.dtype}")
+    return x
+
+
+def check_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
+    """A number as an array; ValueError if it is not in [0, 1], which of a traced one nobody can tell."""
+    if not isinstance(number, jax.core.Tracer):
+        values = np.asarray(number)
+        if not np.all((values >= 0) & (values <= 1)):
+            raise ValueError(f"{what} must be in [0, 1]; got {number}")
+    return jnp.asarray(number)
+
+
 def as_samples(a: jax.Array, minimum: int = 2) -> jax.Array:
     """Checks activations [..., unit]; returns them as [sample, unit], in float32 or better."""
     a = jnp.asarray(a)
     if a.ndim < 2:
         raise ValueError(f"activations must have shape [..., unit] (2-D or more); got {a.shape}")
-    if not jnp.issubdtype(a.dtype, jnp.floating):
-        raise TypeError(f"activations must have a real floating-point dtype; got {a.dtype}")
+    check_floating(a, "activations")
     m, d = math.prod(a.shape[:-1]), a.shape[-1]
     if m < minimum or d < 1:
         raise ValueError(f"activations must hold >= {minimum} samples of >= 1 unit; got {a.shape}")
-    half = jnp.finfo(a.dtype).bits < 32
-    return a.reshape(m, d).astype(jnp.float32 if half else a.dtype)
+    return widen(a.reshape(m, d))
+
+
+def widen(x: jax.Array) -> jax.Array:
+    """Half precision as float32, other floating point as it is."""
+    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
 
 
 def is_constant(low: jax.Array, high: jax.Array) -> jax.Array:
-    """Whether values between `low` and `high` differ by rounding only; NaN is not constant."""
+    """Whether values between `low` and `high` differ by rounding only; NaN and infinities do not."""
     largest = jnp.maximum(jnp.abs(low), jnp.abs(high))
-    return high - low <= _ROUNDINGS * jnp.finfo(low.dtype).eps * largest
+    return (high - low <= _ROUNDINGS * jnp.finfo(low.dtype).eps * largest) & jnp.isfinite(largest)
+
+
+def over_mesh(
+    function: Callable[[jax.Array], Any],
+    a: jax.typing.ArrayLike,
+    specs: Callable[[PartitionSpec], Any] = lambda spec: PartitionSpec(),
+) -> Any:
+    """function(a), also where a lies on a mesh whose axes are Explicit, as those of `jax.make_mesh` are.
+
+    There every operation asks where its result shall lie. Inside the function the compiler decides instead,
+    as it does for Auto axes.
+
+    Args:
+      function: of one array; the same object each time, or each call is compiled.
+      a: activations [..., unit].
+      specs: how the results lie on the mesh, by how a does. Default: whole on every device.
+    """
+    a = jnp.asarray(a)
+    sharding = jax.typeof(a).sharding
+    if AxisType.Explicit not in sharding.mesh.axis_types:
+        return function(a)
+    is_spec = lambda leaf: isinstance(leaf, PartitionSpec)  # noqa: E731
+    out = jax.tree.map(lambda spec: NamedSharding(sharding.mesh, spec), specs(sharding.spec), is_leaf=is_spec)
+    return _compiler_decides(function, sharding.mesh, out)(a)
+
+
+@functools.cache
+def _compiler_decides(function: Callable, mesh: Any, out: Any) -> Callable:
+    explicit = [
+        name for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit
+    ]
+    # Compiled, for outside of `jit` the axes of a mesh change under `jax.set_mesh` only.
+    return jax.jit(jax.sharding.auto_axes(function, axes=tuple(explicit), out_sharding=out))
 
 
 def standardise(samples: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -6,8 +6,9 @@ Every function takes activations [..., unit] of ONE network: each leading axis i
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
-from decorr._samples import as_samples, product, standardise
+from decorr._samples import as_samples, over_mesh, product, standardise
 
 
 def zscore(a: jax.Array) -> jax.Array:
@@ -30,12 +31,12 @@ def zscore(a: jax.Array) -> jax.Array:
       A constant unit has z = 0 and derivative 0. Constant means: its values span at most 4 roundings
       (4 eps max|a|), so 0.1 repeated is constant in float32, while a unit of scale 1e-30 is not:
       there is no absolute epsilon. Units are shifted and scaled onto [0, 1] before anything is
-      squared, so large means and extreme scales cost no accuracy beyond that of the input itself.
+      squared, so large means and extreme scales cost no accuracy beyond that of the input itself. A unit
+      with a NaN or an infinity, or whose span overflows, is NaN throughout.
 
     Source: Simon, Decorrelating Neural Network Activations, Sections 2.1 and 3.1.
     """
-    z, _ = standardise(as_samples(a))
-    return z.reshape(a.shape)
+    return over_mesh(_zscore, a, lambda spec: spec)
 
 
 def correlation_matrix(a: jax.Array, *, undefined: float = 0.0) -> jax.Array:
@@ -56,13 +57,20 @@ def correlation_matrix(a: jax.Array, *, undefined: float = 0.0) -> jax.Array:
 
     Numerics:
       As `zscore`. A constant unit has no correlation: by default its entries are 0, also on the
-      diagonal, which tells it apart. numpy.corrcoef gives NaN there, the author's code counts 1.
+      diagonal, which tells it apart. numpy.corrcoef gives NaN there, the author's code counts 1. On a mesh
+      the matrix is whole on every device.
 
     Source: Simon, Section 3.1; the same matrix as numpy.corrcoef(a, rowvar=False).
     """
+    rho, constant = over_mesh(_correlation, a, lambda spec: (PartitionSpec(), PartitionSpec()))
+    return jnp.where(constant[:, None] | constant[None, :], undefined, rho) if undefined else rho
+
+
+def _zscore(a: jax.Array) -> jax.Array:
+    return standardise(as_samples(a))[0].reshape(a.shape)
+
+
+def _correlation(a: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The correlation matrix, and which units are constant."""
     z, sigma = standardise(as_samples(a))
-    rho = product(z.T, z) / (z.shape[0] - 1)
-    if undefined == 0:
-        return rho
-    constant = sigma == 0
-    return jnp.where(constant[:, None] | constant[None, :], undefined, rho)
+    return product(z.T, z) / (z.shape[0] - 1), sigma == 0

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from decorr._dropout import dropout
+from decorr._samples import check_floating
 from decorr.config import Architecture
 
 
@@ -31,6 +32,9 @@ class MLP(nn.Module):
     Returns:
       logits [..., class], and a tuple with one array [..., unit] for each hidden layer.
 
+    Raises:
+      TypeError: inputs that are not floating point.
+
     Source: Simon, Section 1.3; where the text is silent, the author's released code.
     """
 
@@ -41,6 +45,8 @@ class MLP(nn.Module):
     def __call__(
         self, x: jax.Array, dropout_rate: jax.typing.ArrayLike | None = None
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        x = check_floating(x, "an MLP's inputs (pixels: divide them by the largest)")
+
         def drop(x):
             return x if dropout_rate is None else dropout(self.make_rng("dropout"), x, dropout_rate)
 
@@ -66,11 +72,11 @@ class MLP(nn.Module):
     def _slope(self, name: str, x: jax.Array) -> jax.Array:
         slope = jnp.asarray(self.architecture.negative_slope, x.dtype)
         if self.architecture.nonlinearity == "prelu":
-            slope = self.param(name, lambda _: slope)
+            slope = self.param(name, lambda _: slope.astype(jnp.float32)).astype(x.dtype)
         return jnp.where(x > 0, x, slope * x)
 
 
 def slopes(params: dict) -> jax.Array:
     """The learned PReLU slopes [layer] of an MLP's parameters; shape [0] if they are not learned."""
     names = sorted((name for name in params if name.startswith("slope_")), key=lambda name: int(name[6:]))
-    return jnp.stack([params[name] for name in names]) if names else jnp.zeros(0)
+    return jnp.stack([params[name] for name in names]) if names else jnp.zeros(0, jnp.float32)

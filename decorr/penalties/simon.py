@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
-from decorr._samples import as_samples, product, standardise
+from decorr._samples import as_samples, over_mesh, product, standardise
 
 
 class GradientTerms(NamedTuple):
@@ -21,7 +22,9 @@ def correlation_penalty(a: jax.Array) -> jax.Array:
 
     P = 1/(2d) sum_ij rho_ij^2   (Section 3.1), the diagonal included. 1/2: all units uncorrelated;
     d/2: all units alike. Over m samples even independent units have P > 1/2 on average: see
-    `independent_penalty`. Add `weight * correlation_penalty(a)` of each layer to a loss.
+    `independent_penalty`. Add `weight * correlation_penalty(a)` of each layer to a loss. The paper's
+    weights 0.1 and 1.0 act as 0.002 and 0.02, for its released code divides the gradient by the 50
+    samples of a minibatch: 0.002 is a weight to begin with.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
@@ -39,11 +42,12 @@ def correlation_penalty(a: jax.Array) -> jax.Array:
       or min(d, m)^2. Derivatives are the closed form of `penalty_gradient`, not a trace through the
       z-score; `jit`, `vmap`, `grad`, `jvp` and `hessian` work. P does not change when a unit is
       shifted, scaled or negated. A constant unit (see `zscore`) has rho = 0 with every unit, itself
-      included, and gradient 0; to the others it is absent, but counts in d. NaN stays NaN.
+      included, and gradient 0; to the others it is absent, but counts in d. NaN, an infinity, or a span
+      that overflows make P NaN. Samples or units may be spread over a mesh, of Auto or Explicit axes.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 3.1.
     """
-    return _penalty(as_samples(a))
+    return over_mesh(_value, a)
 
 
 def penalty_gradient(a: jax.Array) -> jax.Array:
@@ -67,9 +71,7 @@ def penalty_gradient(a: jax.Array) -> jax.Array:
 
     Source: Simon, Section 3.1.
     """
-    a = jnp.asarray(a)
-    A, B, C = _penalty_and_terms(as_samples(a))[1]
-    return (A[None] * (B - C)).reshape(a.shape).astype(a.dtype)
+    return over_mesh(_gradient, a, lambda spec: spec)
 
 
 def gradient_terms(a: jax.Array) -> GradientTerms:
@@ -93,6 +95,19 @@ def gradient_terms(a: jax.Array) -> GradientTerms:
 
     Source: Simon, Section 3.1.
     """
+    return over_mesh(_terms, a, lambda spec: GradientTerms(PartitionSpec(spec[-1]), spec, spec))
+
+
+def _value(a: jax.Array) -> jax.Array:
+    return _penalty(as_samples(a))
+
+
+def _gradient(a: jax.Array) -> jax.Array:
+    A, B, C = _penalty_and_terms(as_samples(a))[1]
+    return (A[None] * (B - C)).reshape(a.shape).astype(a.dtype)
+
+
+def _terms(a: jax.Array) -> GradientTerms:
     A, B, C = _penalty_and_terms(as_samples(a))[1]
     return GradientTerms(A, B.reshape(a.shape), C.reshape(a.shape))
 

@@ -81,10 +81,10 @@ def histogram(rho: jax.Array, bins: int = BINS) -> jax.Array:
       bins: number of equal bins from 0 to 1, the last one closed.
 
     Returns:
-      Fractions [bin], of sum 1; all NaN if any entry of rho is.
+      Fractions [bin], of sum 1; all NaN if any entry of rho is not finite.
     """
     d = rho.shape[0]
     index = jnp.clip(jnp.abs(rho) * bins, 0, bins - 1).astype(jnp.int32)
     pairs = (~jnp.eye(d, dtype=bool)).astype(jnp.float32)
-    counts = jnp.zeros(bins).at[index].add(pairs)
-    return jnp.where(jnp.isnan(rho).any(), jnp.nan, counts / (d * (d - 1)))
+    counts = jnp.zeros(bins, jnp.float32).at[index].add(pairs)
+    return jnp.where(jnp.isfinite(rho).all(), counts / (d * (d - 1)), jnp.nan)

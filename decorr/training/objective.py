@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -17,10 +18,14 @@ def negative_log_likelihood(logits: jax.Array, labels: jax.Array) -> jax.Array:
       labels: [...], integer class indices.
 
     Returns:
-      A scalar in nats.
+      A scalar in nats; NaN for a label that is no class.
+
+    Raises:
+      AssertionError: labels that are not integers, or not one for each row of logits.
 
     Source: Simon, Section 1.3; optax.softmax_cross_entropy_with_integer_labels.
     """
+    _check_labels(logits, labels)
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
@@ -33,8 +38,17 @@ def error_rate(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Returns:
       A float32 scalar.
+
+    Raises:
+      AssertionError: as `negative_log_likelihood`.
     """
+    _check_labels(logits, labels)
     return jnp.mean(jnp.argmax(logits, axis=-1) != labels, dtype=jnp.float32)
+
+
+def _check_labels(logits: jax.Array, labels: jax.Array) -> None:
+    chex.assert_shape(labels, jnp.shape(logits)[:-1], custom_message="one label for each row of logits")
+    chex.assert_type(labels, int)
 
 
 def regularised_loss(

@@ -37,7 +37,45 @@ def test_share_and_scale(rate):
     y = np.asarray(dropout(KEY, x, rate))
     kept = y != 0
     assert abs(kept.mean() - (1 - rate)) < 4 * (rate * (1 - rate) / y.size) ** 0.5
-    np.testing.assert_allclose(y[kept], 3 / (1 - rate), rtol=1e-6)
+    np.testing.assert_allclose(y[kept], 3 / (1 - rate), rtol=2e-5)
+
+
+@pytest.mark.parametrize("rate", [1e-6, 0.3, 0.999, 0.9999, 0.99999, 1 - 1e-7])
+def test_the_mean_is_kept_at_every_rate(rate):
+    y = jax.jit(jax.vmap(lambda key: dropout(key, jnp.ones((1000, 1000)), rate).mean()))
+    means = np.asarray(y(jax.random.split(KEY, 40)), np.float64)
+    error = means.std(ddof=1) / len(means) ** 0.5
+    assert abs(means.mean() - 1) < 4 * error + 1e-6  # rounding of a mean
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_is_scaled_in_float32(dtype):
+    x = jnp.asarray(np.linspace(1, 2, 4001), dtype)
+    y = np.asarray(dropout(KEY, x, 0.3), np.float64)
+    # 1 / 0.7 in bfloat16 is too large by 0.07%: rounded once, products are so no longer on average.
+    assert abs((y[y > 0] * 0.7 / np.asarray(x, np.float64)[y > 0]).mean() - 1) < 2e-4
+
+
+@pytest.mark.parametrize("rate", [-0.5, 1.5, 30, np.nan, np.inf, np.float32(2)])
+def test_a_rate_that_is_no_probability_is_refused(rate):
+    for function in (
+        lambda: dropout(KEY, jnp.ones(5), rate),
+        lambda: dropout_estimator(0.5, rate),
+        lambda: dropout_correlation(0.5, rate),
+    ):
+        with pytest.raises(ValueError, match=r"^rate must be in \[0, 1\]; got"):
+            function()
+
+
+@pytest.mark.parametrize("rate", [-0.5, 1.5, np.nan, np.inf])
+def test_a_traced_rate_that_is_no_probability_gives_nan(rate):
+    assert np.isnan(jax.jit(dropout)(KEY, jnp.ones(50), rate)).all()
+
+
+@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.int32, jnp.bool_, jnp.complex64])
+def test_only_floating_point_is_dropped_from(dtype):
+    with pytest.raises(TypeError, match=f"floating-point dtype; got {jnp.dtype(dtype)}"):
+        dropout(KEY, jnp.ones(5, dtype), 0.5)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])

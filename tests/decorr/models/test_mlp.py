@@ -128,3 +128,15 @@ def test_no_rate_needs_no_key():
     with pytest.raises(flax.errors.InvalidRngError):
         model.apply({"params": params}, jnp.asarray(X), 0.3)
     np.testing.assert_allclose(train(model, params, 0.0)[0], plain, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_pixels_that_were_not_scaled_are_refused(dtype):
+    with pytest.raises(TypeError, match=f"inputs .* floating-point dtype; got {np.dtype(dtype)}"):
+        MLP(PRELU, CLASSES).init(KEY, jnp.ones((1, 6), dtype))
+
+
+def test_slopes_are_float32_whatever_jax_defaults_to():
+    with jax.enable_x64(True):
+        params = MLP(PRELU, CLASSES).init(KEY, jnp.ones((1, 6), jnp.float64))["params"]
+        assert {leaf.dtype for leaf in jax.tree.leaves((params, slopes(params)))} == {jnp.dtype("float32")}

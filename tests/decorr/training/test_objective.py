@@ -52,3 +52,16 @@ def test_the_penalty_is_the_weighted_sum_over_layers(float64):
     assert float(loss(0.3)) == pytest.approx(plain + 0.3 * penalty, rel=1e-12)
     assert float(loss(0.0)) == pytest.approx(plain, rel=1e-12)
     assert float(loss(None)) == pytest.approx(plain, rel=1e-12)
+
+
+@pytest.mark.parametrize("function", [error_rate, negative_log_likelihood])
+@pytest.mark.parametrize(
+    "labels", [np.zeros((8, 1), np.int32), np.zeros(7, np.int32), np.zeros(8, np.float32)]
+)
+def test_labels_that_do_not_fit_the_logits_are_refused(function, labels):
+    with pytest.raises(AssertionError, match="input 0 has"):
+        function(jnp.zeros((8, 3)), jnp.asarray(labels))
+
+
+def test_a_label_that_is_no_class_makes_the_loss_nan():
+    assert np.isnan(negative_log_likelihood(jnp.zeros((2, 3)), jnp.array([0, 3])))

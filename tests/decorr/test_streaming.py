@@ -1,0 +1,128 @@
+"""Streamed correlations against NumPy on all samples at once, and at their corners."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from decorr import CorrelationState
+
+D = 5
+
+
+def activations(shape, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=shape) + rng.normal(size=(*shape[:-1], 1)) + 3
+
+
+def oracle(a):
+    return np.corrcoef(np.asarray(a, np.float64).reshape(-1, a.shape[-1]), rowvar=False)
+
+
+def stream(chunks, dtype=jnp.float32):
+    state = CorrelationState.init(D, dtype)
+    for chunk in chunks:
+        state = state.update(jnp.asarray(chunk, dtype))
+    return state
+
+
+def test_streamed_as_at_once(float64):
+    a = activations((60, D))
+    cuts = np.sort(np.random.default_rng(1).choice(np.arange(1, 60), 6, replace=False))
+    state = stream(np.split(a, [1, *cuts[cuts > 1]]), jnp.float64)
+    assert state.samples == 60
+    np.testing.assert_allclose(state.mean, a.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(state.comoment, 59 * np.cov(a, rowvar=False), rtol=1e-12)
+    np.testing.assert_allclose(state.correlation(), oracle(a), rtol=1e-12)
+
+
+def test_merging_is_associative(float64):
+    a, b, c = (stream([activations((m, D), seed=m)], jnp.float64) for m in (1, 7, 30))
+    for one, other in zip(a.merge(b).merge(c), c.merge(b.merge(a)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def test_streamed_by_scan_and_vmap():
+    runs = activations((3, 4, 8, D)).astype(np.float32)  # [run, minibatch, sample, unit]
+
+    def whole(batches):
+        add = lambda state, batch: (state.update(batch), None)  # noqa: E731
+        return jax.lax.scan(add, CorrelationState.init(D), batches)[0].correlation()
+
+    found = jax.jit(jax.vmap(whole))(jnp.asarray(runs))
+    np.testing.assert_allclose(found, [oracle(run) for run in runs], atol=1e-5)
+
+
+def test_streamed_corners():
+    a = activations((400, D))
+    far = (a + 1e3 * a.std(axis=0)).astype(np.float32)
+    far[:, 2] = 0.1
+    rho = np.asarray(stream(np.split(far, 8)).correlation())
+    np.testing.assert_array_equal(rho[2], 0)
+    np.testing.assert_array_equal(rho[:, 2], 0)
+    rest = np.ix_([0, 1, 3, 4], [0, 1, 3, 4])
+    np.testing.assert_allclose(rho[rest], oracle(far[:, [0, 1, 3, 4]]), atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e15])
+def test_streamed_small_and_large_units(scale):
+    a = activations((40, D))
+    found = stream(np.split(a * scale, 4)).correlation()
+    np.testing.assert_allclose(found, oracle(a), atol=1e-5)
+
+
+def test_too_few_samples_have_no_correlation():
+    for state in (stream([]), stream([np.ones((1, D))])):
+        np.testing.assert_array_equal(state.correlation(), np.zeros((D, D)))
+
+
+def test_streamed_bad_input():
+    state = CorrelationState.init(D)
+    with pytest.raises(ValueError, match=r"5 units; got \(4, 3\)"):
+        state.update(jnp.ones((4, 3)))
+    with pytest.raises(ValueError, match=r"\(0, 5\)"):
+        state.update(jnp.ones((0, D)))
+    with pytest.raises(ValueError, match="d = 0"):
+        CorrelationState.init(0)
+    for dtype in (jnp.bfloat16, jnp.int32):
+        with pytest.raises(TypeError, match="float32 or float64"):
+            CorrelationState.init(D, dtype)
+
+
+def test_the_count_never_overflows():
+    a = activations((64, D))
+    state = stream([a])
+    for _ in range(25):
+        state = state.merge(state)
+    state = state.update(jnp.asarray(a, jnp.float32))
+    assert float(state.samples) == pytest.approx(64 * 2**25, rel=1e-6)
+    np.testing.assert_allclose(state.correlation(), oracle(a), atol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("sizes", [[1] * 9, [4, 5], [9]])
+def test_what_is_not_finite_stays_in_its_unit(bad, sizes):
+    a = activations((9, D))
+    a[4, 2] = bad
+    found = stream(np.split(a, np.cumsum(sizes)[:-1])).correlation()
+    unknown = np.arange(D) == 2
+    np.testing.assert_array_equal(np.isnan(found), unknown[:, None] | unknown)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-21, 1e19, 1e25])
+def test_squares_that_leave_the_range_make_a_correlation_unknown(scale):
+    a = activations((40, D))
+    a[:, 2] *= scale
+    found = np.asarray(stream(np.split(a, 4)).correlation())
+    right = np.isclose(found, oracle(a), atol=1e-4)
+    assert (right | np.isnan(found)).all() and np.isnan(found[2]).any()
+    assert right[np.ix_([0, 1, 3, 4], [0, 1, 3, 4])].all()
+
+
+def test_states_of_other_units_or_precision_are_not_merged():
+    state = stream([activations((4, D))])
+    for other in (CorrelationState.init(1), CorrelationState.init(D + 1)):
+        with pytest.raises(AssertionError, match="shape"):
+            state.merge(other)
+    with jax.enable_x64(True), pytest.raises(AssertionError, match="float"):
+        state.merge(CorrelationState.init(D, jnp.float64))
