@@ -93,7 +93,7 @@ class CorrelationState(NamedTuple):
         return jnp.where(constant[:, None] | constant[None, :], 0, rho)
 
 
-_EVERYWHERE = CorrelationState(*(PartitionSpec() for _ in CorrelationState._fields))
+_EVERYWHERE = CorrelationState._make(PartitionSpec() for _ in CorrelationState._fields)
 
 
 @functools.cache

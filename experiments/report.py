@@ -7,7 +7,7 @@ import tyro
 
 from experiments.paper import report
 from experiments.store import sweep
-from experiments.store.files import ResultsError
+from experiments.store.errors import ResultsError
 
 
 @dataclasses.dataclass(frozen=True)

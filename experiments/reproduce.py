@@ -11,7 +11,7 @@ from experiments.paper.protocols import ABLATION
 from experiments.paper.report import REFERENCE, write_reference
 from experiments.store import compact
 from experiments.store.configuration import differences
-from experiments.store.files import ResultsError
+from experiments.store.errors import ResultsError
 from experiments.store.sweep import concatenate, gather, split
 from experiments.sweep import Sweep, explained, train
 
@@ -74,7 +74,10 @@ def reproduce(name: str, options: Sweep, path: Path, console: Console) -> None:
             kept += split(trained)
             compact.save(concatenate(kept), path)
         elif different := differences(done[cell.name], cell):
-            raise ResultsError(f"{cell.name} in {path} was made with other options ({different}): delete it")
+            raise ResultsError(
+                f"{cell.name} in {path} was made with other options ({different}): "
+                "give the same ones, or another --out"
+            )
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from experiments.run.grid import Cell, Precision, cells
 from experiments.run.progress import SweepProgress
 from experiments.store import cells as finished
 from experiments.store import checkpoints
-from experiments.store.files import ResultsError
+from experiments.store.errors import ResultsError
 from experiments.store.sweep import gather
 
 

@@ -95,7 +95,7 @@ def gradient_terms(a: jax.Array) -> GradientTerms:
 
     Source: Simon, Section 3.1.
     """
-    return over_mesh(_terms, a, lambda spec: GradientTerms(PartitionSpec(spec[-1]), spec, spec))
+    return over_mesh(_terms, a, lambda spec: GradientTerms._make((PartitionSpec(spec[-1]), spec, spec)))
 
 
 def _value(a: jax.Array) -> jax.Array:

@@ -1,9 +1,64 @@
-"""Where what can be made again is kept."""
+"""Decoded sets on disk, each in a file named after a hash of what it was decoded from."""
 
-import os
+import hashlib
+import warnings
 from pathlib import Path
 
+import numpy as np
 
-def default_cache_dir() -> Path:
-    """Where what can be made again is kept: $XDG_CACHE_HOME/decorr, else ~/.cache/decorr."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "decorr"
+from experiments.data.tfds import PreparedSet, decode
+from experiments.disk.files import write_atomically
+
+Stored = dict[str, np.ndarray]
+"""train_images and, where the set has them, test_images: [sample, pixel] uint8; train_labels and test_labels:
+[sample] int32. What a cache file holds."""
+
+
+def cached(prepared: PreparedSet, folder: Path | None) -> Stored:
+    """The decoded set: from the cache where possible, else decoded and written there."""
+    name = prepared.builder.name
+    if folder is None:
+        warnings.warn(
+            f"decoded {name!r} is not cached: there is no home folder, set XDG_CACHE_HOME", stacklevel=3
+        )
+        return decode(prepared)
+    full_name = prepared.builder.info.full_name.replace("/", "-")
+    path = folder / f"{full_name}-{_fingerprint(prepared)}.npz"
+    stored = _read(path, prepared)
+    if stored is None:
+        stored = decode(prepared)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **stored))
+        except OSError as error:
+            warnings.warn(f"decoded {name!r} could not be cached: {error}", stacklevel=3)
+    return stored
+
+
+def _fingerprint(prepared: PreparedSet) -> str:
+    digest = hashlib.sha256()
+    for path in prepared.files():
+        with path.open("rb") as content:
+            digest.update(path.name.encode() + hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _read(path: Path, prepared: PreparedSet) -> Stored | None:
+    """What a cache file holds; None if it is absent, damaged, or another's."""
+    pixels = int(np.prod(prepared.image_shape))
+    stored: Stored = {}
+    try:
+        # Opened here, since np.load leaves the file open where the archive is damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            for split in prepared.splits:
+                images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+                if (
+                    images.dtype != np.uint8
+                    or images.shape != (len(labels), pixels)
+                    or labels.dtype != np.int32
+                ):
+                    return None
+                stored |= {f"{split}_images": images, f"{split}_labels": labels}
+    except Exception:  # which has many names: BadZipFile, ValueError, NotImplementedError, ...
+        return None
+    return stored

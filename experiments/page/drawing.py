@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from decorr.config import SIZES, Network, Size, Variant
+from experiments.disk.files import write_atomically
 from experiments.page import style
 from experiments.statistics import intervals
-from experiments.store.files import write_atomically
 from experiments.store.sweep import networks
 
 _HUNDREDTHS = re.compile(rb"(\d\.\d\d)\d+")

@@ -11,6 +11,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from decorr.config import SIZES, Network
+from experiments.disk.files import write_atomically
 from experiments.page import curves, drawing
 from experiments.page.evidence import evidence
 from experiments.paper import ablation, agreement, claims, figures, published, slopes, tables
@@ -18,7 +19,7 @@ from experiments.paper.protocols import BY_WEIGHT
 from experiments.statistics.verdicts import RULE, Verdict
 from experiments.store import cells, compact
 from experiments.store import sweep as stored
-from experiments.store.files import ResultsError, write_atomically
+from experiments.store.errors import ResultsError
 
 REFERENCE = Path(__file__).parent / "reference"
 """The committed sweeps, one compact file each."""

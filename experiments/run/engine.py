@@ -9,15 +9,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from decorr.training.split import Split
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from decorr.config import Regulariser
 from decorr.models import slopes
 from decorr.training import evaluation, steps
 from decorr.training.evaluation import Evaluation
+from decorr.training.split import Split
 from decorr.training.steps import EpochMetrics, Trainer, TrainingState
-from experiments.data.cache import default_cache_dir
+from experiments.disk.files import cache_dir
 
 # For programs that take far longer to compile than to run.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
@@ -44,8 +44,8 @@ def configure(cpu_devices: int | None = None) -> None:
     Matrices of this size leave XLA's own threads idle. To be called before anything runs on JAX; what JAX
     was configured to before (jax_num_cpu_devices, jax_compilation_cache_dir) stays.
     """
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        jax.config.update("jax_compilation_cache_dir", str(default_cache_dir() / "compiled"))
+    if jax.config.jax_compilation_cache_dir is None and (folder := cache_dir()):  # type: ignore[attr-defined]
+        jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     if jax.config.jax_num_cpu_devices < 0:  # type: ignore[attr-defined]
         jax.config.update("jax_num_cpu_devices", cpu_devices or cores())

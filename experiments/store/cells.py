@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from experiments.disk.files import write_atomically
 from experiments.run.grid import Block, Cell, Checkpoint
 from experiments.store import checkpoints, provenance
 from experiments.store.configuration import check
-from experiments.store.files import ResultsError, write_atomically
+from experiments.store.errors import unreadable
 
 # What is recorded, by name: dimensions and meaning. And, of the last epoch: correlation_1, ..., the
 # matrices of the hidden layers over the whole validation set, and the parameters.
@@ -61,8 +62,8 @@ def read(path: Path) -> xr.Dataset:
     """Opens a finished cell lazily; use it as a context, or close it."""
     try:
         return xr.open_dataset(path, engine="h5netcdf")
-    except (OSError, ValueError, KeyError) as error:
-        raise ResultsError(f"{path} is not readable as netCDF4 ({error}): move it away") from error
+    except Exception as error:  # of a file that is no netCDF4 it has many kinds
+        raise unreadable(path, error, "netCDF4 file") from error
 
 
 def finish(folder: Path, cell: Cell, blocks: Sequence[Block], dataset_version: str) -> None:

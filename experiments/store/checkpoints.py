@@ -6,13 +6,13 @@ import json
 import math
 import re
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
+from experiments.disk.files import write_atomically
 from experiments.run.grid import Arrays, Block, Cell, Checkpoint
 from experiments.store.configuration import check
-from experiments.store.files import ResultsError, write_atomically
+from experiments.store.errors import ResultsError, unreadable
 
 
 def path_of(folder: Path, block: Block) -> Path:
@@ -27,7 +27,7 @@ def blocks(folder: Path, cell: Cell, runs: int) -> list[Block]:
     taken = [seed for block in begun for seed in range(block.first, block.last + 1)]
     if len(taken) > len(set(taken)):
         names = ", ".join(str(folder / match[0]) for match in matches)
-        raise ResultsError(f"checkpoints hold the same seeds more than once ({names}): delete the older")
+        raise ResultsError(f"checkpoints hold the same seeds more than once ({names}): move the older away")
     left = sorted(set(range(cell.seeds)) - set(taken))
     for _, gap in itertools.groupby(enumerate(left), lambda each: each[1] - each[0]):
         seeds = [seed for _, seed in gap]
@@ -57,9 +57,10 @@ def read(folder: Path, block: Block) -> Checkpoint | None:
         # Opened here, for np.load does not close what it cannot read.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise ResultsError(f"{path} is not a readable checkpoint ({error}): delete it") from error
-    check(path, str(arrays["configuration"]), block.cell)
+        configuration = str(arrays["configuration"])
+    except Exception as error:  # BadZipFile, ValueError, EOFError, KeyError, NotImplementedError, ...
+        raise unreadable(path, error, "checkpoint") from error
+    check(path, configuration, block.cell)
     state, history, last_epoch = (
         {name.removeprefix(part): arrays[name] for name in arrays if name.startswith(part)}
         for part in ("state/", "history/", "last_epoch/")

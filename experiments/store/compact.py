@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from experiments.disk.files import write_atomically
 from experiments.store import cells
-from experiments.store.files import write_atomically
 from experiments.store.sweep import identify
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from decorr.config import Variant
 from experiments.run.grid import Cell
-from experiments.store.files import ResultsError
+from experiments.store.errors import ResultsError
 
 
 def check(path: Path, found: object, cell: Cell) -> None:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from decorr.config import Network, Variant
 from experiments.store import cells
-from experiments.store.files import ResultsError
+from experiments.store.errors import ResultsError
 
 
 def gather(folder: Path, networks: Sequence[Network] | None = None) -> xr.Dataset:

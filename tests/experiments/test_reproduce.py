@@ -12,7 +12,7 @@ from experiments import reproduce
 from experiments.paper import report
 from experiments.run.grid import Cell
 from experiments.store import compact
-from experiments.store.files import ResultsError
+from experiments.store.errors import ResultsError
 from experiments.sweep import Sweep
 
 SMALL = Sweep(sizes=("tiny",), variants=("vanilla", "corr-1.0"), seeds=2, epochs=2)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from experiments.store import cells, compact
-from experiments.store.files import ResultsError
+from experiments.store.errors import ResultsError
 from experiments.store.sweep import gather
 from experiments.sweep import main
 

@@ -137,6 +137,6 @@ def test_pixels_that_were_not_scaled_are_refused(dtype):
 
 
 def test_slopes_are_float32_whatever_jax_defaults_to():
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         params = MLP(PRELU, CLASSES).init(KEY, jnp.ones((1, 6), jnp.float64))["params"]
         assert {leaf.dtype for leaf in jax.tree.leaves((params, slopes(params)))} == {jnp.dtype("float32")}

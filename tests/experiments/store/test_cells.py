@@ -8,7 +8,7 @@ import pytest
 
 from experiments.run.grid import Block
 from experiments.store import cells, checkpoints
-from experiments.store.files import ResultsError
+from experiments.store.errors import ResultsError
 from tests.experiments.store.made_up_cell import (
     BLOCK,
     CELL,

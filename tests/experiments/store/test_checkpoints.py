@@ -10,7 +10,7 @@ import pytest
 from decorr.config import Variant
 from experiments.run.grid import Block
 from experiments.store import checkpoints
-from experiments.store.files import ResultsError
+from experiments.store.errors import ResultsError
 from tests.experiments.store.made_up_cell import BLOCK, CELL, assert_one_line, checkpoint, write_checkpoint
 
 

@@ -1,0 +1,167 @@
+"""Sets of TensorFlow Datasets: found, prepared if need be, and decoded.
+
+TensorFlow serves only to prepare a set for the first time; a folder that holds it as array_record is read
+without it.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import numpy as np
+
+_INSTALL = 'pip install "decorr-jax[prepare]"'  # Brings TensorFlow, for TFDS to prepare its sets.
+_CHUNK = 1000  # Records fetched in one call: half the time of one by one, in little memory.
+_RETRIES = 4  # Of a download, 3 s in all; TFDS itself tries for more than 3 minutes.
+
+
+class PreparedSet(NamedTuple):
+    """A set that lies on disk as array_record."""
+
+    builder: Any
+    """TFDS's."""
+    keys: tuple[str, str]
+    """What it calls its image and its label."""
+
+    @property
+    def name(self) -> str:
+        return self.builder.info.full_name.rsplit("/", 1)[0]
+
+    @property
+    def version(self) -> str:
+        return self.builder.info.full_name.rsplit("/", 1)[1]
+
+    @property
+    def classes(self) -> int:
+        return self.builder.info.features[self.keys[1]].num_classes
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        return self.builder.info.features[self.keys[0]].shape
+
+    @property
+    def splits(self) -> list[str]:
+        """Those of train and test that it has."""
+        return sorted({"train", "test"} & set(self.builder.info.splits))
+
+    def files(self) -> list[Path]:
+        """What TFDS wrote, by name, and nothing else that may lie beside it."""
+        paths = (Path(path) for path in self.builder.data_path.iterdir() if not path.name.startswith("."))
+        wrote = (path for path in paths if path.suffix in (".json", ".txt") or "array_record" in path.name)
+        return sorted(path for path in wrote if path.is_file())
+
+
+def open_set(name: str, data_dir: Path | None) -> PreparedSet:
+    """A set by its TFDS name, prepared if it was not; raises as `load`."""
+    with _without_chatter():
+        prepared = _open(name, data_dir)
+        _prepare(prepared.builder)
+    return prepared
+
+
+def decode(prepared: PreparedSet) -> dict[str, np.ndarray]:
+    """SPLIT_images [sample, pixel] uint8 and SPLIT_labels [sample] int32 of every split."""
+    builder, stored = prepared.builder, {}
+    with _without_chatter(), _reported(RuntimeError, f"cannot read {builder.name!r} in {builder.data_dir}"):
+        for split in prepared.splits:
+            stored[f"{split}_images"], stored[f"{split}_labels"] = _decode(prepared, split)
+    return stored
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Without TFDS's warnings, of OpenCV's absence or folders passed over: what matters is raised."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _reported(kind: type[Exception], doing: str) -> Iterator[None]:
+    """Makes one line of whatever TFDS, its readers or the network raise: they share no class."""
+    try:
+        yield
+    except Exception as error:
+        # After its first line TFDS lists hundreds of names, then perhaps the one that was meant.
+        first, *more = str(error).strip().splitlines() or [type(error).__name__]
+        reason = first.split('}": ')[-1].rstrip(".:")  # Without TFDS's echo of its arguments.
+        hints = [line for line in more if line.startswith("Did you mean")]
+        hints += [_INSTALL] if isinstance(error, ImportError) else []
+        raise kind("; ".join([f"{doing}: {reason}", *hints])) from error
+
+
+def _open(name: str, data_dir: Path | None) -> PreparedSet:
+    """The set, whose folder may not be there yet."""
+    import tensorflow_datasets as tfds
+
+    with _reported(ValueError, f"cannot open TFDS set {name!r}"):
+        builder = tfds.builder(name, data_dir=data_dir)
+    keys = builder.info.supervised_keys or ("image", "label")
+    try:
+        image, label = (builder.info.features[key] for key in keys)
+    except (KeyError, TypeError, ValueError):  # Absent, nested, or not a pair.
+        image = label = None
+    if not (
+        isinstance(image, tfds.features.Image)
+        and len(image.shape) == 3
+        and None not in image.shape
+        and image.np_dtype == np.uint8
+        and isinstance(label, tfds.features.ClassLabel)
+    ):
+        found = f"{type(image).__name__} {getattr(image, 'shape', '')} and {type(label).__name__}"
+        raise ValueError(f"{name!r} does not classify uint8 images of one size: {keys} is {found}")
+    return PreparedSet(builder, (keys[0], keys[1]))
+
+
+def _prepare(builder: Any) -> None:
+    """Sees to it that the set lies in its folder as array_record, with a training split."""
+    name, folder = builder.name, Path(builder.data_dir)
+    if not builder.is_prepared():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise FileNotFoundError(
+                f"{name!r} is not whole in {folder}: it lacks dataset_info.json or features.json; copy the "
+                f"folder whole, or prepare the set in another data_dir: {_INSTALL}"
+            )
+        if find_spec("tensorflow") is None:
+            raise FileNotFoundError(f"{name!r} is not prepared in {folder}; to do so: {_INSTALL}")
+        from tensorflow_datasets.core.download import downloader
+
+        with (
+            mock.patch.object(downloader, "MAX_RETRIES", _RETRIES),
+            _reported(RuntimeError, f"cannot prepare {name!r} in {folder}"),
+        ):
+            builder.download_and_prepare(file_format="array_record")
+    formats = sorted(kind.value for kind in builder.info.available_file_formats())
+    if "array_record" not in formats:
+        raise FileNotFoundError(
+            f"{name!r} is in {folder} as {', '.join(formats)}, not as array_record; "
+            f"to prepare it in another data_dir: {_INSTALL}"
+        )
+    if "train" not in builder.info.splits:
+        raise ValueError(f"{name!r} has no split 'train', only {sorted(builder.info.splits)}")
+
+
+def _decode(prepared: PreparedSet, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images [sample, pixel] uint8 and labels [sample] int32 of one split, in stored order."""
+    builder, keys = prepared
+    source = builder.as_data_source(split=split, file_format="array_record")
+    image, label = (builder.info.features[key] for key in keys)
+    images = np.empty((len(source), *image.shape), np.uint8)
+    labels = np.empty(len(source), np.int32)
+    for start in range(0, len(source), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        records = source.__getitems__(list(range(len(source))[part]))
+        images[part] = [record[keys[0]] for record in records]
+        labels[part] = [record[keys[1]] for record in records]
+    # TFDS writes -1 where a label is withheld.
+    if labels.min() < 0 or labels.max() >= label.num_classes:
+        raise ValueError(f"split {split!r} has labels from {labels.min()} to {labels.max()}")
+    return images.reshape(len(images), -1), labels

@@ -1,0 +1,1 @@
+"""Files: the one way to replace one, and where users keep theirs."""

@@ -1,0 +1,20 @@
+"""What is wrong with a file, in one line that never advises to destroy what may be whole."""
+
+from pathlib import Path
+
+
+class ResultsError(Exception):
+    """What is on disk is not what was asked for: one line that says what was found and what to do."""
+
+
+def unreadable(path: Path, error: Exception, kind: str) -> ResultsError:
+    """Why a file could not be read: it may not be, or what is in it is damaged."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as refusal:
+        return ResultsError(f"{path} cannot be read by this user or from this disk: {refusal.strerror}")
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ResultsError(
+        f"{path} is not a readable {kind} ({reason}): it is damaged or another's, move it away"
+    )

@@ -1,0 +1,152 @@
+"""The cache of decoded sets: used, rebuilt where damaged or another's, done without where it must be."""
+
+import io
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.data import cache
+from experiments.data import load as data
+from tests.experiments.data.made_up_set import assert_same, pixels, prepare
+
+
+@pytest.fixture
+def no_decoding(monkeypatch):
+    """Called by a test, forbids decoding from then on."""
+
+    def forbid():
+        def decode(*_):
+            raise AssertionError("decoded again")
+
+        monkeypatch.setattr(cache, "decode", decode)
+
+    return forbid
+
+
+def test_second_load_reads_the_cache(folders, no_decoding):
+    prepare(folders["data_dir"])
+    first = data.load("tiny", **folders)
+    no_decoding()
+    assert_same(data.load("tiny", **folders), first)
+    (cached,) = folders["cache_dir"].iterdir()
+    assert cached.name.startswith("tiny-1.2.3-") and cached.suffix == ".npz"
+
+
+def pickles() -> bytes:
+    """What np.load would only read by running code that the file brings along."""
+    file = io.BytesIO()
+    keys = [f"{split}_{part}" for split in ("train", "test") for part in ("images", "labels")]
+    np.savez(file, **{key: np.zeros(30, object) for key in keys})
+    return file.getvalue()
+
+
+DAMAGE = {
+    "empty": lambda content: b"",
+    "truncated": lambda content: content[: len(content) // 2],
+    "garbage": lambda content: b"not an archive" * 100,
+    "pickle": lambda content: pickles(),
+    "one bit": lambda content: content[:400] + bytes([content[400] ^ 1]) + content[401:],
+    "a lost array": lambda content: content.replace(b"train_images", b"train_imagos"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_damaged_cache_is_rebuilt(folders, no_decoding, damage):
+    prepare(folders["data_dir"])
+    first = data.load("tiny", **folders)
+    (cached,) = folders["cache_dir"].iterdir()
+    content = cached.read_bytes()
+    cached.write_bytes(damage(content))
+    assert cached.read_bytes() != content
+    assert_same(data.load("tiny", **folders), first)
+    no_decoding()
+    assert_same(data.load("tiny", **folders), first)
+
+
+def test_changed_records_are_decoded_anew(folders):
+    folder = prepare(folders["data_dir"])
+    first = data.load("tiny", **folders)
+    sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
+    shutil.rmtree(folder)
+    # One pixel of one image: every file keeps its size, only contents tell.
+    prepare(folders["data_dir"], image=lambda s, k: pixels(s, k) ^ np.uint8(k == 0))
+    assert {file.name: file.stat().st_size for file in folder.iterdir()} == sizes
+    second = data.load("tiny", **folders)
+    assert (first.train.images != second.train.images).any()
+
+
+def test_cache_that_cannot_be_written_costs_a_warning(folders, tmp_path):
+    prepare(folders["data_dir"])
+    first = data.load("tiny", **folders)
+    (tmp_path / "file").touch()
+    folders["cache_dir"] = tmp_path / "file" / "cache"
+    with pytest.warns(UserWarning, match="'tiny' could not be cached") as warned:
+        second = data.load("tiny", **folders)
+    assert len(warned) == 1 and warned[0].filename == __file__
+    assert_same(second, first)
+
+
+def test_interrupted_write_leaves_nothing(folders, monkeypatch):
+    def replace(*_):
+        raise KeyboardInterrupt
+
+    prepare(folders["data_dir"])
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        data.load("tiny", **folders)
+    assert list(folders["cache_dir"].iterdir()) == []
+
+
+@pytest.mark.parametrize("variable, inside", [("XDG_CACHE_HOME", ""), ("HOME", ".cache")])
+def test_default_cache_folder(folders, tmp_path, monkeypatch, variable, inside):
+    prepare(folders["data_dir"])
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "mine"))
+    data.load("tiny", data_dir=folders["data_dir"])
+    assert len(list((tmp_path / "mine" / inside / "decorr").glob("tiny-*.npz"))) == 1
+
+
+def test_another_cache_is_not_taken_for_ones_own(folders):
+    prepare(folders["data_dir"])
+    first = data.load("tiny", **folders)
+    (cached,) = folders["cache_dir"].iterdir()
+    with np.load(cached) as file:
+        arrays = dict(file)
+    for wrong in (
+        {"train_images": arrays["train_images"][:, 1:]},
+        {"train_labels": arrays["train_labels"] * 1.0},
+    ):
+        np.savez(cached, **arrays | wrong)
+        assert_same(data.load("tiny", **folders), first)
+
+
+def test_without_a_home_nothing_is_cached(folders, monkeypatch):
+    def no_home(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    prepare(folders["data_dir"])
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("pathlib.Path.expanduser", no_home)
+    assert data.load().train.images.shape == (1250, 64)
+    monkeypatch.setattr("experiments.disk.files.expanded", Path)
+    monkeypatch.setattr("experiments.disk.files.cache_dir", lambda: None)
+    with pytest.warns(UserWarning, match="'tiny' is not cached: there is no home folder") as warned:
+        assert len(data.load("tiny", data_dir=folders["data_dir"]).train.labels) == 25
+    assert len(warned) == 1 and warned[0].filename == __file__
+
+
+def test_a_cache_that_may_not_be_read_is_made_anew(folders, no_decoding, monkeypatch):
+    prepare(folders["data_dir"])
+    first = data.load("tiny", **folders)
+    opened = Path.open
+
+    def refused(path, *arguments, **named):
+        if path.suffix == ".npz":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", refused)
+    assert_same(data.load("tiny", **folders), first)

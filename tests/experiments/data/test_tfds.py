@@ -1,0 +1,217 @@
+"""TFDS sets: read in stored order without TensorFlow, prepared with it, and what is said of others."""
+
+import hashlib
+import json
+import os
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from experiments.data import load as data
+from experiments.data import tfds
+from tests.experiments.data.made_up_set import (
+    CLASSES,
+    SHAPE,
+    assert_same,
+    one_line,
+    pixels,
+    prepare,
+    tiny_builder,
+)
+
+INSTALL = 'pip install "decorr-jax[prepare]"'
+
+
+def test_tfds_set_comes_in_stored_order(folders):
+    prepare(folders["data_dir"])
+    tiny = data.load("tiny", **folders)
+    assert tiny[:4] == ("tiny", "1.2.3", CLASSES, SHAPE)
+
+    def stored(split, size):  # TFDS sorts by the MD5 hash of split name and key.
+        return sorted(range(size), key=lambda k: hashlib.md5(f"{split}{k}".encode()).digest())
+
+    train, test = stored("train", 30), stored("test", 7)
+    expected = {
+        "train": ("train", train[:25]),
+        "validation": ("train", train[25:]),
+        "test": ("test", test),
+    }
+    for part, (split, keys) in expected.items():
+        found = getattr(tiny, part)
+        images = np.stack([pixels(split, key).ravel() for key in keys])
+        np.testing.assert_array_equal(found.images, images)
+        np.testing.assert_array_equal(found.labels, [key % CLASSES for key in keys])
+        assert (found.images.dtype, found.labels.dtype) == (np.uint8, np.int32)
+        largest = max(pixels("train", key).max() for key in train[:25])
+        assert (found.offset, found.scale) == (0, largest)
+
+
+def test_records_are_decoded_in_chunks(folders, monkeypatch):
+    prepare(folders["data_dir"])
+    whole = data.load("tiny", **folders)
+    monkeypatch.setattr(tfds, "_CHUNK", 8)
+    folders["cache_dir"] = folders["cache_dir"] / "other"
+    assert_same(data.load("tiny", **folders), whole)
+
+
+def test_set_without_test_split(folders):
+    prepare(folders["data_dir"], test=0)
+    tiny = data.load("tiny", **folders)
+    assert tiny.test is None and len(tiny.train.labels) == 25
+
+
+def test_set_without_training_split(folders):
+    prepare(folders["data_dir"], train=0)
+    with pytest.raises(ValueError) as caught:
+        data.load("tiny", **folders)
+    one_line(caught, "'tiny'", "no split 'train'", "['test']")
+
+
+UNUSABLE = {
+    "equal pixels": ({"image": lambda *_: np.full(SHAPE, 7, np.uint8)}, ValueError, "all equal"),
+    "few images": ({"train": 5}, ValueError, "5 training images"),
+    "another size": ({"image": lambda *_: np.eye(9, dtype=np.uint8)}, RuntimeError, "broadcast"),
+    "withheld labels": ({"label": -1}, RuntimeError, "labels from -1 to -1"),
+}
+
+
+@pytest.mark.parametrize("changes, kind, words", UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_unusable_contents(folders, changes, kind, words):
+    prepare(folders["data_dir"], **changes)
+    with pytest.raises(kind) as caught:
+        data.load("tiny", **folders)
+    one_line(caught, "'tiny'", words)
+
+
+@pytest.mark.parametrize("name", ["imdb_reviews", "imagenet2012", "celeb_a"])
+def test_sets_that_do_not_classify_images_of_one_size(folders, name):
+    with pytest.raises(ValueError) as caught:
+        data.load(name, **folders)
+    one_line(caught, repr(name), "does not classify uint8 images of one size")
+
+
+def test_features_of_another_kind(folders):
+    import tensorflow_datasets
+
+    kinds = {
+        "16 bits": {"image": tensorflow_datasets.features.Image(shape=SHAPE, dtype=np.uint16)},
+        "no classes": {"label": np.int64},
+    }
+    for kind, features in kinds.items():
+        folder = folders["data_dir"] / kind
+        prepare(folder, features=features)
+        with pytest.raises(ValueError) as caught:
+            data.load("tiny", data_dir=folder)
+        one_line(caught, "'tiny' does not classify uint8 images of one size")
+
+
+def test_unknown_name_gets_a_suggestion(folders):
+    with pytest.raises(ValueError) as caught:
+        data.load("mnits", **folders)
+    one_line(caught, "'mnits'", "Did you mean: mnits -> mnist ?")
+
+
+def test_unknown_version_is_named(folders):
+    with pytest.raises(ValueError) as caught:
+        data.load("mnist:9.9.9", **folders)
+    one_line(caught, "'mnist:9.9.9'", "only: 3.0.1")
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_damaged_records(folders, damage):
+    folder = prepare(folders["data_dir"])
+    (records,) = folder.glob("*-train.array_record*")
+    records.unlink() if damage == "missing" else os.truncate(records, 1000)
+    with pytest.raises(RuntimeError) as caught:
+        data.load("tiny", **folders)
+    one_line(caught, "cannot read 'tiny'", folder)
+
+
+def test_unprepared_set_without_tensorflow_names_the_cure(folders, monkeypatch):
+    monkeypatch.setattr(tfds, "find_spec", lambda _: None)
+    with pytest.raises(FileNotFoundError) as caught:
+        data.load("cifar10", **folders)
+    one_line(caught, "'cifar10'", folders["data_dir"] / "cifar10", INSTALL)
+    assert not folders["data_dir"].exists()
+
+
+def test_set_in_another_format_names_both(folders):
+    folder = prepare(folders["data_dir"])
+    info = json.loads((folder / "dataset_info.json").read_text()) | {"fileFormat": "tfrecord"}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    with pytest.raises(FileNotFoundError) as caught:
+        data.load("tiny", **folders)
+    one_line(caught, "'tiny'", folder, "as tfrecord", "array_record", INSTALL)
+
+
+def pretend_tensorflow(monkeypatch, **changes):
+    """Makes "tiny" a set that TFDS can prepare, as it can its own once TensorFlow is installed."""
+    monkeypatch.setattr(tfds, "find_spec", lambda name: name == "tensorflow")
+    monkeypatch.setattr("tensorflow_datasets.builder", lambda _, data_dir: tiny_builder(data_dir, **changes))
+
+
+def test_unprepared_set_is_prepared_once_tensorflow_is_there(folders, monkeypatch):
+    with monkeypatch.context() as patch:
+        pretend_tensorflow(patch)
+        prepared = data.load("tiny", **folders)
+    assert len(prepared.train.labels) == 25
+    assert list(folders["data_dir"].glob("tiny/1.2.3/*-train.array_record*"))
+    assert_same(data.load("tiny", **folders), prepared)
+
+
+def test_failed_download_is_one_line(folders, monkeypatch):
+    def image(split, key):
+        raise ConnectionError("no network\nand a second line")
+
+    pretend_tensorflow(monkeypatch, image=image)
+    with pytest.raises(RuntimeError) as caught:
+        data.load("tiny", **folders)
+    one_line(caught, "cannot prepare 'tiny'", folders["data_dir"], "no network")
+
+
+def test_a_set_that_was_not_copied_whole_says_what_it_lacks(folders, caplog):
+    folder = folders["data_dir"] / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    (folder / "mnist-train.array_record-00000-of-00001").touch()
+    with pytest.raises(FileNotFoundError) as caught:
+        data.load("mnist", **folders)
+    one_line(caught, "'mnist' is not whole", folder, "dataset_info.json", INSTALL)
+    assert "tfrecord" not in str(caught.value) and not caplog.records
+
+
+@pytest.mark.parametrize("name", [".DS_Store", ".nfs0001", "notes.md", "sub"])
+def test_what_lies_beside_a_set_does_not_matter(folders, name):
+    folder = prepare(folders["data_dir"])
+    first = data.load("tiny", **folders)
+    (folder / name).mkdir() if name == "sub" else (folder / name).write_bytes(b"x")
+    (folders["cache_dir"] / "another.npz").write_bytes(b"x")
+    assert_same(data.load("tiny", **folders), first)
+    assert len(list(folders["cache_dir"].glob("tiny-*.npz"))) == 1
+
+
+def test_without_opencv_nothing_is_said(folders, caplog):
+    prepare(folders["data_dir"])
+    data.load("tiny", **folders)
+    assert find_spec("cv2") is None and not caplog.records
+
+
+def test_a_folder_may_be_given_from_home(folders, tmp_path, monkeypatch):
+    prepare(folders["data_dir"])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(data.load("tiny", data_dir="~/tfds", cache_dir="~/cache").train.labels) == 25
+    assert [path.name[:5] for path in folders["cache_dir"].iterdir()] == ["tiny-"]
+
+
+def test_a_download_is_not_retried_for_minutes(folders, monkeypatch):
+    from tensorflow_datasets.core.download import downloader
+
+    retries = set()
+
+    def image(split, key):
+        retries.add(downloader.MAX_RETRIES)
+        return pixels(split, key)
+
+    pretend_tensorflow(monkeypatch, image=image)
+    data.load("tiny", **folders)
+    assert retries == {tfds._RETRIES} and downloader.MAX_RETRIES > 2 * tfds._RETRIES
