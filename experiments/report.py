@@ -5,8 +5,9 @@ from pathlib import Path
 
 import tyro
 
+from experiments.command import explained, make_console, parse
 from experiments.paper import report
-from experiments.store import sweep
+from experiments.store import cells, sweep
 from experiments.store.errors import ResultsError
 
 
@@ -31,19 +32,16 @@ def write(options: Report) -> Path:
 
 
 def _last() -> Path:
-    written = sorted(Path("results").glob("*/*.nc"), key=lambda path: path.stat().st_mtime)
+    written = [path for folder in Path("results").glob("*/") for path in cells.paths(folder)]
     if not written:
         raise ResultsError("results/ holds no sweep: name a folder, or give --reference")
-    return written[-1].parent
+    return max(written, key=lambda path: path.stat().st_mtime).parent
 
 
 def main() -> None:
-    options = tyro.cli(Report, prog="python -m experiments.report")
-    try:
-        page = write(options)
-    except (ResultsError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
-    print(f"report: {page.resolve()}")
+    with explained():
+        page = write(parse(Report, "report"))
+        make_console().print(f"report: {page.resolve()}", soft_wrap=True)
 
 
 if __name__ == "__main__":

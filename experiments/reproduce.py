@@ -4,16 +4,16 @@ import dataclasses
 import json
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 
+from experiments.command import explained, make_console, parse
 from experiments.paper.protocols import ABLATION
 from experiments.paper.report import REFERENCE, write_reference
 from experiments.store import compact
 from experiments.store.configuration import differences
 from experiments.store.errors import ResultsError
 from experiments.store.sweep import concatenate, gather, split
-from experiments.sweep import Sweep, explained, train
+from experiments.sweep import Sweep, train
 
 SWEEPS = {
     "mnist": Sweep(dataset="mnist"),
@@ -65,7 +65,7 @@ def reproduce(name: str, options: Sweep, path: Path, console: Console) -> None:
     done = {str(cell.cell.values): json.loads(str(cell.configuration.values)) for cell in kept}
     for cell in options.cells():
         if cell.name not in done:
-            console.print(f"{name}: {cell.name}", highlight=False)
+            console.print(f"{name}: {cell.name}")
             folder = options.folder()
             train(options, (cell,), folder, console)
             trained = gather(folder, [cell.network])
@@ -81,18 +81,17 @@ def reproduce(name: str, options: Sweep, path: Path, console: Console) -> None:
 
 
 def main() -> None:
-    options = tyro.cli(Reproduce, prog="python -m experiments.reproduce")
     with explained():
+        options, console = parse(Reproduce, "reproduce"), make_console()
         if unknown := sorted(set(options.only) - set(SWEEPS)):
             raise ValueError(f"unknown sweep {unknown[0]!r}; the sweeps are {', '.join(SWEEPS)}")
         options.out.mkdir(parents=True, exist_ok=True)
-        console = Console(width=140)
         for name in options.only:
             chosen = dataclasses.replace(SWEEPS[name], data_dir=options.data_dir, out=options.results / name)
             reproduce(name, chosen, options.out / f"{name}.nc", console)
         if (options.out / "mnist.nc").exists():
             page = write_reference(options.out, options.out)
-            console.print(f"report: {page.resolve()}", soft_wrap=True, highlight=False)
+            console.print(f"report: {page.resolve()}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,18 @@
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
 import filelock
-import tyro
 from rich.console import Console
 
 from decorr.config import SIZES, Protocol, Size
+from experiments.command import explained, is_live, make_console, parse
 from experiments.data import load as data
+from experiments.disk.files import remove_temporaries
 from experiments.page import summary
 from experiments.paper.protocols import EARLY, PROTOCOLS, VARIANTS
 from experiments.run import cluster, engine, local
@@ -92,24 +92,27 @@ def sweep(options: Sweep, console: Console) -> None:
     if options.plan:
         for each in grid:
             state = "done" if finished.is_done(folder, each) else "missing"
-            console.print(f"{each.name:20} {state}", highlight=False)
+            console.print(f"{each.name:20} {state}")
         return
     train(options, grid, folder, console)
     results = gather(folder, [each.network for each in grid])
-    console.print(summary.table(results, EARLY))
-    console.print(f"results: {folder.resolve()}/*.nc", soft_wrap=True, highlight=False)
+    summary.show(results, EARLY, console)
+    console.print(f"results: {folder.resolve()}/*.nc", soft_wrap=True)
     # Here and not above: what trains knows no claims.
     from experiments.paper import report
 
     page = report.write(results, folder)
-    console.print(f"report: {page.resolve()}", soft_wrap=True, highlight=False)
+    console.print(f"report: {page.resolve()}", soft_wrap=True)
 
 
 def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
     """Trains those cells that a folder lacks; nobody else may train there meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
+        for suffix in (".nc", ".npz"):
+            remove_temporaries(folder, suffix)
         missing = [each for each in grid if not finished.is_done(folder, each)]
+        finished.check_folder(folder, grid[0])
         if len(missing) < len(grid):
             console.print(f"{len(grid) - len(missing)} of {len(grid)} already done, skipped")
         if missing:
@@ -130,7 +133,7 @@ def _train_missing(options: Sweep, missing: Sequence[Cell], folder: Path, consol
         blocks.sort(key=lambda each: -each.cost(features))  # at the end nothing is long alone
         # Closed whatever happens: an interruption here must end the training there.
         running = closing(run_blocks(blocks, dataset, read, options.checkpoint_seconds))
-        with SweepProgress(console, blocks, features) as progress, running as events:
+        with SweepProgress(console, blocks, features, is_live(console.file)) as progress, running as events:
             for block, epoch, checkpoint in events:
                 progress.show(block, epoch)
                 if checkpoint is not None:
@@ -144,21 +147,11 @@ def _executor(options: Sweep) -> Iterator[tuple[int, Callable]]:
     """How many runs of a cell make a block at most, and what trains blocks."""
     if options.executor == "local":
         engine.configure()
+        engine.devices()  # or say at once why there are none
         yield options.seeds, local.run_blocks
     else:
         with cluster.connect(options.address) as resources:
             yield cluster.runs(resources), functools.partial(cluster.run_blocks, resources=resources)
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turns what users can mend into one line, SystemExit without a traceback."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise SystemExit("interrupted; the same command goes on from the last checkpoint") from None
-    except (ValueError, OSError, RuntimeError, ResultsError) as error:
-        raise SystemExit(f"error: {error}") from error
 
 
 @contextmanager
@@ -172,10 +165,8 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def main() -> None:
-    options = tyro.cli(Sweep, prog="python -m experiments.sweep")
-    # Not a terminal: wide enough for the table whatever reads it.
     with explained():
-        sweep(options, Console(width=None if sys.stdout.isatty() else 140))
+        sweep(parse(Sweep, "sweep"), make_console())
 
 
 if __name__ == "__main__":

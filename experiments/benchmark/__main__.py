@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import tyro
 from rich.console import Console
 
 from decorr.config import Size
 from experiments.benchmark import penalty, plot, startup, tables, training
 from experiments.benchmark.workers import Group, Work, cores, together
+from experiments.command import make_console, parse
 
 Section = Literal["training", "overhead", "penalty", "startup", "scaling"]
 
@@ -82,7 +82,7 @@ def run(options: Benchmark, console: Console) -> None:
     """Measures section by section; stores each row at once, and prints each table."""
 
     def say(line: str) -> None:
-        console.print(line, style="dim", highlight=False)
+        console.print(line, style="dim")
 
     found: dict[str, Any] = {"machine": machine()}
     kind, devices = found["machine"]["platform"], found["machine"]["devices"]
@@ -103,8 +103,8 @@ def run(options: Benchmark, console: Console) -> None:
         console.print(tables.table(section, found[section]))
         if section == "scaling":
             plot.draw(found[section], found["machine"], options.out.with_suffix(".svg"))
-    console.print(f"results: {options.out.resolve()}", soft_wrap=True, highlight=False)
+    console.print(f"results: {options.out.resolve()}", soft_wrap=True)
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Benchmark, prog="python -m experiments.benchmark"), Console(width=140))
+    run(parse(Benchmark, "benchmark"), make_console())

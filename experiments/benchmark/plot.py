@@ -8,7 +8,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from experiments.page.drawing import settings
 
+
+@settings()
 def draw(rows: Sequence[Mapping[str, Any]], machine: Mapping[str, Any], path: Path) -> None:
     """Time of a network-step by networks in a program, a line for each size and number of devices."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")

@@ -3,7 +3,6 @@
 A Task is made once by the engine's own functions and stored, so that a peer needs no JAX to read it.
 """
 
-import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,10 +53,10 @@ def make(path: str, size: Size) -> tuple[Any, dict[str, Any]]:
 
     from decorr.config import Regulariser
     from decorr.training import steps
-    from experiments.run import engine, local
+    from experiments.run import local
 
     images, labels = pixels()
-    keys = jax.vmap(functools.partial(jax.random.key, impl=engine.PRNG))(np.arange(NETWORKS))
+    keys = jax.vmap(jax.random.key)(np.arange(NETWORKS))
     trainer = local.trainer_of(cell(size, Variant("vanilla"), NETWORKS), CLASSES)
     sample = np.zeros((1, images.shape[1]), np.float32)
     states = jax.vmap(lambda key: steps.init(trainer, key, Regulariser(), sample))(keys)

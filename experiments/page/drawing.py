@@ -2,13 +2,14 @@
 
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import markupsafe
-import matplotlib
+import matplotlib.style
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -124,22 +125,30 @@ class Picture:
 def picture(folder: Path, name: str, title: str, draw: Callable[[], Figure]) -> Picture:
     """Draws a figure into NAME.svg and NAME.png."""
     try:
-        figure = draw()
+        with settings():
+            figure = draw()
+            svg, png = _file(figure, "svg"), _file(figure, "png")
     except Missing as missing:
         for kind in ("svg", "png"):
             (folder / f"{name}.{kind}").unlink(missing_ok=True)  # an older page's
         return Picture(name, title, reason=str(missing))
-    svg = _file(figure, "svg")
     # A hundredth of a point is enough, and a third smaller; numbers that are read stand between tags.
     svg = re.sub(rb"<[^>]*>", lambda tag: _HUNDREDTHS.sub(rb"\1", tag[0]), svg[svg.index(b"<svg") :])
     write_atomically(folder / f"{name}.svg", lambda file: file.write(svg))
-    write_atomically(folder / f"{name}.png", lambda file: file.write(_file(figure, "png")))
+    write_atomically(folder / f"{name}.png", lambda file: file.write(png))
     return Picture(name, title, markupsafe.Markup(svg.decode()))
 
 
 def _file(figure: Figure, kind: str) -> bytes:
     """A figure as a file: the same bytes for the same figure, text as text."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "decorr", "svg.fonttype": "none", "hatch.linewidth": 0.6}):
-        figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """Matplotlib's own settings and ours, whatever the user's matplotlibrc says."""
+    ours = {"svg.hashsalt": "decorr", "svg.fonttype": "none"}
+    with matplotlib.style.context(["default", ours]):
+        yield

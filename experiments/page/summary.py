@@ -1,39 +1,54 @@
-"""What a sweep found, as a table: means over seeds with Student's 95% intervals."""
+"""What a sweep found, in words and numbers: means over seeds with Student's 95% intervals."""
 
 import numpy as np
 import xarray as xr
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from experiments.statistics import intervals
 from experiments.store.sweep import split
 
-
-def table(sweep: xr.Dataset, early: int) -> Table:
-    """One row a cell, with the error after an early epoch and the last; networks that diverged are counted,
-    not averaged."""
-    title = "validation error and mean |rho| on the validation set: mean over seeds, 95% interval"
-    columns = Table(title=title, title_justify="left")
-    columns.add_column("network", no_wrap=True)
-    for name in ("seeds", "diverged", f"error, epoch {early}", "error, last epoch"):
-        columns.add_column(name, justify="right", no_wrap=True)
-    for layer in sweep.layer.values:
-        columns.add_column(f"|rho| layer {layer}", justify="right", no_wrap=True)
-    for cell in split(sweep):
-        columns.add_row(*_row(cell, early))
-    return columns
+_TITLE = "validation error and mean |rho| on the validation set: mean over seeds, 95% interval"
 
 
-def _row(cell: xr.Dataset, early: int) -> list[str]:
+def show(sweep: xr.Dataset, early: int, console: Console) -> None:
+    """Prints one row a cell, with the error after an early epoch and the last; a paragraph a cell where the
+    table would be wider than the console. Networks that diverged are counted, not averaged."""
+    plus_minus = "+-" if console.options.ascii_only else "±"
+    rows = [_row(cell, early, plus_minus) for cell in split(sweep)]
+    table = Table(title=_TITLE, title_justify="left")
+    for name in rows[0]:
+        table.add_column(name, justify="left" if name == "network" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row.values())
+    if Measurement.get(console, console.options.update(max_width=1000), table).maximum <= console.width:
+        console.print(table)
+        return
+    console.print(_TITLE)
+    for row in rows:
+        console.print("\n" + row.pop("network"))
+        for name, value in row.items():
+            console.print(f"  {name:17}  {value}", soft_wrap=True)
+
+
+def _row(cell: xr.Dataset, early: int, plus_minus: str) -> dict[str, str]:
+    """A cell's text by column."""
     diverged = cell.diverged_epoch.values > 0
     kept = cell.isel(seed=~diverged)
     after_early = kept.validation_error.sel(epoch=early).values if early in kept.epoch else np.zeros(0)
-    values = [after_early, kept.validation_error.isel(epoch=-1).values]
-    values += list(kept.mean_correlation.isel(epoch=-1).transpose("layer", "seed").values)
-    return [str(cell.cell.values), str(diverged.size), str(diverged.sum()), *map(_formatted, values)]
+    numbers = {
+        f"error, epoch {early}": after_early,
+        "error, last epoch": kept.validation_error.isel(epoch=-1).values,
+    }
+    for layer in cell.layer.values:
+        numbers[f"|rho| layer {layer}"] = kept.mean_correlation.isel(epoch=-1).sel(layer=layer).values
+    counts = {"network": str(cell.cell.values), "seeds": str(diverged.size), "diverged": str(diverged.sum())}
+    return counts | {name: _formatted(values, plus_minus) for name, values in numbers.items()}
 
 
-def _formatted(values: np.ndarray) -> str:
+def _formatted(values: np.ndarray, plus_minus: str) -> str:
     mean, _, high = intervals.of_mean(values)
     if np.isnan(mean):
         return "-"
-    return f"{mean:.4f}" if np.isnan(high) else f"{mean:.4f} ± {high - mean:.4f}"
+    return f"{mean:.4f}" if np.isnan(high) else f"{mean:.4f} {plus_minus} {high - mean:.4f}"

@@ -29,26 +29,46 @@ LANES = {"cpu": 2}
 """How many runs of a device are one vmap at most, by platform; more go one vmap after the other. Elsewhere
 all are one. On a CPU the parameters of more would leave its cache: `--sections scaling` of the benchmark."""
 
-PRNG = "threefry2x32"
-"""The random number generator of every run."""
-
 _PER_RUN, _SHARED = PartitionSpec("run"), PartitionSpec()
 
 Matrices = tuple[jax.Array, ...]
 """Correlation matrices, one [run, unit, unit] for each hidden layer."""
 
 
-def configure(cpu_devices: int | None = None) -> None:
-    """Makes every CPU core a device, or `cpu_devices` of them, and keeps what is compiled for later.
+_PINNED = {
+    "jax_enable_x64": False,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_random_seed_offset": 0,
+}
+"""Settings of JAX that would decide results, and are in no configuration: so they may not."""
 
-    Matrices of this size leave XLA's own threads idle. To be called before anything runs on JAX; what JAX
-    was configured to before (jax_num_cpu_devices, jax_compilation_cache_dir) stays.
+
+def configure(cpu_devices: int | None = None) -> None:
+    """Makes every CPU core a device, or `cpu_devices` of them, keeps what is compiled for later, and sets what
+    would decide results.
+
+    Matrices of this size leave XLA's own threads idle. To be called before anything runs on JAX; devices and
+    cache stay as JAX was configured to before (jax_num_cpu_devices, jax_compilation_cache_dir).
     """
-    if jax.config.jax_compilation_cache_dir is None and (folder := cache_dir()):  # type: ignore[attr-defined]
+    for name, value in _PINNED.items():
+        jax.config.update(name, value)
+    folder = cache_dir()
+    if folder and jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     if jax.config.jax_num_cpu_devices < 0:  # type: ignore[attr-defined]
         jax.config.update("jax_num_cpu_devices", cpu_devices or cores())
+
+
+def devices() -> list[jax.Device]:
+    """This machine's devices; RuntimeError says what was asked for where there are none of it."""
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = jax.config.jax_platforms or "any platform"  # type: ignore[attr-defined]
+        reason = (str(error).splitlines() or ["there is none"])[0]
+        raise RuntimeError(f"JAX finds no device of {asked} (JAX_PLATFORMS): {reason}") from error
 
 
 def cores() -> int:
@@ -84,8 +104,7 @@ def start(
     """
     runs = on.size * math.ceil(len(seeds) / on.size)
     filled = np.asarray(seeds)[np.minimum(np.arange(runs), len(seeds) - 1)]
-    # Whatever JAX's default is: results must not depend on it.
-    keys = jax.vmap(functools.partial(jax.random.key, impl=PRNG))(filled)
+    keys = jax.vmap(jax.random.key)(filled)
     states = _initial(keys, trainer, features)
     numbers = jax.tree.map(lambda number: jnp.full(runs, number, jnp.float32), regulariser)
     return jax.device_put(states._replace(regulariser=numbers), NamedSharding(on, _PER_RUN))
@@ -218,7 +237,7 @@ def from_host(arrays: Mapping[str, np.ndarray], like: TrainingState) -> Training
         array = arrays[jax.tree_util.keystr(path, simple=True, separator=".")]
         filled = array[np.minimum(np.arange(leaf.shape[0]), len(array) - 1)]
         is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        value = jax.random.wrap_key_data(jnp.asarray(filled), impl=PRNG) if is_key else filled
+        value = jax.random.wrap_key_data(jnp.asarray(filled)) if is_key else filled
         return jax.device_put(value, leaf.sharding)
 
     return jax.tree.map_with_path(on_devices, like)

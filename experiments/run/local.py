@@ -39,7 +39,7 @@ def run_blocks(
     Yields:
       What `run_block` does, after the block, of all blocks as it comes.
     """
-    devices = jax.devices()
+    devices = engine.devices()
     each = min(len(devices), max(block.runs for block in blocks))
     at_once = len(devices) // each
     waiting, events, stop = iter(blocks), SimpleQueue[tuple | Future](), threading.Event()

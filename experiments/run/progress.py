@@ -13,12 +13,14 @@ from experiments.run.grid import Block
 class SweepProgress:
     """Shows block, epoch, networks per second and time left; a context, at whose end the bar goes.
 
+    Live, as a bar that is drawn again and again; else as lines, one for each block that is finished.
+
     A network trained for half its epochs counts as half a network. The time left supposes that a step
     costs what the network has in weights.
     """
 
-    def __init__(self, console: Console, blocks: Sequence[Block], features: int) -> None:
-        self._console, self._features = console, features
+    def __init__(self, console: Console, blocks: Sequence[Block], features: int, live: bool) -> None:
+        self._console, self._features, self._live = console, features, live
         self._numbers = {block: f"[{i}/{len(blocks)}]" for i, block in enumerate(blocks, start=1)}
         self._epochs: dict[Block, int] = {}  # shown last
         self._total = sum(block.cost(features) for block in blocks)
@@ -27,10 +29,10 @@ class SweepProgress:
         self._started = time.monotonic()
         self._bar = Progress(
             BarColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not live,
         )
         self._task = self._bar.add_task("", total=self._total)
 
@@ -65,5 +67,5 @@ class SweepProgress:
         line = "  ".join(parts)
         self._bar.update(self._task, completed=self._total - self._left, description=line)
         noteworthy = again or epoch == epochs or (first and epoch > 0)
-        if not self._console.is_terminal and noteworthy:
-            self._console.print(line, markup=False, highlight=False)
+        if not self._live and noteworthy:
+            self._console.print(line)

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from decorr.config import Network
 from experiments.disk.files import write_atomically
 from experiments.run.grid import Block, Cell, Checkpoint
 from experiments.store import checkpoints, provenance
-from experiments.store.configuration import check
-from experiments.store.errors import unreadable
+from experiments.store.configuration import check, check_together
+from experiments.store.errors import ResultsError, unreadable
 
 # What is recorded, by name: dimensions and meaning. And, of the last epoch: correlation_1, ..., the
 # matrices of the hidden layers over the whole validation set, and the parameters.
@@ -48,13 +49,41 @@ def path_of(folder: Path, cell: Cell) -> Path:
     return folder / f"{cell.name}.nc"
 
 
+def paths(folder: Path) -> list[Path]:
+    """The cells in a folder, SIZE-VARIANT.nc; what else lies there is not a sweep's."""
+    return sorted(path for path in folder.glob("*.nc") if _is_network(path.stem))
+
+
+def _is_network(name: str) -> bool:
+    try:
+        Network.parse(name)
+    except ValueError:
+        return False
+    return True
+
+
+def check_folder(folder: Path, cell: Cell) -> None:
+    """ResultsError if the folder holds cells of another sweep than the cell's."""
+    for path in paths(folder):
+        with read(path) as dataset:
+            check_together(path, configuration_of(path, dataset), json.dumps(cell.configuration()))
+
+
+def configuration_of(path: Path, dataset: xr.Dataset) -> str:
+    """What a cell was made with, as JSON; ResultsError if the file is no cell's."""
+    found = dataset.attrs.get("configuration")
+    if not isinstance(found, str) or not {*VARIABLES} <= {*dataset.variables}:
+        raise ResultsError(f"{path} was not written by a sweep: move it away")
+    return found
+
+
 def is_done(folder: Path, cell: Cell) -> bool:
     """Whether the cell's results are there; ResultsError if they are of another configuration."""
     path = path_of(folder, cell)
     if not path.exists():
         return False
     with read(path) as dataset:
-        check(path, dataset.attrs.get("configuration"), cell)
+        check(path, configuration_of(path, dataset), cell)
     return True
 
 

@@ -7,12 +7,15 @@ import xarray as xr
 
 from experiments.disk.files import write_atomically
 from experiments.store import cells
+from experiments.store.errors import ResultsError
 from experiments.store.sweep import identify
 
 
 def load(path: Path) -> xr.Dataset:
     """A sweep, as `sweep.gather` gives it, from a file that `save` wrote."""
     with cells.read(path) as stored:
+        if missing := {*cells.VARIABLES, *cells.ATTRIBUTES} - {*map(str, stored.variables)}:
+            raise ResultsError(f"{path} is no sweep ({sorted(missing)[0]} is missing): move it away")
         sweep = stored.load().drop_encoding()  # has the longest text, to which a longer one would be cut
     networks = [identify(str(stored)) for stored in sweep.configuration.values]
     # Names were once stored as they were typed: corr-3 for corr-3.0.

@@ -7,6 +7,9 @@ from decorr.config import Variant
 from experiments.run.grid import Cell
 from experiments.store.errors import ResultsError
 
+_OF_ONE_CELL = ("size", "variant", "widths", "regulariser")
+"""In which the cells of a sweep differ."""
+
 
 def check(path: Path, found: object, cell: Cell) -> None:
     """ResultsError if the configuration that was found in a file, as JSON, is not the cell's."""
@@ -22,6 +25,16 @@ def differences(found: dict, cell: Cell) -> str:
     if "variant" in found:
         found = found | {"variant": Variant.parse(found["variant"]).name}  # once stored as it was typed
     return "; ".join(_differences(found, wanted))
+
+
+def check_together(path: Path, found: str, wanted: str) -> None:
+    """ResultsError if the cell in a file and the one wanted, by their configurations, are of two sweeps."""
+    ours, theirs = (
+        {name: value for name, value in json.loads(each).items() if name not in _OF_ONE_CELL}
+        for each in (found, wanted)
+    )
+    if different := "; ".join(_differences(ours, theirs)):
+        raise ResultsError(f"{path} is of another sweep ({different}): keep them in folders apart, by --out")
 
 
 def _differences(found: object, wanted: object, name: str = "") -> list[str]:

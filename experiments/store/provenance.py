@@ -5,10 +5,10 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 """The checkout."""
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
@@ -24,20 +24,36 @@ def current() -> Mapping[str, str]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": platform.platform(),
         "versions": json.dumps(
-            {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+            {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
         ),
     }
 
 
 def _commit() -> str:
+    """The commit of this checkout, marked if the code was changed; unknown without git, or outside of one."""
+    if _git("rev-parse", "--show-toplevel") != str(ROOT):  # a folder in somebody else's repository
+        return "unknown"
+    commit = _git("rev-parse", "HEAD")
     # The reference run writes beside the code, which it does not change.
     changed = _git(
         "status", "--porcelain", "--untracked-files=no", ":/", ":(top,exclude)experiments/paper/reference"
     )
-    return (_git("rev-parse", "HEAD") or "unknown") + ("-dirty" if changed else "")
+    if commit is None or changed is None:
+        return "unknown"
+    return commit + ("-dirty" if changed else "")
 
 
-def _git(*arguments: str) -> str:
-    """What git says of this code; nothing if it is not in a checkout."""
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+def _git(*arguments: str) -> str | None:
+    """What git says of this code; None if it cannot be asked, or does not know."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
     return done.stdout.strip()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

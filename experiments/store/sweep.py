@@ -9,6 +9,7 @@ import xarray as xr
 
 from decorr.config import Network, Variant
 from experiments.store import cells
+from experiments.store.configuration import check_together
 from experiments.store.errors import ResultsError
 
 
@@ -26,29 +27,27 @@ def gather(folder: Path, networks: Sequence[Network] | None = None) -> xr.Datase
       committed scans); and of each cell the `cells.ATTRIBUTES`.
 
     Raises:
-      ResultsError: nothing is there, or cells of different numbers of seeds or epochs.
+      ResultsError: nothing is there, or cells of two sweeps.
     """
-    paths = folder.glob("*.nc") if networks is None else [folder / f"{each.name}.nc" for each in networks]
-    gathered = [_cell(path) for path in paths]
-    if not gathered:
+    paths = cells.paths(folder) if networks is None else [folder / f"{each.name}.nc" for each in networks]
+    if not paths:
         raise ResultsError(f"{folder} holds no results: give a sweep's folder")
-    for axis in ("seed", "epoch"):
-        if len({cell.sizes[axis] for cell in gathered}) > 1:
-            raise ResultsError(
-                f"{folder} holds cells of different numbers of {axis}s: keep them in folders apart"
-            )
+    gathered = [_cell(path) for path in paths]
+    for path, cell in zip(paths, gathered, strict=True):
+        check_together(path, str(cell.configuration.values), str(gathered[0].configuration.values))
     return concatenate(gathered)
 
 
 def _cell(path: Path) -> xr.Dataset:
     with cells.read(path) as stored:
+        configuration = cells.configuration_of(path, stored)
         kept = stored[list(cells.VARIABLES)].load()
         rho = stored[f"correlation_{kept.sizes['layer']}"][0].values
     kept = kept.assign(
         {name: stored.attrs[name] for name in cells.ATTRIBUTES}
         | {"correlation": (("unit", "other_unit"), rho, {"long_name": "rho, last hidden layer, first seed"})}
     )
-    network, units = identify(stored.attrs["configuration"]), np.arange(len(rho))
+    network, units = identify(configuration), np.arange(len(rho))
     return kept.assign_coords(
         cell=network.name, size=network.size, variant=network.variant.name, unit=units, other_unit=units
     )

@@ -1,5 +1,6 @@
 """The sweep command, as users call it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -119,11 +120,17 @@ def test_a_folder_of_cells_is_one_dataset(finished, tmp_path):
         gather(tmp_path / "empty")
 
 
-def test_cells_of_different_lengths_are_no_sweep(finished, compiled, tmp_path):
-    for name in ("tiny-vanilla.nc", "tiny-corr-0.1.nc"):
-        with cells.read(finished[0] / name) as cell:
-            cell.isel(seed=slice(2 if "corr" in name else 3)).to_netcdf(tmp_path / name, engine="h5netcdf")
-    with pytest.raises(ResultsError, match="different numbers of seeds"):
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("seeds", 2, "seeds is 3 there, not 2"), ("dataset", "mnist", "dataset is digits there, not mnist")],
+)
+def test_cells_of_two_sweeps_are_no_sweep(finished, tmp_path, name, value, said):
+    for path in finished[0].glob("*.nc"):
+        with cells.read(path) as cell:
+            changed = json.loads(cell.attrs["configuration"]) | ({name: value} if "corr" in path.name else {})
+            cell.attrs["configuration"] = json.dumps(changed)
+            cell.to_netcdf(tmp_path / path.name, engine="h5netcdf")
+    with pytest.raises(ResultsError, match=f"tiny-vanilla.nc is of another sweep .{said}"):
         gather(tmp_path)
 
 
