@@ -1,6 +1,5 @@
 """Decoded sets on disk, each in a file named after a hash of what it was decoded from."""
 
-import hashlib
 import warnings
 from pathlib import Path
 
@@ -23,7 +22,7 @@ def cached(prepared: PreparedSet, folder: Path | None) -> Stored:
         )
         return decode(prepared)
     full_name = prepared.builder.info.full_name.replace("/", "-")
-    path = folder / f"{full_name}-{_fingerprint(prepared)}.npz"
+    path = folder / f"{full_name}-{prepared.fingerprint()}.npz"
     stored = _read(path, prepared)
     if stored is None:
         stored = decode(prepared)
@@ -35,14 +34,6 @@ def cached(prepared: PreparedSet, folder: Path | None) -> Stored:
     return stored
 
 
-def _fingerprint(prepared: PreparedSet) -> str:
-    digest = hashlib.sha256()
-    for path in prepared.files():
-        with path.open("rb") as content:
-            digest.update(path.name.encode() + hashlib.file_digest(content, "sha256").digest())
-    return digest.hexdigest()[:16]
-
-
 def _read(path: Path, prepared: PreparedSet) -> Stored | None:
     """What a cache file holds; None if it is absent, damaged, or another's."""
     pixels = int(np.prod(prepared.image_shape))
@@ -50,12 +41,12 @@ def _read(path: Path, prepared: PreparedSet) -> Stored | None:
     try:
         # Opened here, since np.load leaves the file open where the archive is damaged.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            for split in prepared.splits:
+            for split, samples in prepared.splits.items():
                 images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
                 if (
-                    images.dtype != np.uint8
-                    or images.shape != (len(labels), pixels)
-                    or labels.dtype != np.int32
+                    (images.dtype, images.shape) != (np.uint8, (samples, pixels))
+                    or (labels.dtype, labels.shape) != (np.int32, (samples,))
+                    or not 0 <= labels.min() <= labels.max() < prepared.classes
                 ):
                     return None
                 stored |= {f"{split}_images": images, f"{split}_labels": labels}

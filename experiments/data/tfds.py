@@ -4,6 +4,7 @@ TensorFlow serves only to prepare a set for the first time; a folder that holds 
 without it.
 """
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import numpy as np
 
 _INSTALL = 'pip install "decorr-jax[prepare]"'  # Brings TensorFlow, for TFDS to prepare its sets.
 _CHUNK = 1000  # Records fetched in one call: half the time of one by one, in little memory.
+_DESCRIPTION = ("dataset_info.json", "features.json")  # TFDS sees no set without them.
 _RETRIES = 4  # Of a download, 3 s in all; TFDS itself tries for more than 3 minutes.
 
 
@@ -44,15 +46,20 @@ class PreparedSet(NamedTuple):
         return self.builder.info.features[self.keys[0]].shape
 
     @property
-    def splits(self) -> list[str]:
-        """Those of train and test that it has."""
-        return sorted({"train", "test"} & set(self.builder.info.splits))
+    def splits(self) -> dict[str, int]:
+        """Those of train and test that it has, and the number of their samples."""
+        splits = self.builder.info.splits
+        return {split: splits[split].num_examples for split in ("test", "train") if split in splits}
 
-    def files(self) -> list[Path]:
-        """What TFDS wrote, by name, and nothing else that may lie beside it."""
-        paths = (Path(path) for path in self.builder.data_path.iterdir() if not path.name.startswith("."))
-        wrote = (path for path in paths if path.suffix in (".json", ".txt") or "array_record" in path.name)
-        return sorted(path for path in wrote if path.is_file())
+    def fingerprint(self) -> str:
+        """A hash of all that decoding reads, whatever else lies beside it."""
+        digest, info = hashlib.sha256(), self.builder.info
+        with _reported(RuntimeError, f"cannot read {self.builder.name!r} in {self.builder.data_dir}"):
+            records = (Path(path) for split in self.splits for path in info.splits[split].filepaths)
+            for path in (*(Path(self.builder.data_dir) / name for name in _DESCRIPTION), *records):
+                with path.open("rb") as content:
+                    digest.update(path.name.encode() + hashlib.file_digest(content, "sha256").digest())
+        return digest.hexdigest()[:16]
 
 
 def open_set(name: str, data_dir: Path | None) -> PreparedSet:
@@ -145,6 +152,8 @@ def _prepare(builder: Any) -> None:
             f"{name!r} is in {folder} as {', '.join(formats)}, not as array_record; "
             f"to prepare it in another data_dir: {_INSTALL}"
         )
+    # Where there are several, what is said of files must be said of these.
+    builder.info.set_file_format("array_record", override=True, override_if_initialized=True)
     if "train" not in builder.info.splits:
         raise ValueError(f"{name!r} has no split 'train', only {sorted(builder.info.splits)}")
 

@@ -118,6 +118,9 @@ def test_another_cache_is_not_taken_for_ones_own(folders):
     for wrong in (
         {"train_images": arrays["train_images"][:, 1:]},
         {"train_labels": arrays["train_labels"] * 1.0},
+        {"train_labels": arrays["train_labels"] + 100},
+        {name: array[:20] for name, array in arrays.items() if name.startswith("train")},
+        {name: array[:0] for name, array in arrays.items()},
     ):
         np.savez(cached, **arrays | wrong)
         assert_same(data.load("tiny", **folders), first)

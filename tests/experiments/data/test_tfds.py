@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,6 +119,27 @@ def test_unknown_version_is_named(folders):
     one_line(caught, "'mnist:9.9.9'", "only: 3.0.1")
 
 
+def refuse(monkeypatch, name):
+    """Nobody may open a file of this name from now on: root, for one, may whatever the file's mode says."""
+    opened = Path.open
+
+    def refused(path, *arguments, **named):
+        if path.name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", refused)
+
+
+def test_records_that_may_not_be_read_are_not_called_damaged(folders, monkeypatch):
+    folder = prepare(folders["data_dir"])
+    (records,) = folder.glob("*-train.array_record*")
+    refuse(monkeypatch, records.name)
+    with pytest.raises(RuntimeError) as caught:
+        data.load("tiny", **folders)
+    one_line(caught, "cannot read 'tiny'", "Permission denied", records)
+
+
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
 def test_damaged_records(folders, damage):
     folder = prepare(folders["data_dir"])
@@ -143,6 +165,15 @@ def test_set_in_another_format_names_both(folders):
     with pytest.raises(FileNotFoundError) as caught:
         data.load("tiny", **folders)
     one_line(caught, "'tiny'", folder, "as tfrecord", "array_record", INSTALL)
+
+
+def test_of_several_formats_array_record_is_read(folders):
+    folder = prepare(folders["data_dir"])
+    first = data.load("tiny", **folders)
+    info = json.loads((folder / "dataset_info.json").read_text())
+    info |= {"fileFormat": "tfrecord", "alternativeFileFormats": ["array_record"]}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    assert_same(data.load("tiny", **folders), first)
 
 
 def pretend_tensorflow(monkeypatch, **changes):
@@ -180,11 +211,15 @@ def test_a_set_that_was_not_copied_whole_says_what_it_lacks(folders, caplog):
     assert "tfrecord" not in str(caught.value) and not caplog.records
 
 
-@pytest.mark.parametrize("name", [".DS_Store", ".nfs0001", "notes.md", "sub"])
-def test_what_lies_beside_a_set_does_not_matter(folders, name):
+BESIDE = (".DS_Store", ".nfs0001", "notes.txt", "other.json", "old.array_record-00000-of-00001")
+
+
+@pytest.mark.parametrize("name", [*BESIDE, "sub"])
+def test_what_lies_beside_a_set_is_not_even_opened(folders, monkeypatch, name):
     folder = prepare(folders["data_dir"])
     first = data.load("tiny", **folders)
     (folder / name).mkdir() if name == "sub" else (folder / name).write_bytes(b"x")
+    refuse(monkeypatch, name)
     (folders["cache_dir"] / "another.npz").write_bytes(b"x")
     assert_same(data.load("tiny", **folders), first)
     assert len(list(folders["cache_dir"].glob("tiny-*.npz"))) == 1
