@@ -51,8 +51,8 @@ def load(
 
     Args:
         name: "digits", or a set's TFDS name: "mnist", "mnist:3.0.1", "cifar10_corrupted/fog_1".
-        data_dir: TFDS's folder. None is TFDS's own default: TFDS_DATA_DIR as it was when TFDS was
-            imported, else ~/tensorflow_datasets. "digits" is embedded and does not look at it.
+        data_dir: TFDS's folder. None is TFDS's own default: $TFDS_DATA_DIR, else
+            ~/tensorflow_datasets. "digits" is embedded and does not look at it.
         scaling: "max" divides pixels by the largest of the training part (MNIST: 255). "zscore"
             subtracts the mean and divides by the standard deviation of all its pixels together.
         cache_dir: folder for decoded arrays. None is $XDG_CACHE_HOME/decorr, else ~/.cache/decorr.
@@ -62,9 +62,11 @@ def load(
 
     Raises:
         ValueError: TFDS cannot open a set of that name; it does not classify uint8 images of one
-            size; it has no training split, or one of fewer than 6 images, or of equal pixels.
+            size; it has no training split, or one of fewer than 6 images, or of equal pixels. No
+            `data_dir`, TFDS_DATA_DIR or home folder says where TFDS's folder is.
         FileNotFoundError: the set is prepared in another format than array_record; or not at all,
             and TensorFlow, which could prepare it, is not installed.
+        PermissionError: this user may not read the set's folder or description.
         RuntimeError: the set cannot be prepared (no network, for one), or its files not be read.
 
     Source: split and "max" are the paper's released code, up to the order. The digits are
@@ -77,7 +79,7 @@ def load(
         version, classes, stored = "1998", 10, _digits()
         image_shape: tuple[int, ...] = (8, 8, 1)
     else:
-        folder = None if data_dir is None else files.expanded(data_dir)
+        folder = tfds.default_folder() if data_dir is None else files.expanded(data_dir)
         cache = files.cache_dir() if cache_dir is None else files.expanded(cache_dir)
         prepared = tfds.open_set(name, folder)
         stored = cached(prepared, cache)

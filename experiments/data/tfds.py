@@ -6,6 +6,8 @@ without it.
 
 import hashlib
 import logging
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -14,6 +16,8 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
+
+from experiments.disk import files
 
 _INSTALL = 'pip install "decorr-jax[prepare]"'  # Brings TensorFlow, for TFDS to prepare its sets.
 _CHUNK = 1000  # Records fetched in one call: half the time of one by one, in little memory.
@@ -62,7 +66,15 @@ class PreparedSet(NamedTuple):
         return digest.hexdigest()[:16]
 
 
-def open_set(name: str, data_dir: Path | None) -> PreparedSet:
+def default_folder() -> Path:
+    """Where TFDS keeps its sets unless told otherwise; ValueError if that is in a home that there is not."""
+    try:
+        return files.expanded(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    except ValueError as error:
+        raise ValueError(f"{error}, as data_dir or in TFDS_DATA_DIR") from None
+
+
+def open_set(name: str, data_dir: Path) -> PreparedSet:
     """A set by its TFDS name, prepared if it was not; raises as `load`."""
     with _without_chatter():
         prepared = _open(name, data_dir)
@@ -105,12 +117,16 @@ def _reported(kind: type[Exception], doing: str) -> Iterator[None]:
         raise kind("; ".join([f"{doing}: {reason}", *hints])) from error
 
 
-def _open(name: str, data_dir: Path | None) -> PreparedSet:
+def _open(name: str, data_dir: Path) -> PreparedSet:
     """The set, whose folder may not be there yet."""
     import tensorflow_datasets as tfds
 
-    with _reported(ValueError, f"cannot open TFDS set {name!r}"):
-        builder = tfds.builder(name, data_dir=data_dir)
+    try:
+        with _reported(ValueError, f"cannot open TFDS set {name!r}"):
+            builder = tfds.builder(name, data_dir=data_dir)
+    except ValueError:
+        _raise_if_refused(data_dir / re.split("[/:]", name)[0])
+        raise
     keys = builder.info.supervised_keys or ("image", "label")
     try:
         image, label = (builder.info.features[key] for key in keys)
@@ -128,13 +144,30 @@ def _open(name: str, data_dir: Path | None) -> PreparedSet:
     return PreparedSet(builder, (keys[0], keys[1]))
 
 
+def _raise_if_refused(folder: Path) -> None:
+    """PermissionError if there is one below: TFDS takes what it may not read for absent or unreadable."""
+
+    def refuse(error):
+        if isinstance(error, PermissionError):
+            raise error
+
+    for parent, _, names in os.walk(folder, onerror=refuse):
+        for name in {*_DESCRIPTION} & {*names}:
+            with open(Path(parent) / name):
+                pass
+
+
 def _prepare(builder: Any) -> None:
     """Sees to it that the set lies in its folder as array_record, with a training split."""
     name, folder = builder.name, Path(builder.data_dir)
     if not builder.is_prepared():
-        if folder.is_dir() and any(folder.iterdir()):
+        try:
+            lacking = sorted({*_DESCRIPTION} - {*os.listdir(folder)})
+        except FileNotFoundError:
+            lacking = []
+        if lacking:  # Nor would TFDS prepare it in a folder that is there, however empty.
             raise FileNotFoundError(
-                f"{name!r} is not whole in {folder}: it lacks dataset_info.json or features.json; copy the "
+                f"{name!r} is not whole in {folder}: it lacks {' and '.join(lacking)}; copy the "
                 f"folder whole, or prepare the set in another data_dir: {_INSTALL}"
             )
         if find_spec("tensorflow") is None:

@@ -31,7 +31,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise ValueError(f"{path}: {error}; give the folder itself") from None
+        raise ValueError(f"{path}: {str(error).rstrip('.')}; give the folder itself") from None
 
 
 def cache_dir() -> Path | None:

@@ -1,6 +1,8 @@
 """TFDS sets: read in stored order without TensorFlow, prepared with it, and what is said of others."""
 
+import builtins
 import hashlib
+import io
 import json
 import os
 from importlib.util import find_spec
@@ -120,15 +122,27 @@ def test_unknown_version_is_named(folders):
 
 
 def refuse(monkeypatch, name):
-    """Nobody may open a file of this name from now on: root, for one, may whatever the file's mode says."""
-    opened = Path.open
+    """Nobody may read a file or folder of this name: root, for one, may whatever its mode says."""
 
-    def refused(path, *arguments, **named):
-        if path.name == name:
-            raise PermissionError(13, "Permission denied", str(path))
-        return opened(path, *arguments, **named)
+    def refusing(function):
+        def refused(path, *arguments, **named):
+            if not isinstance(path, int) and os.path.basename(os.fspath(path)) == name:
+                raise PermissionError(13, "Permission denied", os.fspath(path))
+            return function(path, *arguments, **named)
 
-    monkeypatch.setattr(Path, "open", refused)
+        return refused
+
+    for module, function in ((builtins, "open"), (io, "open"), (os, "scandir"), (os, "listdir")):
+        monkeypatch.setattr(module, function, refusing(getattr(module, function)))
+
+
+@pytest.mark.parametrize("name", ["tiny", "1.2.3", "dataset_info.json", "features.json"])
+def test_a_set_that_may_not_be_read_is_not_called_absent(folders, monkeypatch, name):
+    prepare(folders["data_dir"])
+    refuse(monkeypatch, name)
+    with pytest.raises(PermissionError) as caught:
+        data.load("tiny", **folders)
+    one_line(caught, "Permission denied", name)
 
 
 def test_records_that_may_not_be_read_are_not_called_damaged(folders, monkeypatch):
@@ -201,13 +215,26 @@ def test_failed_download_is_one_line(folders, monkeypatch):
     one_line(caught, "cannot prepare 'tiny'", folders["data_dir"], "no network")
 
 
-def test_a_set_that_was_not_copied_whole_says_what_it_lacks(folders, caplog):
+@pytest.mark.parametrize("installed", [None, "TensorFlow"])
+@pytest.mark.parametrize(
+    ("files", "lacking"),
+    [
+        ([], "dataset_info.json and features.json"),
+        ([".DS_Store"], "dataset_info.json and features.json"),
+        (["mnist-train.array_record-00000-of-00001", "features.json"], "dataset_info.json"),
+    ],
+)
+def test_a_set_that_was_not_copied_whole_says_what_it_lacks(
+    folders, monkeypatch, caplog, files, lacking, installed
+):
     folder = folders["data_dir"] / "mnist" / "3.0.1"
     folder.mkdir(parents=True)
-    (folder / "mnist-train.array_record-00000-of-00001").touch()
+    for name in files:
+        (folder / name).touch()
+    monkeypatch.setattr(tfds, "find_spec", lambda _: installed)
     with pytest.raises(FileNotFoundError) as caught:
         data.load("mnist", **folders)
-    one_line(caught, "'mnist' is not whole", folder, "dataset_info.json", INSTALL)
+    one_line(caught, "'mnist' is not whole", folder, f"it lacks {lacking};", INSTALL)
     assert "tfrecord" not in str(caught.value) and not caplog.records
 
 
@@ -236,6 +263,25 @@ def test_a_folder_may_be_given_from_home(folders, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert len(data.load("tiny", data_dir="~/tfds", cache_dir="~/cache").train.labels) == 25
     assert [path.name[:5] for path in folders["cache_dir"].iterdir()] == ["tiny-"]
+
+
+@pytest.mark.parametrize("variable", ["", "~/elsewhere"])
+def test_without_a_home_tfds_folder_must_be_given(folders, monkeypatch, variable):
+    def no_home(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setenv("TFDS_DATA_DIR", variable)
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    with pytest.raises(ValueError) as caught:
+        data.load("tiny")
+    one_line(caught, variable or "~/tensorflow_datasets", "home directory; give", "data_dir", "TFDS_DATA_DIR")
+
+
+def test_tfds_own_variable_may_name_a_folder_from_home(folders, tmp_path, monkeypatch):
+    prepare(folders["data_dir"])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TFDS_DATA_DIR", "~/tfds")
+    assert len(data.load("tiny", cache_dir=folders["cache_dir"]).train.labels) == 25
 
 
 def test_a_download_is_not_retried_for_minutes(folders, monkeypatch):
