@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from decorr.training.split import Split
 from flax import linen as nn
 from flax.training.train_state import TrainState
 from flax.traverse_util import unflatten_dict
 
 from decorr.config import Size, Variant
+from decorr.training.split import Split
 from experiments.benchmark import task
 from experiments.benchmark.workers import Work
 from experiments.paper.protocols import RELEASED
