@@ -4,6 +4,7 @@ TensorFlow serves only to prepare a set for the first time; a folder that holds 
 without it.
 """
 
+import functools
 import hashlib
 import logging
 import os
@@ -22,7 +23,8 @@ from experiments.disk import files
 _INSTALL = 'pip install "decorr-jax[prepare]"'  # Brings TensorFlow, for TFDS to prepare its sets.
 _CHUNK = 1000  # Records fetched in one call: half the time of one by one, in little memory.
 _DESCRIPTION = ("dataset_info.json", "features.json")  # TFDS sees no set without them.
-_RETRIES = 4  # Of a download, 3 s in all; TFDS itself tries for more than 3 minutes.
+# Of a download: TFDS itself retries for more than 3 minutes, and waits for a silent server for ever.
+_RETRIES, _SECONDS_TO_CONNECT, _SECONDS_OF_SILENCE = 2, 4, 30
 
 
 class PreparedSet(NamedTuple):
@@ -93,14 +95,30 @@ def decode(prepared: PreparedSet) -> dict[str, np.ndarray]:
 
 @contextmanager
 def _without_chatter() -> Iterator[None]:
-    """Without TFDS's warnings, of OpenCV's absence or folders passed over: what matters is raised."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Without warnings, of OpenCV's absence, folders passed over or each retry: what matters is raised."""
+    loggers = [logging.getLogger(name) for name in ("absl", "urllib3")]
+    levels = [logger.level for logger in loggers]
     try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Downloads that give up within seconds where there is no network: TFDS has no setting for it."""
+    from tensorflow_datasets.core.download import downloader
+
+    timeout = (_SECONDS_TO_CONNECT, _SECONDS_OF_SILENCE)
+    opened = functools.partial(downloader._open_url, timeout=timeout)
+    with (
+        mock.patch.object(downloader, "MAX_RETRIES", _RETRIES),
+        mock.patch.object(downloader, "_open_url", opened),
+    ):
+        yield
 
 
 @contextmanager
@@ -109,8 +127,10 @@ def _reported(kind: type[Exception], doing: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        # requests wraps what the network said in how often it was tried.
+        said = getattr(next(iter(error.args), None), "reason", error)
         # After its first line TFDS lists hundreds of names, then perhaps the one that was meant.
-        first, *more = str(error).strip().splitlines() or [type(error).__name__]
+        first, *more = str(said).strip().splitlines() or [type(error).__name__]
         reason = first.split('}": ')[-1].rstrip(".:")  # Without TFDS's echo of its arguments.
         hints = [line for line in more if line.startswith("Did you mean")]
         hints += [_INSTALL] if isinstance(error, ImportError) else []
@@ -172,12 +192,7 @@ def _prepare(builder: Any) -> None:
             )
         if find_spec("tensorflow") is None:
             raise FileNotFoundError(f"{name!r} is not prepared in {folder}; to do so: {_INSTALL}")
-        from tensorflow_datasets.core.download import downloader
-
-        with (
-            mock.patch.object(downloader, "MAX_RETRIES", _RETRIES),
-            _reported(RuntimeError, f"cannot prepare {name!r} in {folder}"),
-        ):
+        with _impatient(), _reported(RuntimeError, f"cannot prepare {name!r} in {folder}"):
             builder.download_and_prepare(file_format="array_record")
     formats = sorted(kind.value for kind in builder.info.available_file_formats())
     if "array_record" not in formats:

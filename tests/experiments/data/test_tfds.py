@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import socket
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -284,15 +285,25 @@ def test_tfds_own_variable_may_name_a_folder_from_home(folders, tmp_path, monkey
     assert len(data.load("tiny", cache_dir=folders["cache_dir"]).train.labels) == 25
 
 
-def test_a_download_is_not_retried_for_minutes(folders, monkeypatch):
+def test_a_server_that_does_not_answer_is_given_up_in_silence(folders, monkeypatch, caplog):
     from tensorflow_datasets.core.download import downloader
 
-    retries = set()
+    with socket.create_server(("127.0.0.1", 0)) as server:  # accepts connections, and says nothing
+        url = "http://{}:{}".format(*server.getsockname())
 
-    def image(split, key):
-        retries.add(downloader.MAX_RETRIES)
-        return pixels(split, key)
+        def image(split, key):
+            with downloader._open_url(url, verify=True):
+                raise AssertionError("nobody answered")
 
-    pretend_tensorflow(monkeypatch, image=image)
-    data.load("tiny", **folders)
-    assert retries == {tfds._RETRIES} and downloader.MAX_RETRIES > 2 * tfds._RETRIES
+        pretend_tensorflow(monkeypatch, image=image)
+        monkeypatch.setattr(tfds, "_SECONDS_OF_SILENCE", 0.1)
+        with pytest.raises(RuntimeError) as caught:
+            data.load("tiny", **folders)
+        server.settimeout(5)
+        for _ in range(tfds._RETRIES + 1):
+            server.accept()[0].close()
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):  # no further attempt
+            server.accept()
+    one_line(caught, "cannot prepare 'tiny'", "127.0.0.1", "Read timed out")
+    assert not caplog.records and tfds._SECONDS_TO_CONNECT * (tfds._RETRIES + 1) < 15
