@@ -22,9 +22,8 @@ class Split(NamedTuple):
     def batch(self, index: Any) -> tuple[Any, Any]:
         """Some samples as a network's inputs: (images[index] - offset) / scale.
 
-        NumPy arrays give NumPy arrays, unless the index is JAX's: they refuse one that is traced. Hand a
-        Split to a jitted function as an argument (it is a PyTree), or its pixels become constants of the
-        program.
+        NumPy arrays give NumPy arrays, unless the index is traced, which they would refuse. Hand a Split to
+        a jitted function as an argument (it is a PyTree), or its pixels become constants of the program.
 
         Args:
             index: an int array of any shape, a slice, or `...` for the whole split.
@@ -34,7 +33,7 @@ class Split(NamedTuple):
         """
         images: Any = self.images
         labels: Any = self.labels
-        if isinstance(index, jax.Array):
+        if isinstance(index, jax.core.Tracer):
             images, labels = jnp.asarray(images), jnp.asarray(labels)
         # Cast first: JAX's strict promotion refuses to mix uint8 and float32.
         return (images[index].astype(np.float32) - self.offset) / self.scale, labels[index]

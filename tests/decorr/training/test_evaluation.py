@@ -66,6 +66,12 @@ def test_correlations_are_of_the_whole_set(seen, outputs):
         np.testing.assert_allclose(seen.mean_correlation[layer], off_diagonal(rho).mean(), rtol=1e-5)
 
 
+def test_outside_jit_it_is_the_same(seen, params, data):
+    found = evaluate(TRAINER, params, data)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(seen), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_fewer_samples_than_a_minibatch(params, data):
     with pytest.raises(ValueError, match="minibatch of 48 needs as many samples; got 47"):
         evaluate(dataclasses.replace(TRAINER, batch_size=48), params, data)

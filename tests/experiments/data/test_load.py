@@ -3,12 +3,10 @@
 import os
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from decorr.training.split import Split
 from experiments.data import load as data
 
 
@@ -47,39 +45,6 @@ def test_zscore_takes_its_moments_from_the_training_part_alone():
 def test_scaling_is_checked():
     with pytest.raises(ValueError, match="scaling must be 'max' or 'zscore'; got 'min'"):
         data.load(scaling="min")
-
-
-# Minibatches
-
-
-INDICES = {"array": np.array([[3, 1, 3], [0, 9, 7]]), "slice": slice(2, 9, 3), "all": ...}
-
-
-@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES.keys())
-def test_batch_in_numpy_is_scaled_float32(index):
-    split = data.load(scaling="zscore").train
-    inputs, labels = split.batch(index)
-    assert (inputs.dtype, labels.dtype) == (np.float32, np.int32)
-    source = load_digits()
-    reference = source.data[:1250]
-    expected = (reference[index] - reference.mean()) / reference.std()
-    np.testing.assert_allclose(inputs, expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(labels, source.target[:1250][index])
-
-
-@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES.keys())
-def test_batch_under_jit_equals_numpy(index):
-    split = data.load(scaling="zscore").train
-    traced = isinstance(index, np.ndarray)
-    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
-        if traced:
-            inputs, labels = jax.jit(Split.batch)(split, index)
-        else:
-            inputs, labels = jax.jit(lambda s: s.batch(index))(split)
-    expected_inputs, expected_labels = split.batch(index)
-    assert (inputs.dtype, labels.dtype) == (np.float32, np.int32)
-    np.testing.assert_allclose(inputs, expected_inputs, rtol=1e-6)
-    np.testing.assert_array_equal(labels, expected_labels)
 
 
 MNIST_TRAIN = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
