@@ -1,0 +1,88 @@
+"""Files: replaced whole or not at all by any number of writers, and users' folders found or done without."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from experiments.disk import files
+
+
+def test_a_file_is_replaced(tmp_path):
+    path = tmp_path / "file"
+    for content in (b"first, and longer", b"second"):
+        files.write_atomically(path, lambda file, content=content: file.write(content))
+        assert path.read_bytes() == content and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("no space left on device")])
+@pytest.mark.parametrize("stage", ["written", "replaced"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, error, stage):
+    def fail(*_):
+        raise error
+
+    (path := tmp_path / "file").write_bytes(b"old")
+    if stage == "replaced":
+        monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(type(error) if isinstance(error, Exception) else error):
+        files.write_atomically(path, lambda file: file.write(b"half") and stage == "written" and fail())
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_of_several_writers_all_succeed_and_the_last_wins(tmp_path):
+    path, both = tmp_path / "file", threading.Barrier(2, timeout=10)
+    first_is_done = threading.Event()
+    errors = []
+
+    def write(content, wait):
+        def write_to(file):
+            both.wait()  # two files are open at once
+            file.write(content)
+            wait()
+
+        try:
+            files.write_atomically(path, write_to)
+        except Exception as error:
+            errors.append(error)
+
+    last = threading.Thread(target=write, args=(b"last", lambda: first_is_done.wait(10)))
+    last.start()
+    write(b"first", lambda: None)
+    assert path.read_bytes() == b"first"
+    first_is_done.set()
+    last.join()
+    assert not errors and path.read_bytes() == b"last" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_writers_left_is_removed_by_suffix(tmp_path):
+    for name in (".a.nc.01234567.tmp", ".b.npz.89abcdef.tmp", "a.nc", ".hidden"):
+        (tmp_path / name).touch()
+    files.remove_temporaries(tmp_path, ".nc")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.npz.89abcdef.tmp", ".hidden", "a.nc"]
+
+
+def test_a_home_that_there_is_not_is_one_line_for_paths_and_no_cache(monkeypatch):
+    def no_entry(*_):
+        raise KeyError("uid not found")
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", no_entry)
+    assert files.cache_dir() is None
+    with pytest.raises(ValueError, match=r"^~/x: .*home directory; give the folder itself$"):
+        files.expanded("~/x")
+    with pytest.raises(ValueError, match=r"^~nobody_of_this_name/x: "):
+        files.expanded("~nobody_of_this_name/x")
+
+
+@pytest.mark.parametrize(
+    "given, wanted", [("~/mine", "home/mine"), ("", "home/.cache"), (None, "home/.cache")]
+)
+def test_the_cache_is_where_xdg_says_else_at_home(tmp_path, monkeypatch, given, wanted):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if given is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", given)
+    assert files.cache_dir() == tmp_path / wanted / "decorr"
+    assert files.expanded(tmp_path) == Path(tmp_path)
