@@ -1,9 +1,11 @@
 """The runs of a block on the devices of this machine: vectorised on each device, spread over all of them."""
 
+import contextlib
 import functools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -45,20 +47,28 @@ _PINNED = {
 
 
 def configure(cpu_devices: int | None = None) -> None:
-    """Makes every CPU core a device, or `cpu_devices` of them, keeps what is compiled for later, and sets what
-    would decide results.
+    """Makes every CPU core a device, or `cpu_devices` of them, keeps what is compiled for later, and pins
+    what would decide results.
 
     Matrices of this size leave XLA's own threads idle. To be called before anything runs on JAX; devices and
     cache stay as JAX was configured to before (jax_num_cpu_devices, jax_compilation_cache_dir).
     """
     for name, value in _PINNED.items():
         jax.config.update(name, value)
-    folder = cache_dir()
-    if folder and jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
+    if jax.config.jax_compilation_cache_dir is None and (folder := _compiled()):  # type: ignore[attr-defined]
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     if jax.config.jax_num_cpu_devices < 0:  # type: ignore[attr-defined]
         jax.config.update("jax_num_cpu_devices", cpu_devices or cores())
+
+
+def _compiled() -> Path | None:
+    """Where compiled programs are kept; None where this user cannot keep any: JAX would warn of each."""
+    if (folder := cache_dir()) is None:
+        return None
+    with contextlib.suppress(OSError):
+        (folder / "compiled").mkdir(parents=True, exist_ok=True)
+    return folder / "compiled" if os.access(folder / "compiled", os.R_OK | os.W_OK | os.X_OK) else None
 
 
 def devices() -> list[jax.Device]:

@@ -145,6 +145,17 @@ def test_what_is_done_is_skipped(finished):
     assert before and before == {path: path.stat().st_mtime_ns for path in folder.glob("*.nc")}
 
 
+def test_what_a_killed_writer_left_is_removed(finished):
+    folder, _ = finished
+    left = [folder / f".tiny-vanilla{kind}.0123abcd.tmp" for kind in (".nc", ".checkpoint.npz")]
+    for path in left:
+        path.touch()
+    sweep(folder, *TINY, "--variants", "vanilla", "--plan")
+    assert all(path.exists() for path in left)  # another sweep may be writing it
+    sweep(folder, *TINY, "--variants", "vanilla")
+    assert not any(path.exists() for path in left)
+
+
 def test_plan(finished):
     folder, _ = finished
     done = sweep(folder, *TINY, "--variants", "vanilla", "drop", "--plan", JAX_PLATFORMS="no_such")

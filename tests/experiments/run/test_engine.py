@@ -50,6 +50,39 @@ def finished(blocks, read=lambda _: None):
     return {block.name: checkpoint for block, _, checkpoint in events if checkpoint is not None}
 
 
+NO_PASSWD_ENTRY = """
+import pwd
+def no_entry(*_): raise KeyError("uid not found")
+pwd.getpwuid = no_entry
+"""
+
+
+@pytest.mark.parametrize("kind", ["no home", "a file in the way", "a folder"])
+def test_the_sweep_works_without_a_place_for_compiled_programs(tmp_path, kind):
+    (tmp_path / "file").touch()
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")
+    }
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    cache = {"no home": {}, "a file in the way": {"XDG_CACHE_HOME": str(tmp_path / "file")}}
+    code = (
+        "import jax; from experiments.data.load import load; from experiments.run import engine\n"
+        "engine.configure(1); jax.block_until_ready(jax.jit(lambda x: x + 1)(load().train.scale))\n"
+        "print(jax.config.jax_compilation_cache_dir)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", NO_PASSWD_ENTRY + code],
+        cwd=ROOT,
+        env=environment | cache.get(kind, {"XDG_CACHE_HOME": str(tmp_path)}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    folder = tmp_path / "decorr" / "compiled" if kind == "a folder" else None
+    assert (done.stdout.strip(), done.stderr) == (str(folder), "")
+    assert folder is None or list(folder.iterdir())
+
+
 def program(mesh, trainer, states, train):
     order = np.zeros((states.step.shape[0], 2, 50), np.int32)
     return engine._train.lower(mesh, trainer, states, order, train, False)
