@@ -1,8 +1,12 @@
 # The README's commands. Each sets up .venv from pinned versions first; nothing else is needed but Python.
 PYTHON ?= python3
 BIN := .venv/bin
+OLDEST := .venv-oldest/bin
 
-.PHONY: sweep test lint notebooks reference
+.PHONY: help sweep test lint notebooks reference oldest wheel
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 sweep: .venv/ready  ## train every network of the paper on the embedded digits: make sweep ARGS="--help"
 	$(BIN)/python -m experiments.sweep $(ARGS)
@@ -22,8 +26,25 @@ notebooks: .venv/ready  ## execute the notebooks, in their places
 reference: .venv/ready  ## the reference run, in resumable parts: about four hours on two cores
 	$(BIN)/python -m experiments.reproduce $(ARGS)
 
+# The wheel, not the checkout: -P keeps this folder off sys.path, and the tests get the decorr that was imported first.
+oldest: .venv-oldest/ready  ## the library's tests on the wheel and the oldest versions that it allows
+	rm -rf build
+	$(OLDEST)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
+	$(OLDEST)/python -P -c 'import decorr, pytest, sys; assert "site-packages" in decorr.__file__, decorr.__file__; sys.exit(pytest.main(sys.argv[1:]))' tests/decorr $(ARGS)
+
+wheel: .venv/ready  ## what is published: decorr alone, in dist/
+	rm -rf build
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
 .venv/ready: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+# Old versions have no wheels for a new Python.
+.venv-oldest/ready: setup.cfg pyproject.toml constraints-oldest.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and f"Python 3.11 is needed, {sys.version.split()[0]} found: make oldest PYTHON=python3.11")'
+	$(PYTHON) -m venv --clear .venv-oldest
+	$(OLDEST)/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oldest.txt . pytest
 	touch $@
