@@ -52,8 +52,8 @@ with jax.enable_x64(True):
 
 
 def imported():
-    """What importing the library's modules imports besides, by its AST; a framework imported in a function may be missing."""
-    found = {"jaxlib"}  # jax does not bring it on every platform
+    """What the library cannot be imported without; not what only a function imports."""
+    found = {"jaxlib"}  # the half of jax that is imported by its other half
     for path in (ROOT / "decorr").rglob("*.py"):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.Import):
