@@ -131,3 +131,9 @@ def test_the_oldest_versions_that_are_tested_are_those_that_setup_cfg_allows():
     assert {distribution(bound) for bound in bounds} == imported()
     pinned = (ROOT / "constraints-oldest.txt").read_text().split()
     assert {bound.replace(">=", "==") for bound in bounds} <= set(pinned)
+
+
+def test_the_citation_and_the_changelog_are_of_this_version():
+    assert f"\nversion: {decorr.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest[1] == decorr.__version__
