@@ -37,7 +37,7 @@ while waiting:
 print(json.dumps([sorted(here), sorted({name for name, _ in needed})]))
 """
 
-# P of three units, and its derivative, by NumPy alone.
+# P of three units against NumPy, its gradient against finite differences.
 PENALTY = """
 import decorr, jax, numpy as np
 from jax.test_util import check_grads
