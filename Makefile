@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OLDEST := .venv-oldest/bin
+QUIETLY := --quiet --disable-pip-version-check
 
 .PHONY: help sweep test lint notebooks reference oldest wheel
 
@@ -29,22 +30,23 @@ reference: .venv/ready  ## the reference run, in resumable parts: about four hou
 # The wheel, not the checkout: -P keeps this folder off sys.path, and the tests get the decorr that was imported first.
 oldest: .venv-oldest/ready  ## the library's tests on the wheel and the oldest versions that it allows
 	rm -rf build
-	$(OLDEST)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
+	$(OLDEST)/python -m pip install $(QUIETLY) --no-deps --force-reinstall .
 	$(OLDEST)/python -P -c 'import decorr, pytest, sys; assert "site-packages" in decorr.__file__, decorr.__file__; sys.exit(pytest.main(sys.argv[1:]))' tests/decorr $(ARGS)
 
 wheel: .venv/ready  ## what is published: decorr alone, in dist/
 	rm -rf build
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(BIN)/python -m pip wheel $(QUIETLY) --no-deps --wheel-dir dist .
 
+# compat: this folder itself is on sys.path, so that notebooks find the experiments, which are not installed.
 .venv/ready: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install $(QUIETLY) --constraint constraints.txt --config-settings editable_mode=compat --editable ".[dev]"
 	touch $@
 
 # Old versions have no wheels for a new Python.
 .venv-oldest/ready: setup.cfg pyproject.toml constraints-oldest.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and f"Python 3.11 is needed, {sys.version.split()[0]} found: make oldest PYTHON=python3.11")'
 	$(PYTHON) -m venv --clear .venv-oldest
-	$(OLDEST)/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oldest.txt . pytest
+	$(OLDEST)/python -m pip install $(QUIETLY) --constraint constraints-oldest.txt . pytest
 	touch $@
