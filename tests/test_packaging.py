@@ -1,0 +1,139 @@
+"""What is installed: the wheel holds the library alone and brings what that needs, and no more."""
+
+import ast
+import configparser
+import json
+import re
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+import decorr
+
+ROOT = Path(__file__).parent.parent
+
+# Prints the distributions of the environment that runs it, and those among them that the named ones need.
+CLOSURE = """
+import json, re, sys
+from importlib.metadata import distributions
+from pip._vendor.packaging.requirements import Requirement
+
+normal = lambda name: re.sub("[-_.]+", "-", name).lower()
+here = {normal(found.metadata["Name"]): found for found in distributions()}
+needed, waiting = set(), [Requirement(name) for name in sys.argv[1:]]
+while waiting:
+    asked = waiting.pop()
+    for extra in {"", *asked.extras}:
+        if (normal(asked.name), extra) not in needed:
+            needed.add((normal(asked.name), extra))
+            below = map(Requirement, here[normal(asked.name)].requires or ())
+            waiting += [x for x in below if not x.marker or x.marker.evaluate({"extra": extra})]
+print(json.dumps([sorted(here), sorted({name for name, _ in needed})]))
+"""
+
+# P of three units against NumPy, its gradient against finite differences.
+PENALTY = """
+import decorr, jax, numpy as np
+from jax.test_util import check_grads
+
+assert "site-packages" in decorr.__file__, decorr.__file__
+with jax.enable_x64(True):
+    a = np.random.default_rng(0).standard_normal((7, 3))
+    rho = np.corrcoef(a, rowvar=False)
+    np.testing.assert_allclose(decorr.correlation_penalty(a), (rho**2).sum() / 6, rtol=1e-12)
+    check_grads(decorr.correlation_penalty, (a,), order=1, modes=("rev",))
+"""
+
+
+def imported():
+    """What the library cannot be imported without; not what only a function imports."""
+    found = {"jaxlib"}  # the half of jax that is imported by its other half
+    for path in (ROOT / "decorr").rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import):
+                found |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(node.module.partition(".")[0])
+    return found - sys.stdlib_module_names - {"decorr"}
+
+
+def distribution(requirement):
+    return re.match(r"[\w-]+", requirement)[0].replace("_", "-").lower()
+
+
+def run(*command, cwd):
+    done = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built from a copy: what an earlier build left in the checkout would be packed too."""
+    folder = tmp_path_factory.mktemp("wheel")
+    left_out = shutil.ignore_patterns(".*", "build", "dist", "results", "reference", "*.egg-info")
+    shutil.copytree(ROOT, folder / "source", ignore=left_out)
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder, "./source", cwd=folder)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return message_from_bytes(archive.read(name))
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_library_and_all_of_it(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert held == {str(path.relative_to(ROOT)) for path in (ROOT / "decorr").rglob("*.py")} | {
+        "decorr/py.typed"
+    }
+
+
+@pytest.mark.slow
+def test_the_wheel_requires_what_the_library_imports(metadata):
+    plain = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    assert {distribution(line) for line in plain} == imported()
+    assert metadata["Version"] == decorr.__version__
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_brings_what_the_library_needs_and_no_more(wheel, metadata, tmp_path):
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env" / "bin" / "python"
+    before, _ = json.loads(run(python, "-I", "-c", CLOSURE, cwd=tmp_path))
+    pip = ("-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt")
+    run(python, *pip, wheel, cwd=tmp_path)
+    run(python, "-I", "-W", "error", "-c", PENALTY, cwd=tmp_path)
+    installed, needed = json.loads(run(python, "-I", "-c", CLOSURE, *sorted(imported()), cwd=tmp_path))
+    assert set(installed) == {*before, *needed, "decorr-jax"}
+
+    extras = metadata.get_all("Requires-Dist")
+    experiments = {distribution(line) for line in extras if 'extra == "experiments"' in line}
+    assert {"tensorflow-datasets", "matplotlib", "xarray", "scikit-learn", "tyro"} <= experiments - {
+        *installed
+    }
+
+
+def test_the_oldest_versions_that_are_tested_are_those_that_setup_cfg_allows():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    bounds = setup["options"]["install_requires"].split()
+    assert {distribution(bound) for bound in bounds} == imported()
+    pinned = (ROOT / "constraints-oldest.txt").read_text().split()
+    assert {bound.replace(">=", "==") for bound in bounds} <= set(pinned)
+
+
+def test_the_citation_and_the_changelog_are_of_this_version():
+    assert f"\nversion: {decorr.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest[1] == decorr.__version__
