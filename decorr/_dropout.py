@@ -40,7 +40,7 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.typing.ArrayLike) -> jax.Arr
     rate = check_probability(rate, "rate")
     keep = 1 - rate.astype(jnp.float32)
     valid = (keep >= 0) & (keep <= 1)
-    # How many of the 2^16 values of a half word keep an element; one at least, or the scale would be infinite.
+    # How many of the 2^16 values of a half word keep an element: one at least, or the scale is infinite.
     kept = jnp.where(keep > 0, jnp.maximum(jnp.round(keep * 2**16), 1), 0)
     counter = jnp.arange(-(-x.size // 4), dtype=jnp.uint32)  # a block gives four masks
     block = _threefry(jax.random.bits(key, (2,), jnp.uint32), counter, jnp.zeros_like(counter))

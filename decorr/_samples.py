@@ -3,13 +3,15 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+Result = TypeVar("Result")
 
 # A unit is constant if its values span no more than this many roundings of the largest of them.
 _ROUNDINGS = 4
@@ -61,10 +63,10 @@ def is_constant(low: jax.Array, high: jax.Array) -> jax.Array:
 
 
 def over_mesh(
-    function: Callable[[jax.Array], Any],
+    function: Callable[[jax.Array], Result],
     a: jax.typing.ArrayLike,
     specs: Callable[[PartitionSpec], Any] = lambda spec: PartitionSpec(),
-) -> Any:
+) -> Result:
     """function(a), also where a lies on a mesh whose axes are Explicit, as those of `jax.make_mesh` are.
 
     There every operation asks where its result shall lie. Inside the function the compiler decides instead,
@@ -81,11 +83,12 @@ def over_mesh(
         return function(a)
     is_spec = lambda leaf: isinstance(leaf, PartitionSpec)  # noqa: E731
     out = jax.tree.map(lambda spec: NamedSharding(sharding.mesh, spec), specs(sharding.spec), is_leaf=is_spec)
-    return _compiler_decides(function, sharding.mesh, out)(a)
+    result: Result = _compiler_decides(function, sharding.mesh, out)(a)
+    return result
 
 
 @functools.cache
-def _compiler_decides(function: Callable, mesh: Any, out: Any) -> Callable:
+def _compiler_decides(function: Callable[..., Any], mesh: Any, out: Any) -> Any:
     explicit = [
         name for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit
     ]

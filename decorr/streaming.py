@@ -82,7 +82,7 @@ class CorrelationState(NamedTuple):
         )
 
     def correlation(self) -> jax.Array:
-        """Pearson correlations [unit, unit] of all samples; 0 for a constant unit or n < 2, NaN if unknown."""
+        """Pearson correlations [unit, unit] of all samples; 0 for a constant unit or n < 2; NaN: unknown."""
         constant = is_constant(self.low, self.high) | (self.samples < 2)
         moment = jnp.diagonal(self.comoment)
         # Outside, squares over- or underflowed, and their quotient might be any number.
@@ -100,7 +100,7 @@ _EVERYWHERE = CorrelationState._make(PartitionSpec() for _ in CorrelationState._
 def _moments_in(dtype: jnp.dtype) -> Callable[[jax.Array], CorrelationState]:
     """What makes a state of activations, accumulating in a dtype."""
 
-    def moments(a):
+    def moments(a: jax.Array) -> CorrelationState:
         batch = as_samples(a, minimum=1).astype(dtype)
         low, high = batch.min(axis=0), batch.max(axis=0)
         mean = low + (batch - low[None]).mean(axis=0)  # exact for a constant unit

@@ -1,5 +1,7 @@
 """The paper's fully connected network (Section 1.3) as a Linen module that shows its activations."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -45,9 +47,10 @@ class MLP(nn.Module):
     def __call__(
         self, x: jax.Array, dropout_rate: jax.typing.ArrayLike | None = None
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """As the class says under Call."""
         x = check_floating(x, "an MLP's inputs (pixels: divide them by the largest)")
 
-        def drop(x):
+        def drop(x: jax.Array) -> jax.Array:
             return x if dropout_rate is None else dropout(self.make_rng("dropout"), x, dropout_rate)
 
         activations = []
@@ -64,7 +67,7 @@ class MLP(nn.Module):
             return nn.Dense(width, name=name)(x)
         bound = x.shape[-1] ** -0.5  # Torch7's nn.Linear
 
-        def uniform(key, shape, dtype):
+        def uniform(key: jax.Array, shape: Any, dtype: Any) -> jax.Array:
             return jax.random.uniform(key, shape, dtype, -bound, bound)
 
         return nn.Dense(width, name=name, kernel_init=uniform, bias_init=uniform)(x)
@@ -76,7 +79,7 @@ class MLP(nn.Module):
         return jnp.where(x > 0, x, slope * x)
 
 
-def slopes(params: dict) -> jax.Array:
+def slopes(params: dict[str, Any]) -> jax.Array:
     """The learned PReLU slopes [layer] of an MLP's parameters; shape [0] if they are not learned."""
     names = sorted((name for name in params if name.startswith("slope_")), key=lambda name: int(name[6:]))
     return jnp.stack([params[name] for name in names]) if names else jnp.zeros(0, jnp.float32)

@@ -121,7 +121,7 @@ def _penalty(samples: jax.Array) -> jax.Array:
 
 
 @_penalty.defjvp
-def _penalty_jvp(primals, tangents):
+def _penalty_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
     penalty, (A, B, C) = _penalty_and_terms(*primals)
     return penalty, jnp.sum(A[None] * (B - C) * tangents[0])
 

@@ -53,9 +53,10 @@ def evaluate(trainer: Trainer, params: Any, data: Split) -> Evaluation:
         raise ValueError(f"a minibatch of {batch_size} needs as many samples; got {labels.shape[0]}")
     logits, activations = trainer.model.apply({"params": params}, x)
 
-    def minibatch_penalty(a):
+    def minibatch_penalty(a: jax.Array) -> jax.Array:
         minibatches = a[: batches * batch_size].reshape(batches, batch_size, *a.shape[1:])
-        return jax.vmap(trainer.penalty)(minibatches).mean()
+        penalties: jax.Array = jax.vmap(trainer.penalty)(minibatches)
+        return penalties.mean()
 
     correlation = tuple(map(correlation_matrix, activations))
     return Evaluation(

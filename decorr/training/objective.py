@@ -26,7 +26,8 @@ def negative_log_likelihood(logits: jax.Array, labels: jax.Array) -> jax.Array:
     Source: Simon, Section 1.3; optax.softmax_cross_entropy_with_integer_labels.
     """
     _check_labels(logits, labels)
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    nll: jax.Array = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    return nll
 
 
 def error_rate(logits: jax.Array, labels: jax.Array) -> jax.Array:

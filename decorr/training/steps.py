@@ -29,8 +29,11 @@ class Model(Protocol):
         """init(key, x) -> variables, of which `params` are trained."""
 
     def apply(self, variables: Any, *args: Any, rngs: Any = None) -> Any:
-        """apply(variables, x, dropout_rate, rngs={"dropout": key}) -> (logits [..., class], activations, one
-        [..., unit] for each hidden layer); apply(variables, x) is without dropout."""
+        """apply(variables, x, dropout_rate, rngs={"dropout": key}) -> (logits, activations).
+
+        Logits [..., class], and a tuple of one array [..., unit] for each hidden layer; without a rate,
+        dropout is off.
+        """
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ def step(
     key = jax.random.fold_in(_keys(state.key).dropout, state.step)
     weight, rate = state.regulariser
 
-    def loss(params):
+    def loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, Activations]]:
         logits, activations = trainer.model.apply({"params": params}, x, rate, rngs={"dropout": key})
         value = regularised_loss(logits, labels, activations, weight, trainer.penalty)
         return value, (logits, activations)
@@ -213,7 +216,7 @@ def train_epoch(
     Source: Simon, Section 1.3; the author's released code.
     """
 
-    def one_step(carry, index):
+    def one_step(carry: Any, index: jax.Array) -> tuple[Any, None]:
         state, metrics, correlation = carry
         state, seen = step(trainer, state, *data.batch(index))
         correlation = jax.lax.cond(
@@ -258,7 +261,7 @@ def train_epochs(
         raise ValueError(f"training needs at least one epoch; got {n}")
     samples = data.labels.shape[0]
 
-    def epoch(carry, _):
+    def epoch(carry: Any, _: None) -> tuple[Any, EpochMetrics]:
         state, _ = carry
         order = minibatches(state.key, state.step, samples, trainer.batch_size)
         state, metrics, correlation = train_epoch(trainer, state, data, order, observe=observe)

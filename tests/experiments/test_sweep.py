@@ -182,6 +182,7 @@ def test_results_of_other_options_are_kept(finished):
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_bit_for_bit(finished, compiled, tmp_path):
     arguments = (*TINY, "--variants", "vanilla")
     checkpoint = tmp_path / "tiny-vanilla.checkpoint.npz"

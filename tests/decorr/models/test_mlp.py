@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from decorr import MLP
-from decorr.config import Architecture
+from decorr.config import Architecture, Protocol
 from decorr.models import slopes
-from experiments.paper.protocols import PAPER, RELEASED
 
 KEY = jax.random.key(0)
 CLASSES = 3
+RELEASED = Protocol()
+PAPER = Protocol(name="paper", nonlinearity="leaky_relu", initialisation="flax", input_dropout=False)
 X = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
 PRELU = Architecture((8, 7, 4), "prelu", 0.25, "torch", input_dropout=True)
 LEAKY = Architecture((8, 7, 4), "leaky_relu", 0.01, "flax", input_dropout=False)

@@ -17,7 +17,7 @@ from experiments.run.grid import Block, Cell
 from experiments.store import cells
 
 # Ray forks this process, where JAX runs, only to start others.
-pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")]
 
 ROOT = Path(__file__).parents[3]
 EPOCHS = 150

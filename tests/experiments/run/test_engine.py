@@ -110,6 +110,7 @@ def eight_devices():
         print(np.asarray(metrics.nll).tolist(), kernel.sum(dtype=np.float64))
 
 
+@pytest.mark.slow
 def test_eight_devices_do_not_communicate_and_give_what_one_gives():
     done = subprocess.run(
         [
@@ -150,6 +151,7 @@ def test_several_runs_a_device_need_no_learned_slopes():
     assert last[cell.name].history[0]["slope"].shape == (4, 0)
 
 
+@pytest.mark.slow
 def test_blocks_of_seeds_are_the_cells_seeds():
     cell = Cell("digits", "tiny", Variant("corr", 0.1), 4, SHORT)
     whole = finished([Block(cell, 0, 3)])
