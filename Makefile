@@ -12,8 +12,8 @@ help:  ## this list
 sweep: .venv/ready  ## train every network of the paper on the embedded digits (3 min); ARGS="--help" lists options
 	$(BIN)/python -m experiments.sweep $(ARGS)
 
-test: .venv/ready  ## the test suite (7 min)
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/ready  ## the test suite (5 min)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: .venv/ready  ## formatting, lint and types (20 s)
 	$(BIN)/ruff format --check .

@@ -71,7 +71,9 @@ def evaluate(trainer: Trainer, params: Any, data: Split) -> Evaluation:
 def mean_absolute(rho: jax.Array) -> jax.Array:
     """The mean of |rho_ij| over pairs i != j of a matrix [unit, unit]; NaN for a single unit."""
     d = rho.shape[0]
-    return jnp.sum(jnp.abs(rho), where=~jnp.eye(d, dtype=bool)) / jnp.float32(d * (d - 1))
+    total: jax.Array = jnp.sum(jnp.abs(rho), where=~jnp.eye(d, dtype=bool))
+    mean: jax.Array = total / jnp.float32(d * (d - 1))
+    return mean
 
 
 def histogram(rho: jax.Array, bins: int = BINS) -> jax.Array:

@@ -62,7 +62,7 @@ def test_the_committed_run_is_small_and_of_these_sweeps():
 @pytest.mark.slow
 def test_the_committed_figures_and_verdicts_are_those_of_the_committed_results(tmp_path):
     report.write_reference(report.REFERENCE, tmp_path)
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    readme = (report.REFERENCE.parent / "README.md").read_text()
     for name in ("verdicts", "agreement", "ablation"):
         table = (report.REFERENCE / f"{name}.md").read_text()
         assert (tmp_path / f"{name}.md").read_text() == table, name

@@ -1,0 +1,180 @@
+"""Commands where something that is taken for granted is not there, or not as it is elsewhere."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rich.console
+
+from decorr import config
+from decorr.config import Look, Regulariser, VariantKind
+from experiments import command
+from experiments import sweep as command_sweep
+from experiments.page import summary
+from experiments.store import cells, provenance
+from experiments.store.sweep import gather
+from tests import made_up
+
+ROOT = Path(__file__).parents[2]
+ONE = ("--sizes", "tiny", "--variants", "vanilla", "--seeds", "2", "--epochs", "1")
+
+
+def sweep(folder, *arguments, redirect="", **environment):
+    """The command in a shell, compiled programs being shared."""
+    words = " ".join([sys.executable, "-m", "experiments.sweep", *ONE, "--out", f"'{folder}'", *arguments])
+    return subprocess.run(
+        f"{words} {redirect}",
+        shell=True,
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The results that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("plain")
+    assert sweep(folder).returncode == 0
+    return gather(folder)
+
+
+SETTINGS = {
+    "a generator": {"JAX_DEFAULT_PRNG_IMPL": "rbg"},
+    "another partitioning": {"JAX_THREEFRY_PARTITIONABLE": "0"},
+    "an offset of seeds": {"JAX_RANDOM_SEED_OFFSET": "7"},
+    "float64": {"JAX_ENABLE_X64": "1", "JAX_NUMPY_DTYPE_PROMOTION": "strict"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_settings_of_jax_decide_no_result(plain, tmp_path, settings):
+    done = sweep(tmp_path, **settings)
+    assert done.returncode == 0, done.stderr
+    found = gather(tmp_path)
+    for name in cells.VARIABLES:
+        np.testing.assert_array_equal(found[name], plain[name], name)
+        assert found[name].dtype == plain[name].dtype
+
+
+def test_a_table_in_ascii(tmp_path):
+    done = sweep(tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and done.stdout.isascii()
+    assert re.search(r"\| tiny-vanilla +\| +2 \| +0 \| +- \| +0\.\d{4} \+- 0\.\d{4} \|", done.stdout)
+
+
+def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert provenance.current()["commit"] == "unknown"
+
+
+def test_somebody_elses_repository_is_not_this_codes(tmp_path, monkeypatch):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / "site").mkdir()
+    monkeypatch.setattr(provenance, "ROOT", tmp_path / "site")
+    assert provenance.current()["commit"] == "unknown"
+
+
+def test_home_in_every_path_of_a_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["sweep", "--out", "~/d", "--data-dir", "~/t"])
+    options = command.parse(command_sweep.Sweep, "sweep")
+    assert (options.out, options.data_dir) == (tmp_path / "d", tmp_path / "t")
+
+
+def test_other_files_in_the_folder_do_not_matter(tmp_path):
+    made_up.sweep().to_netcdf(tmp_path / "mine.nc", engine="h5netcdf")
+    (tmp_path / "notes-on-tiny.nc").write_bytes(b"x")
+    done = sweep(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert gather(tmp_path).cell.values.tolist() == ["tiny-vanilla"]
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    def refused(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "tiny-vanilla.nc").write_bytes(b"x")
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(Exception, match=r"tiny-vanilla.nc cannot be read by this user .*Permission denied$"):
+        gather(tmp_path)
+
+
+def test_the_users_matplotlibrc_does_not_decide_the_figures(plain, tmp_path):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\naxes.facecolor: red\nfont.size: 30\n")
+    folder = tmp_path / "out"
+    done = sweep(folder, MATPLOTLIBRC=str(tmp_path / "matplotlibrc"))
+    assert done.returncode == 0, done.stderr
+    assert "ff0000" not in (folder / "figures" / "learning_curves.svg").read_text()
+
+
+def test_a_closed_output_is_no_error(tmp_path):
+    done = sweep(tmp_path, "--plan", redirect=">&-")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_platform_without_a_device_is_one_line(tmp_path):
+    done = sweep(tmp_path, JAX_PLATFORMS="cuda")
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: JAX finds no device of cuda \(JAX_PLATFORMS\): .+\n", done.stderr), (
+        done.stderr
+    )
+
+
+def test_colours_forced_into_a_pipe_move_no_cursor(tmp_path):
+    done = sweep(tmp_path, FORCE_COLOR="1")
+    assert "tiny-vanilla  epoch 1/1" in done.stdout
+    assert not re.search(r"\x1b\[[0-9?]*[A-HJKlh]", done.stdout)
+
+
+def test_a_terminal_that_cannot_draw_gets_lines(monkeypatch):
+    class Terminal:
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("TERM", "dumb")
+    assert not command.is_live(Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    assert command.is_live(Terminal())
+
+
+def test_paths_are_printed_as_they_are(tmp_path):
+    folder = tmp_path / "out[run]"
+    assert f"results: {folder}/*.nc\n" in sweep(folder).stdout
+
+
+@pytest.mark.parametrize("width", [40, 80, 300])
+def test_names_and_numbers_are_whole_at_any_width(width):
+    console = rich.console.Console(width=width, record=True, file=io.StringIO())
+    summary.show(made_up.sweep(sizes=("medium",)), 2, console)
+    text = console.export_text()
+    assert "medium-corr-0.1" in text and "…" not in text
+    assert len(re.findall(r"0\.\d{4} ± 0\.\d{4}", text)) == 4 * 5
+    assert ("│" in text) == (width == 300)
+
+
+def test_a_variant_is_one_entry(tmp_path, monkeypatch, capsys):
+    """What adds half of its number as a weight: parsed, trained, stored, ordered, in table and figures."""
+    half = VariantKind(
+        usage="half-WEIGHT with WEIGHT >= 0",
+        regulariser=lambda protocol, weight: Regulariser(penalty_weight=weight / 2),
+        valid=lambda weight: weight >= 0,
+        looks={1.0: Look("#CC79A7", "--", "v", "-")},
+    )
+    monkeypatch.setitem(config.VARIANT_KINDS, "half", half)
+    arguments = ("--sizes", "tiny", "--seeds", "2", "--epochs", "1", "--variants", "half-1", "vanilla")
+    monkeypatch.setattr(sys, "argv", ["sweep", *arguments, "--out", str(tmp_path)])
+    command_sweep.main()
+    found = gather(tmp_path)
+    assert found.cell.values.tolist() == ["tiny-vanilla", "tiny-half-1.0"]
+    assert '"penalty_weight": 0.5' in str(found.configuration.values[1])
+    assert "tiny-half-1.0" in capsys.readouterr().out
+    assert "HALFNET-1.0" in (tmp_path / "figures" / "learning_curves.svg").read_text()

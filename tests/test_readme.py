@@ -1,0 +1,28 @@
+"""The READMEs: short, their Python runs, their links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "experiments/README.md")]
+PAGES.append(ROOT / "experiments" / "paper" / "README.md")
+
+
+def test_the_readme_is_two_screens():
+    assert len((ROOT / "README.md").read_bytes()) < 7000
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_python_runs(page):
+    names = {}
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(compile(code, str(page), "exec"), names)
+    assert page.name != "README.md" or page.parent != ROOT or names["params"]["hidden"].shape == (64, 128)
