@@ -26,12 +26,19 @@ def test_one_more_run_is_inside_as_often_as_it_should_be():
     assert abs(inside / 4000 - 0.95) < 0.015  # four standard errors
 
 
-def test_the_bootstrap_is_scipys_and_covers():
+def test_the_bootstrap_is_scipys():
     mean, low, high = intervals.bootstrap(VALUES)
     assert low < mean < high
     expected = stats.bootstrap((VALUES,), np.mean, rng=np.random.default_rng(0)).confidence_interval
     assert (low, high) == pytest.approx((expected.low, expected.high))
     assert intervals.bootstrap(np.full(5, 2.0)) == (2, 2, 2)
+
+
+def test_the_bootstrap_covers_the_mean_about_as_often_as_it_says():
+    samples = np.random.default_rng(2).standard_normal((300, 20)) + 5
+    found = [intervals.bootstrap(sample) for sample in samples]
+    covered = np.mean([low <= 5 <= high for _, low, high in found])
+    assert 0.88 < covered < 0.98  # of twenty values it is somewhat too narrow
 
 
 @pytest.mark.parametrize("function", [intervals.of_mean, intervals.of_one_run, intervals.bootstrap])
