@@ -26,7 +26,8 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.typing.ArrayLike) -> jax.Arr
 
     Raises:
       TypeError: a dtype that is not real floating point.
-      ValueError: a rate that is no probability. A traced one cannot be checked, and gives all NaN.
+      ValueError: a rate that is no scalar or no probability. A traced one that is no probability gives
+        all NaN.
 
     Numerics:
       Masks are drawn from 16 random bits an element, half of what a uniform number takes and most of
@@ -38,6 +39,8 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.typing.ArrayLike) -> jax.Arr
     """
     x = check_floating(x, "what is dropped from")
     rate = check_probability(rate, "rate")
+    if rate.ndim:
+        raise ValueError(f"rate must be a scalar; got shape {rate.shape}")
     keep = 1 - rate.astype(jnp.float32)
     valid = (keep >= 0) & (keep <= 1)
     # How many of the 2^16 values of a half word keep an element: one at least, or the scale is infinite.
@@ -85,7 +88,7 @@ def dropout_estimator(rho: jax.typing.ArrayLike, rate: jax.typing.ArrayLike) -> 
       The expected estimator, the broadcast shape.
 
     Raises:
-      ValueError: a rate outside [0, 1], unless traced.
+      ValueError: a rate outside [0, 1]; a traced one gives NaN.
 
     Source: Simon, Section 2.1.
     """
@@ -108,14 +111,14 @@ def dropout_correlation(
     Args:
       rho: correlations before dropout, any shape; for the matrix [unit, unit] give the ratios as
         r[:, None] and r[None, :] and disregard the diagonal.
-      rate: probability to drop, in [0, 1).
+      rate: probability to drop, in [0, 1]; at 1 every unit is constant, and rho' = 0.
       ratio_i, ratio_j: mean / standard deviation of unit i and of unit j before dropout.
 
     Returns:
       rho', the broadcast shape of the arguments.
 
     Raises:
-      ValueError: a rate outside [0, 1], unless traced.
+      ValueError: a rate outside [0, 1]; a traced one gives NaN.
 
     Source: the extension that Simon, Section 4, leaves to future work. With independent masks,
     Cov(r_i a_i, r_j a_j) = keep^2 Cov(a_i, a_j) and Var(r a) = keep sigma^2 + keep rate mu^2.
@@ -123,4 +126,4 @@ def dropout_correlation(
     rate = check_probability(rate, "rate")
     spread_i = 1 + rate * jnp.square(jnp.asarray(ratio_i))
     spread_j = 1 + rate * jnp.square(jnp.asarray(ratio_j))
-    return (1 - rate) * jnp.asarray(rho) / jnp.sqrt(spread_i * spread_j)
+    return (1 - rate) * jnp.asarray(rho) / (jnp.sqrt(spread_i) * jnp.sqrt(spread_j))

@@ -31,12 +31,15 @@ def check_floating(x: jax.typing.ArrayLike, what: str) -> jax.Array:
 
 
 def check_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
-    """A number as an array; ValueError if it is not in [0, 1], which of a traced one nobody can tell."""
-    if not isinstance(number, jax.core.Tracer):
-        values = np.asarray(number)
-        if not np.all((values >= 0) & (values <= 1)):
-            raise ValueError(f"{what} must be in [0, 1]; got {number}")
-    return jnp.asarray(number)
+    """A number as an array; ValueError if it is not in [0, 1]; of a traced one nobody can tell: NaN then."""
+    array = jnp.asarray(number)
+    if isinstance(number, jax.core.Tracer):
+        floating = array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.float32)
+        return jnp.where((floating >= 0) & (floating <= 1), floating, jnp.nan)
+    values = np.asarray(number)
+    if not np.all((values >= 0) & (values <= 1)):
+        raise ValueError(f"{what} must be in [0, 1]; got {number}")
+    return array
 
 
 def as_samples(a: jax.Array, minimum: int = 2) -> jax.Array:
@@ -96,8 +99,8 @@ def _compiler_decides(function: Callable[..., Any], mesh: Any, out: Any) -> Any:
     return jax.jit(jax.sharding.auto_axes(function, axes=tuple(explicit), out_sharding=out))
 
 
-def standardise(samples: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Z-scores [sample, unit] and standard deviations [unit] of [sample, unit]; both 0 if constant."""
+def standardise(samples: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Z-scores [sample, unit], standard deviations [unit], and which units are constant: both 0 there."""
     low, high = samples.min(axis=0, keepdims=True), samples.max(axis=0, keepdims=True)
     constant = is_constant(low, high)
     # Map every unit onto [0, 1] first, so that no square under- or overflows and a large mean costs
@@ -110,4 +113,4 @@ def standardise(samples: jax.Array) -> tuple[jax.Array, jax.Array]:
     # Two `where`s: the inner keeps 1 / 0 out of the derivative, the outer sets the value.
     deviation = jnp.sqrt(jnp.where(constant, 1, variance))
     z, sigma = jnp.where(constant, 0, c / deviation), jnp.where(constant, 0, deviation * span)
-    return z, sigma[0]
+    return z, sigma[0], constant[0]  # a deviation of 0 may also have underflowed

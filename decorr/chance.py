@@ -16,9 +16,12 @@ def independent_penalty(m: int, d: int) -> float:
 
     Raises:
       ValueError: m < 2 or d < 1.
+      TypeError: numbers that are not whole.
 
     Source: the permutation moment of Pearson's correlation, E[rho^2] = 1/(m-1) (Pitman, 1937).
     """
+    if m % 1 != 0 or d % 1 != 0:  # NaN and infinity too: their remainder is NaN
+        raise TypeError(f"samples and units are whole numbers; got m = {m}, d = {d}")
     if m < 2 or d < 1:
         raise ValueError(f"the penalty needs m >= 2 samples and d >= 1 units; got m = {m}, d = {d}")
     return (1 + (d - 1) / (m - 1)) / 2

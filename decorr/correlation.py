@@ -32,7 +32,8 @@ def zscore(a: jax.Array) -> jax.Array:
       (4 eps max|a|), so 0.1 repeated is constant in float32, while a unit of scale 1e-30 is not:
       there is no absolute epsilon. Units are shifted and scaled onto [0, 1] before anything is
       squared, so large means and extreme scales cost no accuracy beyond that of the input itself. A unit
-      with a NaN or an infinity, or whose span overflows, is NaN throughout.
+      with a NaN or an infinity, or whose span overflows, is NaN throughout; one whose span is above 8e37
+      in float32 may be, for its inverse is denormal. Spans below 1e-31 lose digits in the same way.
 
     Source: Simon, Decorrelating Neural Network Activations, Sections 2.1 and 3.1.
     """
@@ -47,7 +48,8 @@ def correlation_matrix(a: jax.Array, *, undefined: float = 0.0) -> jax.Array:
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
-      undefined: the value of every entry of a constant unit, its diagonal entry included.
+      undefined: the value of every entry of a constant unit, its diagonal entry included; beside a unit
+        that is NaN it is NaN.
 
     Returns:
       rho [unit, unit], symmetric, in [-1, 1] up to rounding; float32 for half-precision input.
@@ -63,7 +65,10 @@ def correlation_matrix(a: jax.Array, *, undefined: float = 0.0) -> jax.Array:
     Source: Simon, Section 3.1; the same matrix as numpy.corrcoef(a, rowvar=False).
     """
     rho, constant = over_mesh(_correlation, a, lambda spec: (PartitionSpec(), PartitionSpec()))
-    return jnp.where(constant[:, None] | constant[None, :], undefined, rho) if undefined else rho
+    if undefined == 0:
+        return rho
+    # rho is 0 there, or NaN beside a unit that is NaN.
+    return jnp.where(constant[:, None] | constant[None, :], rho + undefined, rho)
 
 
 def _zscore(a: jax.Array) -> jax.Array:
@@ -72,5 +77,5 @@ def _zscore(a: jax.Array) -> jax.Array:
 
 def _correlation(a: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The correlation matrix, and which units are constant."""
-    z, sigma = standardise(as_samples(a))
-    return product(z.T, z) / (z.shape[0] - 1), sigma == 0
+    z, _, constant = standardise(as_samples(a))
+    return product(z.T, z) / (z.shape[0] - 1), constant

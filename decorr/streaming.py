@@ -72,11 +72,11 @@ class CorrelationState(NamedTuple):
         n = self.samples + other.samples
         share = other.samples / jnp.maximum(n, 1)
         delta = other.mean - self.mean
-        between = jnp.outer(delta, delta) * (self.samples * share)
+        step = delta * jnp.sqrt(self.samples * share)  # 0 into an empty state, however far from zero
         return CorrelationState(
             samples=n,
             mean=self.mean + delta * share,
-            comoment=self.comoment + other.comoment + between,
+            comoment=self.comoment + other.comoment + jnp.outer(step, step),
             low=jnp.minimum(self.low, other.low),
             high=jnp.maximum(self.high, other.high),
         )

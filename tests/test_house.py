@@ -105,3 +105,7 @@ def test_public_names_are_documented(name):
     assert text and not text.startswith(f"{name}(")
     if inspect.isfunction(value):
         assert re.search(r"^Args:", text, re.MULTILINE) and re.search(r"^Returns:", text, re.MULTILINE)
+
+
+def test_the_public_names_are_listed():
+    assert set(decorr.__all__) <= set(dir(decorr))

@@ -114,7 +114,7 @@ def _terms(a: jax.Array) -> GradientTerms:
 
 @jax.custom_jvp
 def _penalty(samples: jax.Array) -> jax.Array:
-    z, _ = standardise(samples)
+    z, *_ = standardise(samples)
     m, d = z.shape
     smaller = product(z.T, z) if d <= m else product(z, z.T)
     return jnp.sum(jnp.square(smaller / (m - 1))) / (2 * d)
@@ -128,7 +128,7 @@ def _penalty_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple
 
 def _penalty_and_terms(samples: jax.Array) -> tuple[jax.Array, GradientTerms]:
     """P and the terms of its gradient for [sample, unit], from the smaller of the two matrices."""
-    z, sigma = standardise(samples)
+    z, sigma, constant = standardise(samples)
     m, d = z.shape
     if d <= m:
         rho = product(z.T, z) / (m - 1)
@@ -137,6 +137,5 @@ def _penalty_and_terms(samples: jax.Array) -> tuple[jax.Array, GradientTerms]:
     else:
         B = product(product(z, z.T) / (m - 1), z)
         squares = jnp.sum(z * B, axis=0) / (m - 1)  # sum_i rho_il^2, without rho
-    constant = sigma == 0
     A = jnp.where(constant, 0, 2 / (d * (m - 1) * jnp.where(constant, 1, sigma)))
     return jnp.sum(squares) / (2 * d), GradientTerms(A, B, z * squares[None])

@@ -26,8 +26,9 @@ def negative_log_likelihood(logits: jax.Array, labels: jax.Array) -> jax.Array:
     Source: Simon, Section 1.3; optax.softmax_cross_entropy_with_integer_labels.
     """
     _check_labels(logits, labels)
-    nll: jax.Array = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-    return nll
+    nll = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    # A label too large is NaN already; one below 0 would count from the last class.
+    return jnp.where(labels < 0, jnp.nan, nll).mean()
 
 
 def error_rate(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -35,7 +36,7 @@ def error_rate(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Args:
       logits: [..., class]; NaN logits count as errors unless class 0 is the label.
-      labels: [...], integer class indices.
+      labels: [...], integer class indices; one that is no class counts as an error.
 
     Returns:
       A float32 scalar.
@@ -71,9 +72,20 @@ def regularised_loss(
     Returns:
       A scalar in nats.
 
+    Raises:
+      TypeError: activations that are one array and not one for each layer.
+      AssertionError: labels as in `negative_log_likelihood`; activations of another batch than the logits.
+
     Source: Simon, Section 3.1: P of each layer is added with one weight for all layers.
     """
     loss = negative_log_likelihood(logits, labels)
     if penalty_weight is None:
         return loss
+    if hasattr(activations, "shape"):
+        raise TypeError(
+            f"activations must be one array for each layer; got a single one, {activations.shape}"
+        )
+    chex.assert_equal_shape_prefix(
+        [logits, *activations], 1, custom_message="the same samples in every layer"
+    )
     return loss + penalty_weight * sum(penalty(a) for a in activations)

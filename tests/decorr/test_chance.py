@@ -20,3 +20,9 @@ def test_independent_units(m, d):
 def test_independent_penalty_refuses(m, d):
     with pytest.raises(ValueError, match=f"m = {m}, d = {d}"):
         independent_penalty(m, d)
+
+
+@pytest.mark.parametrize(("m", "d"), [(float("nan"), 3), (2.5, 3), (5, float("nan")), (float("inf"), 3)])
+def test_samples_and_units_are_whole_numbers(m, d):
+    with pytest.raises(TypeError, match=f"whole numbers.*m = {m}, d = {d}"):
+        independent_penalty(m, d)

@@ -96,3 +96,16 @@ def test_a_unit_whose_span_overflows_is_unknown():
 def test_bad_input(function, a, kind, words):
     with pytest.raises(kind, match=words):
         function(jnp.asarray(a))
+
+
+def test_only_a_constant_unit_gets_the_value_for_undefined():
+    a = activations((6, 4)).astype(np.float32)
+    a[:, 0] = 1
+    a[:, 1] *= 2e38 / np.ptp(a[:, 1])  # finite, and its span too, but 1 / span is denormal
+    a[2, 2] = np.nan
+    rho = np.asarray(jax.jit(lambda a: correlation_matrix(a, undefined=1.0))(jnp.asarray(a)))
+    np.testing.assert_array_equal(rho[0, [0, 3]], 1)
+    assert np.isnan(rho[0, 2])
+    assert not (rho[1, [1, 3]] == 1).all()
+    with np.errstate(all="ignore"):
+        assert np.isnan(rho[1, 3]) or rho[1, 3] == pytest.approx(oracle(a[:, [1, 3]])[0, 1], abs=1e-5)

@@ -150,3 +150,19 @@ def test_law_of_the_correlation(mean, rate):
     assert_mean(draws, np.asarray(dropout_correlation(rho, rate, ratio[i], ratio[j])))
     if not mean.any():
         np.testing.assert_allclose(dropout_correlation(rho, rate), (1 - rate) * rho, rtol=1e-6)
+
+
+@pytest.mark.parametrize("law", [dropout_estimator, dropout_correlation])
+@pytest.mark.parametrize("rate", [-0.5, 3, np.nan])
+def test_laws_of_a_traced_rate_that_is_no_probability_are_nan(law, rate):
+    assert np.isnan(jax.jit(law)(0.5, rate))
+
+
+@pytest.mark.parametrize("rate", [[0.1, 0.2], np.array([0.5])])
+def test_a_rate_is_one_number(rate):
+    with pytest.raises(ValueError, match="rate must be a scalar"):
+        dropout(KEY, jnp.ones((3, 2)), jnp.asarray(rate))
+
+
+def test_means_far_from_zero_do_not_overflow():
+    assert dropout_correlation(0.5, 0.5, 1e10, 1e10) == pytest.approx(0.5e-20, rel=1e-5, abs=0)

@@ -126,3 +126,8 @@ def test_states_of_other_units_or_precision_are_not_merged():
             state.merge(other)
     with jax.enable_x64(True), pytest.raises(AssertionError, match="float"):
         state.merge(CorrelationState.init(D, jnp.float64))
+
+
+def test_a_first_minibatch_may_lie_far_from_zero():
+    a = (activations((40, D)) * 1e15 + 3e19).astype(np.float32)  # the mean's square overflows
+    np.testing.assert_allclose(stream([a]).correlation(), oracle(a), atol=1e-5)

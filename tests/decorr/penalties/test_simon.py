@@ -176,3 +176,11 @@ def test_one_infinity_is_not_a_constant_unit():
 def test_bad_input(function, a, kind, words):
     with pytest.raises(kind, match=words):
         function(jnp.asarray(a))
+
+
+def test_a_deviation_that_underflows_is_no_constant_unit():
+    a = activations((1000, 3)).astype(np.float32)
+    a[:, 1] = 0
+    a[0, 1] = 2e-38  # normal, and its standard deviation is not
+    A, _, _ = jax.jit(gradient_terms)(jnp.asarray(a))
+    assert np.isinf(A[1])  # 1 / sigma overflows; 0 would say that the unit is constant

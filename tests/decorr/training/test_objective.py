@@ -65,3 +65,19 @@ def test_labels_that_do_not_fit_the_logits_are_refused(function, labels):
 
 def test_a_label_that_is_no_class_makes_the_loss_nan():
     assert np.isnan(negative_log_likelihood(jnp.zeros((2, 3)), jnp.array([0, 3])))
+
+
+def test_a_negative_label_is_no_class():
+    logits, labels = batch()
+    labels[0] = -1
+    assert np.isnan(negative_log_likelihood(jnp.asarray(logits, jnp.float32), jnp.asarray(labels)))
+
+
+def test_activations_are_one_array_a_layer_of_the_same_batch():
+    logits, labels = batch()
+    logits, labels, layer = jnp.asarray(logits, jnp.float32), jnp.asarray(labels), jnp.ones((8, 5))
+    with pytest.raises(AssertionError, match="same samples"):
+        regularised_loss(logits, labels, (layer, jnp.ones((6, 5))), 0.1)
+    for array in (layer, jnp.stack([layer] * 8)):
+        with pytest.raises(TypeError, match="one array for each layer"):
+            regularised_loss(logits, labels, array, 0.1)
