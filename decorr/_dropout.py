@@ -42,7 +42,6 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.typing.ArrayLike) -> jax.Arr
     if rate.ndim:
         raise ValueError(f"rate must be a scalar; got shape {rate.shape}")
     keep = 1 - rate.astype(jnp.float32)
-    valid = (keep >= 0) & (keep <= 1)
     # How many of the 2^16 values of a half word keep an element: one at least, or the scale is infinite.
     kept = jnp.where(keep > 0, jnp.maximum(jnp.round(keep * 2**16), 1), 0)
     counter = jnp.arange(-(-x.size // 4), dtype=jnp.uint32)  # a block gives four masks
@@ -52,9 +51,9 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.typing.ArrayLike) -> jax.Arr
     halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]
     # Compared as int32, for keep = 1 is 2^16, one more than the largest half.
     mask = halves.reshape(x.shape).astype(jnp.int32) < kept.astype(jnp.int32)
-    scale = jnp.where(valid, 2**16 / jnp.maximum(kept, 1), jnp.nan)
-    wide = widen(x)
-    dropped = jnp.where(valid, 0, jnp.nan).astype(x.dtype)
+    scale, wide = 2**16 / jnp.maximum(kept, 1), widen(x)
+    # A traced rate that is none is NaN, keeps nothing, and shows in what is dropped.
+    dropped = jnp.where(jnp.isnan(keep), jnp.nan, 0).astype(x.dtype)
     return jnp.where(mask, (wide * scale.astype(wide.dtype)).astype(x.dtype), dropped)
 
 

@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 
 from experiments.disk.files import expanded
-from experiments.store.errors import ResultsError
+from experiments.store.errors import ResultsError, first_line
 
 Options = TypeVar("Options")
 
@@ -51,5 +51,4 @@ def explained() -> Iterator[None]:
     except KeyboardInterrupt:
         raise SystemExit("interrupted; the same command goes on from the last checkpoint") from None
     except (ValueError, OSError, RuntimeError, ResultsError) as error:
-        first, *_ = str(error).strip().splitlines() or [type(error).__name__]
-        raise SystemExit(f"error: {first}") from error
+        raise SystemExit(f"error: {first_line(error)}") from error

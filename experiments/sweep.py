@@ -112,7 +112,7 @@ def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) 
         for suffix in (".nc", ".npz"):
             remove_temporaries(folder, suffix)
         missing = [each for each in grid if not finished.is_done(folder, each)]
-        finished.check_folder(folder, grid[0])
+        finished.check_others(folder, grid)
         if len(missing) < len(grid):
             console.print(f"{len(grid) - len(missing)} of {len(grid)} already done, skipped")
         if missing:
@@ -147,7 +147,6 @@ def _executor(options: Sweep) -> Iterator[tuple[int, Callable]]:
     """How many runs of a cell make a block at most, and what trains blocks."""
     if options.executor == "local":
         engine.configure()
-        engine.devices()  # or say at once why there are none
         yield options.seeds, local.run_blocks
     else:
         with cluster.connect(options.address) as resources:

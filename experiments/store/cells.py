@@ -44,9 +44,9 @@ ATTRIBUTES = ("configuration", "dataset_version", "devices", "seconds", *provena
 """What is said of a whole cell."""
 
 
-def path_of(folder: Path, cell: Cell) -> Path:
-    """Where a cell's results are, or will be."""
-    return folder / f"{cell.name}.nc"
+def path_of(folder: Path, network: Network) -> Path:
+    """Where the results of a network's cell are, or will be."""
+    return folder / f"{network.name}.nc"
 
 
 def paths(folder: Path) -> list[Path]:
@@ -62,11 +62,11 @@ def _is_network(name: str) -> bool:
     return True
 
 
-def check_folder(folder: Path, cell: Cell) -> None:
-    """ResultsError if the folder holds cells of another sweep than the cell's."""
-    for path in paths(folder):
+def check_others(folder: Path, grid: Sequence[Cell]) -> None:
+    """ResultsError if the folder's cells beside the grid's, which `is_done` checks, are of another sweep."""
+    for path in sorted({*paths(folder)} - {path_of(folder, cell.network) for cell in grid}):
         with read(path) as dataset:
-            check_together(path, configuration_of(path, dataset), json.dumps(cell.configuration()))
+            check_together(path, configuration_of(path, dataset), json.dumps(grid[0].configuration()))
 
 
 def configuration_of(path: Path, dataset: xr.Dataset) -> str:
@@ -79,7 +79,7 @@ def configuration_of(path: Path, dataset: xr.Dataset) -> str:
 
 def is_done(folder: Path, cell: Cell) -> bool:
     """Whether the cell's results are there; ResultsError if they are of another configuration."""
-    path = path_of(folder, cell)
+    path = path_of(folder, cell.network)
     if not path.exists():
         return False
     with read(path) as dataset:
@@ -145,7 +145,7 @@ def _write(folder: Path, cell: Cell, parts: Sequence[Checkpoint], dataset_versio
     )
     for name, (_, meaning) in VARIABLES.items():
         dataset[name].attrs["long_name"] = meaning
-    write_atomically(path_of(folder, cell), lambda file: dataset.to_netcdf(file, engine="h5netcdf"))
+    write_atomically(path_of(folder, cell.network), lambda file: dataset.to_netcdf(file, engine="h5netcdf"))
 
 
 def _dimensions(name: str, value: np.ndarray) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ _OF_ONE_CELL = ("size", "variant", "widths", "regulariser")
 """In which the cells of a sweep differ."""
 
 
-def check(path: Path, found: object, cell: Cell) -> None:
+def check(path: Path, found: str, cell: Cell) -> None:
     """ResultsError if the configuration that was found in a file, as JSON, is not the cell's."""
-    if different := differences(json.loads(found) if isinstance(found, str) else {}, cell):
+    if different := differences(json.loads(found), cell):
         raise ResultsError(
             f"{path} was made with other options ({different}): give the same ones, or another --out"
         )

@@ -7,6 +7,11 @@ class ResultsError(Exception):
     """What is on disk is not what was asked for: one line that says what was found and what to do."""
 
 
+def first_line(error: Exception) -> str:
+    """What an error says first; its kind if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def unreadable(path: Path, error: Exception, kind: str) -> ResultsError:
     """Why a file could not be read: it may not be, or what is in it is damaged."""
     try:
@@ -14,7 +19,6 @@ def unreadable(path: Path, error: Exception, kind: str) -> ResultsError:
             file.read(1)
     except OSError as refusal:
         return ResultsError(f"{path} cannot be read by this user or from this disk: {refusal.strerror}")
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ResultsError(
-        f"{path} is not a readable {kind} ({reason}): it is damaged or another's, move it away"
+        f"{path} is not a readable {kind} ({first_line(error)}): it is damaged or another's, move it away"
     )

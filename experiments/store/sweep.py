@@ -29,7 +29,7 @@ def gather(folder: Path, networks: Sequence[Network] | None = None) -> xr.Datase
     Raises:
       ResultsError: nothing is there, or cells of two sweeps.
     """
-    paths = cells.paths(folder) if networks is None else [folder / f"{each.name}.nc" for each in networks]
+    paths = cells.paths(folder) if networks is None else [cells.path_of(folder, each) for each in networks]
     if not paths:
         raise ResultsError(f"{folder} holds no results: give a sweep's folder")
     gathered = [_cell(path) for path in paths]

@@ -1,12 +1,15 @@
 """A cell and its checkpoints that were never trained, for the tests of what keeps them."""
 
 import dataclasses
+import gc
 
 import numpy as np
+import pytest
 
 from decorr.config import Protocol, Variant
 from experiments.run.grid import Block, Cell, Checkpoint
 from experiments.store import cells, checkpoints
+from experiments.store.errors import ResultsError
 
 EPOCHS, LAYERS, BINS = 4, 3, 40
 CELL = Cell("digits", "tiny", Variant("corr", 0.1), 2, Protocol(epochs=EPOCHS))
@@ -55,7 +58,7 @@ def write(folder, cell=CELL, records=None):
     """A finished cell of one block."""
     checkpoints.write(folder, Block(cell, 0, 1), checkpoint(records=records))
     cells.finish(folder, cell, [Block(cell, 0, 1)], "1998")
-    return cells.path_of(folder, cell)
+    return cells.path_of(folder, cell.network)
 
 
 def write_checkpoint(folder, block=BLOCK):
@@ -67,3 +70,14 @@ def assert_one_line(error, *parts):
     assert "\n" not in str(error.value)
     for part in parts:
         assert part in str(error.value)
+
+
+def assert_one_line_when_truncated(path, share, read):
+    """Reading what is left of a file, a share of it, is an error of one line that names it."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ResultsError) as error:
+        read()
+    assert_one_line(error, str(path), "not")
+    del error
+    gc.collect()  # a file left open warns here, not in a later test
