@@ -11,26 +11,42 @@ if TYPE_CHECKING:
     from decorr._dropout import dropout_estimator as dropout_estimator
     from decorr.chance import independent_penalty as independent_penalty
     from decorr.correlation import correlation_matrix as correlation_matrix
+    from decorr.correlation import covariance_matrix as covariance_matrix
     from decorr.correlation import zscore as zscore
     from decorr.models import MLP as MLP
     from decorr.penalties import GradientTerms as GradientTerms
+    from decorr.penalties import barlow_twins_loss as barlow_twins_loss
     from decorr.penalties import correlation_penalty as correlation_penalty
+    from decorr.penalties import decov_loss as decov_loss
     from decorr.penalties import gradient_terms as gradient_terms
+    from decorr.penalties import pair_penalty as pair_penalty
     from decorr.penalties import penalty_gradient as penalty_gradient
+    from decorr.penalties import variance_penalty as variance_penalty
+    from decorr.penalties import vcreg_loss as vcreg_loss
+    from decorr.penalties import vicreg_loss as vicreg_loss
+    from decorr.penalties import xcov_loss as xcov_loss
     from decorr.streaming import CorrelationState as CorrelationState
 
 _HOMES = {
     "MLP": "models",
     "CorrelationState": "streaming",
     "GradientTerms": "penalties",
+    "barlow_twins_loss": "penalties",
     "correlation_matrix": "correlation",
     "correlation_penalty": "penalties",
+    "covariance_matrix": "correlation",
+    "decov_loss": "penalties",
     "dropout": "_dropout",
     "dropout_correlation": "_dropout",
     "dropout_estimator": "_dropout",
     "gradient_terms": "penalties",
     "independent_penalty": "chance",
+    "pair_penalty": "penalties",
     "penalty_gradient": "penalties",
+    "variance_penalty": "penalties",
+    "vcreg_loss": "penalties",
+    "vicreg_loss": "penalties",
+    "xcov_loss": "penalties",
     "zscore": "correlation",
 }
 

@@ -1,17 +1,15 @@
-"""The gate through which all activations come: checked, as [sample, unit], and standardised."""
+"""The gate through which all activations come: checked, as [sample, unit], with weights, and standardised."""
 
-import functools
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-Result = TypeVar("Result")
+AxisName = str | tuple[str, ...] | None
+"""Of the mapped axes over which the samples are spread."""
 
 # A unit is constant if its values span no more than this many roundings of the largest of them.
 _ROUNDINGS = 4
@@ -42,18 +40,6 @@ def check_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
     return array
 
 
-def as_samples(a: jax.Array, minimum: int = 2) -> jax.Array:
-    """Checks activations [..., unit]; returns them as [sample, unit], in float32 or better."""
-    a = jnp.asarray(a)
-    if a.ndim < 2:
-        raise ValueError(f"activations must have shape [..., unit] (2-D or more); got {a.shape}")
-    check_floating(a, "activations")
-    m, d = math.prod(a.shape[:-1]), a.shape[-1]
-    if m < minimum or d < 1:
-        raise ValueError(f"activations must hold >= {minimum} samples of >= 1 unit; got {a.shape}")
-    return widen(a.reshape(m, d))
-
-
 def widen(x: jax.Array) -> jax.Array:
     """Half precision as float32, other floating point as it is."""
     return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
@@ -65,52 +51,187 @@ def is_constant(low: jax.Array, high: jax.Array) -> jax.Array:
     return (high - low <= _ROUNDINGS * jnp.finfo(low.dtype).eps * largest) & jnp.isfinite(largest)
 
 
-def over_mesh(
-    function: Callable[[jax.Array], Result],
+class Samples(NamedTuple):
+    """Activations that came through the gate, and how to sum over them.
+
+    Not to be handed to JAX: of `axis_name`, Python alone knows.
+    """
+
+    values: jax.Array
+    """[sample, unit], float32 or better; 0 where the weight is 0, whatever stood there."""
+    weights: jax.Array | None
+    """[sample], 0 for what is no sample; None: all 1, and no cost."""
+    axis_name: AxisName
+
+    @property
+    def number(self) -> int:
+        """How many samples there are over all devices, those of weight 0 too."""
+        shards = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
+        return self.values.shape[0] * shards
+
+    def select(self, x: jax.Array, other: float = 0) -> jax.Array:
+        """x [sample, ...] where there is a sample."""
+        if self.weights is None:
+            return x
+        return jnp.where(_column(self.weights, x) > 0, x, other)
+
+    def weighted(self, x: jax.Array) -> jax.Array:
+        """x [sample, ...] times the weights."""
+        return x if self.weights is None else x * _column(self.weights, x)
+
+    def everywhere(self, x: jax.Array) -> jax.Array:
+        """The sum of x over the devices."""
+        return x if self.axis_name is None else lax.psum(x, self.axis_name)
+
+    def total(self, x: jax.Array) -> jax.Array:
+        """The weighted sum of x [sample, ...] over all samples, [1, ...]."""
+        return self.everywhere(jnp.sum(self.weighted(x), axis=0, keepdims=True))
+
+    def gathered(self, x: jax.Array) -> jax.Array:
+        """x [sample, ...] of all devices."""
+        return x if self.axis_name is None else lax.all_gather(x, self.axis_name, axis=0, tiled=True)
+
+    def size(self, ddof: int = 0) -> jax.Array | int:
+        """By what sums are divided: V1 - ddof V2 / V1, of V1 = sum w, V2 = sum w^2; or number - ddof.
+
+        Never 0: nothing is then summed.
+        """
+        if self.weights is None:
+            return self.number - ddof or 1
+        first, shares = self._shares()
+        size = first - ddof * self.everywhere(jnp.sum(self.weights * shares))
+        return jnp.where(size > 0, size, 1)
+
+    def effective(self) -> jax.Array | int:
+        """The effective number of samples V1^2 / V2 (Kish): of equal weights their number."""
+        if self.weights is None:
+            return self.number
+        _, shares = self._shares()
+        squares = self.everywhere(jnp.sum(jnp.square(shares)))
+        return jnp.where(squares > 0, 1 / jnp.where(squares > 0, squares, 1), 0)
+
+    def _shares(self) -> tuple[jax.Array, jax.Array]:
+        """V1, and what part of it each weight is: no square of these over- or underflows."""
+        weights = jnp.asarray(self.weights)
+        first = self.everywhere(weights.sum())
+        return first, weights / jnp.where(first > 0, first, 1)
+
+    def extremes(self) -> tuple[jax.Array, jax.Array]:
+        """The smallest and the largest value [1, unit] of every unit; both 0 of no sample. No derivative."""
+        values = lax.stop_gradient(self.values)
+        low = self.select(values, jnp.inf).min(axis=0, keepdims=True)
+        high = self.select(values, -jnp.inf).max(axis=0, keepdims=True)
+        if self.axis_name is not None:
+            low, high = lax.pmin(low, self.axis_name), lax.pmax(high, self.axis_name)
+        if self.weights is not None:
+            none = low > high
+            low, high = jnp.where(none, 0, low), jnp.where(none, 0, high)
+        return low, high
+
+
+def _column(weights: jax.Array, x: jax.Array) -> jax.Array:
+    return weights.reshape(-1, *(1,) * (x.ndim - 1))
+
+
+def as_samples(
+    axis_name: AxisName,
     a: jax.typing.ArrayLike,
-    specs: Callable[[PartitionSpec], Any] = lambda spec: PartitionSpec(),
-) -> Result:
-    """function(a), also where a lies on a mesh whose axes are Explicit, as those of `jax.make_mesh` are.
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
+    *,
+    minimum: int = 2,
+) -> Samples:
+    """Checks activations [..., unit] and what is said of their samples.
 
-    There every operation asks where its result shall lie. Inside the function the compiler decides instead,
-    as it does for Auto axes.
-
-    Args:
-      function: of one array; the same object each time, or each call is compiled.
-      a: activations [..., unit].
-      specs: how the results lie on the mesh, by how a does. Default: whole on every device.
+    Of a mapped axis each device may hold one sample, also as an array [unit].
     """
     a = jnp.asarray(a)
-    sharding = jax.typeof(a).sharding
-    if AxisType.Explicit not in sharding.mesh.axis_types:
-        return function(a)
-    is_spec = lambda leaf: isinstance(leaf, PartitionSpec)  # noqa: E731
-    out = jax.tree.map(lambda spec: NamedSharding(sharding.mesh, spec), specs(sharding.spec), is_leaf=is_spec)
-    result: Result = _compiler_decides(function, sharding.mesh, out)(a)
-    return result
+    least = 2 if axis_name is None else 1
+    if a.ndim < least:
+        hint = "" if axis_name is None and a.ndim != 1 else "; of one sample a device, give the axis_name"
+        raise ValueError(f"activations must have shape [..., unit] ({least}-D or more); got {a.shape}" + hint)
+    check_floating(a, "activations")
+    m, d = math.prod(a.shape[:-1]), a.shape[-1]
+    minimum = minimum if axis_name is None else 1
+    if m < minimum or d < 1:
+        raise ValueError(f"activations must hold >= {minimum} samples of >= 1 unit; got {a.shape}")
+    values = widen(a.reshape(m, d))
+    samples = Samples(values, _as_weights(where, weights, a.shape[:-1], values.dtype), axis_name)
+    return samples._replace(values=samples.select(values))
 
 
-@functools.cache
-def _compiler_decides(function: Callable[..., Any], mesh: Any, out: Any) -> Any:
-    explicit = [
-        name for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit
-    ]
-    # Compiled, for outside of `jit` the axes of a mesh change under `jax.set_mesh` only.
-    return jax.jit(jax.sharding.auto_axes(function, axes=tuple(explicit), out_sharding=out))
+def _as_weights(
+    where: jax.typing.ArrayLike | None,
+    weights: jax.typing.ArrayLike | None,
+    shape: tuple[int, ...],
+    dtype: jax.typing.DTypeLike,
+) -> jax.Array | None:
+    """[sample] or None, of `where` and `weights` as users give them."""
+    if where is None and weights is None:
+        return None
+    valid = _of_each_sample(True if where is None else where, shape, "where")
+    if valid.dtype != bool:
+        raise TypeError(f"where must be bool, True for a valid sample; got {valid.dtype}")
+    if weights is None:
+        return valid.astype(dtype)
+    given = check_floating(_of_each_sample(_check_weights(weights), shape, "weights"), "weights")
+    return jnp.where(valid, jnp.where(given >= 0, given, jnp.nan), 0).astype(dtype)
 
 
-def standardise(samples: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Z-scores [sample, unit], standard deviations [unit], and which units are constant: both 0 there."""
-    low, high = samples.min(axis=0, keepdims=True), samples.max(axis=0, keepdims=True)
+def _of_each_sample(x: jax.typing.ArrayLike, shape: tuple[int, ...], what: str) -> jax.Array:
+    x = jnp.asarray(x)
+    try:
+        return jnp.broadcast_to(x, shape).reshape(-1)
+    except ValueError:
+        raise ValueError(
+            f"{what} must be broadcastable to the samples' axes {shape} of the activations; got {x.shape}"
+        ) from None
+
+
+def _check_weights(weights: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
+    """ValueError for weights that are none; of traced ones nobody can tell: NaN then."""
+    known = not isinstance(weights, jax.core.Tracer) and getattr(weights, "is_fully_addressable", True)
+    if known and not np.all((values := np.asarray(weights)) >= 0):
+        raise ValueError(f"weights must be >= 0; got {values[~(values >= 0)].flat[0]}")
+    return weights
+
+
+class Standardised(NamedTuple):
+    """Of the units of some samples; all 0 for a constant unit."""
+
+    z: jax.Array
+    """[sample, unit], z-scores, 0 where there is no sample."""
+    sigma: jax.Array
+    """[unit], standard deviations."""
+    constant: jax.Array
+    """[unit] bool. A sigma of 0 may also have underflowed."""
+
+
+def standardise(samples: Samples, ddof: int = 1) -> Standardised:
+    """Z-scores by the standard deviations of V1 - ddof V2 / V1 (see `Samples.size`)."""
+    c, span, constant = _centre(samples)
+    variance = samples.total(c * c) / samples.size(ddof)
+    # Two `where`s: the inner keeps 1 / 0 out of the derivative, the outer sets the value.
+    deviation = jnp.sqrt(jnp.where(constant, 1, variance))
+    z = samples.select(jnp.where(constant, 0, c / deviation))
+    return Standardised(z, jnp.where(constant, 0, deviation * span)[0], constant[0])
+
+
+def centre(samples: Samples) -> tuple[jax.Array, jax.Array]:
+    """The values minus their means [sample, unit], and which units are constant [unit].
+
+    0 for a constant unit, and where there is no sample.
+    """
+    c, span, constant = _centre(samples)
+    return samples.select(jnp.where(constant, 0, c * span)), constant[0]
+
+
+def _centre(samples: Samples) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The values minus their means, in units of the span [1, unit]; which units are constant [1, unit]."""
+    low, high = samples.extremes()
     constant = is_constant(low, high)
     # Map every unit onto [0, 1] first, so that no square under- or overflows and a large mean costs
     # no digits. z does not depend on shift and span, so neither do its derivatives of any order.
-    shift = lax.stop_gradient(low)
-    span = lax.stop_gradient(jnp.where(constant, 1, high - low))
-    c = (samples - shift) / span
-    c = c - c.mean(axis=0, keepdims=True)
-    variance = jnp.sum(c * c, axis=0, keepdims=True) / (samples.shape[0] - 1)
-    # Two `where`s: the inner keeps 1 / 0 out of the derivative, the outer sets the value.
-    deviation = jnp.sqrt(jnp.where(constant, 1, variance))
-    z, sigma = jnp.where(constant, 0, c / deviation), jnp.where(constant, 0, deviation * span)
-    return z, sigma[0], constant[0]  # a deviation of 0 may also have underflowed
+    span = jnp.where(constant, 1, high - low)
+    c = samples.select((samples.values - low) / span)
+    return c - samples.total(c) / samples.size(), span, constant

@@ -1,17 +1,24 @@
-"""Z-scores and Pearson correlations of a layer's units.
+"""Z-scores, Pearson correlations and covariances of a layer's units.
 
 Every function takes activations [..., unit] of ONE network: each leading axis is a sample axis, and
-`jax.vmap` adds runs. All estimates are unbiased (divided by m - 1).
+`jax.vmap` adds runs. All estimates are unbiased (divided by m - 1) unless another ddof is asked for.
 """
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from decorr._samples import as_samples, over_mesh, product, standardise
+from decorr._mesh import over_mesh
+from decorr._samples import AxisName, Samples, as_samples, centre, product, standardise
 
 
-def zscore(a: jax.Array) -> jax.Array:
+def zscore(
+    a: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    weights: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
     """Z-scores every unit over all samples.
 
     z_i^(k) = (a_i^(k) - mean_i) / sigma_i, with sigma_i^2 = sum_k (a_i^(k) - mean_i)^2 / (m - 1)
@@ -19,13 +26,23 @@ def zscore(a: jax.Array) -> jax.Array:
 
     Args:
       a: activations [..., unit], floating point, any unit of measure; m samples in all.
+      where: which samples are valid, bool, broadcastable to a.shape[:-1]. The others are selected
+        away: padding may hold anything, NaN too. Default: all.
+      weights: of samples, floating, >= 0, broadcastable likewise, as aweights of numpy.cov: in mean and
+        variance, which is divided by V1 - V2 / V1 (V1 = sum w, V2 = sum w^2). Default: all alike. A sample
+        of weight 0 is not valid. Their scale does not matter.
+      axis_name: one or several mapped axes (of `jax.shard_map`, `jax.pmap` or `jax.vmap`) over which the
+        samples are spread; a device may hold one sample, also as an array [unit], or none that is valid.
+        Mean and variance are then those of all samples.
 
     Returns:
-      z-scores, the shape of `a`; float32 for half-precision input, else the dtype of `a`.
+      z-scores, the shape of `a`; float32 for half-precision input, else the dtype of `a`. 0 for what is not
+      valid.
 
     Raises:
-      ValueError: fewer than two dimensions, two samples or one unit.
-      TypeError: a dtype that is not real floating point.
+      ValueError: fewer than two dimensions, two samples or one unit; `where` or `weights` of another
+        shape, or weights below 0 (a traced one makes all NaN).
+      TypeError: a dtype that is not real floating point, a `where` that is not bool.
 
     Numerics:
       A constant unit has z = 0 and derivative 0. Constant means: its values span at most 4 roundings
@@ -33,14 +50,23 @@ def zscore(a: jax.Array) -> jax.Array:
       there is no absolute epsilon. Units are shifted and scaled onto [0, 1] before anything is
       squared, so large means and extreme scales cost no accuracy beyond that of the input itself. A unit
       with a NaN or an infinity, or whose span overflows, is NaN throughout; one whose span is above 8e37
-      in float32 may be, for its inverse is denormal. Spans below 1e-31 lose digits in the same way.
+      in float32 may be, for its inverse is denormal. Spans below 1e-31 lose digits in the same way. Of fewer
+      than two valid samples every unit is constant.
 
     Source: Simon, Decorrelating Neural Network Activations, Sections 2.1 and 3.1.
     """
-    return over_mesh(_zscore, a, lambda spec: spec)
+    z: jax.Array = over_mesh(_zscore, (jnp.asarray(a), where, weights), axis_name, specs=lambda spec: spec)
+    return z
 
 
-def correlation_matrix(a: jax.Array, *, undefined: float = 0.0) -> jax.Array:
+def correlation_matrix(
+    a: jax.Array,
+    *,
+    undefined: float = 0.0,
+    where: jax.Array | None = None,
+    weights: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
     """Pearson correlation of every pair of units.
 
     rho_ij = sum_k z_i^(k) z_j^(k) / (m - 1)   (Section 3.1). 0: no linear relation between two units
@@ -50,6 +76,7 @@ def correlation_matrix(a: jax.Array, *, undefined: float = 0.0) -> jax.Array:
       a: activations [..., unit], floating point; m samples in all.
       undefined: the value of every entry of a constant unit, its diagonal entry included; beside a unit
         that is NaN it is NaN.
+      where, weights, axis_name: as `zscore`.
 
     Returns:
       rho [unit, unit], symmetric, in [-1, 1] up to rounding; float32 for half-precision input.
@@ -64,18 +91,67 @@ def correlation_matrix(a: jax.Array, *, undefined: float = 0.0) -> jax.Array:
 
     Source: Simon, Section 3.1; the same matrix as numpy.corrcoef(a, rowvar=False).
     """
-    rho, constant = over_mesh(_correlation, a, lambda spec: (PartitionSpec(), PartitionSpec()))
+    arrays, whole = (jnp.asarray(a), where, weights), (PartitionSpec(), PartitionSpec())
+    rho: jax.Array
+    rho, constant = over_mesh(_correlation, arrays, axis_name, specs=lambda spec: whole)
     if undefined == 0:
         return rho
     # rho is 0 there, or NaN beside a unit that is NaN.
     return jnp.where(constant[:, None] | constant[None, :], rho + undefined, rho)
 
 
-def _zscore(a: jax.Array) -> jax.Array:
-    return standardise(as_samples(a))[0].reshape(a.shape)
+def covariance_matrix(
+    a: jax.Array,
+    *,
+    ddof: int = 1,
+    where: jax.Array | None = None,
+    weights: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """Covariance of every pair of units.
+
+    C_ij = sum_k (a_i^(k) - mean_i) (a_j^(k) - mean_j) / (m - ddof), with weights
+    sum_k w_k (a_i^(k) - mean_i) (a_j^(k) - mean_j) / (V1 - ddof V2 / V1), V1 = sum w, V2 = sum w^2.
+
+    Args:
+      a: activations [..., unit], floating point; m samples in all.
+      ddof: 1, unbiased, or 0.
+      where, weights, axis_name: as `zscore`.
+
+    Returns:
+      C [unit, unit], symmetric, in units of a^2; float32 for half-precision input. On a mesh it is whole on
+      every device.
+
+    Raises:
+      ValueError, TypeError: as `zscore`; another ddof.
+
+    Numerics:
+      Values are centred before they are squared. A constant unit (see `zscore`) has exactly 0; so has
+      everything over fewer than two valid samples.
+
+    Source: the same matrix as numpy.cov(a, rowvar=False, ddof=ddof, aweights=weights).
+    """
+    if ddof not in (0, 1):
+        raise ValueError(f"ddof must be 0 or 1; got {ddof}")
+    covariance: jax.Array = over_mesh(_covariance, (jnp.asarray(a), where, weights), ddof, axis_name)
+    return covariance
 
 
-def _correlation(a: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _zscore(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
+    return standardise(as_samples(axis_name, a, *stat)).z.reshape(a.shape)
+
+
+def _correlation(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> tuple[jax.Array, jax.Array]:
     """The correlation matrix, and which units are constant."""
-    z, _, constant = standardise(as_samples(a))
-    return product(z.T, z) / (z.shape[0] - 1), constant
+    samples = as_samples(axis_name, a, *stat)
+    z, _, constant = standardise(samples)
+    return _mean_product(samples, z, ddof=1), constant
+
+
+def _covariance(ddof: int, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
+    samples = as_samples(axis_name, a, *stat)
+    return _mean_product(samples, centre(samples)[0], ddof)
+
+
+def _mean_product(samples: Samples, u: jax.Array, ddof: int) -> jax.Array:
+    return samples.everywhere(product(samples.weighted(u).T, u)) / samples.size(ddof)

@@ -1,5 +1,22 @@
-"""Penalties of one layer's activations, a paper a file."""
+"""Penalties of activations, a paper a file."""
 
+from decorr.penalties.barlow_twins import barlow_twins_loss
+from decorr.penalties.decov import decov_loss
+from decorr.penalties.pairs import pair_penalty
 from decorr.penalties.simon import GradientTerms, correlation_penalty, gradient_terms, penalty_gradient
+from decorr.penalties.vicreg import variance_penalty, vcreg_loss, vicreg_loss
+from decorr.penalties.xcov import xcov_loss
 
-__all__ = ["GradientTerms", "correlation_penalty", "gradient_terms", "penalty_gradient"]
+__all__ = [
+    "GradientTerms",
+    "barlow_twins_loss",
+    "correlation_penalty",
+    "decov_loss",
+    "gradient_terms",
+    "pair_penalty",
+    "penalty_gradient",
+    "variance_penalty",
+    "vcreg_loss",
+    "vicreg_loss",
+    "xcov_loss",
+]

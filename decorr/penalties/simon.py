@@ -6,7 +6,10 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from decorr._samples import as_samples, over_mesh, product, standardise
+from decorr._mesh import over_mesh
+from decorr._samples import AxisName, as_samples
+from decorr.penalties._gram import Form, Terms, pair_sum_and_terms
+from decorr.penalties.pairs import pair_penalty
 
 
 class GradientTerms(NamedTuple):
@@ -17,7 +20,13 @@ class GradientTerms(NamedTuple):
     C: jax.Array
 
 
-def correlation_penalty(a: jax.Array) -> jax.Array:
+def correlation_penalty(
+    a: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    weights: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
     """The correlation penalty of one layer: the normalised sum of squared correlations.
 
     P = 1/(2d) sum_ij rho_ij^2   (Section 3.1), the diagonal included. 1/2: all units uncorrelated;
@@ -28,6 +37,7 @@ def correlation_penalty(a: jax.Array) -> jax.Array:
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
+      where, weights, axis_name: as `pair_penalty`.
 
     Returns:
       P, a scalar; float32 for half-precision input, else the dtype of `a`.
@@ -37,30 +47,36 @@ def correlation_penalty(a: jax.Array) -> jax.Array:
       TypeError: a dtype that is not real floating point.
 
     Numerics:
-      Works on the smaller of the d x d correlation matrix and the m x m Gram matrix of the samples
-      (sum rho^2 = ||Z Z^T||_F^2 / (m - 1)^2), chosen by the shape: no array is larger than the input
-      or min(d, m)^2. Derivatives are the closed form of `penalty_gradient`, not a trace through the
-      z-score; `jit`, `vmap`, `grad`, `jvp` and `hessian` work. P does not change when a unit is
+      As `pair_penalty`, of which it is the form with the diagonal. P does not change when a unit is
       shifted, scaled or negated. A constant unit (see `zscore`) has rho = 0 with every unit, itself
       included, and gradient 0; to the others it is absent, but counts in d. NaN, an infinity, or a span
-      that overflows make P NaN. Samples or units may be spread over a mesh, of Auto or Explicit axes.
+      that overflows make P NaN.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 3.1.
     """
-    return over_mesh(_value, a)
+    return pair_penalty(a, diagonal=True, where=where, weights=weights, axis_name=axis_name)
 
 
-def penalty_gradient(a: jax.Array) -> jax.Array:
+def penalty_gradient(
+    a: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    weights: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
     """The gradient dP/da of `correlation_penalty` by the paper's closed form.
 
     dP/da_l^(k) = 2 / (d (m-1) sigma_l) sum_i rho_il (z_i^(k) - z_l^(k) rho_il)   (Section 3.1).
-    Large where sample k is unusual in the same way for unit l and the units correlated with it.
+    Large where sample k is unusual in the same way for unit l and the units correlated with it. With
+    weights, w_k times that, and V1 - V2 / V1 instead of m - 1.
 
     Args:
       a: activations [..., unit], floating point.
+      where, weights, axis_name: as `pair_penalty`.
 
     Returns:
-      dP/da, shape and dtype of `a`, in units of 1 / a. Equal to `jax.grad(correlation_penalty)(a)`.
+      dP/da, shape and dtype of `a`, in units of 1 / a. Equal to `jax.grad(correlation_penalty)(a)`; 0 where
+      there is no valid sample.
 
     Raises:
       ValueError, TypeError: as `correlation_penalty`.
@@ -71,10 +87,18 @@ def penalty_gradient(a: jax.Array) -> jax.Array:
 
     Source: Simon, Section 3.1.
     """
-    return over_mesh(_gradient, a, lambda spec: spec)
+    arrays = (jnp.asarray(a), where, weights)
+    gradient: jax.Array = over_mesh(_gradient, arrays, axis_name, specs=lambda spec: spec)
+    return gradient
 
 
-def gradient_terms(a: jax.Array) -> GradientTerms:
+def gradient_terms(
+    a: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    weights: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> GradientTerms:
     """The three terms that Section 3.1 reads the gradient by: dP/da = A * (B - C).
 
     A_l = 2 / (d (m-1) sigma_l): small for a unit that varies a lot.
@@ -83,6 +107,8 @@ def gradient_terms(a: jax.Array) -> GradientTerms:
 
     Args:
       a: activations [..., unit], floating point.
+      where, weights, axis_name: as `pair_penalty`. B and C are multiplied by a sample's weight, and
+        V1 - V2 / V1 stands for m - 1 in A.
 
     Returns:
       GradientTerms(A [unit], B [..., unit], C [..., unit]); float32 for half-precision input.
@@ -95,47 +121,29 @@ def gradient_terms(a: jax.Array) -> GradientTerms:
 
     Source: Simon, Section 3.1.
     """
-    return over_mesh(_terms, a, lambda spec: GradientTerms._make((PartitionSpec(spec[-1]), spec, spec)))
+    specs = lambda spec: GradientTerms._make((PartitionSpec(spec[-1]), spec, spec))  # noqa: E731
+    terms: GradientTerms = over_mesh(_terms, (jnp.asarray(a), where, weights), axis_name, specs=specs)
+    return terms
 
 
-def _value(a: jax.Array) -> jax.Array:
-    return _penalty(as_samples(a))
-
-
-def _gradient(a: jax.Array) -> jax.Array:
-    A, B, C = _penalty_and_terms(as_samples(a))[1]
+def _gradient(
+    axis_name: AxisName, a: jax.Array, where: jax.Array | None, weights: jax.Array | None
+) -> jax.Array:
+    A, B, C = _weighted_terms(axis_name, a, where, weights)
     return (A[None] * (B - C)).reshape(a.shape).astype(a.dtype)
 
 
-def _terms(a: jax.Array) -> GradientTerms:
-    A, B, C = _penalty_and_terms(as_samples(a))[1]
+def _terms(
+    axis_name: AxisName, a: jax.Array, where: jax.Array | None, weights: jax.Array | None
+) -> GradientTerms:
+    A, B, C = _weighted_terms(axis_name, a, where, weights)
     return GradientTerms(A, B.reshape(a.shape), C.reshape(a.shape))
 
 
-@jax.custom_jvp
-def _penalty(samples: jax.Array) -> jax.Array:
-    z, *_ = standardise(samples)
-    m, d = z.shape
-    smaller = product(z.T, z) if d <= m else product(z, z.T)
-    return jnp.sum(jnp.square(smaller / (m - 1))) / (2 * d)
-
-
-@_penalty.defjvp
-def _penalty_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    penalty, (A, B, C) = _penalty_and_terms(*primals)
-    return penalty, jnp.sum(A[None] * (B - C) * tangents[0])
-
-
-def _penalty_and_terms(samples: jax.Array) -> tuple[jax.Array, GradientTerms]:
-    """P and the terms of its gradient for [sample, unit], from the smaller of the two matrices."""
-    z, sigma, constant = standardise(samples)
-    m, d = z.shape
-    if d <= m:
-        rho = product(z.T, z) / (m - 1)
-        B = product(z, rho)
-        squares = jnp.sum(rho * rho, axis=0)
-    else:
-        B = product(product(z, z.T) / (m - 1), z)
-        squares = jnp.sum(z * B, axis=0) / (m - 1)  # sum_i rho_il^2, without rho
-    A = jnp.where(constant, 0, 2 / (d * (m - 1) * jnp.where(constant, 1, sigma)))
-    return jnp.sum(squares) / (2 * d), GradientTerms(A, B, z * squares[None])
+def _weighted_terms(
+    axis_name: AxisName, a: jax.Array, where: jax.Array | None, weights: jax.Array | None
+) -> Terms:
+    samples = as_samples(axis_name, a, where, weights)
+    form = Form("correlation", diagonal=True, scale=1 / (2 * a.shape[-1]))
+    A, B, C = pair_sum_and_terms(form, samples)[1]
+    return Terms(A, samples.weighted(B), samples.weighted(C))

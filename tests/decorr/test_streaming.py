@@ -30,7 +30,7 @@ def test_streamed_as_at_once(float64):
     a = activations((60, D))
     cuts = np.sort(np.random.default_rng(1).choice(np.arange(1, 60), 6, replace=False))
     state = stream(np.split(a, [1, *cuts[cuts > 1]]), jnp.float64)
-    assert state.samples == 60
+    assert state.weight == 60
     np.testing.assert_allclose(state.mean, a.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(state.comoment, 59 * np.cov(a, rowvar=False), rtol=1e-12)
     np.testing.assert_allclose(state.correlation(), oracle(a), rtol=1e-12)
@@ -95,7 +95,7 @@ def test_the_count_never_overflows():
     for _ in range(25):
         state = state.merge(state)
     state = state.update(jnp.asarray(a, jnp.float32))
-    assert float(state.samples) == pytest.approx(64 * 2**25, rel=1e-6)
+    assert float(state.weight) == pytest.approx(64 * 2**25, rel=1e-6)
     np.testing.assert_allclose(state.correlation(), oracle(a), atol=1e-5)
 
 

@@ -1,0 +1,130 @@
+"""Sums of squared correlations or covariances over pairs of units, by the smaller of two matrices.
+
+Over m samples of d units, M = U^T W U / N [unit, unit] and K = U U^T / N [sample, sample] hold the same
+squares, sum_ij M_ij^2 = sum_kl w_k w_l K_kl^2: U the z-scores or the centred values, W = diag(w) the samples'
+weights, N their number less the degrees of freedom. Spread over devices, M is summed over them where d <= m;
+else U is gathered, and each device has its own rows of K. Two layers have X^T W Y / N and (X X^T) (Y Y^T) /
+N^2.
+"""
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from decorr._samples import AxisName, Samples, centre, product, standardise
+
+Kind = Literal["correlation", "covariance"]
+
+
+class Form(NamedTuple):
+    """What is summed. Hashable: static under `jit`."""
+
+    kind: Kind
+    diagonal: bool
+    """Whether a unit is paired with itself too."""
+    scale: float
+    """By which the sum is multiplied."""
+    ddof: int = 1
+
+
+class Terms(NamedTuple):
+    """Of a sum's gradient w A (B - C), w the samples' weights."""
+
+    A: jax.Array
+    """[unit]."""
+    B: jax.Array
+    """[sample, unit]."""
+    C: jax.Array
+    """[sample, unit]."""
+
+
+def cross_sum(samples: Samples, x: jax.Array, y: jax.Array, *, diagonal: bool = True) -> jax.Array:
+    """The sum of squares of M = X^T W Y / V1, x and y [sample, unit] of the same samples."""
+    size = samples.size()
+    if x.shape[1] * y.shape[1] <= samples.number**2:
+        matrix = samples.everywhere(product(samples.weighted(x).T, y)) / size
+        return jnp.sum(jnp.square(matrix if diagonal else _off_diagonal(matrix)))
+    k = product(x, samples.gathered(x).T) / size * (product(y, samples.gathered(y).T) / size)
+    total = samples.everywhere(jnp.sum(samples.weighted(_of_columns(samples, k))))
+    return total if diagonal else total - jnp.sum(jnp.square(samples.total(x * y) / size))
+
+
+def pair_sum(form: Form, samples: Samples) -> jax.Array:
+    """scale * sum of M_ij^2 over pairs of units i, j. Its first derivative is the closed form."""
+    return _pair_sum(form, samples.axis_name, samples.values, samples.weights)
+
+
+def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, Terms]:
+    """`pair_sum` and the terms of its gradient."""
+    u, scale_of_units, constant = _units(form, samples)
+    size = samples.size(form.ddof)
+    if u.shape[1] <= samples.number:
+        matrix = pair_matrix(form, samples, u)
+        B, squares = product(u, matrix), jnp.sum(matrix * matrix, axis=0, keepdims=True)
+    else:
+        every = samples.gathered(u)
+        B = product(_of_columns(samples, product(u, every.T) / size), every)
+        squares = samples.total(u * B) / size  # sum_i M_il^2, without M
+        if not form.diagonal:
+            own = samples.total(u * u) / size
+            B, squares = B - own * u, squares - own * own
+    A = jnp.where(constant, 0, 4 * form.scale / (size * jnp.where(constant, 1, scale_of_units)))
+    C = u * squares if form.kind == "correlation" else jnp.zeros_like(u)
+    return form.scale * jnp.sum(squares), Terms(A, B, C)
+
+
+def _value(form: Form, axis_name: AxisName, values: jax.Array, weights: jax.Array | None) -> jax.Array:
+    samples = Samples(values, weights, axis_name)
+    u, *_ = _units(form, samples)
+    if u.shape[1] <= samples.number:
+        return form.scale * jnp.sum(jnp.square(pair_matrix(form, samples, u)))
+    k = product(u, samples.gathered(u).T) / samples.size(form.ddof)
+    total = samples.everywhere(jnp.sum(samples.weighted(_of_columns(samples, jnp.square(k)))))
+    if not form.diagonal:
+        total = total - jnp.sum(jnp.square(samples.total(u * u) / samples.size(form.ddof)))
+    return form.scale * total
+
+
+_pair_sum = jax.custom_jvp(_value, nondiff_argnums=(0, 1))
+
+
+@_pair_sum.defjvp
+def _pair_sum_jvp(
+    form: Form, axis_name: AxisName, primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
+) -> tuple[jax.Array, jax.Array]:
+    samples = Samples(primals[0], primals[1], axis_name)
+    value, (A, B, C) = pair_sum_and_terms(form, samples)
+    tangent = jnp.sum(samples.weighted(A[None] * (B - C)) * tangents[0])
+    if samples.weights is None:
+        return value, samples.everywhere(tangent)
+    # A sample's weight counts its part of M, and in N, of which correlations do not depend.
+    u, *_ = _units(form, samples)
+    size_of = lambda weights: jnp.asarray(samples._replace(weights=weights).size(form.ddof))  # noqa: E731
+    size, larger = jax.jvp(size_of, (primals[1],), (tangents[1],))
+    heavier = 2 * form.scale / size * jnp.sum(jnp.sum(u * (B - C), axis=1) * tangents[1])
+    change = 0 if form.kind == "correlation" else 2 * value * larger / size
+    return value, samples.everywhere(tangent + heavier) - change
+
+
+def _units(form: Form, samples: Samples) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """U [sample, unit]; by which deviation [unit] it was divided; which units are constant [unit]."""
+    if form.kind == "correlation":
+        return standardise(samples, form.ddof)
+    c, constant = centre(samples)
+    return c, jnp.ones_like(c[0]), constant
+
+
+def pair_matrix(form: Form, samples: Samples, u: jax.Array) -> jax.Array:
+    """M [unit, unit], 0 on the diagonal if that is left out."""
+    matrix = samples.everywhere(product(samples.weighted(u).T, u)) / samples.size(form.ddof)
+    return matrix if form.diagonal else _off_diagonal(matrix)
+
+
+def _off_diagonal(matrix: jax.Array) -> jax.Array:
+    return jnp.where(jnp.eye(len(matrix), dtype=bool), 0, matrix)
+
+
+def _of_columns(samples: Samples, k: jax.Array) -> jax.Array:
+    """K [sample of this device, sample of all] times the weights of its columns."""
+    return k if samples.weights is None else k * samples.gathered(samples.weights)[None]

@@ -1,0 +1,61 @@
+"""Barlow Twins (Zbontar et al., 2021)."""
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+from decorr._mesh import over_mesh
+from decorr._samples import AxisName, standardise
+from decorr.penalties._gram import cross_sum
+from decorr.penalties.xcov import as_twins
+
+
+def barlow_twins_loss(
+    a: jax.Array,
+    b: jax.Array,
+    *,
+    off_diagonal_weight: jax.typing.ArrayLike = 5e-3,
+    where: jax.Array | None = None,
+    weights: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """The Barlow Twins loss of two views of the same samples.
+
+    L = sum_i (1 - C_ii)^2 + weight sum_i!=j C_ij^2, C = 1/m sum_k z_a^(k) z_b^(k)T the cross-correlation of
+    the views' units, z by the mean and the biased standard deviation. On the diagonal the views should
+    agree, off it the units should not repeat each other.
+
+    Args:
+      a: embeddings [..., unit] of one view, floating point; all leading axes together are the m samples.
+      b: embeddings of the other view, the shape of `a`.
+      off_diagonal_weight: the paper's lambda, a scalar that may be traced.
+      where, weights, axis_name: as `pair_penalty`, of both views.
+
+    Returns:
+      L, a scalar; float32 for half-precision input, else the dtype of `a`. With one view twice, L is
+      weight (2 d P - d), P as `correlation_penalty`.
+
+    Raises:
+      ValueError, TypeError: as `pair_penalty`; views of two shapes.
+
+    Numerics:
+      The authors' code z-scores by a BatchNorm of epsilon 1e-5, here there is none: a constant unit (see
+      `zscore`) has C = 0 and counts 1 on the diagonal, with gradient 0. So has every unit of fewer than two
+      valid samples. By d x d or two m x m matrices, whichever is smaller, and automatic differentiation.
+
+    Source: Zbontar et al., Barlow Twins (arXiv:2103.03230), Equations 1 and 2; the authors' main.py has
+      lambda 0.0051 and multiplies L by --scale-loss 0.024.
+    """
+    on, off = over_mesh(_value, (a, b, where, weights), axis_name, specs=lambda _: (PartitionSpec(),) * 2)
+    loss: jax.Array = on + off_diagonal_weight * off
+    return loss
+
+
+def _value(
+    axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """On the diagonal, off the diagonal."""
+    one, other = as_twins(axis_name, a, b, *stat)
+    x, y = standardise(one, ddof=0).z, standardise(other, ddof=0).z
+    diagonal = one.total(x * y) / one.size()
+    return jnp.sum(jnp.square(1 - diagonal)), cross_sum(one, x, y, diagonal=False)

@@ -1,0 +1,69 @@
+"""XCov (Cheung et al., 2014), and what losses of two layers have in common."""
+
+import jax
+import jax.numpy as jnp
+
+from decorr._mesh import over_mesh
+from decorr._samples import AxisName, Samples, as_samples, centre
+from decorr.penalties._gram import cross_sum
+
+
+def xcov_loss(
+    a: jax.Array,
+    b: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    weights: jax.Array | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """The cross-covariance loss: half the squared covariances of the units of one layer with another's.
+
+    L = 1/2 sum_ij (1/m sum_k (a_i^(k) - mean) (b_j^(k) - mean))^2. 0: no unit of a can be predicted from one
+    of b by a line. It keeps two codes apart, such as class and style.
+
+    Args:
+      a: activations [..., unit], floating point; all leading axes together are the m samples.
+      b: activations [..., unit] of the same samples; another number of units is allowed.
+      where, weights, axis_name: as `pair_penalty`, of both.
+
+    Returns:
+      L, a scalar; float32 for half-precision input, else the dtype of `a`. Of z-scored units (biased) it is
+      half the sum of the squared cross-correlations.
+
+    Raises:
+      ValueError, TypeError: as `pair_penalty`; a and b of different samples.
+
+    Numerics:
+      By d_a x d_b or two m x m matrices, whichever is smaller, and automatic differentiation, which
+      needs no more. A constant unit (see `zscore`) has covariance exactly 0. Else as `pair_penalty`.
+
+    Source: Cheung et al., Discovering Hidden Factors of Variation in Deep Networks (arXiv:1412.6583),
+      Equation 3; Chainer's `cross_covariance` gives the same.
+    """
+    loss: jax.Array = over_mesh(_value, (a, b, where, weights), axis_name)
+    return loss
+
+
+def _value(axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None) -> jax.Array:
+    one, other = as_views(axis_name, a, b, *stat)
+    return cross_sum(one, centre(one)[0], centre(other)[0]) / 2
+
+
+def as_views(
+    axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
+) -> tuple[Samples, Samples]:
+    """Two arrays of activations of the same samples, through the gate."""
+    if jnp.shape(a)[:-1] != jnp.shape(b)[:-1]:
+        raise ValueError(
+            f"both activations must be of the same samples; got shapes {jnp.shape(a)} and {jnp.shape(b)}"
+        )
+    return as_samples(axis_name, a, *stat), as_samples(axis_name, b, *stat)
+
+
+def as_twins(
+    axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
+) -> tuple[Samples, Samples]:
+    """Two views of the same samples by the same units, through the gate."""
+    if jnp.shape(a) != jnp.shape(b):
+        raise ValueError(f"both views must have one shape; got {jnp.shape(a)} and {jnp.shape(b)}")
+    return as_views(axis_name, a, b, *stat)
