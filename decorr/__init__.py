@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from decorr.correlation import correlation_matrix as correlation_matrix
     from decorr.correlation import covariance_matrix as covariance_matrix
     from decorr.correlation import zscore as zscore
+    from decorr.effective import effective_units as effective_units
+    from decorr.effective import mean_square_correlation as mean_square_correlation
+    from decorr.layers import layer_penalties as layer_penalties
     from decorr.models import MLP as MLP
     from decorr.penalties import GradientTerms as GradientTerms
     from decorr.penalties import barlow_twins_loss as barlow_twins_loss
@@ -39,8 +42,11 @@ _HOMES = {
     "dropout": "_dropout",
     "dropout_correlation": "_dropout",
     "dropout_estimator": "_dropout",
+    "effective_units": "effective",
     "gradient_terms": "penalties",
     "independent_penalty": "chance",
+    "layer_penalties": "layers",
+    "mean_square_correlation": "effective",
     "pair_penalty": "penalties",
     "penalty_gradient": "penalties",
     "variance_penalty": "penalties",

@@ -1,6 +1,7 @@
 """Activations on a mesh whose axes are Explicit."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,15 +27,33 @@ def over_mesh(
       static: hashable arguments that come before the arrays.
       specs: how the results lie on the mesh, by how the activations do. Default: whole on every device.
     """
-    arrays = [None if array is None else jnp.asarray(array) for array in arrays]
-    shardings = [jax.typeof(array).sharding for array in jax.tree.leaves(arrays)]
+    given = [None if array is None else jnp.asarray(array) for array in arrays]
+    shardings = [jax.typeof(array).sharding for array in given if array is not None]
     explicit = [each for each in shardings if AxisType.Explicit in each.mesh.axis_types]
     if not explicit:
-        return function(*static, *arrays)
+        return function(*static, *given)
     mesh = explicit[0].mesh
     is_spec = lambda leaf: isinstance(leaf, PartitionSpec)  # noqa: E731
     out = jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs(shardings[0].spec), is_leaf=is_spec)
-    return _compiler_decides(function, static, mesh, out)(*arrays)
+    spread = [
+        array if array is None or array.ndim < len(shardings[0].spec) else _by_samples(array)
+        for array in given
+    ]
+    return _compiler_decides(function, static, mesh, out)(*spread)
+
+
+def _by_samples(a: jax.Array) -> jax.Array:
+    """Activations spread over their samples instead of their units, where units are fewer.
+
+    Each device sends the others their parts of what it has; the compiler would have every one gather it all.
+    """
+    sharding = jax.typeof(a).sharding
+    axes = jax.tree.leaves(tuple(sharding.spec))
+    devices = math.prod(sharding.mesh.shape[axis] for axis in axes)
+    if sharding.spec[-1] is None or a.shape[-1] > a.size // a.shape[-1] or a.shape[0] % devices:
+        return a
+    spread: jax.Array = jax.sharding.reshard(a, NamedSharding(sharding.mesh, PartitionSpec(tuple(axes))))
+    return spread
 
 
 @functools.cache

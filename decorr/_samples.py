@@ -122,11 +122,20 @@ class Samples(NamedTuple):
         low = self.select(values, jnp.inf).min(axis=0, keepdims=True)
         high = self.select(values, -jnp.inf).max(axis=0, keepdims=True)
         if self.axis_name is not None:
-            low, high = lax.pmin(low, self.axis_name), lax.pmax(high, self.axis_name)
+            low, high = extremes_over(self.axis_name, low, high)
         if self.weights is not None:
             none = low > high
             low, high = jnp.where(none, 0, low), jnp.where(none, 0, high)
         return low, high
+
+
+def extremes_over(
+    axis_name: str | tuple[str, ...], low: jax.Array, high: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The smallest `low` and the largest `high` of all devices."""
+    # Between devices a NaN is lost; of an infinity too nobody says that the unit is constant.
+    low, high = jnp.where(jnp.isnan(low), -jnp.inf, low), jnp.where(jnp.isnan(high), jnp.inf, high)
+    return lax.pmin(low, axis_name), lax.pmax(high, axis_name)
 
 
 def _column(weights: jax.Array, x: jax.Array) -> jax.Array:

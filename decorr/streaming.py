@@ -9,7 +9,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName, as_samples, is_constant, product
+from decorr._samples import AxisName, as_samples, extremes_over, is_constant, product
 
 
 class CorrelationState(NamedTuple):
@@ -95,17 +95,12 @@ class CorrelationState(NamedTuple):
     def psum(self, axis_name: str | tuple[str, ...]) -> "CorrelationState":
         """The state of the samples of all devices of a mapped axis, the same on each: one merge of all."""
         weight = lax.psum(self.weight, axis_name)
-        # Away from an empty state's mean, 0, that of the others would lose digits if it is large.
         share = self.weight / jnp.where(weight == 0, 1, weight)
         mean = lax.psum(share * self.mean, axis_name)
         step = (self.mean - mean) * jnp.sqrt(self.weight)
+        square, comoment = lax.psum((self.square, self.comoment + jnp.outer(step, step)), axis_name)
         return CorrelationState(
-            weight=weight,
-            square=lax.psum(self.square, axis_name),
-            mean=mean,
-            comoment=lax.psum(self.comoment + jnp.outer(step, step), axis_name),
-            low=lax.pmin(self.low, axis_name),
-            high=lax.pmax(self.high, axis_name),
+            weight, square, mean, comoment, *extremes_over(axis_name, self.low, self.high)
         )
 
     def correlation(self) -> jax.Array:

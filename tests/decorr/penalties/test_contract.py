@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -186,7 +187,7 @@ def test_fewer_than_two_valid_samples_pull_nowhere(name, valid):
     for a in arrays:
         a[:valid] = np.arange(5)
     value, gradients = with_gradient(penalty, views)(*arrays, where=np.arange(6) < valid)
-    assert float(value) == pytest.approx(FLAT.get(name, 0), abs=1e-12)
+    assert float(value) == pytest.approx(FLAT.get(name, 0), rel=1e-6)
     for gradient in gradients:
         np.testing.assert_array_equal(gradient, 0)
 
@@ -207,7 +208,8 @@ def test_every_derivative(float64, name, shape):
 def test_vmap_is_a_loop(name, masked):
     views, penalty, _ = PENALTIES[name]
     arrays = [
-        np.stack(runs).astype(np.float32) for runs in zip(*(activations(views, (8, 6), s) for s in range(3)))
+        np.stack(runs).astype(np.float32)
+        for runs in zip(*(activations(views, (8, 6), s) for s in range(3)), strict=True)
     ]
     where = np.random.default_rng(0).uniform(size=(3, 8)) < 0.7
     stat = {"where": where} if masked else {}
@@ -215,9 +217,8 @@ def test_vmap_is_a_loop(name, masked):
         arrays, stat
     )
     for run in range(3):
-        one = {key: value[run] for key, value in stat.items()}
-        wanted = with_gradient(penalty, views)(*(a[run] for a in arrays), **one)
-        assert_close(jax.tree.map(lambda leaf: leaf[run], found), wanted, 1e-4)
+        of_run = functools.partial(jax.tree.map, operator.itemgetter(run))
+        assert_close(of_run(found), with_gradient(penalty, views)(*of_run(arrays), **of_run(stat)), 1e-4)
 
 
 @of_few
@@ -239,7 +240,7 @@ def test_a_constant_unit_pulls_nowhere_and_adds_no_pair(name, shape):
     for a in arrays:
         a[:, 2] = 0.1
     _, gradients = with_gradient(penalty, views)(*arrays)
-    for a, gradient in zip(arrays, gradients, strict=True):
+    for gradient in gradients:
         if name == "vicreg_loss":  # its invariance pulls
             continue
         np.testing.assert_array_equal(gradient[:, 2], 0)

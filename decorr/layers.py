@@ -1,0 +1,63 @@
+"""Penalties of many layers at once, of whatever model the activations come from."""
+
+import fnmatch
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from decorr.penalties import correlation_penalty
+
+
+def layer_penalties(
+    activations: Any,
+    weights: Mapping[str, jax.typing.ArrayLike],
+    penalty: Callable[[jax.Array], jax.Array] = correlation_penalty,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The weighted sum of a penalty over layers, and each layer's value by name.
+
+    total = sum over layers of weight(name) penalty(activations). A layer's name is its path in the PyTree,
+    with slashes between the keys: what Linen has sown under "relu" in `blocks_0` is `blocks_0/relu/0`,
+    and of a tuple of layers the names are `0`, `1`, ...
+
+        total, by_layer = layer_penalties(activations, {"*": 0.002})
+        loss = nll + total
+
+    Args:
+      activations: a PyTree of arrays [..., unit], each of one layer. Of layers that were stacked by a scan,
+        [layer, ..., unit], the leading axis would be taken for samples: see `docs/recipes/scan.md`.
+      weights: by pattern, in which * stands for any characters, slashes too, and ? for one. A layer has the
+        weight of the first pattern that matches its name, and no penalty if none does. Weights are scalars
+        that may be traced, so one from a schedule compiles nothing anew.
+      penalty: of one layer's activations, a scalar. Others than the default are handed their options by
+        `functools.partial`, `where` and `axis_name` too.
+
+    Returns:
+      The total, a scalar, and the penalties of the layers that have a weight, by name, without the weight.
+
+    Raises:
+      ValueError: a pattern that matches no layer; the names are listed. An error of the penalty names the
+        layer.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(activations)
+    layers = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    for pattern in weights:
+        if not fnmatch.filter(layers, pattern):
+            raise ValueError(f"no layer is named {pattern!r}; the layers are {', '.join(layers) or 'none'}")
+    chosen = {name: _weight(name, weights) for name in layers}
+    values = {name: _of_layer(penalty, name, layers[name]) for name in layers if chosen[name] is not None}
+    total = sum((jnp.asarray(chosen[name]) * value for name, value in values.items()), jnp.zeros(()))
+    return total, values
+
+
+def _weight(name: str, weights: Mapping[str, jax.typing.ArrayLike]) -> jax.typing.ArrayLike | None:
+    matching = (weight for pattern, weight in weights.items() if fnmatch.fnmatchcase(name, pattern))
+    return next(matching, None)
+
+
+def _of_layer(penalty: Callable[[jax.Array], jax.Array], name: str, a: jax.Array) -> jax.Array:
+    try:
+        return penalty(a)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"layer {name}: {error}") from error

@@ -1,0 +1,85 @@
+"""Penalties of a PyTree of layers: names, weights, and what is said of a wrong one."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from decorr import correlation_penalty, decov_loss, layer_penalties
+
+
+def activations():
+    keys = iter(jax.random.split(jax.random.key(0), 3))
+    layer = lambda d: jax.random.normal(next(keys), (12, d))  # noqa: E731
+    return {"blocks": [{"relu": (layer(4),)}, {"relu": (layer(5),)}], "head": layer(6)}
+
+
+def test_the_total_is_the_weighted_sum_and_values_are_by_name():
+    a = activations()
+    total, values = layer_penalties(a, {"blocks/*": 0.5, "head": 2.0})
+    assert list(values) == ["blocks/0/relu/0", "blocks/1/relu/0", "head"]
+    assert values["blocks/1/relu/0"] == correlation_penalty(a["blocks"][1]["relu"][0])
+    wanted = 0.5 * (values["blocks/0/relu/0"] + values["blocks/1/relu/0"]) + 2 * values["head"]
+    assert float(total) == pytest.approx(float(wanted), rel=1e-6)
+
+
+def test_the_first_pattern_counts_and_other_layers_have_none():
+    total, values = layer_penalties(activations(), {"blocks/1/*": 3.0, "blocks/?/relu/0": 1.0})
+    assert "head" not in values
+    assert float(total) == pytest.approx(float(3 * values["blocks/1/relu/0"] + values["blocks/0/relu/0"]))
+
+
+def test_another_penalty_with_its_options():
+    valid = jnp.arange(12) < 7
+    total, values = layer_penalties(activations(), {"head": 1.0}, functools.partial(decov_loss, where=valid))
+    assert total == values["head"]
+    assert float(total) == pytest.approx(float(decov_loss(activations()["head"][:7])), rel=1e-5)
+
+
+def test_a_traced_weight_compiles_nothing_anew():
+    traces = []
+    schedule = optax.linear_schedule(1.0, 0.0, 5)
+
+    @jax.jit
+    def loss(a, step):
+        traces.append(step)
+        return layer_penalties(a, {"*": schedule(step)})[0]
+
+    values = [float(loss(activations(), step)) for step in range(6)]
+    assert len(traces) == 1 and values == sorted(values, reverse=True)
+    assert values[-1] == pytest.approx(0, abs=1e-6)
+
+
+def test_gradients_reach_the_layers_that_have_a_weight():
+    gradient = jax.grad(lambda a: layer_penalties(a, {"head": 1.0})[0])(activations())
+    assert np.abs(gradient["head"]).max() > 0
+    np.testing.assert_array_equal(gradient["blocks"][0]["relu"][0], 0)
+
+
+@pytest.mark.parametrize("pattern", ["Head", "relu", "blocks/2/*"])
+def test_a_pattern_without_a_layer(pattern):
+    with pytest.raises(
+        ValueError, match=rf"no layer is named '{re.escape(pattern)}'; .* blocks/0/relu/0, .*, head"
+    ):
+        layer_penalties(activations(), {"*": 1.0, pattern: 1.0})
+
+
+def test_no_layer_at_all():
+    with pytest.raises(ValueError, match="the layers are none"):
+        layer_penalties({}, {"*": 1.0})
+
+
+def test_an_error_names_the_layer():
+    with pytest.raises(ValueError, match=r"layer logits: activations must have shape .*\(3,\)"):
+        layer_penalties({"logits": jnp.ones(3)}, {"*": 1.0})
+    with pytest.raises(TypeError, match="layer ids: .*int32"):
+        layer_penalties({"ids": jnp.ones((3, 2), jnp.int32)}, {"*": 1.0})
+
+
+def test_no_weight_is_no_penalty():
+    total, values = layer_penalties(activations(), {})
+    assert total == 0 and values == {}
