@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from decorr.penalties import correlation_penalty as correlation_penalty
     from decorr.penalties import gradient_terms as gradient_terms
     from decorr.penalties import penalty_gradient as penalty_gradient
+    from decorr.redundancy import merge_units as merge_units
+    from decorr.redundancy import redundant_pairs as redundant_pairs
     from decorr.streaming import CorrelationState as CorrelationState
 
 _HOMES = {
@@ -30,7 +32,9 @@ _HOMES = {
     "dropout_estimator": "_dropout",
     "gradient_terms": "penalties",
     "independent_penalty": "chance",
+    "merge_units": "redundancy",
     "penalty_gradient": "penalties",
+    "redundant_pairs": "redundancy",
     "zscore": "correlation",
 }
 
