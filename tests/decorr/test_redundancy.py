@@ -236,6 +236,17 @@ def test_a_chain_is_not_merged_through_its_ends():
     np.testing.assert_array_equal(merged.kept, [1, 2])
 
 
+def test_who_predicts_most_of_those_not_yet_decided_on():
+    """Unit 4 predicts 4 others, as many as any but 0; of these 0 removes 3, so that 5 comes next."""
+    edges = [(0, 1), (0, 2), (0, 3), (0, 8), (0, 9), (1, 4), (2, 4), (3, 4), (4, 5), (5, 6), (5, 7)]
+    rho = np.eye(10)
+    for i, j in edges:
+        rho[i, j] = rho[j, i] = 0.15
+    white = np.linalg.qr(activations(100, 11) * [0, *[1] * 10] + [1, *[0] * 10])[0][:, 1:]
+    merged = merge_units(white @ np.linalg.cholesky(rho).T, *layers(10), threshold=0.1)
+    np.testing.assert_array_equal(merged.kept, [0, 5])
+
+
 def test_the_partner_is_the_strongest_and_no_pair_is_left():
     """On correlated units, against the rules one by one."""
     rng = np.random.default_rng(5)
