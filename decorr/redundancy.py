@@ -146,8 +146,9 @@ def merge_units(
       more samples than units. Only a linear map may lie between a and the next layer's sum: average pooling
       and inverted dropout do no harm to a line (max pooling does where the slope is negative, a norm
       always). A convolution that pads with zeros gets the intercept where it sees padding too: it is exact
-      away from the borders, and at them where all intercepts are 0. Computed in float64. If all units are
-      constant none is kept: arrays then have an axis of length 0.
+      away from the borders, and at them where all intercepts are 0. Computed in float64 by NumPy; results lie
+      on the default device, whatever mesh the arguments are spread over. If all units are constant none is
+      kept: arrays then have an axis of length 0.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
@@ -170,7 +171,7 @@ def merge_units(
     offset = offset + (lines.intercept @ removed).reshape(-1, len(offset)).sum(axis=0)
     return Merged(
         kept=kept,
-        incoming=jax.tree.map(lambda leaf: jnp.asarray(leaf)[..., kept], incoming),
+        incoming=jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[..., kept]), incoming),
         kernel=jnp.asarray(merged[..., kept, :], kernel.dtype),
         bias=jnp.asarray(offset, bias.dtype),
         error=_error(centred, shares, outgoing, lines),

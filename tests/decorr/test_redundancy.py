@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from decorr import MLP, correlation_matrix, merge_units, redundant_pairs
 from decorr.config import Architecture
@@ -341,6 +342,19 @@ def test_where_and_weights_broadcast():
     every = merge_units(a[:2], *layers(), threshold=0.05)
     some = merge_units(a, *layers(), threshold=0.05, where=[[True], [True], [False]], weights=np.ones(20))
     jax.tree.map(np.testing.assert_array_equal, every, some)
+
+
+def test_arguments_on_an_explicit_mesh():
+    mesh = jax.make_mesh((2,), ("device",), axis_types=(AxisType.Explicit,))
+    a = activations(60, 6).astype(np.float32)
+    a[:, 4] = -a[:, 2]
+    arguments = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), (a, *layers(6)))
+    spread = [PartitionSpec("device"), {"kernel": PartitionSpec(None, "device"), "bias": PartitionSpec()}]
+    spread += [PartitionSpec("device"), PartitionSpec()]
+    placed = jax.tree.map(
+        lambda x, spec: jax.device_put(x, NamedSharding(mesh, spec)), arguments, tuple(spread)
+    )
+    jax.tree.map(np.testing.assert_array_equal, merge_units(*arguments), merge_units(*placed))
 
 
 # What is refused.
