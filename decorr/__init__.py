@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from decorr.penalties import vcreg_loss as vcreg_loss
     from decorr.penalties import vicreg_loss as vicreg_loss
     from decorr.penalties import xcov_loss as xcov_loss
+    from decorr.redundancy import merge_units as merge_units
+    from decorr.redundancy import redundant_pairs as redundant_pairs
     from decorr.streaming import CorrelationState as CorrelationState
 
 _HOMES = {
@@ -47,8 +49,10 @@ _HOMES = {
     "independent_penalty": "chance",
     "layer_penalties": "layers",
     "mean_square_correlation": "effective",
+    "merge_units": "redundancy",
     "pair_penalty": "penalties",
     "penalty_gradient": "penalties",
+    "redundant_pairs": "redundancy",
     "variance_penalty": "penalties",
     "vcreg_loss": "penalties",
     "vicreg_loss": "penalties",

@@ -58,7 +58,8 @@ def test_the_configuration_needs_the_standard_library_only():
 
 
 def test_the_mathematics_needs_no_flax():
-    found = loaded("decorr.correlation", "decorr.streaming", "decorr.penalties", "decorr.chance")
+    mathematics = ("correlation", "streaming", "penalties", "chance", "redundancy")
+    found = loaded(*(f"decorr.{name}" for name in mathematics))
     assert not within(found, "flax", "optax", "decorr.training", "decorr.models", "decorr.config")
 
 

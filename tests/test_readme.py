@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "experiments/README.md")]
-PAGES.append(ROOT / "experiments" / "paper" / "README.md")
+PAGES += [ROOT / "experiments" / "paper" / "README.md", ROOT / "docs" / "weights.md"]
 
 
 def test_the_readme_is_two_screens():

@@ -1,0 +1,68 @@
+"""docs/weights.md: its tables hold what its script measures, and its picture has no date."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from decorr import correlation_matrix
+
+DOCS = Path(__file__).parent.parent / "docs"
+NUMBER = re.compile(r"(?<![\w=])\d+\.?\d*(?:e[+-]\d+)?")
+
+
+@pytest.fixture(scope="module")
+def scaling():
+    spec = importlib.util.spec_from_file_location("scaling", DOCS / "scaling.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def tables():
+    """The page's tables: rows of cells."""
+    page = (DOCS / "weights.md").read_text()
+    found = re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE)
+    rows = [[row.strip("| ").split(" | ") for row in each.splitlines() if "---" not in row] for each in found]
+    return [[[cell.strip() for cell in row] for row in each] for each in rows]
+
+
+def compare(page, measured):
+    assert [len(row) for row in page] == [len([cell for cell in row if cell]) for row in measured]
+    for written, row in zip(page, measured, strict=True):
+        for cell, wanted in zip(written, (cell for cell in row if cell), strict=True):
+            assert NUMBER.sub("", cell) == NUMBER.sub("", wanted)
+            found, right = ([float(each) for each in NUMBER.findall(text)] for text in (cell, wanted))
+            np.testing.assert_allclose(found, right, rtol=0.1)
+
+
+def test_the_table_of_scaling_is_what_is_measured(scaling):
+    compare(tables()[0], scaling.scaling())
+
+
+@pytest.mark.slow
+def test_the_table_of_ratios_is_what_is_measured(scaling):
+    compare(tables()[1], scaling.ratios())
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.25])
+def test_normalisations_are_sums_over_pairs(scaling, correlation):
+    """Of the same units, from their correlations."""
+    m, d = 50, 8
+    sums = []
+    for seed in range(scaling.SEEDS):
+        rng = np.random.default_rng(seed)
+        own, cause = rng.normal(size=(m, d)), rng.normal(size=(m, 1))
+        a = np.sqrt(correlation) * cause + np.sqrt(1 - correlation) * own
+        rho = np.asarray(correlation_matrix(a.astype(np.float32)))
+        sums.append((rho**2)[~np.eye(d, dtype=bool)].sum())
+    total = np.median(sums)
+    wanted = [(d + total) / (2 * d), total / (d * (d - 1)), total]
+    found = [scaling.normalised(name, m, d, correlation)[0] for name in scaling.NORMALISATIONS]
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+
+
+def test_the_picture_has_no_date():
+    assert "<dc:date>" not in (DOCS / "scaling.svg").read_text()
