@@ -35,7 +35,7 @@ oldest: .venv-oldest/ready  ## the library's tests on the wheel and the oldest v
 	$(OLDEST)/python -P -c 'import decorr, pytest, sys; assert "site-packages" in decorr.__file__, decorr.__file__; sys.exit(pytest.main(sys.argv[1:]))' tests/decorr $(ARGS)
 
 # A run that skipped or found none of these tests is a failure.
-oracles: .venv-oracles/ready  ## the penalties against their own reference code (1.5 min)
+oracles: .venv-oracles/ready  ## the penalties against their own reference code (2 min)
 	$(ORACLES)/python -m pytest -m oracle --junit-xml=.venv-oracles/report.xml tests/oracles $(ARGS)
 	$(ORACLES)/python .ci/all_ran.py .venv-oracles/report.xml
 
@@ -57,7 +57,8 @@ wheel: .venv/ready  ## what is published, decorr alone, in dist/ (3 s)
 	$(OLDEST)/python -m pip install $(QUIETLY) --constraint constraints-oldest.txt . pytest
 	touch $@
 
-# Where pip finds a torch for the CPU, this is 1.5 GB; one for GPUs works as well and is several times that.
+# 1.7 GB and a minute where pip finds a torch for the CPU (PyTorch has an index of these: PIP_EXTRA_INDEX_URL); one for GPUs
+# does as well, and is several times that.
 .venv-oracles/ready: setup.cfg pyproject.toml constraints.txt requirements-oracles.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")'
 	$(PYTHON) -m venv --clear .venv-oracles
