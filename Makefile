@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OLDEST := .venv-oldest/bin
+ORACLES := .venv-oracles/bin
 QUIETLY := --quiet --disable-pip-version-check
 
-.PHONY: help sweep test lint notebooks reference oldest wheel
+.PHONY: help sweep test lint notebooks reference oldest oracles wheel
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +34,11 @@ oldest: .venv-oldest/ready  ## the library's tests on the wheel and the oldest v
 	$(OLDEST)/python -m pip install $(QUIETLY) --no-deps --force-reinstall .
 	$(OLDEST)/python -P -c 'import decorr, pytest, sys; assert "site-packages" in decorr.__file__, decorr.__file__; sys.exit(pytest.main(sys.argv[1:]))' tests/decorr $(ARGS)
 
+# A run that skipped or found none of these tests is a failure.
+oracles: .venv-oracles/ready  ## the penalties against their own reference code (2 min)
+	$(ORACLES)/python -m pytest -m oracle --junit-xml=.venv-oracles/report.xml tests/oracles $(ARGS)
+	$(ORACLES)/python .ci/all_ran.py .venv-oracles/report.xml
+
 wheel: .venv/ready  ## what is published, decorr alone, in dist/ (3 s)
 	rm -rf build
 	$(BIN)/python -m pip wheel $(QUIETLY) --no-deps --wheel-dir dist .
@@ -49,4 +55,13 @@ wheel: .venv/ready  ## what is published, decorr alone, in dist/ (3 s)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and f"Python 3.11 is needed, {sys.version.split()[0]} found: make oldest PYTHON=python3.11")'
 	$(PYTHON) -m venv --clear .venv-oldest
 	$(OLDEST)/python -m pip install $(QUIETLY) --constraint constraints-oldest.txt . pytest
+	touch $@
+
+# 1.7 GB and a minute where pip finds a torch for the CPU (PyTorch has an index of these: PIP_EXTRA_INDEX_URL); one for GPUs
+# does as well, and is several times that.
+.venv-oracles/ready: setup.cfg pyproject.toml constraints.txt requirements-oracles.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")'
+	$(PYTHON) -m venv --clear .venv-oracles
+	$(ORACLES)/python -m pip install $(QUIETLY) --constraint constraints.txt --config-settings editable_mode=compat --editable ".[oracles]"
+	$(ORACLES)/python -m pip install $(QUIETLY) --no-deps --no-build-isolation --requirement requirements-oracles.txt
 	touch $@

@@ -76,7 +76,7 @@ def test_no_layer_at_all():
 def test_an_error_names_the_layer():
     with pytest.raises(ValueError, match=r"layer logits: activations must have shape .*\(3,\)"):
         layer_penalties({"logits": jnp.ones(3)}, {"*": 1.0})
-    with pytest.raises(TypeError, match="layer ids: .*int32"):
+    with pytest.raises(TypeError, match=r"layer ids: .*int32"):
         layer_penalties({"ids": jnp.ones((3, 2), jnp.int32)}, {"*": 1.0})
 
 

@@ -1,0 +1,120 @@
+"""Every row of docs/conversion.md: its call in decorr against its reference code, and its factor to P."""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import decorr
+from tests.oracles.engines import DIFFERENTIABLE, cotangent
+from tests.oracles.references import REFERENCES
+
+PAGE = (Path(__file__).parents[2] / "docs" / "conversion.md").read_text()
+COLUMNS = ("row", "loss", "formula", "reference", "call", "factor", "on", "agreement")
+SHAPES = [(24, 7), (6, 9)]  # fewer units than samples, and more
+# What the same arithmetic may differ by on another processor or with another BLAS.
+ROUNDING = 1e-14
+
+
+def rows():
+    """The rows of the page's tables, by name; what is code without its backticks, no code as None."""
+    for line in PAGE.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+        if line.startswith("| `"):
+            assert len(cells) == len(COLUMNS), line
+            row = dict(zip(COLUMNS, cells, strict=True))
+            for name in ("row", "call", "factor", "on"):
+                row[name] = row[name].strip("`") if row[name].startswith("`") else None
+            row["agreement"] = tuple(float(number) for number in row["agreement"].split(", "))
+            yield row["row"], row
+
+
+ROWS = dict(rows())
+# Penalties of correlations whose code adds to variances: of larger units it adds less.
+EPSILON = [name for name in ROWS if name.startswith(("barlow", "feddecorr-code"))]
+FACTORS = [name for name, row in ROWS.items() if row["factor"]]
+
+
+def inputs(m, d):
+    """Correlated units of unlike scale and mean, some above VICReg's hinge and some below; a second view."""
+    rng = np.random.default_rng(0)
+    scale, shift = np.linspace(0.3, 1.7, d), rng.normal(size=d)
+    maps = (rng.normal(size=(m, 3, d)) + 0.8 * rng.normal(size=(m, 3, 1))) * scale + shift
+    others = maps + 0.4 * rng.normal(size=maps.shape)
+    keep = np.arange(m) % 3 != 1
+    weights, counts = rng.uniform(0.5, 2, m), rng.integers(1, 4, m)
+    return {
+        "a": maps[:, 0],
+        "b": others[:, 0],
+        "maps": maps,
+        "others": others,
+        "keep": keep,
+        "weights": weights,
+        "counts": counts,
+    }
+
+
+def evaluated(code, given):
+    """A cell of the page as a reader would run it."""
+    m, d = given["a"].shape
+    names = {name: getattr(decorr, name) for name in decorr.__all__} | {"jax": jax, "jnp": jnp}
+    return eval(code, names | given | {"m": m, "d": d})
+
+
+def difference(got, wanted):
+    """The largest difference in proportion to the largest of what is wanted."""
+    got, wanted = np.asarray(got), np.asarray(wanted)
+    assert got.shape == wanted.shape
+    return np.abs(got - wanted).max() / np.abs(wanted).max()
+
+
+def test_rows_and_references_are_the_same():
+    assert list(ROWS) == list(dict.fromkeys(ROWS)) and set(ROWS) == set(REFERENCES)
+    assert len(re.findall(r"^\| `", PAGE, re.MULTILINE)) == len(ROWS)
+
+
+def measured(name, shape, scale=1):
+    """By how much a row's call and its reference differ, in value and in gradients."""
+    given = inputs(*shape)
+    given |= {key: scale * given[key] for key in DIFFERENTIABLE}
+    value, gradients = REFERENCES[name](given)
+    arrays = {key: jnp.asarray(array) for key, array in given.items()}
+    arrays["counts"] = arrays["counts"].astype(arrays["a"].dtype)
+    weight = jnp.asarray(cotangent(value))
+
+    def total(chosen):
+        got = evaluated(ROWS[name]["call"], arrays | chosen)
+        return jnp.sum(got * weight), got
+
+    ours, got = jax.grad(total, has_aux=True)({key: arrays[key] for key in DIFFERENTIABLE})
+    assert got.dtype == np.float64
+    # What the reference is not given, the call does not use.
+    assert all(np.all(np.asarray(ours[key]) == 0) for key in set(ours) - set(gradients))
+    return difference(got, value), max(difference(ours[key], wanted) for key, wanted in gradients.items())
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", ROWS)
+def test_value_and_gradient(float64, name):
+    found = np.max([measured(name, shape) for shape in SHAPES], axis=0)
+    print(name, ", ".join(f"{number:.0e}" if number else "0" for number in found))
+    assert np.all(found <= np.maximum(10 * np.array(ROWS[name]["agreement"]), ROUNDING))
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", EPSILON)
+def test_what_differs_is_an_epsilon_added_to_variances(float64, name):
+    assert np.max([measured(name, shape, scale=1e4) for shape in SHAPES]) < 1e-11
+
+
+@pytest.mark.parametrize("name", FACTORS)
+def test_factor_to_the_penalty(float64, name):
+    row, given = ROWS[name], {key: jnp.asarray(array) for key, array in inputs(*SHAPES[0]).items()}
+    a = given["a"]
+    loss = lambda a: evaluated(row["call"], given | {"a": evaluated(row["on"], given | {"a": a})})  # noqa: E731
+    factor = evaluated(row["factor"], given | {"P": decorr.correlation_penalty(a)})
+    wanted = factor * jax.grad(decorr.correlation_penalty)(a)
+    assert difference(jax.grad(loss)(a), wanted) < 1e-12
