@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from decorr.correlation import covariance_matrix as covariance_matrix
     from decorr.correlation import zscore as zscore
     from decorr.models import MLP as MLP
+    from decorr.models import BatchWhitening as BatchWhitening
     from decorr.penalties import GradientTerms as GradientTerms
     from decorr.penalties import barlow_twins_loss as barlow_twins_loss
     from decorr.penalties import correlation_penalty as correlation_penalty
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
     from decorr.penalties import vicreg_loss as vicreg_loss
     from decorr.penalties import xcov_loss as xcov_loss
     from decorr.streaming import CorrelationState as CorrelationState
+    from decorr.whitening import whiten as whiten
+    from decorr.whitening import whitening_matrix as whitening_matrix
 
 _HOMES = {
+    "BatchWhitening": "models",
     "MLP": "models",
     "CorrelationState": "streaming",
     "GradientTerms": "penalties",
@@ -47,6 +51,8 @@ _HOMES = {
     "vcreg_loss": "penalties",
     "vicreg_loss": "penalties",
     "xcov_loss": "penalties",
+    "whiten": "whitening",
+    "whitening_matrix": "whitening",
     "zscore": "correlation",
 }
 
