@@ -1,12 +1,25 @@
 """Whitening: the matrices that decorrelate units and give them variance 1, and activations so treated."""
 
+import functools
 import operator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec
 
-from decorr._samples import as_samples, check_floating, check_probability, is_constant, product, widen
+from decorr._mesh import over_mesh
+from decorr._samples import (
+    AxisName,
+    Samples,
+    as_samples,
+    centre,
+    check_floating,
+    check_probability,
+    product,
+    widen,
+)
 
 METHODS = ("zca", "cholesky", "newton")
 
@@ -61,7 +74,10 @@ def whitening_matrix(
     if c.ndim != 2 or c.shape[0] != c.shape[1] or c.shape[0] < 1:
         raise ValueError(f"a covariance matrix must have shape [unit, unit]; got {c.shape}")
     check_method(method, iterations)
-    return _matrix(widen(c), method, check_probability(shrinkage, "shrinkage"), iterations)
+    w: jax.Array = over_mesh(
+        _matrix, (widen(c), check_probability(shrinkage, "shrinkage")), method, iterations
+    )
+    return w
 
 
 def whiten(
@@ -72,6 +88,8 @@ def whiten(
     iterations: int = 9,
     groups: int = 1,
     where: jax.Array | None = None,
+    weights: jax.Array | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """Whitens activations by their own mean and covariance.
 
@@ -85,30 +103,87 @@ def whiten(
       method, shrinkage, iterations: as `whitening_matrix`.
       groups: units are whitened within this many groups of d / groups consecutive units; it divides d. More
         groups are cheaper and need fewer samples: m should be a few times d / groups.
-      where: bool, which samples count, of shape a.shape[:-1] or broadcast to it. Default: all.
+      where, weights, axis_name: as `zscore`: which samples are valid, how much each weighs in mean and
+        covariance, and the mapped axes over which they are spread.
 
     Returns:
-      y, the shape of `a`, without unit of measure, 0 where a sample does not count; float32 for
+      y, the shape of `a`, without unit of measure, 0 for what is not valid; float32 for
       half-precision input, else the dtype of `a`.
 
     Raises:
-      ValueError: fewer than two dimensions, two samples or one unit; groups that do not divide d; what
-        `whitening_matrix` raises.
-      TypeError: a dtype that is not real floating point, a `where` that is not bool.
+      ValueError, TypeError: as `zscore` and `whitening_matrix`; groups that do not divide the units.
 
     Numerics:
-      As `whitening_matrix`. Samples that do not count are selected away, not multiplied by 0: padding may be
-      NaN, in value and gradient, and its gradient is 0. A constant unit (see `zscore`) is 0 up to rounding,
-      and so is its derivative. With fewer than two samples that count all is 0. A NaN in a sample that
-      counts makes its group NaN.
+      As `whitening_matrix`. y does not change when all units are scaled alike or any is shifted. What is not
+      valid is selected away, in value and gradient, never multiplied by 0. A constant unit (see `zscore`)
+      is 0 up to rounding, and so is its derivative. Of fewer than two valid samples all is 0. A NaN in a
+      valid sample makes its group NaN.
 
     Source: Huang et al., Decorrelated Batch Normalization, for "zca"; groups as there.
     """
     check_method(method, iterations)
-    shrinkage = check_probability(shrinkage, "shrinkage")
-    samples, valid = select(a, where)
-    c, _, covariance = moments(samples, valid, groups)
-    return project(c, covariance, method, shrinkage, iterations).reshape(a.shape)
+    arrays = (jnp.asarray(a), where, weights, check_probability(shrinkage, "shrinkage"))
+    static = (method, iterations, groups, axis_name, 2)
+    specs = lambda spec: Whitened(spec, PartitionSpec(), PartitionSpec(), PartitionSpec())  # noqa: E731
+    y: jax.Array = over_mesh(by_batch, arrays, *static, specs=specs).y
+    return y
+
+
+class Whitened(NamedTuple):
+    """Activations whitened by their own statistics, and these."""
+
+    y: jax.Array
+    """[..., unit]"""
+    mean: jax.Array
+    """[unit]"""
+    covariance: jax.Array
+    """[group, unit, unit], unbiased"""
+    number: jax.Array
+    """The effective number of samples."""
+
+
+def by_batch(
+    method: str,
+    iterations: int,
+    groups: int,
+    axis_name: AxisName,
+    minimum: int,
+    a: jax.Array,
+    where: jax.Array | None,
+    weights: jax.Array | None,
+    shrinkage: jax.Array,
+) -> Whitened:
+    """Whitens by the statistics of these samples, of which there must be `minimum`."""
+    samples = as_samples(axis_name, a, where, weights, minimum=minimum)
+    c = _by_group(centre(samples)[0], groups)
+    # One scale for each group, so that no square under- or overflows. y does not depend on it.
+    low, high = samples.extremes()
+    span = jnp.max((high - low).reshape(groups, 1, -1), axis=2, keepdims=True)
+    span = jnp.where(span > 0, span, 1)
+    c = c / span
+    weighted = samples.weighted(c.transpose(1, 0, 2)).transpose(1, 2, 0)
+    covariance = samples.everywhere(product(weighted, c)) / samples.size(ddof=1)
+    y = samples.select(_project(c, covariance, method, iterations, shrinkage))
+    mean = samples.total(samples.values)[0] / samples.size()
+    return Whitened(
+        y.reshape(a.shape), mean, covariance * span * span, jnp.asarray(samples.effective(), y.dtype)
+    )
+
+
+def by_known(
+    method: str,
+    iterations: int,
+    a: jax.Array,
+    where: jax.Array | None,
+    mean: jax.Array,
+    covariance: jax.Array,
+    shrinkage: jax.Array,
+) -> jax.Array:
+    """Whitens by a mean [unit] and covariances [group, unit, unit] that are known."""
+    samples = as_samples(None, a, where, minimum=1)
+    mean, covariance = mean.astype(samples.values.dtype), covariance.astype(samples.values.dtype)
+    c = _by_group(samples.values - mean[None], covariance.shape[0])
+    return samples.select(_project(c, covariance, method, iterations, shrinkage)).reshape(a.shape)
 
 
 def check_method(method: str, iterations: int) -> None:
@@ -119,50 +194,25 @@ def check_method(method: str, iterations: int) -> None:
         raise ValueError(f"iterations must be >= 1; got {iterations}")
 
 
-def select(a: jax.Array, where: jax.Array | None, minimum: int = 2) -> tuple[jax.Array, jax.Array]:
-    """Activations as [sample, unit], 0 where they do not count, and which samples count, [sample, 1]."""
-    samples = as_samples(a, minimum)
-    where = jnp.asarray(True if where is None else where)
-    if where.dtype != bool:
-        raise TypeError(f"where must be bool; got {where.dtype}")
-    valid = jnp.broadcast_to(where, a.shape[:-1]).reshape(-1, 1)
-    return jnp.where(valid, samples, 0), valid
-
-
-def moments(samples: jax.Array, valid: jax.Array, groups: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Of the samples that count: centred [group, sample, unit], mean [unit], covariances [group, unit, unit].
-
-    What does not count is 0 in the first, and so are units that are constant.
-    """
-    count = jnp.sum(valid.astype(samples.dtype))
-    low = lax.stop_gradient(jnp.min(samples, axis=0, keepdims=True, where=valid, initial=jnp.inf))
-    high = lax.stop_gradient(jnp.max(samples, axis=0, keepdims=True, where=valid, initial=-jnp.inf))
-    # Without their smallest value constant units are exactly 0, and a large mean costs no digits.
-    varies = valid & ~is_constant(low, high)
-    c = jnp.where(varies, samples - low, 0)
-    shifted = jnp.sum(c, axis=0, keepdims=True) / jnp.maximum(count, 1)
-    mean = jnp.where(count > 0, low + shifted, 0)[0]
-    c = by_group(jnp.where(varies, c - shifted, 0), groups)
-    return c, mean, product(c.transpose(0, 2, 1), c) / jnp.maximum(count - 1, 1)
-
-
-def by_group(samples: jax.Array, groups: int) -> jax.Array:
+def _by_group(x: jax.Array, groups: int) -> jax.Array:
     """[sample, unit] as [group, sample, unit]; ValueError if the groups would not be alike."""
-    m, d = samples.shape
+    m, d = x.shape
     if operator.index(groups) < 1 or d % groups:
         raise ValueError(f"groups must divide the {d} units; got {groups}")
-    return samples.reshape(m, groups, d // groups).transpose(1, 0, 2)
+    return x.reshape(m, groups, d // groups).transpose(1, 0, 2)
 
 
-def project(
-    c: jax.Array, covariance: jax.Array, method: str, shrinkage: jax.Array, iterations: int
+def _project(
+    c: jax.Array, covariance: jax.Array, method: str, iterations: int, shrinkage: jax.Array
 ) -> jax.Array:
     """Centred activations [group, sample, unit] times W^T, as [sample, unit]."""
-    w = jax.vmap(lambda block: _matrix(block, method, shrinkage, iterations))(covariance)
+    w = jax.vmap(lambda block: _matrix(method, iterations, block, shrinkage))(covariance)
     return product(c, w.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(c.shape[1], -1)
 
 
-def _matrix(c: jax.Array, method: str, shrinkage: jax.Array, iterations: int) -> jax.Array:
+# Compiled, for else an eager call is some fifty small programs.
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _matrix(method: str, iterations: int, c: jax.Array, shrinkage: jax.Array) -> jax.Array:
     shrinkage = shrinkage.astype(c.dtype)
     one = jnp.eye(c.shape[0], dtype=c.dtype)
     c = (c + c.T) / 2
@@ -185,13 +235,15 @@ def _matrix(c: jax.Array, method: str, shrinkage: jax.Array, iterations: int) ->
 def _newton(c: jax.Array, one: jax.Array, iterations: int) -> jax.Array:
     """Newton-Schulz: y to (c / norm)^(1/2), z to its inverse. Of z alone, as published, rounding grows."""
     norm = jnp.sqrt(jnp.sum(c * c))
+    c = c / norm
 
     def step(_: int, roots: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         y, z = roots
         factor = (3 * one - product(z, y)) / 2
         return product(y, factor), product(factor, z)
 
-    z: jax.Array = lax.fori_loop(0, iterations, step, (c / norm, one))[1]
+    first = (3 * one - c) / 2  # of y = c, z = 1
+    z: jax.Array = lax.fori_loop(1, iterations, step, (product(c, first), first))[1]
     return z / jnp.sqrt(norm)
 
 

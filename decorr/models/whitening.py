@@ -5,9 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.sharding import PartitionSpec
 
-from decorr._samples import check_probability
-from decorr.whitening import by_group, check_method, moments, project, select
+from decorr._mesh import over_mesh
+from decorr._samples import AxisName, check_probability
+from decorr.whitening import Whitened, by_batch, by_known, check_method
 
 
 class BatchWhitening(nn.Module):
@@ -27,19 +29,20 @@ class BatchWhitening(nn.Module):
     Attributes:
       use_running_average: whether to whiten by the running statistics, here or in the call.
       momentum: of the running statistics; 0.99, the default of `flax.linen.BatchNorm`.
-      method, shrinkage, iterations, groups: as `whiten`.
+      method, shrinkage, iterations, groups, axis_name: as `whiten`; `axis_name` is not looked at while the
+        module is initialised.
       dtype: of the result. Default: that of `whiten`.
       use_bias, use_scale: whether a bias and a scale [unit] are learned, in float32.
 
     Call:
       x: activations [..., unit], floating point.
       use_running_average: if the attribute is not given.
-      where: which samples count, as in `whiten`; the others are 0 in y.
+      where: which samples are valid, as in `whiten`; the others are 0 in y.
 
     Returns:
       y, the shape of x. The collection "batch_stats" holds `mean` [unit] and `covariance`
       [group, unit, unit], unbiased, in float32; they begin as 0 and the identity, and do not move while
-      the module is initialised nor when fewer than two samples count.
+      the module is initialised nor over fewer than two valid samples.
 
     Raises:
       ValueError, TypeError: as `whiten`. One sample is enough at initialisation and with running statistics.
@@ -56,6 +59,7 @@ class BatchWhitening(nn.Module):
     shrinkage: float = 1e-3
     iterations: int = 9
     groups: int = 1
+    axis_name: AxisName = None
     dtype: Any = None
     use_bias: bool = True
     use_scale: bool = True
@@ -68,28 +72,38 @@ class BatchWhitening(nn.Module):
         running = nn.merge_param("use_running_average", self.use_running_average, use_running_average)
         check_method(self.method, self.iterations)
         shrinkage = check_probability(self.shrinkage, "shrinkage")
-        samples, valid = select(x, where, 1 if running or self.is_initializing() else 2)
-        d, size = samples.shape[1], by_group(samples, self.groups).shape[2]
-        known_mean = self.variable("batch_stats", "mean", jnp.zeros, d, jnp.float32)
-        known = self.variable("batch_stats", "covariance", self._identity, size)
+        x, d = jnp.asarray(x), x.shape[-1]
+        if d % self.groups:
+            raise ValueError(f"groups must divide the {d} units; got {self.groups}")
+        mean = self.variable("batch_stats", "mean", jnp.zeros, d, jnp.float32)
+        covariance = self.variable("batch_stats", "covariance", self._identity, d // self.groups)
 
         if running:
-            mean, covariance = known_mean.value.astype(samples.dtype), known.value.astype(samples.dtype)
-            c = by_group(samples - mean[None], self.groups)
+            arrays = (x, where, mean.value, covariance.value, shrinkage)
+            y = over_mesh(by_known, arrays, self.method, self.iterations, specs=lambda spec: spec)
         else:
-            c, mean, covariance = moments(samples, valid, self.groups)
+            axis_name, minimum = (None, 1) if self.is_initializing() else (self.axis_name, 2)
+            static = (self.method, self.iterations, self.groups, axis_name, minimum)
+            specs = lambda spec: Whitened(spec, PartitionSpec(), PartitionSpec(), PartitionSpec())  # noqa: E731
+            batch = over_mesh(by_batch, (x, where, None, shrinkage), *static, specs=specs)
+            y = batch.y
             if not self.is_initializing():
-                enough = jnp.sum(valid) > 1
-                for statistic, batch in ((known_mean, mean), (known, covariance)):
+                for statistic, new in ((mean, batch.mean), (covariance, batch.covariance)):
                     old = statistic.value
-                    new = self.momentum * old + (1 - self.momentum) * batch.astype(old.dtype)
-                    statistic.value = jnp.where(enough, new, old)
-        y = project(c, covariance, self.method, shrinkage, self.iterations)
+                    moved = self.momentum * old + (1 - self.momentum) * new.astype(old.dtype)
+                    statistic.value = jnp.where(batch.number > 1, moved, old)
+        return self._affine(y, where)
+
+    def _affine(self, y: jax.Array, where: jax.Array | None) -> jax.Array:
+        shape = (1,) * (y.ndim - 1) + (y.shape[-1],)
+        y = y.astype(self.dtype or y.dtype)
         if self.use_scale:
-            y = y * self.param("scale", nn.initializers.ones, (d,), jnp.float32).astype(y.dtype)[None]
+            scale = self.param("scale", nn.initializers.ones, shape[-1:], jnp.float32)
+            y = y * scale.astype(y.dtype).reshape(shape)
         if self.use_bias:
-            y = y + self.param("bias", nn.initializers.zeros, (d,), jnp.float32).astype(y.dtype)[None]
-        return jnp.where(valid, y, 0).reshape(x.shape).astype(self.dtype or y.dtype)
+            bias = self.param("bias", nn.initializers.zeros, shape[-1:], jnp.float32)
+            y = y + bias.astype(y.dtype).reshape(shape)
+        return y if where is None else jnp.where(jnp.broadcast_to(where, y.shape[:-1])[..., None], y, 0)
 
     def _identity(self, size: int) -> jax.Array:
         return jnp.broadcast_to(jnp.eye(size, dtype=jnp.float32), (self.groups, size, size))
