@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec
 
+from decorr._inverse_root import inverse_root, newton_inverse_root
 from decorr._mesh import over_mesh
 from decorr._samples import (
     AxisName,
-    Samples,
     as_samples,
     centre,
     check_floating,
@@ -124,9 +124,22 @@ def whiten(
     check_method(method, iterations)
     arrays = (jnp.asarray(a), where, weights, check_probability(shrinkage, "shrinkage"))
     static = (method, iterations, groups, axis_name, 2)
-    specs = lambda spec: Whitened(spec, PartitionSpec(), PartitionSpec(), PartitionSpec())  # noqa: E731
-    y: jax.Array = over_mesh(by_batch, arrays, *static, specs=specs).y
+    y: jax.Array = over_mesh(by_batch, arrays, *static, specs=where_it_lies).y
     return y
+
+
+def check_method(method: str, iterations: int) -> None:
+    """ValueError unless there is such a method, and at least one iteration."""
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    if operator.index(iterations) < 1:
+        raise ValueError(f"iterations must be >= 1; got {iterations}")
+
+
+def check_groups(d: int, groups: int) -> None:
+    """ValueError unless d units make groups that are alike."""
+    if operator.index(groups) < 1 or d % groups:
+        raise ValueError(f"groups must divide the {d} units; got {groups}")
 
 
 class Whitened(NamedTuple):
@@ -140,6 +153,11 @@ class Whitened(NamedTuple):
     """[group, unit, unit], unbiased"""
     number: jax.Array
     """The effective number of samples."""
+
+
+def where_it_lies(spec: PartitionSpec) -> Whitened:
+    """On a mesh: y as the activations, the rest whole on every device."""
+    return Whitened._make((spec, PartitionSpec(), PartitionSpec(), PartitionSpec()))
 
 
 def by_batch(
@@ -186,19 +204,10 @@ def by_known(
     return samples.select(_project(c, covariance, method, iterations, shrinkage)).reshape(a.shape)
 
 
-def check_method(method: str, iterations: int) -> None:
-    """ValueError unless there is such a method, and at least one iteration."""
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
-    if operator.index(iterations) < 1:
-        raise ValueError(f"iterations must be >= 1; got {iterations}")
-
-
 def _by_group(x: jax.Array, groups: int) -> jax.Array:
-    """[sample, unit] as [group, sample, unit]; ValueError if the groups would not be alike."""
+    """[sample, unit] as [group, sample, unit]."""
     m, d = x.shape
-    if operator.index(groups) < 1 or d % groups:
-        raise ValueError(f"groups must divide the {d} units; got {groups}")
+    check_groups(d, groups)
     return x.reshape(m, groups, d // groups).transpose(1, 0, 2)
 
 
@@ -224,60 +233,9 @@ def _matrix(method: str, iterations: int, c: jax.Array, shrinkage: jax.Array) ->
     c = (1 - shrinkage) * (c / scale) + shrinkage * (variance / scale) * one
     c = jnp.where(regular, c, one)
     if method == "zca":
-        w = _inverse_root(c, *lax.stop_gradient(_roots(c, shrinkage)))
+        w = inverse_root(c, shrinkage)
     elif method == "cholesky":
         w = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(c), one, lower=True)
     else:
-        w = _newton(c, one, iterations)
+        w = newton_inverse_root(c, iterations)
     return w * jnp.where(regular, 1 / jnp.sqrt(scale), jnp.where(largest == 0, 0, jnp.nan))
-
-
-def _newton(c: jax.Array, one: jax.Array, iterations: int) -> jax.Array:
-    """Newton-Schulz: y to (c / norm)^(1/2), z to its inverse. Of z alone, as published, rounding grows."""
-    norm = jnp.sqrt(jnp.sum(c * c))
-    c = c / norm
-
-    def step(_: int, roots: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        y, z = roots
-        factor = (3 * one - product(z, y)) / 2
-        return product(y, factor), product(factor, z)
-
-    first = (3 * one - c) / 2  # of y = c, z = 1
-    z: jax.Array = lax.fori_loop(1, iterations, step, (product(c, first), first))[1]
-    return z / jnp.sqrt(norm)
-
-
-def _roots(c: jax.Array, least: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Roots of the eigenvalues of c, none of which is below `least` but by rounding; and the eigenvectors."""
-    values, vectors = jnp.linalg.eigh(c)
-    rounding = c.shape[0] * jnp.finfo(c.dtype).eps * values[-1]
-    values = jnp.where((least > 0) | (values > rounding), jnp.maximum(values, least), jnp.nan)
-    return jnp.sqrt(values), vectors
-
-
-# c = V diag(s^2) V^T, with s and V constants to differentiation: the rule below says all in c, by functions
-# that have rules themselves, hence derivatives of every order.
-@jax.custom_jvp
-def _inverse_root(c: jax.Array, s: jax.Array, v: jax.Array) -> jax.Array:
-    """c^(-1/2)."""
-    return product(v / s[None], v.T)
-
-
-@_inverse_root.defjvp
-def _inverse_root_jvp(
-    primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
-) -> tuple[jax.Array, jax.Array]:
-    c, s, v = primals
-    w = _inverse_root(c, s, v)
-    root = product(c, w)
-
-    # w w = c^(-1): dw w + w dw = -c^(-1) dc c^(-1), times c^(1/2) from both sides.
-    def both_sides(dw: jax.Array) -> jax.Array:
-        return product(root, dw) + product(dw, root)
-
-    def solve(_: object, x: jax.Array) -> jax.Array:
-        return product(product(v, product(product(v.T, x), v) / (s[:, None] + s[None, :])), v.T)
-
-    x = -product(product(w, tangents[0]), w)
-    dw: jax.Array = lax.custom_linear_solve(both_sides, x, solve, symmetric=True)
-    return w, dw

@@ -5,11 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.sharding import PartitionSpec
 
 from decorr._mesh import over_mesh
 from decorr._samples import AxisName, check_probability
-from decorr.whitening import Whitened, by_batch, by_known, check_method
+from decorr.whitening import by_batch, by_known, check_groups, check_method, where_it_lies
 
 
 class BatchWhitening(nn.Module):
@@ -73,8 +72,7 @@ class BatchWhitening(nn.Module):
         check_method(self.method, self.iterations)
         shrinkage = check_probability(self.shrinkage, "shrinkage")
         x, d = jnp.asarray(x), x.shape[-1]
-        if d % self.groups:
-            raise ValueError(f"groups must divide the {d} units; got {self.groups}")
+        check_groups(d, self.groups)
         mean = self.variable("batch_stats", "mean", jnp.zeros, d, jnp.float32)
         covariance = self.variable("batch_stats", "covariance", self._identity, d // self.groups)
 
@@ -84,8 +82,7 @@ class BatchWhitening(nn.Module):
         else:
             axis_name, minimum = (None, 1) if self.is_initializing() else (self.axis_name, 2)
             static = (self.method, self.iterations, self.groups, axis_name, minimum)
-            specs = lambda spec: Whitened(spec, PartitionSpec(), PartitionSpec(), PartitionSpec())  # noqa: E731
-            batch = over_mesh(by_batch, (x, where, None, shrinkage), *static, specs=specs)
+            batch = over_mesh(by_batch, (x, where, None, shrinkage), *static, specs=where_it_lies)
             y = batch.y
             if not self.is_initializing():
                 for statistic, new in ((mean, batch.mean), (covariance, batch.covariance)):
