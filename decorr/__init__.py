@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from decorr.effective import mean_square_correlation as mean_square_correlation
     from decorr.layers import layer_penalties as layer_penalties
     from decorr.models import MLP as MLP
+    from decorr.models import BatchWhitening as BatchWhitening
     from decorr.penalties import GradientTerms as GradientTerms
     from decorr.penalties import barlow_twins_loss as barlow_twins_loss
     from decorr.penalties import correlation_penalty as correlation_penalty
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
     from decorr.redundancy import merge_units as merge_units
     from decorr.redundancy import redundant_pairs as redundant_pairs
     from decorr.streaming import CorrelationState as CorrelationState
+    from decorr.whitening import whiten as whiten
+    from decorr.whitening import whitening_matrix as whitening_matrix
 
 _HOMES = {
+    "BatchWhitening": "models",
     "MLP": "models",
     "CorrelationState": "streaming",
     "GradientTerms": "penalties",
@@ -57,6 +61,8 @@ _HOMES = {
     "vcreg_loss": "penalties",
     "vicreg_loss": "penalties",
     "xcov_loss": "penalties",
+    "whiten": "whitening",
+    "whitening_matrix": "whitening",
     "zscore": "correlation",
 }
 

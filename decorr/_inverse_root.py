@@ -1,0 +1,68 @@
+"""C^(-1/2) of a covariance matrix, with derivatives that are right at repeated eigenvalues."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from decorr._samples import product
+
+
+def inverse_root(c: jax.Array, least: jax.Array) -> jax.Array:
+    """c^(-1/2) of a symmetric c [unit, unit] that has no eigenvalue below `least` but by rounding.
+
+    NaN where `least` is 0 and an eigenvalue is 0 up to rounding.
+    """
+    known, least = lax.stop_gradient((c, least))
+    values, vectors = jnp.linalg.eigh(known)
+    rounding = c.shape[0] * jnp.finfo(c.dtype).eps * values[-1]
+    values = jnp.where((least > 0) | (values > rounding), jnp.maximum(values, least), jnp.nan)
+    w: jax.Array = _inverse_root(c, jnp.sqrt(values), vectors)
+    return w
+
+
+# c = V diag(s^2) V^T, with s and V constants to differentiation: the rule below says all in c, by functions
+# that have rules themselves, hence derivatives of every order.
+@jax.custom_jvp
+def _inverse_root(c: jax.Array, s: jax.Array, v: jax.Array) -> jax.Array:
+    """c^(-1/2)."""
+    return product(v / s[None], v.T)
+
+
+@_inverse_root.defjvp
+def _inverse_root_jvp(
+    primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
+) -> tuple[jax.Array, jax.Array]:
+    c, s, v = primals
+    w = _inverse_root(c, s, v)
+    root = product(c, w)
+
+    # w w = c^(-1): dw w + w dw = -c^(-1) dc c^(-1), times c^(1/2) from both sides.
+    def both_sides(dw: jax.Array) -> jax.Array:
+        return product(root, dw) + product(dw, root)
+
+    def solve(_: object, x: jax.Array) -> jax.Array:
+        return product(product(v, product(product(v.T, x), v) / (s[:, None] + s[None, :])), v.T)
+
+    x = -product(product(w, tangents[0]), w)
+    dw: jax.Array = lax.custom_linear_solve(both_sides, x, solve, symmetric=True)
+    return w, dw
+
+
+def newton_inverse_root(c: jax.Array, iterations: int) -> jax.Array:
+    """c^(-1/2) approached by Newton-Schulz iterations: y to (c / norm)^(1/2), z to its inverse.
+
+    Of z alone, as IterNorm has it, rounding would grow from step to step.
+    """
+    one = jnp.eye(c.shape[0], dtype=c.dtype)
+    norm = jnp.sqrt(jnp.sum(c * c))
+    c = c / norm
+
+    def step(_: int, roots: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        y, z = roots
+        factor = (3 * one - product(z, y)) / 2
+        return product(y, factor), product(factor, z)
+
+    # The first of y = c, z = 1 by hand: z then varies over the mapped axes over which c does.
+    first = (3 * one - c) / 2
+    z: jax.Array = lax.fori_loop(1, iterations, step, (product(c, first), first))[1]
+    return z / jnp.sqrt(norm)

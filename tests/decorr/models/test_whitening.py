@@ -1,0 +1,162 @@
+"""The whitening layer against `whiten`, NumPy and flax.linen.BatchNorm."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from decorr import BatchWhitening, whiten
+
+KEY = jax.random.key(0)
+
+
+def activations(shape, seed=0):
+    rng = np.random.default_rng(seed)
+    return (rng.normal(size=shape) @ rng.normal(size=(shape[-1], shape[-1])) + 3).astype(np.float32)
+
+
+def train(layer, variables, x, **arguments):
+    y, updates = layer.apply(variables, x, use_running_average=False, mutable=["batch_stats"], **arguments)
+    return y, variables | updates
+
+
+def test_training_whitens_by_the_batch_and_moves_the_running_statistics():
+    layer = BatchWhitening(momentum=0.8, groups=2)
+    batches = [activations((3, 8, 6), seed) for seed in range(3)]
+    variables = layer.init(KEY, jnp.asarray(batches[0]), use_running_average=True)
+    mean, covariance = np.zeros(6), np.stack([np.eye(3)] * 2)
+    for batch in batches:
+        y, variables = train(layer, variables, jnp.asarray(batch))
+        np.testing.assert_allclose(y, whiten(jnp.asarray(batch), groups=2), atol=1e-6)
+        samples = batch.reshape(-1, 6).astype(np.float64)
+        mean = 0.8 * mean + 0.2 * samples.mean(axis=0)
+        blocks = [np.cov(samples[:, i : i + 3], rowvar=False) for i in (0, 3)]
+        covariance = 0.8 * covariance + 0.2 * np.stack(blocks)
+    np.testing.assert_allclose(variables["batch_stats"]["mean"], mean, rtol=1e-5)
+    np.testing.assert_allclose(variables["batch_stats"]["covariance"], covariance, rtol=1e-4, atol=1e-5)
+
+    one = activations((1, 6))  # one sample is enough now
+    y = layer.apply(variables, jnp.asarray(one), use_running_average=True)
+    for i, block in enumerate(covariance):
+        shrunk = 0.999 * block + 0.001 * np.trace(block) / 3 * np.eye(3)
+        values, vectors = np.linalg.eigh(shrunk)
+        wanted = (one - mean)[:, 3 * i : 3 * i + 3] @ (vectors / np.sqrt(values)) @ vectors.T
+        np.testing.assert_allclose(y[:, 3 * i : 3 * i + 3], wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_a_unit_a_group_is_batch_normalisation():
+    m, x = 40, jnp.asarray(activations((40, 5)))
+    ours = BatchWhitening(use_running_average=False, groups=5, shrinkage=0.0)
+    theirs = nn.BatchNorm(use_running_average=False, epsilon=0.0)
+    variables, other = ours.init(KEY, x), theirs.init(KEY, x)
+    assert jax.tree.map(jnp.shape, variables["params"]) == jax.tree.map(jnp.shape, other["params"])
+    params = {"scale": jnp.arange(1.0, 6), "bias": jnp.arange(5.0)}
+    y, updates = ours.apply(variables | {"params": params}, x, mutable=["batch_stats"])
+    wanted, theirs_updates = theirs.apply(other | {"params": params}, x, mutable=["batch_stats"])
+    unbiased = np.sqrt((m - 1) / m)  # theirs divides the variance by m
+    np.testing.assert_allclose(
+        y, (wanted - params["bias"][None]) * unbiased + params["bias"][None], atol=1e-3
+    )
+    found, known = updates["batch_stats"], theirs_updates["batch_stats"]
+    np.testing.assert_allclose(found["mean"], known["mean"], rtol=1e-5)
+    moved = (known["var"] - 0.99) * m / (m - 1) + 0.99
+    np.testing.assert_allclose(found["covariance"][:, 0, 0], moved, rtol=1e-4)
+
+
+def test_initialising_moves_nothing_and_looks_at_no_axis():
+    layer = BatchWhitening(use_running_average=False, axis_name="data")
+    variables = layer.init(KEY, jnp.ones((1, 3)))
+    np.testing.assert_array_equal(variables["batch_stats"]["mean"], 0)
+    np.testing.assert_array_equal(variables["batch_stats"]["covariance"], np.eye(3)[None])
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_samples_that_are_not_valid_are_zero_and_move_nothing(running):
+    layer = BatchWhitening(use_running_average=running)
+    x, where = activations((12, 3)), np.arange(12) < 7
+    x[~where] = np.nan
+    variables = layer.init(KEY, jnp.ones((4, 3)))
+    variables = variables | {"params": {"scale": jnp.ones(3), "bias": jnp.ones(3)}}
+    apply = lambda x, **stat: layer.apply(variables, x, mutable=["batch_stats"], **stat)  # noqa: E731
+    (y, updates), (wanted, wanted_updates) = (
+        apply(jnp.asarray(x), where=jnp.asarray(where)),
+        apply(jnp.asarray(x[where])),
+    )
+    np.testing.assert_array_equal(y[~where], 0)
+    np.testing.assert_allclose(y[where], wanted, atol=1e-5)
+    jax.tree.map(lambda f, w: np.testing.assert_allclose(f, w, atol=1e-6), updates, wanted_updates)
+    gradient = jax.grad(lambda x: jnp.sum(apply(x, where=jnp.asarray(where))[0] ** 3))(jnp.asarray(x))
+    np.testing.assert_array_equal(gradient[~where], 0)
+    assert np.isfinite(gradient).all()
+
+
+def test_fewer_than_two_valid_samples_move_nothing():
+    layer = BatchWhitening(use_running_average=False)
+    variables = layer.init(KEY, jnp.ones((4, 3)))
+    y, updates = layer.apply(
+        variables, jnp.full((4, 3), 7.0), where=jnp.arange(4) < 1, mutable=["batch_stats"]
+    )
+    np.testing.assert_array_equal(y, 0)
+    jax.tree.map(np.testing.assert_array_equal, updates["batch_stats"], variables["batch_stats"])
+
+
+def test_over_a_mapped_axis_as_on_one_device():
+    x, where = activations((2, 6, 3)), np.arange(6)[None] < np.array([[6], [2]])
+    one, local = BatchWhitening(), BatchWhitening(axis_name="data")
+    variables = one.init(KEY, jnp.asarray(x), use_running_average=True)
+    wanted, updates = train(one, variables, jnp.asarray(x), where=jnp.asarray(where))
+    function = jax.vmap(lambda x, where: train(local, variables, x, where=where), axis_name="data")
+    y, found = function(jnp.asarray(x), jnp.asarray(where))
+    np.testing.assert_allclose(y, wanted, atol=1e-5)
+    for name, statistic in updates["batch_stats"].items():
+        np.testing.assert_allclose(found["batch_stats"][name], jnp.stack([statistic] * 2), atol=1e-5)
+
+
+def test_on_an_explicit_mesh_as_on_one_device():
+    x, layer = activations((8, 4)), BatchWhitening()
+    variables = layer.init(KEY, jnp.asarray(x), use_running_average=True)
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,), devices=jax.devices()[:2])
+    with jax.set_mesh(mesh):
+        spread = jax.device_put(x, NamedSharding(mesh, P("data")))
+        y, updates = jax.jit(lambda v, x: train(layer, v, x))(variables, spread)
+    wanted, wanted_updates = train(layer, variables, jnp.asarray(x))
+    np.testing.assert_allclose(y, wanted, atol=1e-5)
+    jax.tree.map(lambda f, w: np.testing.assert_allclose(f, w, atol=1e-5), updates, wanted_updates)
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_dtypes(running):
+    x = jnp.asarray(activations((12, 4)), jnp.bfloat16)
+    for dtype, wanted in ((None, jnp.float32), (jnp.bfloat16, jnp.bfloat16)):
+        layer = BatchWhitening(use_running_average=running, dtype=dtype)
+        variables = layer.init(KEY, x)
+        y, updates = layer.apply(variables, x, mutable=["batch_stats"])
+        assert y.dtype == wanted
+        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((variables, updates)))
+    plain = BatchWhitening(use_running_average=running, use_bias=False, use_scale=False)
+    assert "params" not in plain.init(KEY, x)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"groups": 2}, "groups must divide the 3 units; got 2"),
+        ({"groups": 0}, "groups must divide the 3 units; got 0"),
+        ({"method": "pca"}, "method must be one of"),
+        ({"shrinkage": 2.0}, "shrinkage must be in"),
+    ],
+)
+@pytest.mark.parametrize("running", [False, True])
+def test_bad_attributes_are_refused(arguments, says, running):
+    with pytest.raises(ValueError, match=says):
+        BatchWhitening(use_running_average=running, **arguments).init(KEY, jnp.ones((4, 3)))
+
+
+def test_one_sample_is_too_few_to_train():
+    layer = BatchWhitening(use_running_average=False)
+    variables = layer.init(KEY, jnp.ones((1, 3)))
+    with pytest.raises(ValueError, match=">= 2 samples"):
+        layer.apply(variables, jnp.ones((1, 3)), mutable=["batch_stats"])

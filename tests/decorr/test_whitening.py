@@ -1,0 +1,408 @@
+"""Whitening against NumPy, scikit-learn, Chainer and finite differences, and at its corners."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+from jax.test_util import check_grads
+
+from decorr import covariance_matrix, whiten, whitening_matrix
+
+METHODS = ["zca", "cholesky", "newton"]
+
+
+def activations(shape, seed=0):
+    rng = np.random.default_rng(seed)
+    d = shape[-1]
+    return rng.normal(size=shape) @ rng.normal(size=(d, d)) + 3
+
+
+def covariance(d, condition, seed=0):
+    q, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))
+    return (q * np.geomspace(1, condition, d)) @ q.T
+
+
+def oracle(c, shrinkage=0.0):
+    """C'^(-1/2) by NumPy."""
+    c = (1 - shrinkage) * c + shrinkage * np.trace(c) / len(c) * np.eye(len(c))
+    values, vectors = np.linalg.eigh(c)
+    return (vectors / np.sqrt(values)) @ vectors.T
+
+
+def with_gradient(function, a, g):
+    """The value, and the gradient of its product with g."""
+
+    @jax.jit
+    def both(a, g):
+        value, back = jax.vjp(function, a)
+        return value, back(g.astype(value.dtype))[0]
+
+    return both(jnp.asarray(a), jnp.asarray(g))
+
+
+# The matrix.
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shrinkage", [0.0, 1e-3, 0.5, 1.0])
+@pytest.mark.parametrize("d", [1, 6])
+def test_the_matrix_whitens_the_shrunk_covariance(float64, method, shrinkage, d):
+    c = covariance(d, 10)
+    w = np.asarray(whitening_matrix(jnp.asarray(c), method=method, shrinkage=shrinkage, iterations=15))
+    shrunk = (1 - shrinkage) * c + shrinkage * np.trace(c) / d * np.eye(d)
+    np.testing.assert_allclose(w @ shrunk @ w.T, np.eye(d), atol=1e-12)
+    if method == "cholesky":
+        np.testing.assert_array_equal(w, np.tril(w))
+    else:
+        np.testing.assert_allclose(w, oracle(c, shrinkage), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("iterations", "condition", "error"), [(9, 10, 1e-4), (9, 100, 0.01), (15, 100, 1e-4), (9, 1000, 0.3)]
+)
+def test_newton_approaches_zca(float64, iterations, condition, error):
+    c = jnp.asarray(covariance(256, condition))
+    w = whitening_matrix(c, method="newton", shrinkage=0.0, iterations=iterations)
+    assert jnp.max(jnp.abs(w @ c @ w.T - jnp.eye(256))) < error
+
+
+def test_newton_is_iterative_normalization_with_another_norm(float64):
+    c = covariance(5, 50)
+    p, norm = np.eye(5), np.linalg.norm(c)
+    for _ in range(4):
+        p = (3 * p - p @ p @ p @ (c / norm)) / 2
+    w = whitening_matrix(jnp.asarray(c), method="newton", shrinkage=0.0, iterations=4)
+    np.testing.assert_allclose(w, p / np.sqrt(norm), atol=1e-13)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_only_the_square_root_of_a_scale_shows(method, scale):
+    c = covariance(6, 20)
+    w = whitening_matrix(jnp.asarray(c, jnp.float32), method=method)
+    scaled = whitening_matrix(jnp.asarray(c * scale, jnp.float32), method=method)
+    np.testing.assert_allclose(np.asarray(scaled, np.float64) * np.sqrt(scale), w, rtol=1e-4, atol=1e-5)
+
+
+def repeated(d=5):
+    return 2 * np.eye(d)
+
+
+def partly_repeated():
+    return covariance(4, 1) @ np.diag([1.0, 1.0, 3.0, 3.0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "c", [covariance(4, 20), repeated(3), partly_repeated()], ids=["apart", "repeated", "partly"]
+)
+def test_derivatives_by_finite_differences(float64, method, c):
+    function = jax.jit(lambda c: whitening_matrix(c, method=method))
+    check_grads(function, (jnp.asarray(c),), order=1, modes=["fwd", "rev"])
+
+
+@pytest.mark.parametrize("modes", ["fwd", "rev"])
+def test_second_derivatives_by_finite_differences(float64, modes):
+    c = jnp.asarray(partly_repeated())
+    check_grads(jax.jit(whitening_matrix), (c,), order=2, modes=[modes])
+
+
+def test_third_derivatives_at_one_repeated_variance(float64):
+    # W((1 + t) I) = (1 + t)^(-1/2) I
+    function = lambda t: whitening_matrix((1 + t) * jnp.eye(3))[0, 0]  # noqa: E731
+    for order, value in enumerate([1, -1 / 2, 3 / 4, -15 / 8]):
+        np.testing.assert_allclose(jax.jit(function)(0.0), value, rtol=1e-12, err_msg=str(order))
+        function = jax.grad(function)
+
+
+@pytest.mark.parametrize("gap", [1e-5, 1e-7, 1e-9])
+def test_nearly_repeated_variances(float64, gap):
+    """In float32 they differ by rounding only, in float64 they are far enough apart for NumPy's formula."""
+    q, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
+    values = np.array([1.0, 1 + gap, 2.0])
+    c, g = (q * values) @ q.T, np.random.default_rng(2).normal(size=(3, 3))
+    # Daleckii-Krein, with K_ij = (f_i - f_j) / (l_i - l_j) summed up: -1 / (s_i s_j (s_i + s_j)).
+    s = np.sqrt(values)
+    K = -1 / (s[:, None] * s * (s[:, None] + s))
+    wanted = q @ (K * (q.T @ (g + g.T) @ q / 2)) @ q.T
+    for method in ("zca", "newton"):
+
+        @jax.jit
+        @jax.grad
+        def gradient(c, g, method=method):
+            return jnp.sum(whitening_matrix(c, method=method, shrinkage=0.0) * g)
+
+        np.testing.assert_allclose(gradient(jnp.asarray(c), jnp.asarray(g)), wanted, atol=1e-12)
+        single = gradient(jnp.asarray(c, jnp.float32), jnp.asarray(g, jnp.float32))
+        np.testing.assert_allclose(single, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shrinkage", [0.0, 1e-3])
+def test_nothing_to_whiten_gives_zero(method, shrinkage):
+    function = lambda c: whitening_matrix(c, method=method, shrinkage=shrinkage)  # noqa: E731
+    zeros = jnp.zeros((3, 3))
+    np.testing.assert_array_equal(function(zeros), 0)
+    np.testing.assert_array_equal(jax.jit(jax.jacobian(function))(zeros), 0)
+    if method == "zca":
+        np.testing.assert_array_equal(jax.jit(jax.hessian(function))(zeros), 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_singular_covariances_are_finite(method):
+    u = np.random.default_rng(3).normal(size=(2, 60)).astype(np.float32)
+    for c in (u.T @ u, np.diag(np.arange(4.0, dtype=np.float32))):  # two samples; a constant unit
+        function = jax.value_and_grad(lambda c: whitening_matrix(c, method=method).sum())
+        value, derivative = jax.jit(function)(jnp.asarray(c))
+        assert np.isfinite(value) and np.isfinite(derivative).all()
+    for shrinkage in (1e-7, 1e-9):
+        assert np.isfinite(whitening_matrix(jnp.asarray(u.T @ u), shrinkage=shrinkage)).all()
+    assert np.isnan(whitening_matrix(jnp.asarray(u.T @ u), shrinkage=0.0)).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_makes_the_matrix_nan(method, bad):
+    c = covariance(4, 5).astype(np.float32)
+    c[1, 2] = c[2, 1] = bad
+    assert np.isnan(whitening_matrix(jnp.asarray(c), method=method)).all()
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_gives_float32(dtype):
+    c = jnp.asarray(covariance(6, 10), dtype)
+    w = whitening_matrix(c)
+    assert w.dtype == jnp.float32
+    np.testing.assert_allclose(w, oracle(np.asarray(c, np.float64), 1e-3), atol=1e-5)
+    a = jnp.asarray(activations((50, 6)), dtype)
+    y = whiten(a)
+    assert y.dtype == jnp.float32 and y.shape == a.shape
+    np.testing.assert_allclose(y, whiten(a.astype(jnp.float32)), atol=1e-6)
+    assert jax.eval_shape(jax.grad(lambda a: whiten(a).sum()), a).dtype == dtype
+
+
+def test_vmap_and_jit_are_the_loop():
+    c = jnp.asarray(np.stack([covariance(4, 5, seed) for seed in range(3)] + [np.zeros((4, 4))]), jnp.float32)
+    for method in METHODS:
+        function = lambda c, s, method=method: whitening_matrix(c, method=method, shrinkage=s)  # noqa: E731
+        many = jax.jit(jax.vmap(function, in_axes=(0, None)))(c, 0.01)
+        np.testing.assert_allclose(many, jnp.stack([function(one, 0.01) for one in c]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("c", "arguments", "error", "says"),
+    [
+        (jnp.zeros((2, 3)), {}, ValueError, r"\[unit, unit\]; got \(2, 3\)"),
+        (jnp.zeros((4, 2, 2)), {}, ValueError, r"\[unit, unit\]"),
+        (jnp.zeros((0, 0)), {}, ValueError, r"\[unit, unit\]"),
+        (jnp.zeros((2, 2), jnp.int32), {}, TypeError, "floating-point"),
+        (jnp.eye(2), {"method": "pca"}, ValueError, "zca, cholesky, newton; got 'pca'"),
+        (jnp.eye(2), {"shrinkage": 1.5}, ValueError, r"shrinkage must be in \[0, 1\]"),
+        (jnp.eye(2), {"method": "newton", "iterations": 0}, ValueError, "iterations must be >= 1; got 0"),
+        (jnp.eye(2), {"method": "newton", "iterations": 2.0}, TypeError, "integer"),
+    ],
+)
+def test_bad_matrices_and_arguments_are_refused(c, arguments, error, says):
+    with pytest.raises(error, match=says):
+        whitening_matrix(c, **arguments)
+
+
+# Activations.
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", [(40, 5), (4, 5, 6, 3), (9, 1)])
+def test_whitened_activations_have_the_identity_as_covariance(float64, method, shape):
+    a = activations(shape)
+    y = np.asarray(whiten(jnp.asarray(a), method=method, shrinkage=0.0, iterations=30))
+    assert y.shape == a.shape
+    samples = y.reshape(-1, shape[-1])
+    np.testing.assert_allclose(
+        np.cov(samples, rowvar=False).reshape(shape[-1], -1), np.eye(shape[-1]), atol=1e-9
+    )
+    np.testing.assert_allclose(samples.mean(axis=0), 0, atol=1e-10)
+    if method != "cholesky":
+        c = a.reshape(-1, shape[-1]) - a.reshape(-1, shape[-1]).mean(axis=0)
+        wanted = c @ oracle(np.cov(c, rowvar=False).reshape(shape[-1], -1))
+        np.testing.assert_allclose(samples, wanted, atol=1e-8)
+
+
+def test_equal_to_scikit_learn_up_to_a_rotation(float64):
+    PCA = pytest.importorskip("sklearn.decomposition").PCA
+    a = activations((50, 6))
+    pca = PCA(whiten=True).fit(a)
+    theirs = pca.transform(a)
+    projection = pca.components_ / np.sqrt(pca.explained_variance_)[:, None]
+    for method in METHODS:
+        ours = np.asarray(whiten(jnp.asarray(a), method=method, shrinkage=0.0, iterations=30))
+        np.testing.assert_allclose(ours @ ours.T, theirs @ theirs.T, atol=1e-8)
+        c = jnp.asarray(np.cov(a, rowvar=False))
+        w = np.asarray(whitening_matrix(c, method=method, shrinkage=0.0, iterations=30))
+        np.testing.assert_allclose(w.T @ w, projection.T @ projection, rtol=1e-7, atol=1e-10)
+
+
+@pytest.fixture
+def chainer():
+    if not hasattr(np, "sctypes"):  # of NumPy 1, which Chainer reads when it is imported
+        pytest.MonkeyPatch().setattr(
+            np, "sctypes", {"int": [], "uint": [], "float": [np.float32, np.float64]}, raising=False
+        )
+    return pytest.importorskip("chainer")
+
+
+@pytest.mark.parametrize(("groups", "eps"), [(1, 0.1), (1, 1e-12), (2, 1e-12)])
+def test_equal_to_chainer(float64, chainer, groups, eps):
+    """Theirs is (C_b + eps I)^(-1/2) of the biased C_b: ours by another shrinkage and unit."""
+    a = activations((30, 6))
+    g = np.sin(9 * a)
+    m = len(a)
+    theirs = chainer.Variable(a)
+    y = chainer.functions.decorrelated_batch_normalization(theirs, groups=groups, eps=eps)
+    y.grad = g
+    y.backward()
+
+    def ours(a):
+        biased = jnp.mean(jnp.var(a, axis=0))
+        shrinkage = eps / (eps + biased) if groups == 1 else 0.0
+        return whiten(a, shrinkage=shrinkage, groups=groups) * jnp.sqrt((1 - shrinkage) * m / (m - 1))
+
+    value, gradient = with_gradient(ours, a, g)
+    np.testing.assert_allclose(value, y.array, atol=1e-8)
+    np.testing.assert_allclose(gradient, theirs.grad, atol=1e-8)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_gradient_of_whitening_by_finite_differences(float64, method):
+    check_grads(jax.jit(lambda a: whiten(a, method=method)), (jnp.asarray(activations((7, 3))),), order=1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_groups_are_whitened_each_for_itself(method):
+    a = jnp.asarray(activations((4, 10, 6)), jnp.float32)
+    y = whiten(a, method=method, groups=3)
+    for i in (0, 2, 4):
+        np.testing.assert_allclose(y[..., i : i + 2], whiten(a[..., i : i + 2], method=method), atol=1e-5)
+    np.testing.assert_allclose(jnp.std(whiten(a, groups=6, shrinkage=0.0), axis=(0, 1), ddof=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_samples_that_are_not_valid_never_leak(method):
+    a = activations((3, 10, 4)).astype(np.float32)
+    where = np.random.default_rng(1).random((3, 10)) < 0.6
+    a[~where] = np.nan
+    a[~where & (np.arange(10) % 2 == 0)] = np.inf
+    g = np.random.default_rng(2).normal(size=a.shape).astype(np.float32)
+    y, gradient = with_gradient(lambda a: whiten(a, method=method, where=jnp.asarray(where)), a, g)
+    wanted, wanted_gradient = with_gradient(lambda a: whiten(a, method=method), a[where], g[where])
+    np.testing.assert_array_equal(y[~where], 0)
+    np.testing.assert_array_equal(gradient[~where], 0)
+    np.testing.assert_allclose(y[where], wanted, atol=1e-4)
+    np.testing.assert_allclose(gradient[where], wanted_gradient, atol=1e-4)
+
+
+def test_weights_are_those_of_numpy(float64):
+    a, weights = activations((30, 4)), np.random.default_rng(1).uniform(size=30)
+    weights[:3] = 0
+    y = np.asarray(whiten(jnp.asarray(a), shrinkage=0.0, weights=jnp.asarray(weights)))
+    np.testing.assert_array_equal(y[:3], 0)
+    np.testing.assert_allclose(np.cov(y, rowvar=False, aweights=weights), np.eye(4), atol=1e-11)
+    np.testing.assert_allclose(np.average(y, axis=0, weights=weights), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+@pytest.mark.parametrize("method", METHODS)
+def test_fewer_than_two_valid_samples_are_nothing_to_whiten(method, count):
+    a = jnp.full((5, 3), jnp.nan).at[:count].set(7.0)
+    function = lambda a: whiten(a, method=method, where=jnp.arange(5) < count)  # noqa: E731
+    np.testing.assert_array_equal(function(a), 0)
+    np.testing.assert_array_equal(jax.jit(jax.jacobian(function))(a), 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_constant_units_and_few_samples_are_finite(method):
+    a = activations((20, 4)).astype(np.float32)
+    a[:, 1] = 0.1
+    function = lambda a: whiten(a, method=method)  # noqa: E731
+    y, gradient = with_gradient(function, a, np.cos(a))
+    np.testing.assert_allclose(y[:, 1], 0, atol=1e-4)
+    np.testing.assert_allclose(gradient[:, 1], 0, atol=1e-4)
+    few = activations((5, 30)).astype(np.float32)
+    assert all(np.isfinite(found).all() for found in with_gradient(function, few, np.cos(few)))
+    constant = jnp.full((20, 4), 0.1)
+    np.testing.assert_array_equal(whiten(constant, method=method), 0)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_the_scale_of_activations_does_not_show(scale):
+    a = activations((40, 4))
+    y = whiten(jnp.asarray(a * scale, jnp.float32), groups=2)
+    np.testing.assert_allclose(y, whiten(jnp.asarray(a, jnp.float32), groups=2), atol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("how", ["vmap", "shard_map"])
+def test_over_a_mapped_axis_as_on_one_device(method, how):
+    a = activations((2, 12, 4)).astype(np.float32)
+    g = np.sin(9 * a)
+    where = np.arange(12)[None] < np.array([[12], [3]])  # as uneven as can be
+
+    def one(a):
+        return whiten(a, method=method, groups=2, where=jnp.asarray(where))
+
+    def local(a, where):
+        return whiten(a, method=method, groups=2, where=where, axis_name="data")
+
+    def spread(a):
+        if how == "vmap":
+            return jax.vmap(local, axis_name="data")(a, jnp.asarray(where))
+        mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
+        return jax.shard_map(local, mesh=mesh, in_specs=P("data"), out_specs=P("data"))(a, jnp.asarray(where))
+
+    for found, wanted in zip(with_gradient(spread, a, g), with_gradient(one, a, g), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_device_may_whiten_its_own(method):
+    a = activations((2, 12, 4)).astype(np.float32)
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
+    local = lambda a: jax.vmap(lambda a: whiten(a, method=method))(a)  # noqa: E731
+    spread = jax.shard_map(local, mesh=mesh, in_specs=P("data"), out_specs=P("data"))
+    for found, wanted in zip(with_gradient(spread, a, a), with_gradient(local, a, a), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("spec", [P("data"), P(None, "data")])
+def test_on_an_explicit_mesh_as_on_one_device(spec):
+    a = activations((12, 4)).astype(np.float32)
+    mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2])
+    spread = jax.device_put(a, NamedSharding(mesh, spec))
+    np.testing.assert_allclose(whiten(spread), whiten(jnp.asarray(a)), atol=1e-5)
+    found = jax.jit(lambda a: whitening_matrix(covariance_matrix(a)))(spread)
+    np.testing.assert_allclose(found, whitening_matrix(covariance_matrix(jnp.asarray(a))), atol=1e-5)
+
+
+def test_a_large_mean_costs_no_digits_beyond_the_inputs():
+    a = (np.round(activations((60, 3)) * 64) / 64 + 2.0**16).astype(np.float32)
+    wanted = (a - a.mean(axis=0, dtype=np.float64)) @ oracle(np.cov(a.astype(np.float64), rowvar=False), 1e-3)
+    np.testing.assert_allclose(whiten(jnp.asarray(a)), wanted, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("a", "arguments", "error", "says"),
+    [
+        (jnp.zeros(3), {}, ValueError, r"\[..., unit\]"),
+        (jnp.zeros((1, 3)), {}, ValueError, ">= 2 samples"),
+        (jnp.zeros((4, 3), jnp.int32), {}, TypeError, "floating-point"),
+        (jnp.zeros((4, 6)), {"groups": 4}, ValueError, "groups must divide the 6 units; got 4"),
+        (jnp.zeros((4, 6)), {"groups": 0}, ValueError, "groups must divide the 6 units; got 0"),
+        (jnp.zeros((4, 6)), {"method": "pca"}, ValueError, "zca, cholesky, newton"),
+        (jnp.zeros((4, 6)), {"shrinkage": -1.0}, ValueError, "shrinkage"),
+        (jnp.zeros((4, 6)), {"where": jnp.ones(4)}, TypeError, "where must be bool"),
+    ],
+)
+def test_bad_activations_and_arguments_are_refused(a, arguments, error, says):
+    with pytest.raises(error, match=says):
+        whiten(a, **arguments)
