@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from decorr.penalties import correlation_penalty as correlation_penalty
     from decorr.penalties import gradient_terms as gradient_terms
     from decorr.penalties import penalty_gradient as penalty_gradient
+    from decorr.positions import sample_positions as sample_positions
     from decorr.streaming import CorrelationState as CorrelationState
 
 _HOMES = {
@@ -31,6 +32,7 @@ _HOMES = {
     "gradient_terms": "penalties",
     "independent_penalty": "chance",
     "penalty_gradient": "penalties",
+    "sample_positions": "positions",
     "zscore": "correlation",
 }
 

@@ -66,27 +66,29 @@ def is_constant(low: jax.Array, high: jax.Array) -> jax.Array:
 
 
 def over_mesh(
-    function: Callable[[jax.Array], Result],
+    function: Callable[..., Result],
     a: jax.typing.ArrayLike,
     specs: Callable[[PartitionSpec], Any] = lambda spec: PartitionSpec(),
+    *others: Any,
 ) -> Result:
-    """function(a), also where a lies on a mesh whose axes are Explicit, as those of `jax.make_mesh` are.
+    """function(a, *others), also where a lies on a mesh of Explicit axes, as those of `jax.make_mesh` are.
 
     There every operation asks where its result shall lie. Inside the function the compiler decides instead,
     as it does for Auto axes.
 
     Args:
-      function: of one array; the same object each time, or each call is compiled.
+      function: of a, then of the others; the same object each time, or each call is compiled.
       a: activations [..., unit].
       specs: how the results lie on the mesh, by how a does. Default: whole on every device.
+      *others: what else the function takes, such as a key.
     """
     a = jnp.asarray(a)
     sharding = jax.typeof(a).sharding
     if AxisType.Explicit not in sharding.mesh.axis_types:
-        return function(a)
+        return function(a, *others)
     is_spec = lambda leaf: isinstance(leaf, PartitionSpec)  # noqa: E731
     out = jax.tree.map(lambda spec: NamedSharding(sharding.mesh, spec), specs(sharding.spec), is_leaf=is_spec)
-    result: Result = _compiler_decides(function, sharding.mesh, out)(a)
+    result: Result = _compiler_decides(function, sharding.mesh, out)(a, *others)
     return result
 
 
