@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from decorr.correlation import correlation_matrix as correlation_matrix
     from decorr.correlation import zscore as zscore
     from decorr.models import MLP as MLP
+    from decorr.models import ConvNet as ConvNet
     from decorr.penalties import GradientTerms as GradientTerms
     from decorr.penalties import correlation_penalty as correlation_penalty
     from decorr.penalties import gradient_terms as gradient_terms
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "MLP": "models",
+    "ConvNet": "models",
     "CorrelationState": "streaming",
     "GradientTerms": "penalties",
     "correlation_matrix": "correlation",

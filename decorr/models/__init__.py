@@ -1,5 +1,7 @@
 """Networks that show their activations."""
 
-from decorr.models.mlp import MLP, slopes
+from decorr.models.conv import ConvNet
+from decorr.models.layers import slopes
+from decorr.models.mlp import MLP
 
-__all__ = ["MLP", "slopes"]
+__all__ = ["MLP", "ConvNet", "slopes"]
