@@ -55,7 +55,7 @@ class ConvNet(nn.Module):
 
     architecture: Architecture
     classes: int
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
 
     @nn.compact
     def __call__(

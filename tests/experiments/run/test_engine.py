@@ -35,7 +35,7 @@ def started(runs, variant="corr-0.1", devices=None):
     """Mesh, trainer, states, and training split on the mesh."""
     mesh = engine.mesh((devices or jax.devices())[:runs])
     cell = Cell("digits", "tiny", Variant.parse(variant), runs, SHORT)
-    trainer = local.trainer_of(cell, digits().classes)
+    trainer = local.trainer_of(cell, digits().classes, digits().image_shape)
     features = digits().train.images.shape[1]
     states = engine.start(trainer, range(runs), cell.variant.regulariser(SHORT), features, mesh)
     return mesh, trainer, states, *engine.share((digits().train,), mesh)
