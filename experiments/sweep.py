@@ -38,7 +38,7 @@ class Sweep:
     """released: what the author's code does, which gives the published figures. paper: what the text says.
     ablation-STEP, from ablation-printed to ablation-input-dropout: on the way from one to the other."""
     family: Family = "mlp"
-    """mlp: the paper's, fully connected. conv: convolutional, of 4-8-16 channels for tiny, 36-72-144 for huge."""
+    """mlp: the paper's, fully connected. conv: convolutional, tiny 4-8-16 channels, huge 36-72-144."""
     sizes: tuple[Size, ...] = tuple(SIZES)
     """Network sizes, as in Table 1."""
     variants: tuple[str, ...] = tuple(variant.name for variant in VARIANTS)
