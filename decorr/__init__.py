@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from decorr.layers import layer_penalties as layer_penalties
     from decorr.models import MLP as MLP
     from decorr.models import BatchWhitening as BatchWhitening
+    from decorr.models import ConvNet as ConvNet
     from decorr.penalties import GradientTerms as GradientTerms
     from decorr.penalties import barlow_twins_loss as barlow_twins_loss
     from decorr.penalties import correlation_penalty as correlation_penalty
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from decorr.penalties import vcreg_loss as vcreg_loss
     from decorr.penalties import vicreg_loss as vicreg_loss
     from decorr.penalties import xcov_loss as xcov_loss
+    from decorr.positions import sample_positions as sample_positions
     from decorr.redundancy import merge_units as merge_units
     from decorr.redundancy import redundant_pairs as redundant_pairs
     from decorr.streaming import CorrelationState as CorrelationState
@@ -36,8 +38,9 @@ if TYPE_CHECKING:
     from decorr.whitening import whitening_matrix as whitening_matrix
 
 _HOMES = {
-    "BatchWhitening": "models",
     "MLP": "models",
+    "BatchWhitening": "models",
+    "ConvNet": "models",
     "CorrelationState": "streaming",
     "GradientTerms": "penalties",
     "barlow_twins_loss": "penalties",
@@ -57,12 +60,13 @@ _HOMES = {
     "pair_penalty": "penalties",
     "penalty_gradient": "penalties",
     "redundant_pairs": "redundancy",
+    "sample_positions": "positions",
     "variance_penalty": "penalties",
     "vcreg_loss": "penalties",
     "vicreg_loss": "penalties",
-    "xcov_loss": "penalties",
     "whiten": "whitening",
     "whitening_matrix": "whitening",
+    "xcov_loss": "penalties",
     "zscore": "correlation",
 }
 

@@ -14,13 +14,18 @@ Size = Literal["tiny", "small", "medium", "large", "huge"]
 SIZES: dict[Size, float] = {"tiny": 0.1, "small": 0.3, "medium": 0.5, "large": 0.7, "huge": 0.9}
 """Size name -> factor on the base widths 400, 200, 100 (code); Table 1 prints the products."""
 
+Family = Literal["mlp", "conv"]
+FAMILIES: dict[Family, tuple[int, ...]] = {"mlp": (400, 200, 100), "conv": (40, 80, 160)}
+"""Kind of network -> base widths. mlp: fully connected, the paper's (code). conv: convolutional, not in the
+paper; its layers grow as the maps shrink, and the products are whole at every size."""
+
 
 @dataclass(frozen=True)
 class Architecture:
-    """A fully connected network: what `decorr.models.MLP` needs to know."""
+    """The hidden layers of a network: what those of `decorr.models` need to know."""
 
     widths: tuple[int, ...]
-    """Units of each hidden layer, first to last."""
+    """Units of each hidden layer, first to last: of a convolutional one its channels."""
     nonlinearity: Literal["prelu", "leaky_relu"]
     """prelu: one learned slope a layer (code). leaky_relu: the slope is fixed (text)."""
     negative_slope: float
@@ -32,8 +37,17 @@ class Architecture:
     """Whether dropout acts on the inputs too, not only after each hidden layer."""
 
     def weights(self, features: int) -> int:
-        """How many weights the hidden layers have on inputs of so many features."""
+        """How many weights the hidden layers have on inputs of so many features, if fully connected."""
         return sum(i * o for i, o in itertools.pairwise((features, *self.widths)))
+
+    def convolutional_products(self, image_shape: tuple[int, ...]) -> int:
+        """How many products they take for one image, if convolutions of 3 x 3 weights and stride 2."""
+        *sides, channels = image_shape
+        total = 0
+        for i, o in itertools.pairwise((channels, *self.widths)):
+            sides = [-(-side // 2) for side in sides]
+            total += math.prod(sides) * 9 * i * o
+        return total
 
 
 @dataclass(frozen=True)
@@ -69,9 +83,12 @@ class Protocol:
 
     name: str = "released"
     """How results name it."""
+    family: Family = "mlp"
+    """Kind of network: mlp, the paper's (`decorr.models.MLP`), or conv (`decorr.models.ConvNet`)."""
     width_order: Literal["descending", "ascending"] = "descending"
     """descending: 360-180-90 for huge, each layer half of the one before (text, Section 1.3; code).
-    ascending: 90-180-360, as Table 1 prints it; an ablation, its columns are reversed by mistake."""
+    ascending: 90-180-360, as Table 1 prints it; an ablation, its columns are reversed by mistake. Of the
+    family mlp: the channels of conv, 36-72-144 for huge, know no other order."""
     input_scaling: Literal["max", "zscore"] = "max"
     """max: pixels divided by the largest (code). zscore: by their mean and standard deviation over the
     training set (text, Section 2.2: "approximately z-scored")."""
@@ -95,15 +112,27 @@ class Protocol:
         """The network of a size: tiny, small, medium, large or huge."""
         if size not in SIZES:
             raise ValueError(f"unknown size {size!r}; the sizes are {', '.join(SIZES)}")
+        if self.family not in FAMILIES:
+            raise ValueError(f"unknown family {self.family!r}; the families are {', '.join(FAMILIES)}")
+        ascending = self.width_order == "ascending"
+        if ascending and self.family == "conv":
+            raise ValueError("width order ascending is an ablation of the family mlp; conv has one order")
         # Rounded before the floor: 100 * 0.7 is a little more or less than 70 in binary.
-        widths = tuple(math.floor(round(base * SIZES[size], 6)) for base in (400, 200, 100))
+        widths = tuple(math.floor(round(base * SIZES[size], 6)) for base in FAMILIES[self.family])
         return Architecture(
-            widths=widths if self.width_order == "descending" else widths[::-1],
+            widths=widths[::-1] if ascending else widths,
             nonlinearity=self.nonlinearity,
             negative_slope=self.negative_slope,
             initialisation=self.initialisation,
             input_dropout=self.input_dropout,
         )
+
+    def products(self, size: Size, image_shape: tuple[int, ...]) -> int:
+        """What a network of a size costs: the products of its hidden layers for one image."""
+        architecture = self.architecture(size)
+        if self.family == "conv":
+            return architecture.convolutional_products(image_shape)
+        return architecture.weights(math.prod(image_shape))
 
     def penalty_weight(self, weight: float) -> float:
         """What a weight, as the paper counts it, is as a multiplier of P in the loss."""

@@ -10,7 +10,7 @@ from typing import Literal
 import filelock
 from rich.console import Console
 
-from decorr.config import SIZES, Protocol, Size
+from decorr.config import SIZES, Family, Protocol, Size
 from experiments.command import explained, is_live, make_console, parse
 from experiments.data import load as data
 from experiments.disk.files import remove_temporaries
@@ -37,6 +37,8 @@ class Sweep:
     protocol: str = "released"
     """released: what the author's code does, which gives the published figures. paper: what the text says.
     ablation-STEP, from ablation-printed to ablation-input-dropout: on the way from one to the other."""
+    family: Family = "mlp"
+    """mlp: the paper's, fully connected. conv: convolutional, tiny 4-8-16 channels, huge 36-72-144."""
     sizes: tuple[Size, ...] = tuple(SIZES)
     """Network sizes, as in Table 1."""
     variants: tuple[str, ...] = tuple(variant.name for variant in VARIANTS)
@@ -50,7 +52,8 @@ class Sweep:
     width_order: Literal["descending", "ascending"] | None = None
     """ascending is Table 1 as printed, an ablation. Default: the protocol's, 360-180-90 for huge."""
     out: Path | None = None
-    """Folder of the results, one netCDF4 file a size and variant. Default: results/DATASET-PROTOCOL."""
+    """Folder of the results, one netCDF4 file a size and variant. Default: results/DATASET-PROTOCOL, for conv
+    results/DATASET-PROTOCOL-conv."""
     checkpoint_seconds: float = 10.0
     """Least time between two checkpoints of the networks in training."""
     matmul_precision: Precision = "float32"
@@ -66,7 +69,7 @@ class Sweep:
         """The protocol with the options that override it."""
         if self.protocol not in PROTOCOLS:
             raise ValueError(f"unknown protocol {self.protocol!r}; the protocols are {', '.join(PROTOCOLS)}")
-        protocol = PROTOCOLS[self.protocol]
+        protocol = dataclasses.replace(PROTOCOLS[self.protocol], family=self.family)
         if self.epochs is not None:
             protocol = dataclasses.replace(protocol, epochs=self.epochs)
         if self.width_order is not None:
@@ -83,7 +86,8 @@ class Sweep:
         return cells(self.dataset, protocol, self.sizes, self.variants, self.seeds, self.matmul_precision)
 
     def folder(self) -> Path:
-        return self.out or Path("results") / f"{self.dataset.replace('/', '-')}-{self.protocol}"
+        name = f"{self.dataset.replace('/', '-')}-{self.protocol}"
+        return self.out or Path("results") / (name if self.family == "mlp" else f"{name}-{self.family}")
 
 
 def sweep(options: Sweep, console: Console) -> None:
@@ -129,11 +133,11 @@ def _train_missing(options: Sweep, missing: Sequence[Cell], folder: Path, consol
     with _executor(options) as (runs, run_blocks):
         parts = {cell: checkpoints.blocks(folder, cell, runs) for cell in missing}
         blocks = [each for of_cell in parts.values() for each in of_cell]
-        features = dataset.train.images.shape[1]
-        blocks.sort(key=lambda each: -each.cost(features))  # at the end nothing is long alone
+        shape = dataset.image_shape
+        blocks.sort(key=lambda each: -each.cost(shape))  # at the end nothing is long alone
         # Closed whatever happens: an interruption here must end the training there.
         running = closing(run_blocks(blocks, dataset, read, options.checkpoint_seconds))
-        with SweepProgress(console, blocks, features, is_live(console.file)) as progress, running as events:
+        with SweepProgress(console, blocks, shape, is_live(console.file)) as progress, running as events:
             for block, epoch, checkpoint in events:
                 progress.show(block, epoch)
                 if checkpoint is not None:

@@ -15,7 +15,18 @@ from experiments.store.sweep import concatenate
 SEEDS, EPOCHS, BINS, UNITS = 10, 4, 40, 12
 
 
-def cell(name, *, error=0.1, early=0.2, correlation=0.2, noise=0.0, slope=1.0, seeds=SEEDS, random=None):
+def cell(
+    name,
+    *,
+    error=0.1,
+    early=0.2,
+    correlation=0.2,
+    noise=0.0,
+    slope=1.0,
+    seeds=SEEDS,
+    random=None,
+    family="mlp",
+):
     """One cell: the mean of its last and second error, and of its correlations, and the seeds' spread."""
     random = random or np.random.default_rng(0)
     network = Network.parse(name)
@@ -35,7 +46,9 @@ def cell(name, *, error=0.1, early=0.2, correlation=0.2, noise=0.0, slope=1.0, s
     values = {name: (dimensions, measured[dimensions]) for name, (dimensions, _) in cells.VARIABLES.items()}
     values["penalty"] = (values["penalty"][0], 1 + per_layer)
     rho = np.corrcoef(random.standard_normal((UNITS, 30)))
-    made_of = Cell("mnist", network.size, network.variant, seeds, replace(RELEASED, epochs=EPOCHS))
+    made_of = Cell(
+        "mnist", network.size, network.variant, seeds, replace(RELEASED, epochs=EPOCHS, family=family)
+    )
     said = dict.fromkeys(cells.ATTRIBUTES, "made up") | {
         "seconds": 1.0,
         "configuration": json.dumps(made_of.configuration()),
@@ -58,11 +71,20 @@ def cell(name, *, error=0.1, early=0.2, correlation=0.2, noise=0.0, slope=1.0, s
 NAMES = tuple(variant.name for variant in VARIANTS)
 
 
-def sweep(change=lambda size, variant: {}, sizes=tuple(SIZES), variants=NAMES, noise=0.001, seeds=SEEDS):
+def sweep(
+    change=lambda size, variant: {},
+    sizes=tuple(SIZES),
+    variants=NAMES,
+    noise=0.001,
+    seeds=SEEDS,
+    family="mlp",
+):
     """Cells that differ by noise alone, but for what `change` says of each size and variant's name."""
     random = np.random.default_rng(1)
     return concatenate(
-        cell(f"{s}-{v}", **{"noise": noise, "random": random, "seeds": seeds} | change(s, v))
+        cell(
+            f"{s}-{v}", **{"noise": noise, "random": random, "seeds": seeds, "family": family} | change(s, v)
+        )
         for s in sizes
         for v in variants
     )

@@ -1,6 +1,8 @@
 """Networks that show their activations, and layers for any network."""
 
-from decorr.models.mlp import MLP, slopes
+from decorr.models.conv import ConvNet
+from decorr.models.layers import slopes
+from decorr.models.mlp import MLP
 from decorr.models.whitening import BatchWhitening
 
-__all__ = ["MLP", "BatchWhitening", "slopes"]
+__all__ = ["MLP", "BatchWhitening", "ConvNet", "slopes"]

@@ -1,14 +1,13 @@
 """The paper's fully connected network (Section 1.3) as a Linen module that shows its activations."""
 
-from typing import Any
+import functools
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
-from decorr._dropout import dropout
 from decorr._samples import check_floating
 from decorr.config import Architecture
+from decorr.models.layers import dense, hidden_layers
 
 
 class MLP(nn.Module):
@@ -49,37 +48,6 @@ class MLP(nn.Module):
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """As the class says under Call."""
         x = check_floating(x, "an MLP's inputs (pixels: divide them by the largest)")
-
-        def drop(x: jax.Array) -> jax.Array:
-            return x if dropout_rate is None else dropout(self.make_rng("dropout"), x, dropout_rate)
-
-        activations = []
-        if self.architecture.input_dropout:
-            x = drop(x)
-        for layer, width in enumerate(self.architecture.widths, start=1):
-            x = self._slope(f"slope_{layer}", self._dense(f"hidden_{layer}", width, x))
-            activations.append(x)
-            x = drop(x)
-        return self._dense("logits", self.classes, x), tuple(activations)
-
-    def _dense(self, name: str, width: int, x: jax.Array) -> jax.Array:
-        if self.architecture.initialisation == "flax":
-            return nn.Dense(width, name=name)(x)
-        bound = x.shape[-1] ** -0.5  # Torch7's nn.Linear
-
-        def uniform(key: jax.Array, shape: Any, dtype: Any) -> jax.Array:
-            return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-        return nn.Dense(width, name=name, kernel_init=uniform, bias_init=uniform)(x)
-
-    def _slope(self, name: str, x: jax.Array) -> jax.Array:
-        slope = jnp.asarray(self.architecture.negative_slope, x.dtype)
-        if self.architecture.nonlinearity == "prelu":
-            slope = self.param(name, lambda _: slope.astype(jnp.float32)).astype(x.dtype)
-        return jnp.where(x > 0, x, slope * x)
-
-
-def slopes(params: dict[str, Any]) -> jax.Array:
-    """The learned PReLU slopes [layer] of an MLP's parameters; shape [0] if they are not learned."""
-    names = sorted((name for name in params if name.startswith("slope_")), key=lambda name: int(name[6:]))
-    return jnp.stack([params[name] for name in names]) if names else jnp.zeros(0, jnp.float32)
+        affine = functools.partial(dense, self.architecture)
+        x, activations = hidden_layers(self, self.architecture, affine, x, dropout_rate)
+        return affine("logits", self.classes, x), activations

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 
 from decorr.correlation import correlation_matrix
 from decorr.training.objective import error_rate, negative_log_likelihood
+from decorr.training.seen import seen
 from decorr.training.split import Split
-from decorr.training.steps import Trainer
+from decorr.training.steps import Activations, Trainer
 
 BINS = 40
 """Bins of |rho| from 0 to 1: Figure 1's width 0.025, and four of them make one of Figure 2's."""
@@ -34,6 +35,8 @@ def evaluate(trainer: Trainer, params: Any, data: Split) -> Evaluation:
 
     P depends on the number of samples (`decorr.independent_penalty`), so it is taken over minibatches
     of the training size in stored order, to be comparable with what training saw; the rest uses all samples.
+    Of a layer with positions both see what `seen` draws, by a fixed key: P as many of a minibatch as in
+    training, the correlations as many of the whole set, but at least one position of each sample.
 
     Args:
       trainer: the model, its penalty, and the samples of a minibatch, m in P; static.
@@ -51,6 +54,23 @@ def evaluate(trainer: Trainer, params: Any, data: Split) -> Evaluation:
     batches = labels.shape[0] // batch_size
     if batches < 1:
         raise ValueError(f"a minibatch of {batch_size} needs as many samples; got {labels.shape[0]}")
+    _, shapes = jax.eval_shape(lambda: trainer.model.apply({"params": params}, x))
+    flat = all(len(shape.shape) == 2 for shape in shapes)
+    logits, activations, penalty = (_at_once if flat else _by_minibatch)(trainer, params, x)
+    correlation = tuple(map(correlation_matrix, activations))
+    return Evaluation(
+        nll=negative_log_likelihood(logits, labels),
+        error=error_rate(logits, labels),
+        penalty=penalty,
+        mean_correlation=jnp.stack([mean_absolute(rho) for rho in correlation]),
+        correlation=correlation,
+    )
+
+
+def _at_once(trainer: Trainer, params: Any, x: jax.Array) -> tuple[jax.Array, Activations, jax.Array]:
+    """Logits, the activations whose correlations are taken, and P [layer]: of layers without positions."""
+    batch_size = trainer.batch_size
+    batches = x.shape[0] // batch_size
     logits, activations = trainer.model.apply({"params": params}, x)
 
     def minibatch_penalty(a: jax.Array) -> jax.Array:
@@ -58,14 +78,33 @@ def evaluate(trainer: Trainer, params: Any, data: Split) -> Evaluation:
         penalties: jax.Array = jax.vmap(trainer.penalty)(minibatches)
         return penalties.mean()
 
-    correlation = tuple(map(correlation_matrix, activations))
-    return Evaluation(
-        nll=negative_log_likelihood(logits, labels),
-        error=error_rate(logits, labels),
-        penalty=jnp.stack([minibatch_penalty(a) for a in activations]),
-        mean_correlation=jnp.stack([mean_absolute(rho) for rho in correlation]),
-        correlation=correlation,
-    )
+    return logits, activations, jnp.stack([minibatch_penalty(a) for a in activations])
+
+
+def _by_minibatch(trainer: Trainer, params: Any, x: jax.Array) -> tuple[jax.Array, Activations, jax.Array]:
+    """The same of layers with positions: only one minibatch's maps are in memory at a time."""
+    samples, batch_size = x.shape[0], trainer.batch_size
+    whole = samples // batch_size * batch_size
+    key = jax.random.key(0)
+    each = max(1, trainer.max_samples // samples)  # positions of a sample, in the correlations
+
+    def outputs(x: jax.Array, number: jax.typing.ArrayLike) -> tuple[jax.Array, Activations, Activations]:
+        logits, activations = trainer.model.apply({"params": params}, x)
+        return logits, activations, seen(activations, key, number, each * x.shape[0])
+
+    def of_minibatch(number: jax.Array) -> tuple[jax.Array, Activations, jax.Array]:
+        minibatch = jax.lax.dynamic_slice_in_dim(x, number * batch_size, batch_size)
+        logits, activations, kept = outputs(minibatch, number)
+        sampled = seen(activations, key, number, trainer.max_samples)
+        return logits, kept, jnp.stack([trainer.penalty(a) for a in sampled])
+
+    *parts, penalties = jax.lax.map(of_minibatch, jnp.arange(whole // batch_size))
+    logits, activations = jax.tree.map(lambda part: part.reshape(whole, *part.shape[2:]), tuple(parts))
+    if whole < samples:
+        left, _, kept = outputs(x[whole:], whole // batch_size)
+        join = lambda part, rest: jnp.concatenate([part, rest])  # noqa: E731
+        logits, activations = jax.tree.map(join, (logits, activations), (left, kept))
+    return logits, activations, penalties.mean(axis=0)
 
 
 def mean_absolute(rho: jax.Array) -> jax.Array:

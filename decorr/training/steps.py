@@ -17,13 +17,14 @@ from decorr.config import Optimisation, Regulariser
 from decorr.correlation import correlation_matrix
 from decorr.penalties import correlation_penalty
 from decorr.training.objective import error_rate, negative_log_likelihood, regularised_loss
+from decorr.training.seen import MAX_SAMPLES, seen
 from decorr.training.split import Split
 
 Activations = tuple[jax.Array, ...]
 
 
 class Model(Protocol):
-    """A network that shows its activations, called as a Linen module is: `decorr.models.MLP` is one."""
+    """A network that shows its activations, called as a Linen module is: those of `decorr.models` are."""
 
     def init(self, rngs: Any, *args: Any) -> Any:
         """init(key, x) -> variables, of which `params` are trained."""
@@ -31,8 +32,8 @@ class Model(Protocol):
     def apply(self, variables: Any, *args: Any, rngs: Any = None) -> Any:
         """apply(variables, x, dropout_rate, rngs={"dropout": key}) -> (logits, activations).
 
-        Logits [..., class], and a tuple of one array [..., unit] for each hidden layer; without a rate,
-        dropout is off.
+        Logits [..., class], and a tuple of one array [..., unit] for each hidden layer, or with positions
+        [..., row, column, unit]; without a rate, dropout is off.
         """
 
 
@@ -48,6 +49,8 @@ class Trainer:
     """Samples a minibatch."""
     penalty: Callable[[jax.Array], jax.Array] = correlation_penalty
     """Of one layer's activations [..., unit]; a scalar."""
+    max_samples: int = MAX_SAMPLES
+    """Of a layer with positions: how many samples of a minibatch penalty and correlations see at most."""
 
 
 class TrainingState(NamedTuple):
@@ -74,7 +77,7 @@ class Minibatch(NamedTuple):
     error: jax.Array
     """[], in [0, 1]."""
     activations: Activations
-    """[batch, unit] of each hidden layer."""
+    """[batch, unit] of each hidden layer, or with positions [batch, ..., unit]."""
 
 
 class EpochMetrics(NamedTuple):
@@ -143,6 +146,8 @@ def step(
 ) -> tuple[TrainingState, Minibatch]:
     """One step of gradient descent on one minibatch.
 
+    Of layers with positions the penalty sees what `seen` draws, in every step others.
+
     Args:
       trainer: model, optimiser and penalty; static.
       state: the state before.
@@ -154,10 +159,12 @@ def step(
     """
     key = jax.random.fold_in(_keys(state.key).dropout, state.step)
     weight, rate = state.regulariser
+    draw = state.key, state.step, trainer.max_samples
 
     def loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, Activations]]:
         logits, activations = trainer.model.apply({"params": params}, x, rate, rngs={"dropout": key})
-        value = regularised_loss(logits, labels, activations, weight, trainer.penalty)
+        sampled = activations if weight is None else seen(activations, *draw)
+        value = regularised_loss(logits, labels, sampled, weight, trainer.penalty)
         return value, (logits, activations)
 
     gradient, (logits, activations) = jax.grad(loss, has_aux=True)(state.params)
@@ -211,23 +218,26 @@ def train_epoch(
     Returns:
       The state after; EpochMetrics of scalars; and for each hidden layer [unit, unit] the mean over the
       minibatches of the signed correlation matrix, undefined entries counted as 1: what the paper's
-      Figures 1 and 2 show the absolute value of. All 0 if not observed.
+      Figures 1 and 2 show the absolute value of; of layers with positions, what the penalty sees. All 0 if
+      not observed.
 
     Source: Simon, Section 1.3; the author's released code.
     """
 
     def one_step(carry: Any, index: jax.Array) -> tuple[Any, None]:
         state, metrics, correlation = carry
-        state, seen = step(trainer, state, *data.batch(index))
+        draw = state.key, state.step, trainer.max_samples
+        state, minibatch = step(trainer, state, *data.batch(index))
         correlation = jax.lax.cond(
             observe,
             lambda: tuple(
                 total + correlation_matrix(a, undefined=1.0)
-                for total, a in zip(correlation, seen.activations, strict=True)
+                for total, a in zip(correlation, seen(minibatch.activations, *draw), strict=True)
             ),
             lambda: correlation,
         )
-        return (state, EpochMetrics(metrics.nll + seen.nll, metrics.error + seen.error), correlation), None
+        metrics = EpochMetrics(metrics.nll + minibatch.nll, metrics.error + minibatch.error)
+        return (state, metrics, correlation), None
 
     zero = jnp.zeros((), jnp.float32)
     start = state, EpochMetrics(zero, zero), _no_correlations(trainer, state, data)

@@ -35,7 +35,7 @@ def sweep_engine(
     runs = networks * on.size
     (train,) = engine.share((split,), on)
     cell = task.cell(size, Variant.parse(variant), runs)
-    trainer = local.trainer_of(cell, task.CLASSES)
+    trainer = local.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1))
     states = engine.start(trainer, range(runs), cell.variant.regulariser(RELEASED), images.shape[1], on)
 
     def epoch():

@@ -57,7 +57,7 @@ def make(path: str, size: Size) -> tuple[Any, dict[str, Any]]:
 
     images, labels = pixels()
     keys = jax.vmap(jax.random.key)(np.arange(NETWORKS))
-    trainer = local.trainer_of(cell(size, Variant("vanilla"), NETWORKS), CLASSES)
+    trainer = local.trainer_of(cell(size, Variant("vanilla"), NETWORKS), CLASSES, (SIDE, SIDE, 1))
     sample = np.zeros((1, images.shape[1]), np.float32)
     states = jax.vmap(lambda key: steps.init(trainer, key, Regulariser(), sample))(keys)
     order = jax.vmap(lambda key: steps.minibatches(key, 0, SAMPLES, trainer.batch_size))(keys)

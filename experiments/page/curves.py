@@ -1,6 +1,5 @@
 """Curves over epochs, sizes, weights and rates, and who is correlated with whom."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -48,11 +47,13 @@ def learning_curves(sweep: xr.Dataset) -> Figure:
 def correlation_curves(sweep: xr.Dataset) -> Figure:
     """Mean |rho| and P of each layer of the largest networks over epochs.
 
-    The grey line under P is what independent units have over minibatches of the training size.
+    The grey line under P is what independent units have over minibatches of the training size. Where units
+    have positions, which are worth one sample an image or more, it is the most that they have; 1/2 the least.
     """
     size = drawing.sizes(sweep)[-1]
     drawn = Network(size, drawing.variants(sweep, size)[0])
-    configuration = json.loads(str(one(sweep, drawn).configuration.values))
+    configuration = stored.configuration(sweep.sel(cell=[drawn.name]))
+    positions = configuration["protocol"]["family"] == "conv"
     layers = sweep.layer.values
     figure, axes = drawing.grid(2, len(layers), height=2.2, sharex=True)
     for column, layer in enumerate(layers):
@@ -64,9 +65,11 @@ def correlation_curves(sweep: xr.Dataset) -> Figure:
         batch_size = configuration["protocol"]["optimisation"]["batch_size"]
         floor = independent_penalty(batch_size, configuration["widths"][column])
         bottom.axhline(floor, color="grey", linewidth=1.5)
+        if positions:
+            bottom.axhspan(0.5, floor, color="grey", alpha=0.15, linewidth=0)
         bottom.annotate("independent units", (0.98, floor), (0, -3), size=7, ha="right", va="top",
                         xycoords=("axes fraction", "data"), textcoords="offset points")  # fmt: skip
-        bottom.set_ylim(0.8 * floor)  # room for that below the line
+        bottom.set_ylim(0.8 * (min(0.5, floor) if positions else floor))  # room for that below the line
         top.set_title(f"{size.upper()}, layer {layer}", size=9)
         top.set_ylim(0)
         drawing.log_scale(bottom)

@@ -5,6 +5,7 @@ trained or computed on JAX. Bars are means over seeds with their 95% intervals, 
 what was published. `Missing` says which cells a figure needs and the sweep lacks.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from experiments.paper import published
 from experiments.paper.agreement import rebinned
 from experiments.paper.protocols import DROP, EARLY, RELEASED, VANILLA
 from experiments.statistics import intervals
-from experiments.store.sweep import error, one
+from experiments.store.sweep import configuration, error, one
 
 PUBLISHED: dict[str, Any] = {
     "color": "black",
@@ -35,13 +36,15 @@ _PUBLISHED = Line2D([], [], label="published", **PUBLISHED)
 
 
 def table1(sweep: xr.Dataset) -> Figure:
-    """Table 1: the units of each layer as printed, and as trained by the released protocol."""
+    """Table 1: the units of each layer as printed, and as trained by the released protocol; of convolutional
+    networks the channels."""
     figure = Figure(figsize=(5.6, 2.2), layout="constrained")
     axes = figure.subplots()
     axes.axis("off")
+    protocol = replace(RELEASED, family=configuration(sweep)["protocol"]["family"])
     rows = []
     for size in SIZES:
-        trained = RELEASED.architecture(size).widths
+        trained = protocol.architecture(size).widths
         rows.append([size.upper(), *published.TABLE_1[size], *trained])
     header = ["size", *(f"layer {i},\n{what}" for what in ("printed", "trained") for i in (1, 2, 3))]
     table = axes.table(rows, colLabels=header, loc="center", cellLoc="right")

@@ -87,8 +87,11 @@ def _about(
 ) -> dict[str, Any]:
     """What the page says of the sweep itself, and of what diverged in it."""
     configuration, diverged = stored.configuration(sweep), stored.diverged(sweep)
+    convolutional = configuration["protocol"]["family"] == "conv"
     return {
-        "title": f"{configuration['dataset']}, protocol {configuration['protocol']['name']}",
+        "title": f"{configuration['dataset']}, protocol {configuration['protocol']['name']}"
+        + (", convolutional networks" if convolutional else ""),
+        "convolutional": convolutional,
         "dataset": configuration["dataset"],
         "configuration": json.dumps(configuration, indent=1),
         "provenance": _provenance(sweep),

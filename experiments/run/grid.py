@@ -59,9 +59,9 @@ class Block:
         """The cell's name if the block has all its seeds, else the cell's with the seeds."""
         return self.cell.name + (f".seeds-{self.first}-{self.last}" if self.runs < self.cell.seeds else "")
 
-    def cost(self, features: int) -> int:
-        """What training it costs, up to a factor: the number of weights of its networks."""
-        return self.runs * self.cell.protocol.architecture(self.cell.size).weights(features)
+    def cost(self, image_shape: tuple[int, ...]) -> int:
+        """What training it costs, up to a factor: products of its networks' hidden layers for an image."""
+        return self.runs * self.cell.protocol.products(self.cell.size, image_shape)
 
 
 class Checkpoint(NamedTuple):

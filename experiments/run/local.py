@@ -8,17 +8,20 @@ from queue import SimpleQueue
 
 import jax
 
-from decorr.models import MLP
-from decorr.training.steps import Trainer, sgd
+from decorr.models import MLP, ConvNet
+from decorr.training.steps import Model, Trainer, sgd
 from experiments.data.load import Dataset
 from experiments.run import engine
 from experiments.run.grid import Block, Cell, Checkpoint
 
 
-def trainer_of(cell: Cell, classes: int) -> Trainer:
+def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...]) -> Trainer:
     """What trains a cell's networks, up to the regulariser's numbers: the same for all variants of a size."""
-    optimisation = cell.protocol.optimisation
-    model = MLP(cell.protocol.architecture(cell.size), classes)
+    optimisation, architecture = cell.protocol.optimisation, cell.protocol.architecture(cell.size)
+    if cell.protocol.family == "conv":
+        model: Model = ConvNet(architecture, classes, image_shape)
+    else:
+        model = MLP(architecture, classes)
     return Trainer(model, sgd(optimisation), optimisation.batch_size)
 
 
@@ -91,7 +94,8 @@ def run_block(
       None. The last epoch's checkpoint is the finished block.
     """
     cell, started = block.cell, time.monotonic()
-    mesh, trainer = engine.mesh(devices[: block.runs]), trainer_of(cell, dataset.classes)
+    mesh = engine.mesh(devices[: block.runs])
+    trainer = trainer_of(cell, dataset.classes, dataset.image_shape)
     train, validation = engine.share((dataset.train, dataset.validation), mesh)
     seeds, regulariser = range(block.first, block.last + 1), cell.variant.regulariser(cell.protocol)
     states = engine.start(trainer, seeds, regulariser, dataset.train.images.shape[1], mesh)

@@ -16,14 +16,16 @@ class SweepProgress:
     Live, as a bar that is drawn again and again; else as lines, one for each block that is finished.
 
     A network trained for half its epochs counts as half a network. The time left supposes that a step
-    costs what the network has in weights.
+    costs what the network's hidden layers do for one image.
     """
 
-    def __init__(self, console: Console, blocks: Sequence[Block], features: int, live: bool) -> None:
-        self._console, self._features, self._live = console, features, live
+    def __init__(
+        self, console: Console, blocks: Sequence[Block], image_shape: tuple[int, ...], live: bool
+    ) -> None:
+        self._console, self._image_shape, self._live = console, image_shape, live
         self._numbers = {block: f"[{i}/{len(blocks)}]" for i, block in enumerate(blocks, start=1)}
         self._epochs: dict[Block, int] = {}  # shown last
-        self._total = sum(block.cost(features) for block in blocks)
+        self._total = sum(block.cost(image_shape) for block in blocks)
         self._left = float(self._total)
         self._networks = self._cost_spent = 0.0
         self._started = time.monotonic()
@@ -45,7 +47,7 @@ class SweepProgress:
 
     def show(self, block: Block, epoch: int) -> None:
         """To be called with every block's first epoch, which may come from a checkpoint, and each after."""
-        epochs, cost = block.cell.protocol.epochs, block.cost(self._features)
+        epochs, cost = block.cell.protocol.epochs, block.cost(self._image_shape)
         first = block not in self._epochs
         again = not first and epoch <= self._epochs[block]  # it died
         share = (epoch - self._epochs.get(block, 0)) / epochs

@@ -11,6 +11,11 @@ _OF_ONE_CELL = ("size", "variant", "widths", "regulariser")
 """In which the cells of a sweep differ."""
 
 
+def complete(stored: dict) -> dict:
+    """A stored configuration, with what it did not say when it was written: networks were of one family."""
+    return stored | {"protocol": {"family": "mlp"} | stored.get("protocol", {})}
+
+
 def check(path: Path, found: str, cell: Cell) -> None:
     """ResultsError if the configuration that was found in a file, as JSON, is not the cell's."""
     if different := differences(json.loads(found), cell):
@@ -22,6 +27,7 @@ def check(path: Path, found: str, cell: Cell) -> None:
 def differences(found: dict, cell: Cell) -> str:
     """In which numbers and strings a stored configuration is not the cell's; empty if in none."""
     wanted = json.loads(json.dumps(cell.configuration()))  # tuples become lists
+    found = complete(found)
     if "variant" in found:
         found = found | {"variant": Variant.parse(found["variant"]).name}  # once stored as it was typed
     return "; ".join(_differences(found, wanted))
@@ -30,7 +36,7 @@ def differences(found: dict, cell: Cell) -> str:
 def check_together(path: Path, found: str, wanted: str) -> None:
     """ResultsError if the cell in a file and the one wanted, by their configurations, are of two sweeps."""
     ours, theirs = (
-        {name: value for name, value in json.loads(each).items() if name not in _OF_ONE_CELL}
+        {name: value for name, value in complete(json.loads(each)).items() if name not in _OF_ONE_CELL}
         for each in (found, wanted)
     )
     if different := "; ".join(_differences(ours, theirs)):

@@ -9,7 +9,7 @@ import xarray as xr
 
 from decorr.config import Network, Variant
 from experiments.store import cells
-from experiments.store.configuration import check_together
+from experiments.store.configuration import check_together, complete
 from experiments.store.errors import ResultsError
 
 
@@ -106,4 +106,4 @@ def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[in
 
 def configuration(sweep: xr.Dataset) -> dict:
     """The configuration of the first cell; dataset and protocol are those of all."""
-    return json.loads(str(sweep.configuration.values[0]))
+    return complete(json.loads(str(sweep.configuration.values[0])))

@@ -7,6 +7,7 @@ import pytest
 from decorr.config import SIZES, Network, Optimisation, Protocol, Regulariser, Variant
 
 RELEASED = Protocol()
+CONV = Protocol(family="conv")
 TEXT = Protocol(penalty_scale="full")
 WIDTHS = {
     "huge": (360, 180, 90),
@@ -26,6 +27,23 @@ def test_widths(size):
 
 def test_weights_are_those_of_the_hidden_layers():
     assert RELEASED.architecture("tiny").weights(784) == 784 * 40 + 40 * 20 + 20 * 10
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 30, 3)])
+def test_what_a_network_costs(shape):
+    pixels = shape[0] * shape[1] * shape[2]
+    assert RELEASED.products("tiny", shape) == RELEASED.architecture("tiny").weights(pixels)
+    positions = {(28, 28, 1): (14 * 14, 7 * 7, 4 * 4), (32, 30, 3): (16 * 15, 8 * 8, 4 * 4)}[shape]
+    inputs, channels = (shape[2], 4, 8), (4, 8, 16)
+    wanted = sum(p * 9 * i * o for p, i, o in zip(positions, inputs, channels, strict=True))
+    assert CONV.products("tiny", shape) == wanted
+
+
+def test_channels_have_one_order():
+    with pytest.raises(ValueError, match="ablation of the family mlp; conv has one order"):
+        dataclasses.replace(CONV, width_order="ascending").architecture("tiny")
+    with pytest.raises(ValueError, match=r"^unknown family 'rnn'; the families are mlp, conv$"):
+        dataclasses.replace(CONV, family="rnn").architecture("tiny")
 
 
 def test_unknown_size():

@@ -15,7 +15,7 @@ import pytest
 from experiments.store import cells, compact
 from experiments.store.errors import ResultsError
 from experiments.store.sweep import gather
-from experiments.sweep import main
+from experiments.sweep import Sweep, main
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 60
@@ -182,6 +182,38 @@ def test_results_of_other_options_are_kept(finished):
     assert path.read_bytes() == before
 
 
+def test_networks_of_two_families_are_not_mixed(finished):
+    folder, _ = finished
+    before = {path: path.read_bytes() for path in folder.glob("*.nc")}
+    for variant in ("vanilla", "drop"):  # one that is there, and one that is not
+        done = sweep(folder, *TINY, "--variants", variant, "--family", "conv")
+        assert_one_line_error(done, str(folder), "protocol.family is mlp there, not conv")
+    assert before == {path: path.read_bytes() for path in folder.glob("*.nc")}
+
+
+@pytest.mark.slow
+def test_convolutional_networks_end_to_end(compiled, tmp_path):
+    arguments = (*TINY, "--variants", "vanilla", "corr-1.0", "--family", "conv", "--epochs", "2")
+    done = sweep(tmp_path, *arguments, **compiled)
+    assert done.returncode == 0, done.stderr
+    assert "[2/2]  tiny-corr-1.0  epoch 2/2" in done.stdout and done.stderr == ""
+    assert "convolutional networks: 3 seeds" in (tmp_path / "report.html").read_text()
+    with cells.read(tmp_path / "tiny-vanilla.nc") as dataset:
+        configuration = json.loads(dataset.attrs["configuration"])
+        assert configuration["protocol"]["family"] == "conv" and configuration["widths"] == [4, 8, 16]
+        assert dataset["hidden_1.kernel"].shape == (3, 3, 3, 1, 4)
+        assert dataset.correlation_3.shape == (3, 16, 16)
+    again = sweep(tmp_path, *arguments, JAX_PLATFORMS="no_such")
+    assert again.returncode == 0 and again.stdout.startswith("2 of 2 already done, skipped\n")
+
+
+def test_where_results_of_a_family_go():
+    assert [str(Sweep(dataset="a/b", family=family).folder()) for family in ("mlp", "conv")] == [
+        "results/a-b-released",
+        "results/a-b-released-conv",
+    ]
+
+
 @pytest.mark.slow
 def test_a_killed_sweep_goes_on_bit_for_bit(finished, compiled, tmp_path):
     arguments = (*TINY, "--variants", "vanilla")
@@ -239,6 +271,7 @@ def test_a_second_sweep_stops(tmp_path):
         ("--batch-size 5000", "batch size 5000 exceeds the 250 validation samples"),
         ("--dataset no_such_set", "no_such_set"),
         ("--protocol no_such", "unknown protocol 'no_such'; the protocols are released, paper, ablation-"),
+        ("--family conv --width-order ascending", "ascending is an ablation of the family mlp"),
         ("--address localhost:1", "give --executor ray with it"),
         ("--executor ray --address localhost", "--address must be HOST:PORT; got 'localhost'"),
         ("--executor ray --address localhost:1", "no Ray cluster answers at localhost:1"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from decorr.config import Architecture, Optimisation
-from decorr.models import MLP
+from decorr.models import MLP, ConvNet
 from decorr.training.evaluation import BINS, evaluate, histogram, mean_absolute
 from decorr.training.split import Split
 from decorr.training.steps import Trainer, sgd
@@ -102,3 +102,48 @@ def test_histogram_counts_perfect_correlation_in_the_last_bin():
 def test_histogram_of_nan_is_nan():
     rho = jnp.eye(3).at[0, 1].set(jnp.nan)
     assert np.isnan(histogram(rho)).all()
+
+
+# --- layers with positions -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def convolutional(data):
+    """Trainer, parameters and outputs of a network of 3 x 1 and 2 x 1 positions."""
+    model = ConvNet(dataclasses.replace(MODEL.architecture, widths=(4, 5)), 3, (6, 1, 1))
+    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 6)))["params"]
+    logits, activations = model.apply({"params": params}, data.batch(...)[0])
+    return Trainer(model, sgd(Optimisation()), 10), params, logits, activations
+
+
+def correlation(a):
+    return np.corrcoef(np.asarray(a, np.float64).reshape(-1, a.shape[-1]).T)
+
+
+def test_with_room_for_all_positions_all_are_seen(convolutional, data):
+    trainer, params, logits, activations = convolutional
+    found = jax.jit(evaluate, static_argnums=0)(trainer, params, data)  # 47 * 3 of at most 4096
+    share = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(found.nll, -np.log(share[np.arange(47), data.labels]).mean(), rtol=1e-5)
+    np.testing.assert_allclose(found.error, np.mean(logits.argmax(1) != data.labels), rtol=1e-6)
+    for layer, a in enumerate(activations):
+        np.testing.assert_allclose(found.correlation[layer], correlation(a), atol=1e-5)
+        penalties = [(correlation(a[i : i + 10]) ** 2).sum() / (2 * a.shape[-1]) for i in (0, 10, 20, 30)]
+        np.testing.assert_allclose(found.penalty[layer], np.mean(penalties), rtol=1e-5)
+
+
+def test_at_least_one_position_of_each_sample_is_seen(convolutional, data):
+    """Fewer samples than the set has: one position of each, and every time the same."""
+    trainer, params, _, activations = convolutional
+    few = dataclasses.replace(trainer, max_samples=20)
+    found, again = (jax.jit(evaluate, static_argnums=0)(few, params, data) for _ in range(2))
+    jax.tree.map(np.testing.assert_array_equal, found, again)
+    for layer, a in enumerate(activations):
+        # One position of every sample has all their means and spreads, near enough.
+        assert np.isfinite(found.correlation[layer]).all()
+        np.testing.assert_allclose(found.correlation[layer], correlation(a), atol=0.6)
+        assert not np.allclose(found.correlation[layer], correlation(a), atol=1e-4)
+    seen_by_penalty = []
+    penalty = lambda a: seen_by_penalty.append(a.shape) or jnp.mean(a)  # noqa: E731
+    jax.eval_shape(lambda: evaluate(dataclasses.replace(few, penalty=penalty), params, data))
+    assert seen_by_penalty == [(10, 2, 4), (10, 2, 5)]

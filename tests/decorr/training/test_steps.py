@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from decorr.config import Architecture, Optimisation, Protocol, Regulariser, Variant
-from decorr.models import MLP
+from decorr.models import MLP, ConvNet
+from decorr.penalties import correlation_penalty
 from decorr.training import steps
+from decorr.training.seen import seen
 from decorr.training.split import Split
 from decorr.training.steps import Trainer, sgd
 
@@ -207,3 +209,62 @@ def test_a_vectorised_run_is_the_run_alone():
 def test_too_little_to_train_on(samples, epochs, message):
     with pytest.raises(ValueError, match=message):
         steps.train_epochs(TRAINER, initial(BOTH), split(samples), epochs)
+
+
+# --- layers with positions -------------------------------------------------------------------------------
+
+CONV = Trainer(
+    ConvNet(Architecture((4, 5), "prelu", 0.25, "torch", input_dropout=False), CLASSES, (6, 1, 1)),
+    sgd(OPTIMISATION),
+    BATCH,
+    max_samples=2 * BATCH,  # 2 of the 3 positions of layer 1
+)
+
+
+def test_layers_without_positions_are_seen_as_they_are():
+    a = jnp.ones((BATCH, 7))
+    assert seen((a, a), jax.random.key(0), 0)[0] is a
+
+
+def test_every_layer_and_step_draws_other_positions():
+    a = jnp.broadcast_to(jnp.arange(50.0)[None, :, None], (BATCH, 50, 1))
+    draws = [seen((a, a), jax.random.key(seed), step, 100) for seed in (0, 1) for step in (0, 1)]
+    drawn = [np.asarray(layer).tobytes() for draw in draws for layer in draw]
+    assert len(set(drawn)) == 8 and draws[0][0].shape == (BATCH, 10, 1)
+    assert_identical(jax.jit(seen, static_argnums=3)((a, a), jax.random.key(0), 0, 100), draws[0])
+
+
+def test_the_penalty_sees_what_is_drawn():
+    """A step against the gradient of what `seen` gives of the same state."""
+    state, (x, labels) = initial(Regulariser(penalty_weight=0.1), CONV), split(BATCH).batch(...)
+    after, minibatch = step(CONV, state, x, labels)
+    assert [a.shape for a in minibatch.activations] == [(BATCH, 3, 1, 4), (BATCH, 2, 1, 5)]
+
+    def loss(params):
+        logits, activations = CONV.model.apply({"params": params}, x)
+        sampled = seen(activations, state.key, state.step, 2 * BATCH)
+        assert [a.shape for a in sampled] == [(BATCH, 2, 4), (BATCH, 2, 5)]
+        nll = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1).mean()
+        return nll + 0.1 * sum(correlation_penalty(a) for a in sampled)
+
+    gradient = jax.jit(jax.grad(loss))(state.params)
+    wanted = jax.tree.map(lambda w, g: w - 0.05 * (g + 1e-4 * w), state.params, gradient)
+    jax.tree.map(lambda f, w: np.testing.assert_allclose(f, w, rtol=1e-5, atol=1e-7), after.params, wanted)
+
+
+def test_correlations_observed_are_of_what_is_drawn():
+    data, state = split(BATCH), initial(BOTH, CONV)
+    order = np.arange(BATCH)[None]
+    _, _, found = jax.jit(steps.train_epoch, static_argnums=0)(CONV, state, data, order, observe=True)
+    _, minibatch = step(CONV, state, *data.batch(...))
+    for rho, a in zip(found, seen(minibatch.activations, state.key, 0, 2 * BATCH), strict=True):
+        np.testing.assert_allclose(rho, np.corrcoef(a.reshape(-1, a.shape[-1]).T), atol=1e-5)
+
+
+def test_fewer_samples_than_a_minibatch_cannot_be_seen():
+    with pytest.raises(ValueError, match="max_samples must be at least one an example, 10; got 9"):
+        jax.eval_shape(
+            functools.partial(steps.step, dataclasses.replace(CONV, max_samples=9)),
+            initial(BOTH, CONV),
+            *split(BATCH).batch(...),
+        )

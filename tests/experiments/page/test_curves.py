@@ -23,6 +23,15 @@ def test_the_floor_of_the_penalty_is_drawn(sweep):
         assert floor.get_ydata()[0] == independent_penalty(50, width)
 
 
+def test_of_convolutional_networks_the_floor_is_a_band():
+    axes = curves.correlation_curves(made_up.sweep(sizes=("huge",), family="conv")).axes
+    for each, channels in zip(axes[3:], (36, 72, 144), strict=True):
+        (band,) = each.patches
+        assert (band.get_y(), band.get_height()) == pytest.approx(
+            (0.5, independent_penalty(50, channels) - 0.5)
+        )
+
+
 def test_heat_maps_put_units_that_are_alike_together():
     sweep = made_up.sweep(sizes=("huge",), variants=("vanilla",))
     rho = np.eye(made_up.UNITS)

@@ -39,6 +39,12 @@ def test_table1_has_the_printed_and_the_trained_widths(sweep):
     assert [cells[5, column] for column in range(7)] == ["HUGE", "90", "180", "360", "360", "180", "90"]
 
 
+def test_table1_has_the_channels_of_convolutional_networks():
+    (axes,) = figures.table1(made_up.sweep(sizes=("huge",), family="conv")).axes
+    cells = {place: cell.get_text().get_text() for place, cell in axes.tables[0].get_celld().items()}
+    assert [cells[5, column] for column in range(7)] == ["HUGE", "90", "180", "360", "36", "72", "144"]
+
+
 def test_figure1_shows_both_histograms_and_means(sweep):
     for axes, variant in zip(figures.figure1(sweep).axes, (VANILLA, DROP), strict=True):
         np.testing.assert_allclose(bars(axes)[:40], 1 / 40)

@@ -35,7 +35,7 @@ def started(runs, variant="corr-0.1", devices=None):
     """Mesh, trainer, states, and training split on the mesh."""
     mesh = engine.mesh((devices or jax.devices())[:runs])
     cell = Cell("digits", "tiny", Variant.parse(variant), runs, SHORT)
-    trainer = local.trainer_of(cell, digits().classes)
+    trainer = local.trainer_of(cell, digits().classes, digits().image_shape)
     features = digits().train.images.shape[1]
     states = engine.start(trainer, range(runs), cell.variant.regulariser(SHORT), features, mesh)
     return mesh, trainer, states, *engine.share((digits().train,), mesh)
@@ -143,6 +143,23 @@ def test_a_block_of_many_runs_has_all_devices():
     cell = Cell("digits", "tiny", Variant("vanilla"), 4, SHORT)
     last = finished([Block(cell, 0, 3)])
     assert last[cell.name].devices == f"{jax.device_count()} x cpu (cpu), 2 runs each"
+
+
+def test_convolutional_networks_are_trained_as_the_others():
+    protocol = dataclasses.replace(SHORT, family="conv")
+    cells = [Cell("digits", "tiny", Variant.parse(name), 3, protocol) for name in ("drop", "corr-1.0")]
+    last = finished([Block(cell, 0, 2) for cell in cells])
+    for checkpoint in last.values():
+        assert checkpoint.state["params.hidden_2.kernel"].shape == (3, 3, 3, 4, 8)
+        nll, slope = (
+            np.stack([record[name] for record in checkpoint.history]) for name in ("train_nll", "slope")
+        )
+        assert (nll[1] < nll[0]).all() and slope.shape == (2, 3, 3)
+        shapes = [checkpoint.last_epoch[f"correlation_{layer}"].shape for layer in (1, 2, 3)]
+        assert shapes == [(3, 4, 4), (3, 8, 8), (3, 16, 16)]
+        np.testing.assert_allclose(checkpoint.last_epoch["histogram_minibatch"].sum(-1), 1, rtol=1e-5)
+    penalties = [last[cell.name].history[-1]["penalty"] for cell in cells]
+    assert (penalties[1] < penalties[0]).all()
 
 
 def test_several_runs_a_device_need_no_learned_slopes():

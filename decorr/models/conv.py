@@ -1,0 +1,106 @@
+"""The convolutional sister of the paper's network, as a Linen module that shows its activations."""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
+
+from decorr._samples import check_floating
+from decorr.config import Architecture
+from decorr.models.layers import dense, hidden_layers, initialisers
+
+
+class ConvNet(nn.Module):
+    """A convolutional network that returns `(logits, activations)`, as `MLP` does of flattened images.
+
+    Each hidden layer is a convolution of 3 x 3 weights and stride 2, so that its maps have half the rows and
+    columns of those before, rounded up; then nonlinearity and dropout as in `MLP`. The last layer's maps,
+    flattened, are the classifier's inputs: a mean over positions would average dropout out of them. The
+    channels are the units, and positions are samples, though not independent ones: a penalty of all of them
+    is dear, see `decorr.sample_positions`.
+
+        model = ConvNet(Protocol(family="conv").architecture("huge"), 10, image_shape=(28, 28, 1))
+        variables = model.init(key, x)                      # x [..., 784]
+        logits, activations = model.apply(variables, x)     # shapes [..., 14, 14, 36], [..., 7, 7, 72], ...
+
+    Attributes:
+      architecture: channels as widths, nonlinearity, initialisation, and whether dropout acts on the inputs
+        too.
+      classes: number of classes.
+      image_shape: height, width, channel of what the inputs are flattened from, in this order.
+
+    Call:
+      x: inputs [..., pixel], floating point.
+      dropout_rate: probability to drop, a scalar that may be traced; None: no dropout, and no cost.
+
+    Returns:
+      logits [..., class], and a tuple with one array [..., row, column, channel] for each hidden layer.
+
+    Raises:
+      TypeError: inputs that are not floating point.
+      ValueError: inputs of another number of pixels than the image's.
+
+    Numerics:
+      A convolution is one matrix product of patches: under `vmap` over networks a batch of products, where a
+      convolution of many kernels takes longer on a CPU. Memory is that of the patches, 9/4 of the inputs of
+      a layer.
+
+    Source: the paper has no convolutional network. Layers that halve by strides: Springenberg et al.,
+      Striving for Simplicity: The All Convolutional Net (2014).
+    """
+
+    architecture: Architecture
+    classes: int
+    image_shape: tuple[int, ...]
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, dropout_rate: jax.typing.ArrayLike | None = None
+    ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """As the class says under Call."""
+        x = check_floating(x, "a ConvNet's inputs (pixels: divide them by the largest)")
+        if x.shape[-1:] != (math.prod(self.image_shape),):
+            raise ValueError(
+                f"inputs must be [..., pixel] of {self.image_shape} flattened images, "
+                f"{math.prod(self.image_shape)} pixels; got {x.shape}"
+            )
+        leading = x.shape[:-1]
+        affine = functools.partial(_convolution, self.architecture)
+        images = x.reshape(-1, *self.image_shape)
+        maps, activations = hidden_layers(self, self.architecture, affine, images, dropout_rate)
+        logits = dense(self.architecture, "logits", self.classes, maps.reshape(*leading, -1))
+        return logits, tuple(a.reshape(*leading, *a.shape[1:]) for a in activations)
+
+
+def _convolution(architecture: Architecture, name: str, width: int, x: jax.Array) -> jax.Array:
+    return _Convolution(width, name=name, **initialisers(architecture, 9 * x.shape[-1]))(x)
+
+
+class _Convolution(nn.Module):
+    """`nn.Conv(features, (3, 3), strides=2, padding=1)` by a matrix product of patches."""
+
+    features: int
+    kernel_init: Any = nn.linear.default_kernel_init
+    bias_init: Any = nn.initializers.zeros_init()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", self.kernel_init, (3, 3, x.shape[-1], self.features), jnp.float32)
+        bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=None)
+        maps: jax.Array = jnp.matmul(_patches(x), kernel.reshape(-1, self.features)) + bias[None, None, None]
+        return maps
+
+
+def _patches(x: jax.Array) -> jax.Array:
+    """The 3 x 3 neighbourhoods of every second row and column: [image, row, column, 9 * channel]."""
+    height, width = (-(-side // 2) for side in x.shape[1:3])
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifts = (
+        padded[:, i : i + 2 * height - 1 : 2, j : j + 2 * width - 1 : 2] for i in range(3) for j in range(3)
+    )
+    return jnp.concatenate(list(shifts), axis=-1)

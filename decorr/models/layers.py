@@ -1,0 +1,66 @@
+"""What the networks have in common: how layers begin, the nonlinearity, where dropout acts."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from decorr._dropout import dropout
+from decorr.config import Architecture
+
+Affine = Callable[[str, int, jax.Array], jax.Array]
+"""A layer before its nonlinearity, of its name, its units and its inputs."""
+
+
+def initialisers(architecture: Architecture, fan_in: int) -> dict[str, Any]:
+    """Of kernel and bias, as arguments of a Linen layer with so many inputs a unit."""
+    if architecture.initialisation == "flax":
+        return {}
+    bound = fan_in**-0.5  # Torch7's nn.Linear and nn.SpatialConvolution
+
+    def uniform(key: jax.Array, shape: Any, dtype: Any) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return {"kernel_init": uniform, "bias_init": uniform}
+
+
+def dense(architecture: Architecture, name: str, width: int, x: jax.Array) -> jax.Array:
+    """A fully connected layer; to be called in a compact method."""
+    return nn.Dense(width, name=name, **initialisers(architecture, x.shape[-1]))(x)
+
+
+def hidden_layers(
+    module: nn.Module,
+    architecture: Architecture,
+    affine: Affine,
+    x: jax.Array,
+    dropout_rate: jax.typing.ArrayLike | None,
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    """What the last hidden layer passes on, dropout acting, and the activations of each before dropout."""
+
+    def drop(x: jax.Array) -> jax.Array:
+        return x if dropout_rate is None else dropout(module.make_rng("dropout"), x, dropout_rate)
+
+    activations = []
+    if architecture.input_dropout:
+        x = drop(x)
+    for layer, width in enumerate(architecture.widths, start=1):
+        x = _leaky(module, architecture, f"slope_{layer}", affine(f"hidden_{layer}", width, x))
+        activations.append(x)
+        x = drop(x)
+    return x, tuple(activations)
+
+
+def _leaky(module: nn.Module, architecture: Architecture, name: str, x: jax.Array) -> jax.Array:
+    slope = jnp.asarray(architecture.negative_slope, x.dtype)
+    if architecture.nonlinearity == "prelu":
+        slope = module.param(name, lambda _: slope.astype(jnp.float32)).astype(x.dtype)
+    return jnp.where(x > 0, x, slope * x)
+
+
+def slopes(params: dict[str, Any]) -> jax.Array:
+    """The learned PReLU slopes [layer] of a network's parameters; shape [0] if they are not learned."""
+    names = sorted((name for name in params if name.startswith("slope_")), key=lambda name: int(name[6:]))
+    return jnp.stack([params[name] for name in names]) if names else jnp.zeros(0, jnp.float32)

@@ -1,0 +1,104 @@
+"""A part of the positions of convolutional maps and sequences, the same number of every example."""
+
+import math
+import operator
+from typing import overload
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+from decorr._mesh import over_mesh
+from decorr._samples import check_floating
+
+
+@overload
+def sample_positions(a: jax.Array, key: jax.Array, max_samples: int, *, where: None = None) -> jax.Array: ...
+
+
+@overload
+def sample_positions(
+    a: jax.Array, key: jax.Array, max_samples: int, *, where: jax.typing.ArrayLike
+) -> tuple[jax.Array, jax.Array]: ...
+
+
+def sample_positions(
+    a: jax.Array, key: jax.Array, max_samples: int, *, where: jax.typing.ArrayLike | None = None
+) -> jax.Array | tuple[jax.Array, jax.Array]:
+    """Some positions of every example, drawn at random without replacement.
+
+    Of each example p = min(positions, max_samples // examples), so that none is left out: what a penalty or
+    a correlation matrix needs to see of a layer with positions, image rows and columns or tokens.
+
+        seen = sample_positions(a, key, 4096)     # [example, position, unit]
+        penalty = correlation_penalty(seen)       # all leading axes are samples
+
+    Examples are independent, positions of one example are not: neighbours see much the same. The effective
+    number of samples lies between the number of examples and p times it, so that what independent units
+    show by chance is more than `independent_penalty` of p * examples says. Of maps that vary slowly a few
+    positions show nearly as much as all, at a fraction of the cost.
+
+    Args:
+      a: activations [example, ..., unit], floating point; the axes between are positions. Channels come
+        last: of [example, channel, row, column] give `jnp.moveaxis(a, 1, -1)`.
+      key: a JAX random key; a fresh one each step, or only some positions are ever looked at.
+      max_samples: how many samples there may be in all, at least one an example; static.
+      where: bool, broadcastable to a.shape[:-1]: which positions are valid. These are drawn first.
+
+    Returns:
+      Samples [example, p, unit], of the dtype of `a`; all positions in stored order if they fit. With
+      `where` the pair (samples, where [example, p]): an example of fewer than p valid positions has
+      invalid ones too, to be left out by that mask.
+
+    Raises:
+      ValueError: fewer samples than examples; no examples, positions or units; a mask of another shape.
+      TypeError: a dtype that is not real floating point, a mask that is not bool, samples not whole.
+
+    Numerics:
+      Values are copied; the gradient is scattered back, 0 where nothing was drawn. Costs one random word a
+      position and the p largest of them, and p * examples * unit numbers of memory. The penalty of m
+      samples of d units and its gradient take 2 m d min(m, d) multiply-adds: 105 billion for all positions
+      of (256, 56, 56, 256), half a billion for 4096 samples. `jit`, `vmap` and `grad` work;
+      examples may be spread over a mesh, of Auto or Explicit axes.
+    """
+    a = check_floating(a, "activations")
+    if a.ndim < 2 or 0 in a.shape:
+        raise ValueError(f"activations must have shape [example, ..., unit], none of them 0; got {a.shape}")
+    examples, positions = a.shape[0], math.prod(a.shape[1:-1])
+    p = min(positions, operator.index(max_samples) // examples)
+    if p < 1:
+        raise ValueError(f"max_samples must be at least one an example, {examples}; got {max_samples}")
+    valid = None if where is None else _mask(where, a.shape[:-1])
+    samples: tuple[jax.Array, jax.Array] = over_mesh(_drawn, (a, key, valid), p, specs=_of_examples)
+    return samples[0] if where is None else samples
+
+
+def _mask(where: jax.typing.ArrayLike, shape: tuple[int, ...]) -> jax.Array:
+    """A mask of valid positions [example, position]."""
+    mask = jnp.asarray(where)
+    if mask.dtype != bool:
+        raise TypeError(f"where must be bool; got {mask.dtype}")
+    try:
+        return jnp.broadcast_to(mask, shape).reshape(shape[0], -1)
+    except ValueError:
+        raise ValueError(
+            f"where must be broadcastable to the activations' {shape}; got {mask.shape}"
+        ) from None
+
+
+def _of_examples(spec: PartitionSpec) -> tuple[PartitionSpec, PartitionSpec]:
+    return PartitionSpec(spec[0], None, spec[-1]), PartitionSpec(spec[0])
+
+
+def _drawn(p: int, a: jax.Array, key: jax.Array, valid: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """p positions of every example: samples [example, p, unit], and which of them are valid."""
+    flat = a.reshape(a.shape[0], -1, a.shape[-1])
+    shape = flat.shape[:2]
+    mask = jnp.ones(shape, bool) if valid is None else valid
+    if p == shape[1]:
+        return flat, mask
+    # The largest of random words, whose highest bit tells the valid from the others. Words and not
+    # numbers in [0, 1): those have a 2^-23 chance of a tie, which the first position would win.
+    words = jax.random.bits(key, shape, jnp.uint32) >> 1
+    _, index = jax.lax.top_k(words | mask.astype(jnp.uint32) << 31, p)
+    return jnp.take_along_axis(flat, index[:, :, None], axis=1), jnp.take_along_axis(mask, index, axis=1)

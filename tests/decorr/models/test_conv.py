@@ -1,0 +1,152 @@
+"""The convolutional network against nn.Conv, its initial values, and where dropout acts."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from decorr import ConvNet
+from decorr.config import SIZES, Architecture, Protocol
+from decorr.models import slopes
+
+KEY = jax.random.key(0)
+CLASSES = 3
+SHAPE = (7, 6, 2)
+"""Sides odd and even."""
+PRELU = Architecture((4, 5, 6), "prelu", 0.25, "torch", input_dropout=True)
+LEAKY = Architecture((4, 5, 6), "leaky_relu", 0.01, "flax", input_dropout=False)
+X = np.random.default_rng(0).normal(size=(5, math.prod(SHAPE))).astype(np.float32)
+
+
+def network(architecture, x=X, shape=SHAPE):
+    model = ConvNet(architecture, CLASSES, shape)
+    return model, jax.jit(model.init)(KEY, jnp.asarray(x))["params"]
+
+
+def apply(model, params, x, *rate):
+    rngs = {"dropout": KEY}
+    return jax.jit(lambda params, x: model.apply({"params": params}, x, *rate, rngs=rngs))(params, x)
+
+
+@jax.jit
+def flax_forward(params, x, slope):
+    """The same by Flax's own layers."""
+    x, activations = x.reshape(-1, *SHAPE), []
+    for layer in (1, 2, 3):
+        hidden = params[f"hidden_{layer}"]
+        x = nn.Conv(hidden["bias"].size, (3, 3), 2, padding=1).apply({"params": hidden}, x)
+        x = nn.leaky_relu(x, params.get(f"slope_{layer}", slope))
+        activations.append(x)
+    return nn.Dense(CLASSES).apply({"params": params["logits"]}, x.reshape(len(x), -1)), activations
+
+
+@pytest.mark.parametrize(
+    ("architecture", "leading"), [(PRELU, (2, 3)), (LEAKY, (5,)), (LEAKY, ())], ids=["prelu", "leaky", "one"]
+)
+def test_forward_pass(architecture, leading):
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(*leading, 84)), jnp.float32)
+    model, params = network(architecture)
+    for layer in (1, 2, 3):  # slopes of their own, so that a mix-up shows
+        if architecture.nonlinearity == "prelu":
+            params = params | {f"slope_{layer}": jnp.float32(0.2 * layer)}
+    logits, activations = apply(model, params, x)
+    wanted = flax_forward(params, x, architecture.negative_slope)
+    assert isinstance(activations, tuple)
+    assert [a.shape for a in activations] == [(*leading, 4, 3, 4), (*leading, 2, 2, 5), (*leading, 1, 1, 6)]
+    np.testing.assert_allclose(logits, wanted[0].reshape(*leading, CLASSES), rtol=1e-4, atol=1e-6)
+    for found, w in zip(activations, wanted[1], strict=True):
+        np.testing.assert_allclose(found, w.reshape(found.shape), rtol=1e-4, atol=1e-6)
+
+
+def test_pixels_lie_as_in_a_split():
+    """[sample, pixel], flattened as height, width, channel."""
+    model, params = network(PRELU)
+    images = np.zeros((2, *SHAPE), np.float32)
+    images[1, 6, 0, 1] = 1
+    _, (first, *_) = apply(model, params, images.reshape(2, -1))
+    np.testing.assert_array_equal(np.argwhere((first[0] != first[1]).any(axis=-1)), [[3, 0]])
+
+
+def test_shapes_and_cost_of_every_size():
+    for size, factor in SIZES.items():
+        protocol = Protocol(family="conv")
+        architecture = protocol.architecture(size)
+        assert architecture.widths == tuple(round(base * factor) for base in (40, 80, 160))
+        model = ConvNet(architecture, 10, (28, 28, 1))
+        logits, activations = jax.eval_shape(lambda: model.init_with_output(KEY, jnp.ones((9, 784)))[0])  # noqa: B023
+        assert logits.shape == (9, 10)
+        sides = (14, 7, 4)
+        assert [a.shape for a in activations] == [
+            (9, side, side, width) for side, width in zip(sides, architecture.widths, strict=True)
+        ]
+        inputs = (1, *architecture.widths)
+        wanted = sum(a.size // 9 * 9 * i for a, i in zip(activations, inputs, strict=False))
+        assert protocol.products(size, (28, 28, 1)) == wanted
+
+
+def test_torch_initial_values_fill_their_bounds():
+    _, params = network(dataclasses.replace(PRELU, widths=(40, 50, 60)))
+    for name, fan_in in (("hidden_1", 18), ("hidden_2", 360), ("hidden_3", 450), ("logits", 60)):
+        bound = fan_in**-0.5
+        for values in map(np.asarray, (params[name]["kernel"], params[name]["bias"])):
+            assert np.abs(values).max() <= bound
+            # Four standard errors of a uniform sample's mean and mean square.
+            error = 4 / values.size**0.5
+            assert abs(values.mean()) < bound * error / 3**0.5
+            assert abs(np.mean(values**2) / bound**2 - 1 / 3) < error * (4 / 45) ** 0.5
+
+
+def test_flax_initial_values_are_those_of_nn_conv():
+    _, params = network(dataclasses.replace(LEAKY, widths=(40, 50, 60)))
+    assert set(params) == {"hidden_1", "hidden_2", "hidden_3", "logits"}
+    kernel = np.asarray(params["hidden_3"]["kernel"])
+    assert kernel.shape == (3, 3, 50, 60) and not params["hidden_3"]["bias"].any()
+    assert kernel.var() == pytest.approx(1 / 450, rel=4 * (2 / kernel.size) ** 0.5)
+
+
+def test_slopes_are_learned():
+    model, params = network(PRELU)
+    np.testing.assert_array_equal(slopes(params), [0.25] * 3)
+    gradient = jax.jit(jax.grad(lambda p: model.apply({"params": p}, jnp.asarray(X))[0].sum()))(params)
+    assert (slopes(gradient) != 0).all()
+
+
+@pytest.mark.parametrize("input_dropout", [False, True])
+def test_activations_are_taken_before_dropout(input_dropout):
+    model, params = network(dataclasses.replace(PRELU, input_dropout=input_dropout))
+    _, plain = apply(model, params, X)
+    # With every input of a layer dropped, its activations are those of its biases: not zero.
+    logits, dropped = apply(model, params, X, 1.0)
+    for layer, found in enumerate(dropped, start=1):
+        alone = np.broadcast_to(params[f"hidden_{layer}"]["bias"], found.shape)
+        wanted = plain[0] if layer == 1 and not input_dropout else np.where(alone > 0, alone, alone / 4)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    np.testing.assert_array_equal(logits, np.broadcast_to(params["logits"]["bias"], logits.shape))
+
+
+def test_networks_under_vmap_are_the_networks_alone():
+    model = ConvNet(PRELU, CLASSES, SHAPE)
+    many = jax.jit(jax.vmap(model.init, in_axes=(0, None)))(jax.random.split(KEY, 2), jnp.asarray(X))
+    found = jax.jit(jax.vmap(model.apply, in_axes=(0, None)))(many, jnp.asarray(X))
+    for i in range(2):
+        alone = apply(model, jax.tree.map(lambda leaf, i=i: leaf[i], many["params"]), X)
+        jax.tree.map(
+            lambda f, w, i=i: np.testing.assert_allclose(f[i], w, rtol=1e-5, atol=1e-6), found, alone
+        )
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (np.ones((1, 84), np.uint8), TypeError, "ConvNet's inputs .* floating-point dtype; got uint8"),
+        (np.ones((1, 64), np.float32), ValueError, r"\(7, 6, 2\) flattened images, 84 pixels; got \(1, 64\)"),
+        (np.ones((), np.float32), ValueError, r"84 pixels; got \(\)"),
+    ],
+)
+def test_other_inputs_are_refused(x, error, message):
+    with pytest.raises(error, match=message):
+        ConvNet(PRELU, CLASSES, SHAPE).init(KEY, x)

@@ -1,0 +1,42 @@
+"""Configurations of before there were two families: read as mlp, and never as another."""
+
+import json
+
+import pytest
+
+from experiments.paper.report import REFERENCE, references
+from experiments.reproduce import SWEEPS
+from experiments.store.configuration import check_together, differences
+from experiments.store.errors import ResultsError
+from experiments.store.sweep import configuration
+from experiments.sweep import Sweep
+from tests import made_up
+
+
+@pytest.mark.golden
+def test_committed_results_are_found_as_mlp():
+    for name, sweep in references(REFERENCE).items():
+        stored = {
+            str(cell): json.loads(str(text))
+            for cell, text in zip(sweep.cell.values, sweep.configuration.values, strict=True)
+        }
+        assert configuration(sweep)["protocol"]["family"] == "mlp"
+        for cell in SWEEPS[name].cells():
+            assert "family" not in stored[cell.name]["protocol"]
+            assert differences(stored[cell.name], cell) == ""
+
+
+def test_what_names_no_family_is_not_conv(tmp_path):
+    mlp, conv = (Sweep(family=family, sizes=("tiny",)).cells()[0] for family in ("mlp", "conv"))
+    before = mlp.configuration()
+    before = before | {"protocol": {k: v for k, v in before["protocol"].items() if k != "family"}}
+    before = json.loads(json.dumps(before))
+    assert differences(before, mlp) == ""
+    assert "protocol.family is mlp there, not conv" in differences(before, conv)
+    check_together(tmp_path, json.dumps(before), json.dumps(mlp.configuration()))
+    with pytest.raises(ResultsError, match=r"of another sweep \(protocol.family is mlp there, not conv\)"):
+        check_together(tmp_path, json.dumps(before), json.dumps(conv.configuration()))
+
+
+def test_a_made_up_sweep_has_its_family():
+    assert configuration(made_up.sweep(sizes=("tiny",), family="conv"))["protocol"]["family"] == "conv"
