@@ -1,5 +1,7 @@
 """Whitening against NumPy, scikit-learn, Chainer and finite differences, and at its corners."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,12 +13,14 @@ from jax.test_util import check_grads
 from decorr import covariance_matrix, whiten, whitening_matrix
 
 METHODS = ["zca", "cholesky", "newton"]
+# Compiled once for all tests, at one shape where any will do.
+MATRIX = {method: jax.jit(functools.partial(whitening_matrix, method=method)) for method in METHODS}
+WHITEN = {method: jax.jit(functools.partial(whiten, method=method)) for method in METHODS}
 
 
 def activations(shape, seed=0):
     rng = np.random.default_rng(seed)
-    d = shape[-1]
-    return rng.normal(size=shape) @ rng.normal(size=(d, d)) + 3
+    return rng.normal(size=shape) @ (np.eye(shape[-1]) + 0.3 * rng.normal(size=(shape[-1], shape[-1]))) + 3
 
 
 def covariance(d, condition, seed=0):
@@ -47,7 +51,7 @@ def with_gradient(function, a, g):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("shrinkage", [0.0, 1e-3, 0.5, 1.0])
-@pytest.mark.parametrize("d", [1, 6])
+@pytest.mark.parametrize("d", [1, 4])
 def test_the_matrix_whitens_the_shrunk_covariance(float64, method, shrinkage, d):
     c = covariance(d, 10)
     w = np.asarray(whitening_matrix(jnp.asarray(c), method=method, shrinkage=shrinkage, iterations=15))
@@ -60,7 +64,7 @@ def test_the_matrix_whitens_the_shrunk_covariance(float64, method, shrinkage, d)
 
 
 @pytest.mark.parametrize(
-    ("iterations", "condition", "error"), [(9, 10, 1e-4), (9, 100, 0.01), (15, 100, 1e-4), (9, 1000, 0.3)]
+    ("iterations", "condition", "error"), [(9, 10, 1e-4), (9, 100, 0.01), (15, 100, 1e-4)]
 )
 def test_newton_approaches_zca(float64, iterations, condition, error):
     c = jnp.asarray(covariance(256, condition))
@@ -80,33 +84,28 @@ def test_newton_is_iterative_normalization_with_another_norm(float64):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_only_the_square_root_of_a_scale_shows(method, scale):
-    c = covariance(6, 20)
-    w = whitening_matrix(jnp.asarray(c, jnp.float32), method=method)
-    scaled = whitening_matrix(jnp.asarray(c * scale, jnp.float32), method=method)
+    c = covariance(4, 20)
+    w = MATRIX[method](jnp.asarray(c, jnp.float32))
+    scaled = MATRIX[method](jnp.asarray(c * scale, jnp.float32))
     np.testing.assert_allclose(np.asarray(scaled, np.float64) * np.sqrt(scale), w, rtol=1e-4, atol=1e-5)
 
 
-def repeated(d=5):
-    return 2 * np.eye(d)
-
-
 def partly_repeated():
-    return covariance(4, 1) @ np.diag([1.0, 1.0, 3.0, 3.0])
+    q, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))
+    return (q * np.array([1.0, 1.0, 3.0, 3.0])) @ q.T
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
-    "c", [covariance(4, 20), repeated(3), partly_repeated()], ids=["apart", "repeated", "partly"]
+    "c", [covariance(4, 20), 2 * np.eye(4), partly_repeated()], ids=["apart", "repeated", "partly"]
 )
 def test_derivatives_by_finite_differences(float64, method, c):
-    function = jax.jit(lambda c: whitening_matrix(c, method=method))
-    check_grads(function, (jnp.asarray(c),), order=1, modes=["fwd", "rev"])
+    check_grads(MATRIX[method], (jnp.asarray(c),), order=1, modes=["fwd", "rev"])
 
 
-@pytest.mark.parametrize("modes", ["fwd", "rev"])
-def test_second_derivatives_by_finite_differences(float64, modes):
-    c = jnp.asarray(partly_repeated())
-    check_grads(jax.jit(whitening_matrix), (c,), order=2, modes=[modes])
+@pytest.mark.parametrize("mode", ["fwd", "rev"])
+def test_second_derivatives_by_finite_differences(float64, mode):
+    check_grads(MATRIX["zca"], (jnp.asarray(partly_repeated()),), order=2, modes=[mode])
 
 
 def test_third_derivatives_at_one_repeated_variance(float64):
@@ -140,26 +139,30 @@ def test_nearly_repeated_variances(float64, gap):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("shrinkage", [0.0, 1e-3])
-def test_nothing_to_whiten_gives_zero(method, shrinkage):
-    function = lambda c: whitening_matrix(c, method=method, shrinkage=shrinkage)  # noqa: E731
-    zeros = jnp.zeros((3, 3))
-    np.testing.assert_array_equal(function(zeros), 0)
-    np.testing.assert_array_equal(jax.jit(jax.jacobian(function))(zeros), 0)
-    if method == "zca":
-        np.testing.assert_array_equal(jax.jit(jax.hessian(function))(zeros), 0)
+def test_nothing_to_whiten_gives_zero(method):
+    derivative = jax.jit(jax.jacobian(MATRIX[method]))
+    for shrinkage in (0.0, 1e-3):
+        zeros = jnp.zeros((4, 4))
+        np.testing.assert_array_equal(MATRIX[method](zeros, shrinkage=shrinkage), 0)
+        np.testing.assert_array_equal(derivative(zeros, shrinkage=shrinkage), 0)
+
+
+def test_nothing_to_whiten_has_second_derivatives():
+    np.testing.assert_array_equal(jax.jit(jax.hessian(MATRIX["zca"]))(jnp.zeros((2, 2))), 0)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_singular_covariances_are_finite(method):
     u = np.random.default_rng(3).normal(size=(2, 60)).astype(np.float32)
-    for c in (u.T @ u, np.diag(np.arange(4.0, dtype=np.float32))):  # two samples; a constant unit
-        function = jax.value_and_grad(lambda c: whitening_matrix(c, method=method).sum())
-        value, derivative = jax.jit(function)(jnp.asarray(c))
+    two_samples, constant_unit = jnp.asarray(u.T @ u), jnp.diag(jnp.arange(60.0))
+    function = jax.jit(jax.value_and_grad(lambda c: whitening_matrix(c, method=method).sum()))
+    for c in (two_samples, constant_unit):
+        value, derivative = function(c)
         assert np.isfinite(value) and np.isfinite(derivative).all()
-    for shrinkage in (1e-7, 1e-9):
-        assert np.isfinite(whitening_matrix(jnp.asarray(u.T @ u), shrinkage=shrinkage)).all()
-    assert np.isnan(whitening_matrix(jnp.asarray(u.T @ u), shrinkage=0.0)).all()
+    if method == "zca":
+        for shrinkage in (1e-7, 1e-9):
+            assert np.isfinite(MATRIX["zca"](two_samples, shrinkage=shrinkage)).all()
+        assert np.isnan(MATRIX["zca"](two_samples, shrinkage=0.0)).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -167,28 +170,28 @@ def test_singular_covariances_are_finite(method):
 def test_what_is_not_finite_makes_the_matrix_nan(method, bad):
     c = covariance(4, 5).astype(np.float32)
     c[1, 2] = c[2, 1] = bad
-    assert np.isnan(whitening_matrix(jnp.asarray(c), method=method)).all()
+    assert np.isnan(MATRIX[method](jnp.asarray(c))).all()
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_gives_float32(dtype):
-    c = jnp.asarray(covariance(6, 10), dtype)
-    w = whitening_matrix(c)
+    c = jnp.asarray(covariance(4, 10), dtype)
+    w = MATRIX["zca"](c)
     assert w.dtype == jnp.float32
     np.testing.assert_allclose(w, oracle(np.asarray(c, np.float64), 1e-3), atol=1e-5)
-    a = jnp.asarray(activations((50, 6)), dtype)
-    y = whiten(a)
+    a = jnp.asarray(activations((12, 4)), dtype)
+    y = WHITEN["zca"](a)
     assert y.dtype == jnp.float32 and y.shape == a.shape
-    np.testing.assert_allclose(y, whiten(a.astype(jnp.float32)), atol=1e-6)
+    np.testing.assert_allclose(y, WHITEN["zca"](a.astype(jnp.float32)), atol=1e-5)
     assert jax.eval_shape(jax.grad(lambda a: whiten(a).sum()), a).dtype == dtype
 
 
-def test_vmap_and_jit_are_the_loop():
-    c = jnp.asarray(np.stack([covariance(4, 5, seed) for seed in range(3)] + [np.zeros((4, 4))]), jnp.float32)
-    for method in METHODS:
-        function = lambda c, s, method=method: whitening_matrix(c, method=method, shrinkage=s)  # noqa: E731
-        many = jax.jit(jax.vmap(function, in_axes=(0, None)))(c, 0.01)
-        np.testing.assert_allclose(many, jnp.stack([function(one, 0.01) for one in c]), atol=1e-6)
+@pytest.mark.parametrize("method", METHODS)
+def test_vmap_and_jit_are_the_eager_loop(method):
+    c = np.stack([covariance(4, 5, seed) for seed in range(3)] + [np.zeros((4, 4))]).astype(np.float32)
+    many = jax.jit(jax.vmap(MATRIX[method]))(jnp.asarray(c))
+    one_by_one = [whitening_matrix(jnp.asarray(one), method=method) for one in c]
+    np.testing.assert_allclose(many, jnp.stack(one_by_one), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -213,34 +216,35 @@ def test_bad_matrices_and_arguments_are_refused(c, arguments, error, says):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("shape", [(40, 5), (4, 5, 6, 3), (9, 1)])
+@pytest.mark.parametrize("shape", [(40, 4), (2, 4, 5, 4)])
 def test_whitened_activations_have_the_identity_as_covariance(float64, method, shape):
     a = activations(shape)
     y = np.asarray(whiten(jnp.asarray(a), method=method, shrinkage=0.0, iterations=30))
     assert y.shape == a.shape
     samples = y.reshape(-1, shape[-1])
-    np.testing.assert_allclose(
-        np.cov(samples, rowvar=False).reshape(shape[-1], -1), np.eye(shape[-1]), atol=1e-9
-    )
+    np.testing.assert_allclose(np.cov(samples, rowvar=False), np.eye(shape[-1]), atol=1e-9)
     np.testing.assert_allclose(samples.mean(axis=0), 0, atol=1e-10)
     if method != "cholesky":
         c = a.reshape(-1, shape[-1]) - a.reshape(-1, shape[-1]).mean(axis=0)
-        wanted = c @ oracle(np.cov(c, rowvar=False).reshape(shape[-1], -1))
+        wanted = c @ oracle(np.cov(c, rowvar=False))
         np.testing.assert_allclose(samples, wanted, atol=1e-8)
 
 
 def test_equal_to_scikit_learn_up_to_a_rotation(float64):
     PCA = pytest.importorskip("sklearn.decomposition").PCA
-    a = activations((50, 6))
+    a = activations((40, 4))
     pca = PCA(whiten=True).fit(a)
     theirs = pca.transform(a)
     projection = pca.components_ / np.sqrt(pca.explained_variance_)[:, None]
     for method in METHODS:
         ours = np.asarray(whiten(jnp.asarray(a), method=method, shrinkage=0.0, iterations=30))
-        np.testing.assert_allclose(ours @ ours.T, theirs @ theirs.T, atol=1e-8)
-        c = jnp.asarray(np.cov(a, rowvar=False))
-        w = np.asarray(whitening_matrix(c, method=method, shrinkage=0.0, iterations=30))
-        np.testing.assert_allclose(w.T @ w, projection.T @ projection, rtol=1e-7, atol=1e-10)
+        np.testing.assert_allclose(ours @ ours.T, theirs @ theirs.T, atol=1e-9)
+        w = np.asarray(
+            whitening_matrix(
+                jnp.asarray(np.cov(a, rowvar=False)), method=method, shrinkage=0.0, iterations=30
+            )
+        )
+        np.testing.assert_allclose(w.T @ w, projection.T @ projection, atol=1e-9)
 
 
 @pytest.fixture
@@ -275,16 +279,15 @@ def test_equal_to_chainer(float64, chainer, groups, eps):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_gradient_of_whitening_by_finite_differences(float64, method):
-    check_grads(jax.jit(lambda a: whiten(a, method=method)), (jnp.asarray(activations((7, 3))),), order=1)
+    check_grads(WHITEN[method], (jnp.asarray(activations((7, 4))),), order=1, modes=["rev"])
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_groups_are_whitened_each_for_itself(method):
-    a = jnp.asarray(activations((4, 10, 6)), jnp.float32)
-    y = whiten(a, method=method, groups=3)
-    for i in (0, 2, 4):
-        np.testing.assert_allclose(y[..., i : i + 2], whiten(a[..., i : i + 2], method=method), atol=1e-5)
-    np.testing.assert_allclose(jnp.std(whiten(a, groups=6, shrinkage=0.0), axis=(0, 1), ddof=1), 1, rtol=1e-5)
+    a = jnp.asarray(activations((3, 4, 8)), jnp.float32)
+    y = jax.jit(lambda a: whiten(a, method=method, groups=2))(a)
+    for group in (np.s_[..., :4], np.s_[..., 4:]):
+        np.testing.assert_allclose(y[group], WHITEN[method](a[group]), atol=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -294,12 +297,12 @@ def test_samples_that_are_not_valid_never_leak(method):
     a[~where] = np.nan
     a[~where & (np.arange(10) % 2 == 0)] = np.inf
     g = np.random.default_rng(2).normal(size=a.shape).astype(np.float32)
-    y, gradient = with_gradient(lambda a: whiten(a, method=method, where=jnp.asarray(where)), a, g)
-    wanted, wanted_gradient = with_gradient(lambda a: whiten(a, method=method), a[where], g[where])
+    y, gradient = with_gradient(lambda a: WHITEN[method](a, where=jnp.asarray(where)), a, g)
+    wanted, wanted_gradient = with_gradient(WHITEN[method], a[where], g[where])
     np.testing.assert_array_equal(y[~where], 0)
     np.testing.assert_array_equal(gradient[~where], 0)
-    np.testing.assert_allclose(y[where], wanted, atol=1e-4)
-    np.testing.assert_allclose(gradient[where], wanted_gradient, atol=1e-4)
+    np.testing.assert_allclose(y[where], wanted, atol=2e-5)
+    np.testing.assert_allclose(gradient[where], wanted_gradient, atol=2e-5)
 
 
 def test_weights_are_those_of_numpy(float64):
@@ -311,38 +314,37 @@ def test_weights_are_those_of_numpy(float64):
     np.testing.assert_allclose(np.average(y, axis=0, weights=weights), 0, atol=1e-12)
 
 
-@pytest.mark.parametrize("count", [0, 1])
 @pytest.mark.parametrize("method", METHODS)
-def test_fewer_than_two_valid_samples_are_nothing_to_whiten(method, count):
-    a = jnp.full((5, 3), jnp.nan).at[:count].set(7.0)
-    function = lambda a: whiten(a, method=method, where=jnp.arange(5) < count)  # noqa: E731
-    np.testing.assert_array_equal(function(a), 0)
-    np.testing.assert_array_equal(jax.jit(jax.jacobian(function))(a), 0)
+def test_fewer_than_two_valid_samples_are_nothing_to_whiten(method):
+    derivative = jax.jit(jax.jacobian(WHITEN[method]))
+    for count in (0, 1):
+        a = jnp.where(jnp.arange(12)[:, None] < count, 7.0, jnp.full((12, 4), jnp.nan))
+        where = jnp.arange(12) < count
+        np.testing.assert_array_equal(WHITEN[method](a, where=where), 0)
+        np.testing.assert_array_equal(derivative(a, where=where), 0)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_constant_units_and_few_samples_are_finite(method):
-    a = activations((20, 4)).astype(np.float32)
+    a = activations((12, 4)).astype(np.float32)
     a[:, 1] = 0.1
-    function = lambda a: whiten(a, method=method)  # noqa: E731
-    y, gradient = with_gradient(function, a, np.cos(a))
-    np.testing.assert_allclose(y[:, 1], 0, atol=1e-4)
-    np.testing.assert_allclose(gradient[:, 1], 0, atol=1e-4)
+    y, gradient = with_gradient(WHITEN[method], a, np.cos(a))
+    np.testing.assert_allclose(y[:, 1], 0, atol=2e-5)
+    np.testing.assert_allclose(gradient[:, 1], 0, atol=2e-5)
     few = activations((5, 30)).astype(np.float32)
-    assert all(np.isfinite(found).all() for found in with_gradient(function, few, np.cos(few)))
-    constant = jnp.full((20, 4), 0.1)
-    np.testing.assert_array_equal(whiten(constant, method=method), 0)
+    assert all(np.isfinite(found).all() for found in with_gradient(WHITEN[method], few, np.cos(few)))
+    np.testing.assert_array_equal(WHITEN[method](jnp.full((12, 4), 0.1)), 0)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_the_scale_of_activations_does_not_show(scale):
-    a = activations((40, 4))
-    y = whiten(jnp.asarray(a * scale, jnp.float32), groups=2)
-    np.testing.assert_allclose(y, whiten(jnp.asarray(a, jnp.float32), groups=2), atol=1e-4)
+    a = activations((12, 4))
+    y = WHITEN["zca"](jnp.asarray(a * scale, jnp.float32))
+    np.testing.assert_allclose(y, WHITEN["zca"](jnp.asarray(a, jnp.float32)), atol=1e-5)
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("how", ["vmap", "shard_map"])
+@pytest.mark.parametrize("method", ["zca", "newton"])
 def test_over_a_mapped_axis_as_on_one_device(method, how):
     a = activations((2, 12, 4)).astype(np.float32)
     g = np.sin(9 * a)
@@ -361,7 +363,7 @@ def test_over_a_mapped_axis_as_on_one_device(method, how):
         return jax.shard_map(local, mesh=mesh, in_specs=P("data"), out_specs=P("data"))(a, jnp.asarray(where))
 
     for found, wanted in zip(with_gradient(spread, a, g), with_gradient(one, a, g), strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-4)
+        np.testing.assert_allclose(found, wanted, atol=2e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -371,7 +373,7 @@ def test_each_device_may_whiten_its_own(method):
     local = lambda a: jax.vmap(lambda a: whiten(a, method=method))(a)  # noqa: E731
     spread = jax.shard_map(local, mesh=mesh, in_specs=P("data"), out_specs=P("data"))
     for found, wanted in zip(with_gradient(spread, a, a), with_gradient(local, a, a), strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-4)
+        np.testing.assert_allclose(found, wanted, atol=2e-5)
 
 
 @pytest.mark.parametrize("spec", [P("data"), P(None, "data")])
@@ -379,15 +381,16 @@ def test_on_an_explicit_mesh_as_on_one_device(spec):
     a = activations((12, 4)).astype(np.float32)
     mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2])
     spread = jax.device_put(a, NamedSharding(mesh, spec))
-    np.testing.assert_allclose(whiten(spread), whiten(jnp.asarray(a)), atol=1e-5)
+    np.testing.assert_allclose(whiten(spread), WHITEN["zca"](jnp.asarray(a)), atol=1e-5)
     found = jax.jit(lambda a: whitening_matrix(covariance_matrix(a)))(spread)
     np.testing.assert_allclose(found, whitening_matrix(covariance_matrix(jnp.asarray(a))), atol=1e-5)
 
 
 def test_a_large_mean_costs_no_digits_beyond_the_inputs():
-    a = (np.round(activations((60, 3)) * 64) / 64 + 2.0**16).astype(np.float32)
-    wanted = (a - a.mean(axis=0, dtype=np.float64)) @ oracle(np.cov(a.astype(np.float64), rowvar=False), 1e-3)
-    np.testing.assert_allclose(whiten(jnp.asarray(a)), wanted, atol=2e-4)
+    a = (np.round(activations((12, 4)) * 64) / 64 + 2.0**16).astype(np.float32)
+    a64 = a.astype(np.float64)
+    wanted = (a64 - a64.mean(axis=0)) @ oracle(np.cov(a64, rowvar=False), 1e-3)
+    np.testing.assert_allclose(WHITEN["zca"](jnp.asarray(a)), wanted, atol=2e-5)
 
 
 @pytest.mark.parametrize(
