@@ -382,8 +382,13 @@ def test_on_an_explicit_mesh_as_on_one_device(spec):
     mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2])
     spread = jax.device_put(a, NamedSharding(mesh, spec))
     np.testing.assert_allclose(whiten(spread), WHITEN["zca"](jnp.asarray(a)), atol=1e-5)
+    c = covariance_matrix(jnp.asarray(a))
+    wanted = MATRIX["zca"](c)
     found = jax.jit(lambda a: whitening_matrix(covariance_matrix(a)))(spread)
-    np.testing.assert_allclose(found, whitening_matrix(covariance_matrix(jnp.asarray(a))), atol=1e-5)
+    np.testing.assert_allclose(found, wanted, atol=2e-5)
+    np.testing.assert_allclose(
+        whitening_matrix(jax.device_put(c, NamedSharding(mesh, spec))), wanted, atol=2e-5
+    )
 
 
 def test_a_large_mean_costs_no_digits_beyond_the_inputs():

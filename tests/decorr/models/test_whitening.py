@@ -73,9 +73,10 @@ def test_a_unit_a_group_is_batch_normalisation():
 
 def test_initialising_moves_nothing_and_looks_at_no_axis():
     layer = BatchWhitening(use_running_average=False, axis_name="data")
-    variables = layer.init(KEY, jnp.ones((1, 3)))
-    np.testing.assert_array_equal(variables["batch_stats"]["mean"], 0)
-    np.testing.assert_array_equal(variables["batch_stats"]["covariance"], np.eye(3)[None])
+    for x in (activations((8, 3)), np.ones((1, 3), np.float32)):
+        variables = layer.init(KEY, jnp.asarray(x))
+        np.testing.assert_array_equal(variables["batch_stats"]["mean"], 0)
+        np.testing.assert_array_equal(variables["batch_stats"]["covariance"], np.eye(3)[None])
 
 
 @pytest.mark.parametrize("running", [False, True])
