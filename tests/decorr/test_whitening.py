@@ -35,15 +35,15 @@ def oracle(c, shrinkage=0.0):
     return (vectors / np.sqrt(values)) @ vectors.T
 
 
-def with_gradient(function, a, g):
+@functools.partial(jax.jit, static_argnums=0)
+def _with_gradient(function, a, g, stat):
+    value, back = jax.vjp(lambda a: function(a, **stat), a)
+    return value, back(g)[0]
+
+
+def with_gradient(function, a, g, **stat):
     """The value, and the gradient of its product with g."""
-
-    @jax.jit
-    def both(a, g):
-        value, back = jax.vjp(function, a)
-        return value, back(g.astype(value.dtype))[0]
-
-    return both(jnp.asarray(a), jnp.asarray(g))
+    return _with_gradient(function, jnp.asarray(a), jnp.asarray(g), jax.tree.map(jnp.asarray, stat))
 
 
 # The matrix.
@@ -116,23 +116,21 @@ def test_third_derivatives_at_one_repeated_variance(float64):
         function = jax.grad(function)
 
 
-@pytest.mark.parametrize("gap", [1e-5, 1e-7, 1e-9])
-def test_nearly_repeated_variances(float64, gap):
-    """In float32 they differ by rounding only, in float64 they are far enough apart for NumPy's formula."""
+@pytest.mark.parametrize("method", ["zca", "newton"])
+def test_nearly_repeated_variances(float64, method):
+    @jax.jit
+    @jax.grad
+    def gradient(c, g):
+        return jnp.sum(whitening_matrix(c, method=method, shrinkage=0.0) * g)
+
     q, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
-    values = np.array([1.0, 1 + gap, 2.0])
-    c, g = (q * values) @ q.T, np.random.default_rng(2).normal(size=(3, 3))
-    # Daleckii-Krein, with K_ij = (f_i - f_j) / (l_i - l_j) summed up: -1 / (s_i s_j (s_i + s_j)).
-    s = np.sqrt(values)
-    K = -1 / (s[:, None] * s * (s[:, None] + s))
-    wanted = q @ (K * (q.T @ (g + g.T) @ q / 2)) @ q.T
-    for method in ("zca", "newton"):
-
-        @jax.jit
-        @jax.grad
-        def gradient(c, g, method=method):
-            return jnp.sum(whitening_matrix(c, method=method, shrinkage=0.0) * g)
-
+    g = np.random.default_rng(2).normal(size=(3, 3))
+    for gap in (1e-5, 1e-7, 1e-9):  # the last two are rounding in float32
+        values = np.array([1.0, 1 + gap, 2.0])
+        c, s = (q * values) @ q.T, np.sqrt(values)
+        # Daleckii and Krein: (1/s_i - 1/s_j) / (s_i^2 - s_j^2), without the differences.
+        K = -1 / (s[:, None] * s * (s[:, None] + s))
+        wanted = q @ (K * (q.T @ (g + g.T) @ q / 2)) @ q.T
         np.testing.assert_allclose(gradient(jnp.asarray(c), jnp.asarray(g)), wanted, atol=1e-12)
         single = gradient(jnp.asarray(c, jnp.float32), jnp.asarray(g, jnp.float32))
         np.testing.assert_allclose(single, wanted, atol=1e-5)
@@ -216,7 +214,7 @@ def test_bad_matrices_and_arguments_are_refused(c, arguments, error, says):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("shape", [(40, 4), (2, 4, 5, 4)])
+@pytest.mark.parametrize("shape", [(2, 4, 5, 4)])
 def test_whitened_activations_have_the_identity_as_covariance(float64, method, shape):
     a = activations(shape)
     y = np.asarray(whiten(jnp.asarray(a), method=method, shrinkage=0.0, iterations=30))
@@ -282,23 +280,22 @@ def test_the_gradient_of_whitening_by_finite_differences(float64, method):
     check_grads(WHITEN[method], (jnp.asarray(activations((7, 4))),), order=1, modes=["rev"])
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_groups_are_whitened_each_for_itself(method):
+def test_groups_are_whitened_each_for_itself():
     a = jnp.asarray(activations((3, 4, 8)), jnp.float32)
-    y = jax.jit(lambda a: whiten(a, method=method, groups=2))(a)
+    y = jax.jit(lambda a: whiten(a, groups=2))(a)
     for group in (np.s_[..., :4], np.s_[..., 4:]):
-        np.testing.assert_allclose(y[group], WHITEN[method](a[group]), atol=1e-5)
+        np.testing.assert_allclose(y[group].reshape(12, 4), WHITEN["zca"](a[group].reshape(12, 4)), atol=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_samples_that_are_not_valid_never_leak(method):
-    a = activations((3, 10, 4)).astype(np.float32)
-    where = np.random.default_rng(1).random((3, 10)) < 0.6
+    a = activations((2, 10, 4)).astype(np.float32)
+    where = (np.arange(20) % 5 < 3).reshape(2, 10)
     a[~where] = np.nan
-    a[~where & (np.arange(10) % 2 == 0)] = np.inf
-    g = np.random.default_rng(2).normal(size=a.shape).astype(np.float32)
-    y, gradient = with_gradient(lambda a: WHITEN[method](a, where=jnp.asarray(where)), a, g)
-    wanted, wanted_gradient = with_gradient(WHITEN[method], a[where], g[where])
+    a[0][~where[0]] = np.inf
+    g = np.sin(9 * activations(a.shape, 1)).astype(np.float32)
+    y, gradient = with_gradient(WHITEN[method], a, g, where=where)
+    wanted, wanted_gradient = with_gradient(WHITEN[method], a[where], g[where], where=np.ones(12, bool))
     np.testing.assert_array_equal(y[~where], 0)
     np.testing.assert_array_equal(gradient[~where], 0)
     np.testing.assert_allclose(y[where], wanted, atol=2e-5)
@@ -315,25 +312,25 @@ def test_weights_are_those_of_numpy(float64):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_fewer_than_two_valid_samples_are_nothing_to_whiten(method):
-    derivative = jax.jit(jax.jacobian(WHITEN[method]))
-    for count in (0, 1):
-        a = jnp.where(jnp.arange(12)[:, None] < count, 7.0, jnp.full((12, 4), jnp.nan))
-        where = jnp.arange(12) < count
-        np.testing.assert_array_equal(WHITEN[method](a, where=where), 0)
-        np.testing.assert_array_equal(derivative(a, where=where), 0)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_constant_units_and_few_samples_are_finite(method):
+def test_corners_are_finite(method):
     a = activations((12, 4)).astype(np.float32)
+    g, every = np.cos(a), np.ones(12, bool)
+    for count in (0, 1):  # nothing to whiten
+        where = np.arange(12) < count
+        y, gradient = with_gradient(WHITEN[method], a, g, where=where)
+        np.testing.assert_array_equal(y, 0)
+        np.testing.assert_array_equal(gradient, 0)
+    for count in (2, 4):  # fewer than units, or as many
+        for found in with_gradient(WHITEN[method], a, g, where=np.arange(12) < count):
+            assert np.isfinite(found).all()
     a[:, 1] = 0.1
-    y, gradient = with_gradient(WHITEN[method], a, np.cos(a))
+    y, gradient = with_gradient(WHITEN[method], a, g, where=every)
     np.testing.assert_allclose(y[:, 1], 0, atol=2e-5)
     np.testing.assert_allclose(gradient[:, 1], 0, atol=2e-5)
-    few = activations((5, 30)).astype(np.float32)
-    assert all(np.isfinite(found).all() for found in with_gradient(WHITEN[method], few, np.cos(few)))
-    np.testing.assert_array_equal(WHITEN[method](jnp.full((12, 4), 0.1)), 0)
+    assert np.isfinite(y).all() and np.isfinite(gradient).all()
+    constant = np.full((12, 4), 0.1, np.float32)
+    for found in with_gradient(WHITEN[method], constant, g, where=every):
+        np.testing.assert_array_equal(found, 0)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
@@ -344,17 +341,16 @@ def test_the_scale_of_activations_does_not_show(scale):
 
 
 @pytest.mark.parametrize("how", ["vmap", "shard_map"])
-@pytest.mark.parametrize("method", ["zca", "newton"])
-def test_over_a_mapped_axis_as_on_one_device(method, how):
+def test_over_a_mapped_axis_as_on_one_device(how):
     a = activations((2, 12, 4)).astype(np.float32)
     g = np.sin(9 * a)
     where = np.arange(12)[None] < np.array([[12], [3]])  # as uneven as can be
 
     def one(a):
-        return whiten(a, method=method, groups=2, where=jnp.asarray(where))
+        return whiten(a, groups=2, where=jnp.asarray(where))
 
     def local(a, where):
-        return whiten(a, method=method, groups=2, where=where, axis_name="data")
+        return whiten(a, groups=2, where=where, axis_name="data")
 
     def spread(a):
         if how == "vmap":
