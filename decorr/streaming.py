@@ -153,6 +153,6 @@ def _moments(
     offset = samples.total(c) / samples.size()
     c = samples.select(c - offset)
     comoment = samples.everywhere(product(samples.weighted(c).T, c))
-    seen = weight > 0
-    low, high = jnp.where(seen, low, jnp.inf), jnp.where(seen, high, -jnp.inf)
-    return CorrelationState(weight, square, (low + offset)[0], comoment, low[0], high[0])
+    none = weight == 0
+    extremes = jnp.where(none, jnp.inf, low[0]), jnp.where(none, -jnp.inf, high[0])
+    return CorrelationState(weight, square, (low + offset)[0], comoment, *extremes)

@@ -1,9 +1,11 @@
-"""What every test runs under: two devices, float64 at hand, no silent broadcasting or promotion."""
+"""What every test runs under: two devices or $CPU_DEVICES, float64 at hand, no silent promotion."""
+
+import os
 
 import jax
 import pytest
 
-jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_num_cpu_devices", int(os.environ.get("CPU_DEVICES", "2")))
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 

@@ -1,0 +1,239 @@
+"""Samples over a mapped axis: value and gradient of all that takes `axis_name` are those of one device."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+import decorr
+from decorr import CorrelationState, pair_penalty
+
+pytestmark = pytest.mark.mesh
+
+
+def streamed(a, axis_name=None, **stat):
+    state = CorrelationState.init(a.shape[-1], a.dtype).update(a, axis_name=axis_name, **stat)
+    state = state.update(2 * a, axis_name=axis_name, **stat)
+    return state.correlation(), state.covariance()
+
+
+def streamed_apart(a, axis_name=None, **stat):
+    """Each device its own stream, merged in the end."""
+    state = CorrelationState.init(a.shape[-1], a.dtype).update(a, **stat).update(3 * a, **stat)
+    state = state if axis_name is None else state.psum(axis_name)
+    return state.correlation(), state.covariance(ddof=0)
+
+
+def of_twins(function):
+    return lambda a, **stat: function(a, a / 2 + a[:, ::-1], **stat)
+
+
+FUNCTIONS = {
+    "zscore": decorr.zscore,
+    "correlation_matrix": decorr.correlation_matrix,
+    "covariance_matrix": decorr.covariance_matrix,
+    "streamed": streamed,
+    "streamed apart": streamed_apart,
+    "penalty_gradient": decorr.penalty_gradient,
+    "gradient_terms": decorr.gradient_terms,
+    "correlation_penalty": decorr.correlation_penalty,
+    "pair_penalty": functools.partial(pair_penalty, normalise="pair"),
+    "pair_penalty, covariances": functools.partial(pair_penalty, kind="covariance", diagonal=True, ddof=0),
+    "decov_loss": decorr.decov_loss,
+    "variance_penalty": lambda a, **stat: decorr.variance_penalty(0.3 * a, **stat),
+    "vcreg_loss": lambda a, **stat: decorr.vcreg_loss(0.3 * a, 1.0, 2.0, delta=0.1, **stat),
+    "xcov_loss": of_twins(decorr.xcov_loss),
+    "vicreg_loss": of_twins(decorr.vicreg_loss),
+    "barlow_twins_loss": of_twins(decorr.barlow_twins_loss),
+    "mean_square_correlation": decorr.mean_square_correlation,
+    "effective_units": decorr.effective_units,
+    "whiten": functools.partial(decorr.whiten, shrinkage=0.1),
+}
+PER_SAMPLE = {"zscore", "penalty_gradient", "gradient_terms", "whiten"}
+
+
+def by_shard_map(function, check_vma):
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+    shard, axis = P("data"), {"axis_name": "data"}
+    return lambda *arrays: jax.shard_map(
+        functools.partial(function, **axis),
+        mesh=mesh,
+        in_specs=(shard,) * len(arrays),
+        out_specs=P(),
+        check_vma=check_vma,
+    )(*arrays)
+
+
+def mapped(function, transform):
+    """By `vmap` or `pmap`, over shards of the samples."""
+
+    def whole(*arrays):
+        n = jax.device_count()
+        shards = [x.reshape(n, x.shape[0] // n, *x.shape[1:]) for x in arrays]
+        return transform(functools.partial(function, axis_name="data"), axis_name="data")(*shards)[0]
+
+    return whole
+
+
+ROUTES = {
+    "shard_map": lambda function: by_shard_map(function, check_vma=True),
+    "shard_map, unchecked": lambda function: by_shard_map(function, check_vma=False),
+    "vmap": lambda function: mapped(function, jax.vmap),
+    "pmap": lambda function: mapped(function, jax.pmap),
+}
+
+
+def number(name):
+    """What a function gives, as one number that every part of it counts in."""
+
+    def value(a, direction, where, weights, axis_name=None):
+        leaves = jax.tree.leaves(FUNCTIONS[name](a, where=where, weights=weights, axis_name=axis_name))
+        total = jnp.zeros((), a.dtype)
+        for leaf in leaves:
+            if leaf.shape[:1] == a.shape[:1] and name in PER_SAMPLE and leaf.ndim > 1:
+                part = jnp.sum(jnp.square(leaf * direction))  # a sum that does not cancel
+                total += part if axis_name is None else jax.lax.psum(part, axis_name)
+            else:
+                total += jnp.sum(leaf * jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape))
+        return total
+
+    return value
+
+
+def samples(d, dtype):
+    """Activations, a direction, a mask that leaves one device none and one a single sample, and weights."""
+    rng, n = np.random.default_rng(0), jax.device_count()
+    m = 24
+    a = rng.normal(size=(m, d)) + rng.normal(size=(m, 1)) + 1
+    where = rng.uniform(size=m) < 0.8
+    where[: m // n] = False
+    where[m // n : 2 * m // n] = np.arange(m // n) == 1
+    where[-1] = True
+    a[~where] = np.nan
+    if n == 2:  # or the second device's one sample would be all there is
+        where[m // n :] = True
+        a[m // n :] = rng.normal(size=(m // 2, d))
+    return [
+        np.asarray(x, t)
+        for x, t in (
+            (a, dtype),
+            (rng.normal(size=(m, d)), dtype),
+            (where, bool),
+            (rng.uniform(0.5, 2, m), dtype),
+        )
+    ]
+
+
+# All routes where d < m; where d > m one, for they share the program. `pmap` compiles by shard_map.
+CASES = [(name, 5, route) for name in FUNCTIONS for route in ("shard_map", "shard_map, unchecked", "vmap")]
+CASES += [(name, 40, "shard_map") for name in FUNCTIONS]
+CASES += [(name, 5, "pmap") for name in ("correlation_penalty", "xcov_loss", "zscore")]
+
+
+@pytest.mark.parametrize(("name", "d", "route"), CASES)
+def test_value_and_gradient_are_one_devices(float64, name, d, route):
+    check(name, d, route, np.float64, 1e-13)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_in_single_precision_too(name):
+    check(name, 5, "shard_map", np.float32, 1e-6)
+
+
+def check(name, d, route, dtype, relative):
+    value, arrays = number(name), samples(d, dtype)
+    wanted = jax.jit(jax.value_and_grad(value))(*arrays)
+    outside = jax.value_and_grad(ROUTES[route](value))
+    found = (outside if route == "pmap" else jax.jit(outside))(*arrays)
+    for f, w in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(f, w, rtol=relative, atol=relative * np.abs(w).max())
+        if dtype == np.float32 and name in ("penalty_gradient", "gradient_terms"):
+            return  # theirs are second derivatives, which lose a digit more
+    assert np.abs(wanted[1]).max() > 0
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_one_sample_a_device_may_have_no_sample_axis(float64, name):
+    if "streamed apart" in name or "twins" in name or name in ("xcov_loss", "vicreg_loss"):
+        pytest.skip("its helper here reverses units by a second axis")
+    a = np.random.default_rng(1).normal(size=(9, 4))
+    function = FUNCTIONS[name]
+    found = jax.vmap(functools.partial(function, axis_name="sample"), axis_name="sample")(a)
+    wanted = function(jnp.asarray(a))
+    for f, w in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        f = f if f.shape == w.shape else f[0]
+        np.testing.assert_allclose(f, w, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("where", [3, 20])
+def test_what_is_not_finite_on_one_device_shows_on_all(bad, where):
+    a = np.ones((24, 3), np.float32)  # constant, but for one value
+    a[where, 1] = bad
+    for penalty in (decorr.correlation_penalty, decorr.decov_loss):
+        assert np.isnan(by_shard_map(penalty, check_vma=True)(a))
+    state = functools.partial(streamed_apart, axis_name="data")
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+    rho, _ = jax.shard_map(state, mesh=mesh, in_specs=P("data"), out_specs=P())(a)
+    assert np.isnan(rho[1, 1])
+
+
+def test_several_axes():
+    n = jax.device_count()
+    mesh = jax.make_mesh((n // 2, 2), ("x", "y"), axis_types=(AxisType.Auto,) * 2)
+    a = np.random.default_rng(2).normal(size=(24, 40)).astype(np.float32)
+    over = jax.shard_map(
+        functools.partial(decorr.correlation_penalty, axis_name=("x", "y")),
+        mesh=mesh,
+        in_specs=P(("x", "y")),
+        out_specs=P(),
+    )
+    found = jax.jit(jax.value_and_grad(over))(a)
+    wanted = jax.value_and_grad(decorr.correlation_penalty)(jnp.asarray(a))
+    jax.tree.map(lambda f, w: np.testing.assert_allclose(f, w, rtol=1e-5, atol=1e-6), found, wanted)
+
+
+@pytest.mark.parametrize(("m", "d"), [(64, 16), (16, 64)])
+def test_value_and_gradient_communicate_once(m, d):
+    """d^2 numbers are summed where d <= m, else m d are gathered: once, for value and gradient together."""
+    over = by_shard_map(decorr.correlation_penalty, check_vma=True)
+    shape = jax.ShapeDtypeStruct((m, d), jnp.float32)
+    text = jax.jit(jax.value_and_grad(over)).lower(shape).compile().as_text()
+    assert text.count(f"f32[{d},{d}]{{1,0}} all-reduce(") == (d <= m)
+    assert text.count(" all-gather(") == (d > m) and text.count(" reduce-scatter(") == 0
+    if d <= m:
+        assert f"f32[{m},{d}]" not in text.split("ENTRY")[1].replace(f"f32[{m},{d}]{{1,0}} parameter", "")
+
+
+def gradients_inside(check_vma, total, reduce):
+    """The gradient by shared parameters, taken inside of a map, as the data-parallel recipe has it."""
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+    rng = np.random.default_rng(3)
+    x, w = jnp.asarray(rng.normal(size=(24, 4))), jnp.asarray(rng.normal(size=(4, 6)))
+
+    def loss(w, x, axis_name):
+        nll, penalty = (
+            jnp.mean((x @ w) ** 2),
+            decorr.correlation_penalty(jnp.tanh(x @ w), axis_name=axis_name),
+        )
+        return total(nll, penalty)
+
+    def inside(w, x):
+        return reduce(jax.grad(loss)(w, x, "data"))
+
+    found = jax.shard_map(inside, mesh=mesh, in_specs=(P(), P("data")), out_specs=P(), check_vma=check_vma)(
+        w, x
+    )
+    alone = jax.grad(lambda w: jnp.mean((x @ w) ** 2) + decorr.correlation_penalty(jnp.tanh(x @ w)))(w)
+    return np.asarray(found / alone)
+
+
+@pytest.mark.parametrize("check_vma", [True, False])
+def test_gradients_inside_a_map(float64, check_vma):
+    mean = functools.partial(jax.lax.pmean, axis_name="data")
+    ratio = gradients_inside(check_vma, lambda nll, penalty: mean(nll) + penalty, mean)
+    np.testing.assert_allclose(ratio, 1, rtol=1e-10)
