@@ -12,7 +12,7 @@ import optax
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
-from decorr import MLP, correlation_penalty, independent_penalty, layer_penalties, sample_positions
+from decorr import MLP, correlation_penalty, layer_penalties, sample_positions
 from decorr.config import Architecture
 
 RECIPES = Path(__file__).parent.parent / "docs" / "recipes"
@@ -232,9 +232,12 @@ def of_block_0(names):
 
 
 def test_transformer_padding_counts_without_where():
-    a, valid = of_block_0(executed("transformer"))
-    right = correlation_penalty(a, where=valid)
-    assert float(right) == pytest.approx(float(correlation_penalty(a[valid])), rel=1e-5)
+    names = executed("transformer")
+    a, valid = of_block_0(names)
+    right = correlation_penalty(a[valid])
+    inputs = (names[name] for name in ("params", "tokens", "valid", "labels"))
+    _, (_, values) = names["loss"](*inputs)
+    assert float(values["Block_0/gelu/0"]) == pytest.approx(float(right), rel=1e-5)
     found = [right, correlation_penalty(a), correlation_penalty(jnp.where(valid[..., None], a, 0))]
     np.testing.assert_allclose(found, [2.79, 2.31, 2.62], rtol=0.02)
 
@@ -266,10 +269,15 @@ def test_resnet_channels_are_units_and_few_samples_show_more():
     _, sown = names["model"].apply(variables, names["x"], mutable=["batch_stats", "intermediates"])
     a = sown["intermediates"]["Block_0"]["relu"][0]
     assert a.shape == (16, 8, 8, 16)
-    at = lambda samples: np.mean(  # noqa: E731
-        [correlation_penalty(sample_positions(a, jax.random.key(i), samples)) for i in range(5)]
-    )
-    assert at(16) > at(256) + 0.2 * independent_penalty(16, 16) > at(1024)
+    inputs = (names[name] for name in ("params", "statistics", "key", "x", "labels"))
+    _, (_, _, values) = names["loss"](*inputs)
+
+    def penalty(samples, key):
+        return float(correlation_penalty(sample_positions(a, key, samples)))
+
+    assert float(values["Block_0/relu/0"]) == pytest.approx(penalty(256, names["key"]), rel=1e-5)
+    few, some = (np.mean([penalty(m, jax.random.key(i)) for i in range(5)]) for m in (16, 256))
+    assert few > some + 0.2
     with pytest.raises(ValueError, match="at least one an example"):
         sample_positions(a, jax.random.key(0), 15)
     first = jnp.moveaxis(a, -1, 1)
@@ -308,7 +316,8 @@ def test_mixed_precision_float16_needs_the_scale(m, lost):
 
     assert error(jnp.float16, 1.0) == pytest.approx(lost, rel=0.2)
     assert error(jnp.float16, 1024.0) < 2e-3
-    assert error(jnp.bfloat16, 1.0) < 2e-2
+    assert error(jnp.bfloat16, 1.0) < 1e-2
+    assert error(jnp.bfloat16, 1024.0) < 1e-2
 
 
 # -- data_parallel ------------------------------------------------------------------------------------------
