@@ -1,27 +1,46 @@
 """What units show by chance: correlations of independent units over few samples. Plain Python."""
 
+from typing import Any
 
-def independent_penalty(m: int, d: int) -> float:
+
+def independent_penalty(m: float, d: int) -> float:
     """The expected penalty of d independent Gaussian units over m samples: the floor of P.
 
     E[P] = (1 + (d-1)/(m-1)) / 2, since E[rho_ij^2] = 1/(m-1) for i != j. A minibatch whose P is near
     this value says nothing against independence, however large P is.
 
     Args:
-      m: number of samples, at least 2.
+      m: number of samples, at least 2. Of weighted samples, or of samples that depend on one another as the
+        positions of one image do, the effective number, which need not be whole: with weights
+        (sum w)^2 / sum w^2.
       d: number of units, at least 1.
 
     Returns:
-      E[P]. Exact for Gaussian units, and whenever the samples of every unit are exchangeable.
+      E[P]. Exact for Gaussian units, and whenever the samples of every unit are exchangeable; with
+      weights an approximation, somewhat too large where they are very unequal.
 
     Raises:
-      ValueError: m < 2 or d < 1.
-      TypeError: numbers that are not whole.
+      ValueError: m < 2, or infinite, or d < 1.
+      TypeError: d that is not whole, m that is NaN.
 
-    Source: the permutation moment of Pearson's correlation, E[rho^2] = 1/(m-1) (Pitman, 1937).
+    Source: the permutation moment of Pearson's correlation, E[rho^2] = 1/(m-1) (Pitman, 1937). Effective
+      number of weighted samples: Kish (1965).
     """
-    if m % 1 != 0 or d % 1 != 0:  # NaN and infinity too: their remainder is NaN
-        raise TypeError(f"samples and units are whole numbers; got m = {m}, d = {d}")
-    if m < 2 or d < 1:
+    if d % 1 != 0 or m != m:  # NaN and infinity too: their remainder is NaN
+        raise TypeError(f"units are whole numbers, and samples a number; got m = {m}, d = {d}")
+    if not 2 <= m < float("inf") or d < 1:
         raise ValueError(f"the penalty needs m >= 2 samples and d >= 1 units; got m = {m}, d = {d}")
     return (1 + (d - 1) / (m - 1)) / 2
+
+
+def debiased(r2: Any, n: Any) -> Any:
+    """A mean square of correlations over n > 2 samples without what chance adds: r2 - (1 - r2) / (n - 2)."""
+    return r2 - (1 - r2) / (n - 2)
+
+
+def participation(r2: Any, d: Any) -> Any:
+    """The participation ratio d / (1 + (d - 1) r2) of d units, r2 the mean square of their correlations.
+
+    Numbers, or arrays of any library. An r2 below 0, as chance has it, counts as 0.
+    """
+    return d / (1 + (d - 1) * (r2 + abs(r2)) / 2)

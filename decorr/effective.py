@@ -6,6 +6,7 @@ from jax.sharding import PartitionSpec
 
 from decorr._mesh import over_mesh
 from decorr._samples import AxisName, as_samples, standardise
+from decorr.chance import debiased, participation
 from decorr.penalties._gram import Form, pair_sum
 
 _SQUARES = Form("correlation", diagonal=False, scale=1.0)
@@ -90,7 +91,7 @@ def effective_units(
     r2: jax.Array
     r2, varying = over_mesh(_mean_square, (a, where, weights), debias, axis_name, specs=lambda _: _TWO)
     # Of a single unit there is no pair, yet it is one unit.
-    return jnp.where(varying == 1, 1, varying / (1 + (varying - 1) * jnp.maximum(r2, 0)))
+    return jnp.where(varying == 1, 1, participation(r2, varying))
 
 
 _TWO = (PartitionSpec(), PartitionSpec())
@@ -105,5 +106,5 @@ def _mean_square(
     r2 = pair_sum(_SQUARES, samples) / (varying * (varying - 1))  # of fewer than two units 0 / 0
     if not debias:
         return r2, varying
-    freedom = jnp.asarray(samples.effective(), r2.dtype) - 2
-    return jnp.where(freedom > 0, r2 - (1 - r2) / freedom, jnp.nan), varying
+    n = jnp.asarray(samples.effective(), r2.dtype)
+    return jnp.where(n > 2, debiased(r2, n), jnp.nan), varying

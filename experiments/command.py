@@ -30,12 +30,12 @@ def parse(options: type[Options], name: str) -> Options:
 def make_console() -> Console:
     """Standard output; text is printed as it is. Wide enough for the table wherever nobody reads along."""
     if sys.stdout is None:  # closed
-        return Console(file=open(os.devnull, "w"), width=140, markup=False, highlight=False)
+        return Console(file=open(os.devnull, "w"), width=160, markup=False, highlight=False)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(
             errors="backslashreplace"
         )  # a name that cannot be printed is no reason to stop
-    return Console(width=None if is_live(sys.stdout) else 140, markup=False, highlight=False)
+    return Console(width=None if is_live(sys.stdout) else 160, markup=False, highlight=False)
 
 
 def is_live(stream: Any) -> bool:

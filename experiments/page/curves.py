@@ -45,7 +45,7 @@ def learning_curves(sweep: xr.Dataset) -> Figure:
 
 
 def correlation_curves(sweep: xr.Dataset) -> Figure:
-    """Mean |rho| and P of each layer of the largest networks over epochs.
+    """Mean |rho|, P and the effective number of units of each layer of the largest networks over epochs.
 
     The grey line under P is what independent units have over minibatches of the training size. Where units
     have positions, which are worth one sample an image or more, it is the most that they have; 1/2 the least.
@@ -55,13 +55,17 @@ def correlation_curves(sweep: xr.Dataset) -> Figure:
     configuration = stored.configuration(sweep.sel(cell=[drawn.name]))
     positions = configuration["protocol"]["family"] == "conv"
     layers = sweep.layer.values
-    figure, axes = drawing.grid(2, len(layers), height=2.2, sharex=True)
+    figure, axes = drawing.grid(3, len(layers), height=2.2, sharex=True)
     for column, layer in enumerate(layers):
-        top, bottom = axes[:, column]
+        top, bottom, worth = axes[:, column]
         for variant in drawing.variants(sweep, size):
-            cell = one(sweep, Network(size, variant)).sel(layer=layer)
-            drawing.band(top, sweep.epoch.values, cell.mean_correlation.values, variant)
-            drawing.band(bottom, sweep.epoch.values, cell.penalty.values, variant)
+            cell = one(sweep, Network(size, variant))
+            for ax, measured in (
+                (top, cell.mean_correlation),
+                (bottom, cell.penalty),
+                (worth, stored.effective_units(cell)),
+            ):
+                drawing.band(ax, sweep.epoch.values, measured.sel(layer=layer).values, variant)
         batch_size = configuration["protocol"]["optimisation"]["batch_size"]
         floor = independent_penalty(batch_size, configuration["widths"][column])
         bottom.axhline(floor, color="grey", linewidth=1.5)
@@ -73,9 +77,11 @@ def correlation_curves(sweep: xr.Dataset) -> Figure:
         top.set_title(f"{size.upper()}, layer {layer}", size=9)
         top.set_ylim(0)
         drawing.log_scale(bottom)
-        bottom.set_xlabel("epoch", size=8)
+        worth.set_ylim(0)
+        worth.set_xlabel("epoch", size=8)
     axes[0, 0].set_ylabel("mean |rho|, validation set", size=8)
     axes[1, 0].set_ylabel(f"P, minibatches of {batch_size}", size=8)
+    axes[2, 0].set_ylabel("effective number of units", size=8)
     drawing.legend(figure, axes[0, 0])
     return figure
 

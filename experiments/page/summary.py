@@ -7,9 +7,12 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from experiments.statistics import intervals
-from experiments.store.sweep import split
+from experiments.store.sweep import effective_units, split
 
-_TITLE = "validation error and mean |rho| on the validation set: mean over seeds, 95% interval"
+_TITLE = (
+    "validation error, mean |rho| and effective number of units of each layer on the validation set: "
+    "mean over seeds, 95% interval"
+)
 
 
 def show(sweep: xr.Dataset, early: int, console: Console) -> None:
@@ -44,7 +47,13 @@ def _row(cell: xr.Dataset, early: int, plus_minus: str) -> dict[str, str]:
     for layer in cell.layer.values:
         numbers[f"|rho| layer {layer}"] = kept.mean_correlation.isel(epoch=-1).sel(layer=layer).values
     counts = {"network": str(cell.cell.values), "seeds": str(diverged.size), "diverged": str(diverged.sum())}
-    return counts | {name: _formatted(values, plus_minus) for name, values in numbers.items()}
+    worth = effective_units(kept).isel(epoch=-1).mean("seed").values
+    effective = ", ".join(f"{units:.1f}" if np.isfinite(units) else "-" for units in worth)
+    return (
+        counts
+        | {name: _formatted(values, plus_minus) for name, values in numbers.items()}
+        | {"effective units": effective}
+    )
 
 
 def _formatted(values: np.ndarray, plus_minus: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from decorr.chance import debiased, participation
 from decorr.config import Network, Variant
 from experiments.store import cells
 from experiments.store.configuration import check_together, complete
@@ -91,6 +92,20 @@ def error(sweep: xr.Dataset) -> xr.DataArray:
     """Validation error [..., seed, epoch], NaN from the epoch in which a network diverged."""
     diverged = sweep.diverged_epoch
     return sweep.validation_error.where((diverged == 0) | (sweep.epoch < diverged))
+
+
+def effective_units(cell: xr.Dataset) -> xr.DataArray:
+    """A cell's effective number of units [seed, epoch, layer] on the validation set.
+
+    As `decorr.effective_units`, from the mean of P over minibatches: r2 is linear in P. Of layers with
+    positions, whose effective number of samples nobody knows, the raw d / (2P), which chance makes smaller.
+    """
+    made = complete(json.loads(str(cell.configuration.values)))
+    d = xr.DataArray(np.asarray(made["widths"], float), dims="layer", coords={"layer": cell.layer})
+    r2 = (2 * cell.penalty - 1) / (d - 1)
+    if made["protocol"]["family"] == "mlp":
+        r2 = debiased(r2, made["protocol"]["optimisation"]["batch_size"])
+    return participation(r2, d)
 
 
 def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[int, int]]:

@@ -16,13 +16,21 @@ def test_independent_units(m, d):
     assert independent_penalty(m, 1) == 0.5
 
 
-@pytest.mark.parametrize(("m", "d"), [(1, 3), (5, 0)])
+@pytest.mark.parametrize(("m", "d"), [(1, 3), (1.9, 3), (5, 0), (float("inf"), 3)])
 def test_independent_penalty_refuses(m, d):
     with pytest.raises(ValueError, match=f"m = {m}, d = {d}"):
         independent_penalty(m, d)
 
 
-@pytest.mark.parametrize(("m", "d"), [(float("nan"), 3), (2.5, 3), (5, float("nan")), (float("inf"), 3)])
-def test_samples_and_units_are_whole_numbers(m, d):
-    with pytest.raises(TypeError, match=f"whole numbers.*m = {m}, d = {d}"):
+@pytest.mark.parametrize(("m", "d"), [(float("nan"), 3), (5, 2.5), (5, float("nan")), (5, float("inf"))])
+def test_units_are_whole_numbers(m, d):
+    with pytest.raises(TypeError, match=f"units are whole numbers.*m = {m}, d = {d}"):
         independent_penalty(m, d)
+
+
+def test_weighted_samples_have_an_effective_number():
+    weights = np.random.default_rng(0).uniform(size=40).astype(np.float32)
+    draws = jax.random.normal(jax.random.key(1), (1000, 40, 15))
+    penalties = jax.jit(jax.vmap(lambda a: correlation_penalty(a, weights=weights)))(draws)
+    n = float(weights.sum() ** 2 / (weights**2).sum())
+    assert n < 35 and float(penalties.mean()) == pytest.approx(independent_penalty(n, 15), rel=0.02)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from decorr.chance import independent_penalty
-from decorr.config import SIZES
+from decorr.config import SIZES, Network
 from experiments.page import curves
 from experiments.page.drawing import Missing
 from experiments.paper.slopes import slopes
+from experiments.store.sweep import one
 from tests import made_up
 
 
@@ -18,18 +19,30 @@ def sweep():
 
 def test_the_floor_of_the_penalty_is_drawn(sweep):
     axes = curves.correlation_curves(sweep).axes
-    for each, width in zip(axes[3:], (360, 180, 90), strict=True):
+    for each, width in zip(axes[3:6], (360, 180, 90), strict=True):
         (floor,) = (line for line in each.lines if line.get_color() == "grey")
         assert floor.get_ydata()[0] == independent_penalty(50, width)
 
 
 def test_of_convolutional_networks_the_floor_is_a_band():
     axes = curves.correlation_curves(made_up.sweep(sizes=("huge",), family="conv")).axes
-    for each, channels in zip(axes[3:], (36, 72, 144), strict=True):
+    for each, channels in zip(axes[3:6], (36, 72, 144), strict=True):
         (band,) = each.patches
         assert (band.get_y(), band.get_height()) == pytest.approx(
             (0.5, independent_penalty(50, channels) - 0.5)
         )
+
+
+def test_the_effective_number_of_units_is_drawn(sweep):
+    sweep = sweep.assign(penalty=sweep.penalty + 9)
+    axes = curves.correlation_curves(sweep).axes
+    cell = one(sweep, Network.parse("huge-vanilla"))
+    for each, layer, width in zip(axes[6:], (1, 2, 3), (360, 180, 90), strict=True):
+        penalty = cell.penalty.sel(layer=layer).isel(epoch=-1).values
+        r2 = (2 * penalty - 1) / (width - 1)
+        units = width / (1 + (width - 1) * (r2 - (1 - r2) / 48))  # 50 samples a minibatch
+        assert each.lines[0].get_ydata()[-1] == pytest.approx(units.mean())
+        assert 1 < units.mean() < width
 
 
 def test_heat_maps_put_units_that_are_alike_together():
