@@ -1,6 +1,7 @@
 """Activations spread over devices: on Auto and Explicit axes, what one device gives."""
 
 import contextlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+import decorr
 from decorr import (
     CorrelationState,
     correlation_matrix,
@@ -17,6 +19,8 @@ from decorr import (
     penalty_gradient,
     zscore,
 )
+
+pytestmark = pytest.mark.mesh
 
 
 def streamed(a):
@@ -39,6 +43,33 @@ FUNCTIONS = {
 }
 
 
+def masked(function):
+    """Value and gradient under a mask and weights, of which nothing is told where they lie."""
+
+    def value(a):
+        where, weights = jnp.arange(len(a)) % 4 > 0, jnp.linspace(1, 2, len(a))
+        return function(a, where=where, weights=weights)
+
+    return jax.value_and_grad(value)
+
+
+def of_twins(function):
+    return lambda a, **stat: function(a, a * a, **stat)
+
+
+OTHERS = {
+    "covariance_matrix": decorr.covariance_matrix,
+    "mean_square_correlation": decorr.mean_square_correlation,
+    "effective_units": decorr.effective_units,
+    "decov_loss": masked(decorr.decov_loss),
+    "vcreg_loss": masked(lambda a, **stat: decorr.vcreg_loss(a, 1.0, 2.0, delta=0.3, **stat)),
+    "masked": masked(correlation_penalty),
+    "xcov_loss": masked(of_twins(decorr.xcov_loss)),
+    "vicreg_loss": masked(of_twins(decorr.vicreg_loss)),
+    "barlow_twins_loss": masked(of_twins(decorr.barlow_twins_loss)),
+}
+
+
 def activations(shape):
     rng = np.random.default_rng(0)
     a = rng.normal(size=shape) + rng.normal(size=(*shape[:-1], 1))
@@ -55,15 +86,18 @@ SETTINGS = {  # axes, compiled, in a mesh context
 }
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
+CASES = [(name, setting) for name in FUNCTIONS for setting in SETTINGS]
+CASES += [(name, setting) for name in OTHERS for setting in ("explicit, jit", "auto, jit")]
+
+
 @pytest.mark.parametrize("spec", [P("data"), P(None, "data")], ids=["samples", "units"])
 @pytest.mark.parametrize("shape", [(12, 4), (6, 16)], ids=["d < m", "d > m"])
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_mesh_gives_what_one_device_gives(name, shape, spec, setting):
+@pytest.mark.parametrize(("name", "setting"), CASES)
+def test_a_mesh_gives_what_one_device_gives(name, setting, shape, spec):
     if setting == "explicit, eager" and name in ("grad", "grad of a sum", "loss"):
         pytest.skip("JAX itself asks for a context: its eager gradients begin on one device")
     kind, compiled, in_context = SETTINGS[setting]
-    function, a = FUNCTIONS[name], activations(shape)
+    function, a = (FUNCTIONS | OTHERS)[name], activations(shape)
     wanted = function(jnp.asarray(a))
     mesh = jax.make_mesh((2,), ("data",), axis_types=(kind,), devices=jax.devices()[:2])
     with jax.set_mesh(mesh) if in_context else contextlib.nullcontext():
@@ -90,8 +124,41 @@ def test_the_gradient_lies_as_the_activations_do():
         assert jax.jit(function)(spread).sharding.spec[0] == "data"
 
 
-def test_samples_are_never_gathered_where_units_are_fewer():
-    mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2])
-    shape = jax.ShapeDtypeStruct((512, 16), jnp.float32, sharding=NamedSharding(mesh, P("data")))
-    text = jax.jit(jax.value_and_grad(correlation_penalty)).lower(shape).compile().as_text()
-    assert "all-reduce" in text and "all-gather" not in text and "f32[512,16]" not in text
+def exchanged(function, spec, shape, kind):
+    """What a compiled program sends between all devices: pairs of operation and the shape of its result."""
+    n = jax.device_count()
+    sizes = (n // 2, 2) if len(spec) == 2 and None not in spec else (n,)
+    axes = ("data", "model")[: len(sizes)]
+    mesh = jax.make_mesh(sizes, axes, axis_types=(kind,) * len(sizes))
+    argument = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, spec))
+    text = jax.jit(function).lower(argument).compile().as_text()
+    sent = re.findall(
+        r"= ([^=]*?) (all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute)\(", text
+    )
+    return [(kind, result) for results, kind in sent for result in re.findall(r"f32\[[\d,]*\]", results)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        (AxisType.Auto, P("data")),
+        (AxisType.Explicit, P("data")),
+        (AxisType.Explicit, P(None, "data")),
+        (AxisType.Explicit, P("data", "model")),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["correlation_penalty", "decov_loss"])
+def test_nothing_is_gathered_where_units_are_fewer(name, kind, spec):
+    """Summed are one d x d matrix and vectors of units; units that are spread are exchanged for samples."""
+    sent = exchanged(jax.value_and_grad(getattr(decorr, name)), spec, (512, 16), kind)
+    sums = [result for operation, result in sent if operation == "all-reduce"]
+    assert sums.count("f32[16,16]") == 1 and set(sums) <= {"f32[16,16]", "f32[16]", "f32[1,16]", "f32[]"}
+    others = {operation for operation, _ in sent} - {"all-reduce"}
+    assert others <= ({"all-to-all", "collective-permute"} if spec[-1] != "data" or len(spec) > 1 else set())
+
+
+def test_of_more_units_than_samples_spread_units_are_not_gathered():
+    """Summed are one m x m matrix and scalars."""
+    sent = exchanged(jax.value_and_grad(correlation_penalty), P(None, "data"), (16, 512), AxisType.Auto)
+    assert sorted(sent) == [("all-reduce", "f32[16,16]"), ("all-reduce", "f32[]")]
