@@ -5,7 +5,7 @@ OLDEST := .venv-oldest/bin
 ORACLES := .venv-oracles/bin
 QUIETLY := --quiet --disable-pip-version-check
 
-.PHONY: help sweep test lint notebooks reference oldest oracles wheel
+.PHONY: help sweep test mesh lint notebooks reference oldest oracles wheel
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ sweep: .venv/ready  ## train every network of the paper on the embedded digits (
 
 test: .venv/ready  ## the test suite (5 min)
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+mesh: .venv/ready  ## the tests of mapped axes and meshes, on eight devices of one CPU (2 min)
+	CPU_DEVICES=8 $(BIN)/python -m pytest -n auto -m mesh $(ARGS)
 
 lint: .venv/ready  ## formatting, lint and types (20 s)
 	$(BIN)/ruff format --check .

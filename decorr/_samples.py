@@ -169,6 +169,22 @@ def as_samples(
     return samples._replace(values=samples.select(values))
 
 
+def as_views(
+    axis_name: AxisName,
+    a: jax.typing.ArrayLike,
+    b: jax.typing.ArrayLike,
+    *stat: jax.typing.ArrayLike | None,
+    same_units: bool = False,
+) -> tuple[Samples, Samples]:
+    """Activations of the same samples in two layers, or by the same units in two views, through the gate."""
+    one, other = jnp.shape(a), jnp.shape(b)
+    if one[:-1] != other[:-1]:
+        raise ValueError(f"both activations must be of the same samples; got shapes {one} and {other}")
+    if same_units and one != other:
+        raise ValueError(f"both views must be of the same units; got shapes {one} and {other}")
+    return as_samples(axis_name, a, *stat), as_samples(axis_name, b, *stat)
+
+
 def _as_weights(
     where: jax.typing.ArrayLike | None,
     weights: jax.typing.ArrayLike | None,

@@ -5,9 +5,8 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName, standardise
+from decorr._samples import AxisName, as_views, standardise
 from decorr.penalties._gram import cross_sum
-from decorr.penalties.xcov import as_twins
 
 
 def barlow_twins_loss(
@@ -55,7 +54,7 @@ def _value(
     axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
     """On the diagonal, off the diagonal."""
-    one, other = as_twins(axis_name, a, b, *stat)
+    one, other = as_views(axis_name, a, b, *stat, same_units=True)
     x, y = standardise(one, ddof=0).z, standardise(other, ddof=0).z
     diagonal = one.total(x * y) / one.size()
     return jnp.sum(jnp.square(1 - diagonal)), cross_sum(one, x, y, diagonal=False)

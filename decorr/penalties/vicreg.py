@@ -1,15 +1,14 @@
-"""VICReg (Bardes et al., 2022) and VCReg (Zhu et al., 2023): variances held up, covariances pressed down."""
+"""VICReg (Bardes et al., 2022): views alike, variances held up, covariances pressed down."""
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName, Samples, as_samples, centre
-from decorr.penalties._gram import Form, pair_matrix, pair_sum
-from decorr.penalties.xcov import as_twins
+from decorr._samples import AxisName, Samples, as_samples, as_views, centre
+from decorr.penalties._gram import Form, pair_sum
 
-# Added to a variance before its root, in the authors' code of VICReg and in the ports of VCReg.
+# Added to a variance before its root, in the authors' code.
 _EPSILON = 1e-4
 
 
@@ -87,58 +86,13 @@ def vicreg_loss(
     return loss
 
 
-def vcreg_loss(
-    a: jax.Array,
-    variance_weight: jax.typing.ArrayLike,
-    covariance_weight: jax.typing.ArrayLike,
-    *,
-    delta: float | None = None,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
-    axis_name: AxisName = None,
-) -> jax.Array:
-    """The VCReg loss of one layer of a supervised network: variances held up, covariances pressed down.
-
-    L = alpha v(a) + beta / (d (d-1)) sum_i!=j C_ij^2, with v as `variance_penalty`, C the unbiased
-    covariance. With `delta`, x^2 for |x| <= delta and 2 delta |x| - delta^2 beyond stands for the square of
-    an entry (smooth L1).
-
-    Args:
-      a: activations [..., unit], floating point; all leading axes together are the m samples. The
-        paper pools the positions of a convolutional map as samples: leading axes, as here.
-      variance_weight: alpha, a scalar that may be traced.
-      covariance_weight: beta, a scalar that may be traced.
-      delta: where squares go over into lines, > 0, in units of a^2; None: nowhere.
-      where, weights, axis_name: as `pair_penalty`.
-
-    Returns:
-      L, a scalar; float32 for half-precision input, else the dtype of `a`. On z-scored units the covariance
-      part has 2 / (d - 1) times the gradient of P.
-
-    Raises:
-      ValueError, TypeError: as `pair_penalty`; a delta that is not above 0.
-
-    Numerics:
-      As `pair_penalty` and `variance_penalty`. With `delta` always by the d x d matrix.
-
-    Source: Zhu et al., Variance-Covariance Regularization Improves Representation Learning
-      (arXiv:2306.13292). No code of its authors was found; the ports agree on epsilon and divisors, but
-      for Algomancer/VCReg, whose gradient of the covariance part lacks the factor 1 / (m - 1).
-    """
-    if delta is not None and not delta > 0:
-        raise ValueError(f"delta must be above 0, or None; got {delta}")
-    parts = over_mesh(_vcreg, (a, where, weights), axis_name, delta, specs=lambda _: (PartitionSpec(),) * 2)
-    variance, covariance = parts
-    loss: jax.Array = variance_weight * variance + covariance_weight * covariance
-    return loss
-
-
 def _variance_of(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
     samples = as_samples(axis_name, a, *stat)
-    return _hinge(samples, centre(samples)[0])
+    return hinge(samples, centre(samples)[0])
 
 
-def _hinge(samples: Samples, c: jax.Array) -> jax.Array:
+def hinge(samples: Samples, c: jax.Array) -> jax.Array:
+    """`variance_penalty` of centred values."""
     variance = samples.total(c * c) / samples.size(ddof=1)
     return jnp.mean(jax.nn.relu(1 - jnp.sqrt(variance + _EPSILON)))
 
@@ -147,23 +101,9 @@ def _vicreg(
     axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
 ) -> tuple[jax.Array, ...]:
     """Invariance, variance, covariance."""
-    views = as_twins(axis_name, a, b, *stat)
+    views = as_views(axis_name, a, b, *stat, same_units=True)
     one, other = views
     distance = jnp.mean(one.total(jnp.square(one.values - other.values))) / one.size()
-    variance = sum(_hinge(view, centre(view)[0]) for view in views) / 2
+    variance = sum(hinge(view, centre(view)[0]) for view in views) / 2
     form = Form("covariance", diagonal=False, scale=1 / a.shape[-1])
     return distance, jnp.asarray(variance), jnp.asarray(sum(pair_sum(form, view) for view in views))
-
-
-def _vcreg(
-    axis_name: AxisName, delta: float | None, a: jax.Array, *stat: jax.Array | None
-) -> tuple[jax.Array, jax.Array]:
-    """Variance, covariance."""
-    samples, d = as_samples(axis_name, a, *stat), a.shape[-1]
-    c, _ = centre(samples)
-    form = Form("covariance", diagonal=False, scale=1 / max(d * (d - 1), 1))
-    if delta is None:
-        return _hinge(samples, c), pair_sum(form, samples)
-    size = jnp.abs(pair_matrix(form, samples, c))
-    smooth = jnp.where(size <= delta, size * size, 2 * delta * size - delta * delta)
-    return _hinge(samples, c), form.scale * jnp.sum(smooth)

@@ -1,10 +1,9 @@
-"""XCov (Cheung et al., 2014), and what losses of two layers have in common."""
+"""XCov (Cheung et al., 2014)."""
 
 import jax
-import jax.numpy as jnp
 
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName, Samples, as_samples, centre
+from decorr._samples import AxisName, as_views, centre
 from decorr.penalties._gram import cross_sum
 
 
@@ -47,23 +46,3 @@ def xcov_loss(
 def _value(axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None) -> jax.Array:
     one, other = as_views(axis_name, a, b, *stat)
     return cross_sum(one, centre(one)[0], centre(other)[0]) / 2
-
-
-def as_views(
-    axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
-) -> tuple[Samples, Samples]:
-    """Two arrays of activations of the same samples, through the gate."""
-    if jnp.shape(a)[:-1] != jnp.shape(b)[:-1]:
-        raise ValueError(
-            f"both activations must be of the same samples; got shapes {jnp.shape(a)} and {jnp.shape(b)}"
-        )
-    return as_samples(axis_name, a, *stat), as_samples(axis_name, b, *stat)
-
-
-def as_twins(
-    axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
-) -> tuple[Samples, Samples]:
-    """Two views of the same samples by the same units, through the gate."""
-    if jnp.shape(a) != jnp.shape(b):
-        raise ValueError(f"both views must have one shape; got {jnp.shape(a)} and {jnp.shape(b)}")
-    return as_views(axis_name, a, b, *stat)

@@ -86,8 +86,13 @@ SETTINGS = {  # axes, compiled, in a mesh context
 }
 
 
-CASES = [(name, setting) for name in FUNCTIONS for setting in SETTINGS]
-CASES += [(name, setting) for name in OTHERS for setting in ("explicit, jit", "auto, jit")]
+# All settings of some, for the others share their way over the mesh.
+FEW = ("zscore", "correlation_penalty", "gradient_terms", "grad")
+CASES = [(name, setting) for name in FEW for setting in SETTINGS]
+CASES += [
+    (name, setting) for name in FUNCTIONS if name not in FEW for setting in ("explicit, jit", "auto, jit")
+]
+CASES += [(name, "explicit, jit") for name in OTHERS]
 
 
 @pytest.mark.parametrize("spec", [P("data"), P(None, "data")], ids=["samples", "units"])
