@@ -31,11 +31,11 @@ notebooks: .venv/ready  ## execute the notebooks, in their places (1 min)
 reference: .venv/ready  ## the reference run, in resumable parts (4 h)
 	$(BIN)/python -m experiments.reproduce $(ARGS)
 
-# The wheel, not the checkout: -P keeps this folder off sys.path, and the tests get the decorr that was imported first.
+# The wheel, not the checkout: -P keeps this folder off sys.path, also off that of the workers; conftest looks.
 oldest: .venv-oldest/ready  ## the library's tests on the wheel and the oldest versions that it allows (4 min)
 	rm -rf build
 	$(OLDEST)/python -m pip install $(QUIETLY) --no-deps --force-reinstall .
-	$(OLDEST)/python -P -c 'import decorr, pytest, sys; assert "site-packages" in decorr.__file__, decorr.__file__; sys.exit(pytest.main(sys.argv[1:]))' tests/decorr $(ARGS)
+	DECORR_INSTALLED=1 $(OLDEST)/python -P -m pytest -n auto tests/decorr $(ARGS)
 
 # A run that skipped or found none of these tests is a failure.
 oracles: .venv-oracles/ready  ## the penalties against their own reference code (2 min)
@@ -57,7 +57,7 @@ wheel: .venv/ready  ## what is published, decorr alone, in dist/ (3 s)
 .venv-oldest/ready: setup.cfg pyproject.toml constraints-oldest.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and f"Python 3.11 is needed, {sys.version.split()[0]} found: make oldest PYTHON=python3.11")'
 	$(PYTHON) -m venv --clear .venv-oldest
-	$(OLDEST)/python -m pip install $(QUIETLY) --constraint constraints-oldest.txt . pytest
+	$(OLDEST)/python -m pip install $(QUIETLY) --constraint constraints-oldest.txt . pytest pytest-xdist
 	touch $@
 
 # 1.7 GB and a minute where pip finds a torch for the CPU (PyTorch has an index of these: PIP_EXTRA_INDEX_URL); one for GPUs

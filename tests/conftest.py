@@ -15,3 +15,9 @@ def float64():
     """For tests that compare with a float64 oracle."""
     with jax.enable_x64(True):
         yield
+
+
+if "DECORR_INSTALLED" in os.environ:  # `make oldest` tests the wheel
+    import decorr
+
+    assert "site-packages" in decorr.__file__, decorr.__file__
