@@ -1,4 +1,4 @@
-"""Whitening against NumPy, scikit-learn, Chainer and finite differences, and at its corners."""
+"""Whitening against NumPy, scikit-learn and finite differences, and at its corners."""
 
 import functools
 
@@ -243,36 +243,6 @@ def test_equal_to_scikit_learn_up_to_a_rotation(float64):
             )
         )
         np.testing.assert_allclose(w.T @ w, projection.T @ projection, atol=1e-9)
-
-
-@pytest.fixture
-def chainer():
-    if not hasattr(np, "sctypes"):  # of NumPy 1, which Chainer reads when it is imported
-        pytest.MonkeyPatch().setattr(
-            np, "sctypes", {"int": [], "uint": [], "float": [np.float32, np.float64]}, raising=False
-        )
-    return pytest.importorskip("chainer")
-
-
-@pytest.mark.parametrize(("groups", "eps"), [(1, 0.1), (1, 1e-12), (2, 1e-12)])
-def test_equal_to_chainer(float64, chainer, groups, eps):
-    """Theirs is (C_b + eps I)^(-1/2) of the biased C_b: ours by another shrinkage and unit."""
-    a = activations((30, 6))
-    g = np.sin(9 * a)
-    m = len(a)
-    theirs = chainer.Variable(a)
-    y = chainer.functions.decorrelated_batch_normalization(theirs, groups=groups, eps=eps)
-    y.grad = g
-    y.backward()
-
-    def ours(a):
-        biased = jnp.mean(jnp.var(a, axis=0))
-        shrinkage = eps / (eps + biased) if groups == 1 else 0.0
-        return whiten(a, shrinkage=shrinkage, groups=groups) * jnp.sqrt((1 - shrinkage) * m / (m - 1))
-
-    value, gradient = with_gradient(ours, a, g)
-    np.testing.assert_allclose(value, y.array, atol=1e-8)
-    np.testing.assert_allclose(gradient, theirs.grad, atol=1e-8)
 
 
 @pytest.mark.parametrize("method", METHODS)
