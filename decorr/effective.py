@@ -43,11 +43,10 @@ def mean_square_correlation(
       fewer than two, or the samples fewer than two, debiased three: nothing is known then. The adjustment is
       exact for independent and for identical units; between, where rho^2 is about 1/2, it takes up to 1/m too
       much: of true 0.49 and 20 samples 0.47. Where weights are very unequal chance adds somewhat less than
-        1/(n - 1).
+      1/(n - 1).
 
     Source: Simon, Section 3.1, for the raw mean; the adjustment is that of R^2 for one predictor (Ezekiel,
-    1930), since
-      E[rho^2] = 1/(n - 1) of independent units.
+      1930), since E[rho^2] = 1/(n - 1) of independent units.
     """
     r2: jax.Array
     r2, _ = over_mesh(_mean_square, (a, where, weights), debias, axis_name, specs=lambda _: _TWO)
@@ -81,12 +80,11 @@ def effective_units(
 
     Numerics:
       As `mean_square_correlation`, NaN included; where the debiased r2 is below 0, it is d. Constant units
-      do not
-      count: they are worth nothing. One unit that varies is worth 1.
+      are worth nothing, and do not count in d. One unit that varies is worth 1.
 
-    Source: the participation ratio, as of eigenvalues in Gao et al., A theory of multineuronal
-    dimensionality, dynamics
-      and measurement (2017), here of the correlation matrix, so that a unit's scale does not count.
+    Source: the participation ratio, as of a covariance's eigenvalues in Gao et al., A theory of
+      multineuronal dimensionality, dynamics and measurement (2017); here of the correlation matrix, so that
+      a unit's scale does not count.
     """
     r2: jax.Array
     r2, varying = over_mesh(_mean_square, (a, where, weights), debias, axis_name, specs=lambda _: _TWO)
