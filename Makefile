@@ -13,7 +13,7 @@ help:  ## this list
 sweep: .venv/ready  ## train every network of the paper on the embedded digits (3 min); ARGS="--help" lists options
 	$(BIN)/python -m experiments.sweep $(ARGS)
 
-test: .venv/ready  ## the test suite (5 min)
+test: .venv/ready  ## the test suite (9 min)
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 mesh: .venv/ready  ## the tests of mapped axes and meshes, on eight devices of one CPU (2 min)
@@ -32,7 +32,7 @@ reference: .venv/ready  ## the reference run, in resumable parts (4 h)
 	$(BIN)/python -m experiments.reproduce $(ARGS)
 
 # The wheel, not the checkout: -P keeps this folder off sys.path, also off that of the workers; conftest looks.
-oldest: .venv-oldest/ready  ## the library's tests on the wheel and the oldest versions that it allows (4 min)
+oldest: .venv-oldest/ready  ## the library's tests on the wheel and the oldest versions that it allows (5 min)
 	rm -rf build
 	$(OLDEST)/python -m pip install $(QUIETLY) --no-deps --force-reinstall .
 	DECORR_INSTALLED=1 $(OLDEST)/python -P -m pytest -n auto tests/decorr $(ARGS)
