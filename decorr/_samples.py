@@ -45,6 +45,12 @@ def widen(x: jax.Array) -> jax.Array:
     return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
 
 
+def check_ddof(ddof: int) -> None:
+    """ValueError unless the degrees of freedom that a divisor lacks are 1 or 0."""
+    if ddof not in (0, 1):
+        raise ValueError(f"ddof must be 0 or 1; got {ddof}")
+
+
 def is_constant(low: jax.Array, high: jax.Array) -> jax.Array:
     """Whether values between `low` and `high` differ by rounding only; NaN and infinities do not."""
     largest = jnp.maximum(jnp.abs(low), jnp.abs(high))
@@ -86,6 +92,10 @@ class Samples(NamedTuple):
     def total(self, x: jax.Array) -> jax.Array:
         """The weighted sum of x [sample, ...] over all samples, [1, ...]."""
         return self.everywhere(jnp.sum(self.weighted(x), axis=0, keepdims=True))
+
+    def moment(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        """The weighted sum over all samples of x y^T [unit, unit], x and y [sample, unit]."""
+        return self.everywhere(product(self.weighted(x).T, y))
 
     def gathered(self, x: jax.Array) -> jax.Array:
         """x [sample, ...] of all devices."""

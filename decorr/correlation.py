@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName, Samples, as_samples, centre, product, standardise
+from decorr._samples import AxisName, as_samples, centre, check_ddof, standardise
 
 
 def zscore(
@@ -131,8 +131,7 @@ def covariance_matrix(
 
     Source: the same matrix as numpy.cov(a, rowvar=False, ddof=ddof, aweights=weights).
     """
-    if ddof not in (0, 1):
-        raise ValueError(f"ddof must be 0 or 1; got {ddof}")
+    check_ddof(ddof)
     covariance: jax.Array = over_mesh(_covariance, (jnp.asarray(a), where, weights), ddof, axis_name)
     return covariance
 
@@ -145,13 +144,10 @@ def _correlation(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> 
     """The correlation matrix, and which units are constant."""
     samples = as_samples(axis_name, a, *stat)
     z, _, constant = standardise(samples)
-    return _mean_product(samples, z, ddof=1), constant
+    return samples.moment(z, z) / samples.size(ddof=1), constant
 
 
 def _covariance(ddof: int, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
     samples = as_samples(axis_name, a, *stat)
-    return _mean_product(samples, centre(samples)[0], ddof)
-
-
-def _mean_product(samples: Samples, u: jax.Array, ddof: int) -> jax.Array:
-    return samples.everywhere(product(samples.weighted(u).T, u)) / samples.size(ddof)
+    c, _ = centre(samples)
+    return samples.moment(c, c) / samples.size(ddof)

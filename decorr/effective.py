@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName, as_samples, standardise
+from decorr._samples import AxisName, as_samples, is_constant
 from decorr.chance import debiased, participation
 from decorr.penalties._gram import Form, pair_sum
 
@@ -100,7 +100,7 @@ def _mean_square(
 ) -> tuple[jax.Array, jax.Array]:
     """The mean over pairs of rho^2, and how many units are not constant."""
     samples = as_samples(axis_name, a, *stat)
-    varying = jnp.sum(~standardise(samples).constant).astype(samples.values.dtype)
+    varying = jnp.sum(~is_constant(*samples.extremes())).astype(samples.values.dtype)
     r2 = pair_sum(_SQUARES, samples) / (varying * (varying - 1))  # of fewer than two units 0 / 0
     if not debias:
         return r2, varying

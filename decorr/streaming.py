@@ -9,7 +9,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName, as_samples, extremes_over, is_constant, product
+from decorr._samples import AxisName, as_samples, check_ddof, extremes_over, is_constant
 
 
 class CorrelationState(NamedTuple):
@@ -121,8 +121,7 @@ class CorrelationState(NamedTuple):
 
         0 for a constant unit, and everywhere for fewer than two samples.
         """
-        if ddof not in (0, 1):
-            raise ValueError(f"ddof must be 0 or 1; got {ddof}")
+        check_ddof(ddof)
         constant = self._constant()
         size = self.weight - ddof * self.square / jnp.where(self.weight == 0, 1, self.weight)
         covariance = self.comoment / jnp.where(size > 0, size, 1)
@@ -152,7 +151,7 @@ def _moments(
     c = samples.select(samples.values - low)
     offset = samples.total(c) / samples.size()
     c = samples.select(c - offset)
-    comoment = samples.everywhere(product(samples.weighted(c).T, c))
+    comoment = samples.moment(c, c)
     none = weight == 0
     extremes = jnp.where(none, jnp.inf, low[0]), jnp.where(none, -jnp.inf, high[0])
     return CorrelationState(weight, square, (low + offset)[0], comoment, *extremes)

@@ -12,10 +12,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from sklearn.datasets import load_digits
 
 from decorr import MLP, correlation_penalty, independent_penalty
 from decorr.config import Protocol
+from decorr.training.objective import negative_log_likelihood
 from experiments.page import style
 from experiments.page.drawing import grid, settings
 
@@ -86,8 +88,7 @@ def _train(weight: float) -> np.ndarray:
     model = MLP(protocol.architecture("huge"), classes=10)
 
     def loss(params, x, labels):
-        chosen = jax.nn.log_softmax(model.apply({"params": params}, x)[0]) * jax.nn.one_hot(labels, 10)
-        return -chosen.sum() / len(x)
+        return negative_log_likelihood(model.apply({"params": params}, x)[0], labels)
 
     def penalty(params, x):
         return weight * sum(correlation_penalty(a) for a in model.apply({"params": params}, x)[1])
@@ -98,7 +99,7 @@ def _train(weight: float) -> np.ndarray:
         of_penalty = jax.grad(penalty)(params, x[batch])
         rate = protocol.optimisation.learning_rate
         params = jax.tree.map(lambda p, g, h: p - rate * (g + h), params, of_loss, of_penalty)
-        return params, _norm(of_penalty) / _norm(of_loss)
+        return params, optax.global_norm(of_penalty) / optax.global_norm(of_loss)
 
     x, labels = jnp.asarray(x), jnp.asarray(labels)
     params, rng, found = model.init(jax.random.key(0), x)["params"], np.random.default_rng(0), []
@@ -109,10 +110,6 @@ def _train(weight: float) -> np.ndarray:
             params, ratio = step(params, batch)
             found.append(float(ratio))
     return np.asarray(found)
-
-
-def _norm(tree) -> jax.Array:
-    return jnp.sqrt(sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(tree)))
 
 
 def markdown(rows: Iterable[Sequence[str]]) -> str:

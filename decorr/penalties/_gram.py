@@ -43,7 +43,7 @@ def cross_sum(samples: Samples, x: jax.Array, y: jax.Array, *, diagonal: bool = 
     """The sum of squares of M = X^T W Y / V1, x and y [sample, unit] of the same samples."""
     size = samples.size()
     if x.shape[1] * y.shape[1] <= samples.number**2:
-        matrix = samples.everywhere(product(samples.weighted(x).T, y)) / size
+        matrix = samples.moment(x, y) / size
         return jnp.sum(jnp.square(matrix if diagonal else _off_diagonal(matrix)))
     k = product(x, samples.gathered(x).T) / size * (product(y, samples.gathered(y).T) / size)
     total = samples.everywhere(jnp.sum(samples.weighted(_of_columns(samples, k))))
@@ -117,7 +117,7 @@ def _units(form: Form, samples: Samples) -> tuple[jax.Array, jax.Array, jax.Arra
 
 def pair_matrix(form: Form, samples: Samples, u: jax.Array) -> jax.Array:
     """M [unit, unit], 0 on the diagonal if that is left out."""
-    matrix = samples.everywhere(product(samples.weighted(u).T, u)) / samples.size(form.ddof)
+    matrix = samples.moment(u, u) / samples.size(form.ddof)
     return matrix if form.diagonal else _off_diagonal(matrix)
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName, as_samples
+from decorr._samples import AxisName, as_samples, check_ddof
 from decorr.penalties._gram import Form, Kind, pair_sum
 
 Normalisation = Literal["unit", "pair", "sum"]
@@ -75,8 +75,7 @@ def pair_penalty(
     ):
         if word not in words:
             raise ValueError(f"{what} must be one of {', '.join(words)}; got {word!r}")
-    if ddof not in (0, 1):
-        raise ValueError(f"ddof must be 0 or 1; got {ddof}")
+    check_ddof(ddof)
     a = jnp.asarray(a)
     d = a.shape[-1] if a.ndim else 0
     scale = {"unit": 1 / max(2 * d, 1), "pair": 1 / max(d * (d - 1), 1), "sum": 1.0}[normalise]

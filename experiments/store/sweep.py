@@ -100,7 +100,7 @@ def effective_units(cell: xr.Dataset) -> xr.DataArray:
     As `decorr.effective_units`, from the mean of P over minibatches: r2 is linear in P. Of layers with
     positions, whose effective number of samples nobody knows, the raw d / (2P), which chance makes smaller.
     """
-    made = complete(json.loads(str(cell.configuration.values)))
+    made = configuration(cell)
     d = xr.DataArray(np.asarray(made["widths"], float), dims="layer", coords={"layer": cell.layer})
     r2 = (2 * cell.penalty - 1) / (d - 1)
     if made["protocol"]["family"] == "mlp":
@@ -120,5 +120,5 @@ def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[in
 
 
 def configuration(sweep: xr.Dataset) -> dict:
-    """The configuration of the first cell; dataset and protocol are those of all."""
-    return complete(json.loads(str(sweep.configuration.values[0])))
+    """The configuration of a cell, or of a sweep's first; dataset and protocol are those of all."""
+    return complete(json.loads(str(sweep.configuration.values.flat[0])))

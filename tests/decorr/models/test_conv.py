@@ -88,16 +88,10 @@ def test_shapes_and_cost_of_every_size():
         assert protocol.products(size, (28, 28, 1)) == wanted
 
 
-def test_torch_initial_values_fill_their_bounds():
+def test_torch_initial_values_fill_their_bounds(check_fills_bound):
     _, params = network(dataclasses.replace(PRELU, widths=(40, 50, 60)))
     for name, fan_in in (("hidden_1", 18), ("hidden_2", 360), ("hidden_3", 450), ("logits", 60)):
-        bound = fan_in**-0.5
-        for values in map(np.asarray, (params[name]["kernel"], params[name]["bias"])):
-            assert np.abs(values).max() <= bound
-            # Four standard errors of a uniform sample's mean and mean square.
-            error = 4 / values.size**0.5
-            assert abs(values.mean()) < bound * error / 3**0.5
-            assert abs(np.mean(values**2) / bound**2 - 1 / 3) < error * (4 / 45) ** 0.5
+        check_fills_bound(params[name], fan_in**-0.5)
 
 
 def test_flax_initial_values_are_those_of_nn_conv():

@@ -67,16 +67,10 @@ def test_shapes(protocol):
     assert [a.shape for a in activations] == [(9, 40), (9, 20), (9, 10)]
 
 
-def test_torch_initial_values_fill_their_bounds():
+def test_torch_initial_values_fill_their_bounds(check_fills_bound):
     _, params = network(dataclasses.replace(PRELU, widths=(400, 300, 200)), np.zeros((1, 250), np.float32))
     for name, fan_in in (("hidden_1", 250), ("hidden_2", 400), ("hidden_3", 300), ("logits", 200)):
-        bound = fan_in**-0.5
-        for values in map(np.asarray, (params[name]["kernel"], params[name]["bias"])):
-            assert np.abs(values).max() <= bound
-            # Four standard errors of a uniform sample's mean and mean square.
-            error = 4 / values.size**0.5
-            assert abs(values.mean()) < bound * error / 3**0.5
-            assert abs(np.mean(values**2) / bound**2 - 1 / 3) < error * (4 / 45) ** 0.5
+        check_fills_bound(params[name], fan_in**-0.5)
 
 
 def test_slopes_are_learned_only_by_prelu():
