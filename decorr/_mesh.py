@@ -25,7 +25,8 @@ def over_mesh(
       function: the same object each time, or each call is compiled.
       arrays: activations [..., unit] first.
       static: hashable arguments that come before the arrays.
-      specs: how the results lie on the mesh, by how the activations do. Default: whole on every device.
+      specs: how the results lie on the mesh, by how the activations do; one for all, or a tree. Default:
+        whole on every device.
     """
     given = [None if array is None else jnp.asarray(array) for array in arrays]
     shardings = [jax.typeof(array).sharding for array in given if array is not None]

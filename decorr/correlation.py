@@ -6,7 +6,6 @@ Every function takes activations [..., unit] of ONE network: each leading axis i
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 
 from decorr._mesh import over_mesh
 from decorr._samples import AxisName, as_samples, centre, check_ddof, standardise
@@ -91,9 +90,8 @@ def correlation_matrix(
 
     Source: Simon, Section 3.1; the same matrix as numpy.corrcoef(a, rowvar=False).
     """
-    arrays, whole = (jnp.asarray(a), where, weights), (PartitionSpec(), PartitionSpec())
     rho: jax.Array
-    rho, constant = over_mesh(_correlation, arrays, axis_name, specs=lambda spec: whole)
+    rho, constant = over_mesh(_correlation, (a, where, weights), axis_name)
     if undefined == 0:
         return rho
     # rho is 0 there, or NaN beside a unit that is NaN.

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 
 from decorr._mesh import over_mesh
 from decorr._samples import AxisName, as_samples, is_constant
@@ -49,7 +48,7 @@ def mean_square_correlation(
       1930), since E[rho^2] = 1/(n - 1) of independent units.
     """
     r2: jax.Array
-    r2, _ = over_mesh(_mean_square, (a, where, weights), debias, axis_name, specs=lambda _: _TWO)
+    r2, _ = over_mesh(_mean_square, (a, where, weights), debias, axis_name)
     return r2
 
 
@@ -87,12 +86,9 @@ def effective_units(
       a unit's scale does not count.
     """
     r2: jax.Array
-    r2, varying = over_mesh(_mean_square, (a, where, weights), debias, axis_name, specs=lambda _: _TWO)
+    r2, varying = over_mesh(_mean_square, (a, where, weights), debias, axis_name)
     # Of a single unit there is no pair, yet it is one unit.
     return jnp.where(varying == 1, 1, participation(r2, varying))
-
-
-_TWO = (PartitionSpec(), PartitionSpec())
 
 
 def _mean_square(

@@ -6,7 +6,6 @@ import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import PartitionSpec
 
 from decorr._mesh import over_mesh
 from decorr._samples import AxisName, as_samples, check_ddof, extremes_over, is_constant
@@ -72,9 +71,7 @@ class CorrelationState(NamedTuple):
         if a.shape[-1:] != self.mean.shape:
             raise ValueError(f"expected activations of {self.mean.shape[0]} units; got {a.shape}")
         arrays = (a, where, weights)
-        return self.merge(
-            over_mesh(_moments, arrays, self.mean.dtype, axis_name, specs=lambda _: _EVERYWHERE)
-        )
+        return self.merge(over_mesh(_moments, arrays, self.mean.dtype, axis_name))
 
     def merge(self, other: "CorrelationState") -> "CorrelationState":
         """The state of both states' samples, of the same units; the order changes rounding only."""
@@ -130,9 +127,6 @@ class CorrelationState(NamedTuple):
     def _constant(self) -> jax.Array:
         """Which units are constant [unit]: all of them, of fewer than two samples."""
         return is_constant(self.low, self.high) | (self.low > self.high)
-
-
-_EVERYWHERE = CorrelationState._make(PartitionSpec() for _ in CorrelationState._fields)
 
 
 def _moments(

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 
 from decorr._mesh import over_mesh
 from decorr._samples import AxisName, as_views, standardise
@@ -45,7 +44,7 @@ def barlow_twins_loss(
     Source: Zbontar et al., Barlow Twins (arXiv:2103.03230), Equations 1 and 2; the authors' main.py has
       lambda 0.0051 and multiplies L by --scale-loss 0.024.
     """
-    on, off = over_mesh(_value, (a, b, where, weights), axis_name, specs=lambda _: (PartitionSpec(),) * 2)
+    on, off = over_mesh(_value, (a, b, where, weights), axis_name)
     loss: jax.Array = on + off_diagonal_weight * off
     return loss
 

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 
 from decorr._mesh import over_mesh
 from decorr._samples import AxisName, as_samples, centre
@@ -50,7 +49,7 @@ def vcreg_loss(
     """
     if delta is not None and not delta > 0:
         raise ValueError(f"delta must be above 0, or None; got {delta}")
-    parts = over_mesh(_vcreg, (a, where, weights), axis_name, delta, specs=lambda _: (PartitionSpec(),) * 2)
+    parts = over_mesh(_vcreg, (a, where, weights), axis_name, delta)
     variance, covariance = parts
     loss: jax.Array = variance_weight * variance + covariance_weight * covariance
     return loss

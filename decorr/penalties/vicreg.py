@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 
 from decorr._mesh import over_mesh
 from decorr._samples import AxisName, Samples, as_samples, as_views, centre
@@ -81,7 +80,7 @@ def vicreg_loss(
     """
     if len(coefficients) != 3:
         raise ValueError(f"coefficients are three: invariance, variance, covariance; got {len(coefficients)}")
-    parts = over_mesh(_vicreg, (a, b, where, weights), axis_name, specs=lambda _: (PartitionSpec(),) * 3)
+    parts = over_mesh(_vicreg, (a, b, where, weights), axis_name)
     loss: jax.Array = sum(weight * part for weight, part in zip(coefficients, parts, strict=True))
     return loss
 
