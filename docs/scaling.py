@@ -99,7 +99,7 @@ def _train(weight: float) -> np.ndarray:
         of_penalty = jax.grad(penalty)(params, x[batch])
         rate = protocol.optimisation.learning_rate
         params = jax.tree.map(lambda p, g, h: p - rate * (g + h), params, of_loss, of_penalty)
-        return params, optax.global_norm(of_penalty) / optax.global_norm(of_loss)
+        return params, optax.tree.norm(of_penalty) / optax.tree.norm(of_loss)
 
     x, labels = jnp.asarray(x), jnp.asarray(labels)
     params, rng, found = model.init(jax.random.key(0), x)["params"], np.random.default_rng(0), []
