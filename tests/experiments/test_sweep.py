@@ -29,6 +29,22 @@ def compiled(tmp_path_factory):
     return {"JAX_COMPILATION_CACHE_DIR": str(folder), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
 
+# Killed from outside, it might have ended before.
+DIES_AT_ITS_CHECKPOINT = """
+import os, signal
+from experiments import sweep
+
+write = sweep.checkpoints.write
+
+def write_and_die(*arguments):
+    write(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+sweep.checkpoints.write = write_and_die
+sweep.main()
+"""
+
+
 def command(folder, *arguments):
     return [sys.executable, "-m", "experiments.sweep", "--out", str(folder), *arguments]
 
@@ -218,12 +234,14 @@ def test_where_results_of_a_family_go():
 def test_a_killed_sweep_goes_on_bit_for_bit(finished, compiled, tmp_path):
     arguments = (*TINY, "--variants", "vanilla")
     checkpoint = tmp_path / "tiny-vanilla.checkpoint.npz"
-    killed = subprocess.Popen(
-        command(tmp_path, *arguments), cwd=ROOT, env=os.environ | compiled, stdout=subprocess.DEVNULL
+    killed = subprocess.run(
+        [sys.executable, "-c", DIES_AT_ITS_CHECKPOINT, *command(tmp_path, *arguments)[3:]],
+        cwd=ROOT,
+        env=os.environ | compiled,
+        stdout=subprocess.DEVNULL,
+        timeout=120,
     )
-    wait_for(checkpoint, killed)
-    killed.kill()
-    assert killed.wait() == -signal.SIGKILL and checkpoint.exists()
+    assert killed.returncode == -signal.SIGKILL and checkpoint.exists()
 
     done = sweep(tmp_path, *arguments, **compiled)
     assert done.returncode == 0, done.stderr
