@@ -44,10 +44,7 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.typing.ArrayLike) -> jax.Arr
     keep = 1 - rate.astype(jnp.float32)
     # How many of the 2^16 values of a half word keep an element: one at least, or the scale is infinite.
     kept = jnp.where(keep > 0, jnp.maximum(jnp.round(keep * 2**16), 1), 0)
-    counter = jnp.arange(-(-x.size // 4), dtype=jnp.uint32)  # a block gives four masks
-    block = _threefry(jax.random.bits(key, (2,), jnp.uint32), counter, jnp.zeros_like(counter))
-    # Without the barrier XLA works the words out again for each half.
-    words = jnp.concatenate(jax.lax.optimization_barrier(block))
+    words = _words(jax.random.bits(key, (2,), jnp.uint32), -(-x.size // 4))  # a block gives four masks
     halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]
     # Compared as int32, for keep = 1 is 2^16, one more than the largest half.
     mask = halves.reshape(x.shape).astype(jnp.int32) < kept.astype(jnp.int32)
@@ -55,6 +52,24 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.typing.ArrayLike) -> jax.Arr
     # A traced rate that is none is NaN, keeps nothing, and shows in what is dropped.
     dropped = jnp.where(jnp.isnan(keep), jnp.nan, 0).astype(x.dtype)
     return jnp.where(mask, (wide * scale.astype(wide.dtype)).astype(x.dtype), dropped)
+
+
+def _words(key: jax.Array, blocks: int) -> jax.Array:
+    """Threefry's blocks of the counters 0, 1, ...: their first words, then their second ones."""
+
+    def encrypt(counter: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return _threefry(key, counter, jnp.zeros_like(counter))
+
+    def at_once() -> tuple[jax.Array, jax.Array]:
+        return encrypt(jnp.arange(blocks, dtype=jnp.uint32))
+
+    def in_two() -> tuple[jax.Array, jax.Array]:
+        counters = jnp.arange(blocks + blocks % 2, dtype=jnp.uint32).reshape(2, -1)
+        first, second = jax.lax.map(encrypt, counters)
+        return first.reshape(-1)[:blocks], second.reshape(-1)[:blocks]
+
+    # On a CPU XLA would work a word out again for each half of it, but for the result of a loop.
+    return jnp.concatenate(jax.lax.platform_dependent(cpu=in_two, default=at_once))
 
 
 def _threefry(key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:

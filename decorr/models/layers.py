@@ -57,6 +57,8 @@ def _leaky(module: nn.Module, architecture: Architecture, name: str, x: jax.Arra
     slope = jnp.asarray(architecture.negative_slope, x.dtype)
     if architecture.nonlinearity == "prelu":
         slope = module.param(name, lambda _: slope.astype(jnp.float32)).astype(x.dtype)
+        # Its gradient is summed over samples first, then units: a sum over both at once is slow on a CPU.
+        slope = jax.lax.optimization_barrier(jnp.full((1,) * (x.ndim - 1) + x.shape[-1:], slope))
     return jnp.where(x > 0, x, slope * x)
 
 

@@ -20,16 +20,15 @@ from decorr.training.evaluation import Evaluation
 from decorr.training.split import Split
 from decorr.training.steps import EpochMetrics, Trainer, TrainingState
 from experiments.disk.files import cache_dir
+from experiments.run import transposed
 
 # For programs that take far longer to compile than to run.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
 
-# CPU: matrix products by Eigen and not YNNPACK, which takes a seventh longer for a step of a huge network.
-_EIGEN = {"xla_cpu_experimental_ynn_fusion_type": ""}
-
-LANES = {"cpu": 2}
+LANES = {"cpu": 1}
 """How many runs of a device are one vmap at most, by platform; more go one vmap after the other. Elsewhere
-all are one. On a CPU the parameters of more would leave its cache: `--sections scaling` of the benchmark."""
+all are one. A CPU's cache holds the parameters of one large network at most: `--sections scaling` of the
+benchmark."""
 
 _PER_RUN, _SHARED = PartitionSpec("run"), PartitionSpec()
 
@@ -173,6 +172,8 @@ def _each_run(on: Mesh, function: Callable, per_run: tuple, *shared: object) -> 
         mine, shared = arguments[: len(per_run)], arguments[len(per_run) :]
         runs = jax.tree.leaves(mine)[0].shape[0]
         lanes = _lanes(on, runs)
+        if lanes == 1:
+            return jax.lax.map(lambda one: function(*one, *shared), mine)
         one_batch = jax.vmap(lambda *one: function(*one, *shared))
         batches = jax.tree.map(lambda leaf: leaf.reshape(runs // lanes, lanes, *leaf.shape[1:]), mine)
         # Not lax.map's batch_size: it fails on arrays of no entries, as are the slopes of a leaky ReLU.
@@ -194,12 +195,14 @@ def _order(on: Mesh, samples: int, batch_size: int, key: jax.Array, step: jax.Ar
     return _each_run(on, order, (key, step))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2, compiler_options=_EIGEN)
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
 def _train(
     on: Mesh, trainer: Trainer, states: TrainingState, order: jax.Array, train: Split, last: bool
 ) -> tuple[TrainingState, EpochMetrics, Matrices]:
+    train_epoch = transposed.train_epoch if on.devices.flat[0].platform == "cpu" else steps.train_epoch
+
     def one_run(state, order, train, last):
-        return steps.train_epoch(trainer, state, train, order, observe=last)
+        return train_epoch(trainer, state, train, order, observe=last)
 
     return _each_run(on, one_run, (states, order), train, last)
 

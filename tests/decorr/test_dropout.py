@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from decorr import dropout, dropout_correlation, dropout_estimator
-from decorr._dropout import _threefry
+from decorr._dropout import _threefry, _words
 
 KEY = jax.random.key(0)
 MASKS = 400
@@ -110,6 +110,14 @@ def test_the_random_bits_are_jaxs():
     counters = jax.random.bits(KEY, (2, 100), jnp.uint32)
     found = np.concatenate(_threefry(key, *counters))
     np.testing.assert_array_equal(found, jax.extend.random.threefry_2x32(key, counters.reshape(-1)))
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 7])
+def test_words_are_those_of_a_counter(blocks):
+    key = jnp.asarray([1, 2], jnp.uint32)
+    counter = jnp.arange(blocks, dtype=jnp.uint32)
+    wanted = np.concatenate(_threefry(key, counter, jnp.zeros_like(counter)))
+    np.testing.assert_array_equal(_words(key, blocks), wanted)  # on this platform's way
 
 
 def test_vmap_over_keys_and_rates_is_a_loop():

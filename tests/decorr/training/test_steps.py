@@ -176,6 +176,15 @@ def test_every_epoch_is_another_permutation_the_same_for_all_variants():
         assert_identical(params, parameters[0])
 
 
+@pytest.mark.parametrize("samples", [1, 50, 1625, 1626, 60_000])  # JAX sorts once, up to 1625; then twice
+def test_the_order_is_jaxs_permutation(samples):
+    keys = jax.random.split(jax.random.key(0), 2)
+    order = jax.vmap(lambda key: steps.minibatches(key, 0, samples, samples))(keys)
+    mine = jax.vmap(lambda key: jax.random.fold_in(steps._keys(key).order, 0))(keys)
+    wanted = jax.vmap(lambda key: jax.random.permutation(key, samples))(mine)
+    np.testing.assert_array_equal(order[:, 0], wanted, strict=True)
+
+
 def test_seeds_differ():
     first, second = (initial(BOTH, seed=seed).params["hidden_1"]["kernel"] for seed in (0, 1))
     assert (first != second).all()
