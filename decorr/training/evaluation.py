@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from decorr.correlation import correlation_matrix
+from decorr.streaming import CorrelationState
 from decorr.training.objective import error_rate, negative_log_likelihood
 from decorr.training.seen import seen
 from decorr.training.split import Split
@@ -13,6 +13,14 @@ from decorr.training.steps import Activations, Trainer
 
 BINS = 40
 """Bins of |rho| from 0 to 1: Figure 1's width 0.025, and four of them make one of Figure 2's."""
+
+
+CHUNK = 500
+"""Samples that go through the network at once, or one minibatch: few enough to stay in a CPU's cache."""
+
+MINIBATCHES = 100
+"""Over how many minibatches P is averaged at least, if a set has as many: of MNIST's validation set half,
+which gives P within 1%."""
 
 
 class Evaluation(NamedTuple):
@@ -23,18 +31,28 @@ class Evaluation(NamedTuple):
     error: jax.Array
     """[], in [0, 1]."""
     penalty: jax.Array
-    """[layer], the mean of P over minibatches of the training size."""
+    """[layer], the mean of P over minibatches of the training size, evenly spaced over the set."""
     mean_correlation: jax.Array
     """[layer], the mean |rho| over pairs of units, the whole set at once."""
     correlation: tuple[jax.Array, ...]
     """The matrices behind it, one [unit, unit] for each hidden layer."""
 
 
+class _Sums(NamedTuple):
+    """Over the samples seen so far."""
+
+    nll: jax.Array
+    errors: jax.Array
+    correlation: tuple[CorrelationState, ...]
+    """Of each layer."""
+
+
 def evaluate(trainer: Trainer, params: Any, data: Split) -> Evaluation:
     """Evaluates one network on a whole split, without dropout.
 
     P depends on the number of samples (`decorr.independent_penalty`), so it is taken over minibatches
-    of the training size in stored order, to be comparable with what training saw; the rest uses all samples.
+    of the training size in stored order, to be comparable with what training saw: over all, or over every
+    k-th of so many that `MINIBATCHES` are left. The rest uses all samples, streamed.
     Of a layer with positions both see what `seen` draws, by a fixed key: P as many of a minibatch as in
     training, the correlations as many of the whole set, but at least one position of each sample.
 
@@ -48,63 +66,63 @@ def evaluate(trainer: Trainer, params: Any, data: Split) -> Evaluation:
 
     Raises:
       ValueError: fewer samples than one minibatch.
+
+    Numerics:
+      Correlations as `CorrelationState`.
     """
-    x, labels = data.batch(...)
-    batch_size = trainer.batch_size
-    batches = labels.shape[0] // batch_size
+    samples, size = data.labels.shape[0], trainer.batch_size
+    batches = samples // size
     if batches < 1:
-        raise ValueError(f"a minibatch of {batch_size} needs as many samples; got {labels.shape[0]}")
-    _, shapes = jax.eval_shape(lambda: trainer.model.apply({"params": params}, x))
-    flat = all(len(shape.shape) == 2 for shape in shapes)
-    logits, activations, penalty = (_at_once if flat else _by_minibatch)(trainer, params, x)
-    correlation = tuple(map(correlation_matrix, activations))
+        raise ValueError(f"a minibatch of {size} needs as many samples; got {samples}")
+    whole = batches * size
+    together = _divisor(batches, CHUNK // size)  # minibatches of a chunk
+    spacing = _divisor(together, batches // MINIBATCHES)
+    each = max(1, trainer.max_samples // samples)  # positions of a sample, in the correlations
+
+    def add(sums: _Sums, numbers: jax.Array, images: Any, labels: Any) -> tuple[_Sums, Activations]:
+        """With the samples of these minibatches; and their activations [minibatch, sample, ...]."""
+        x, labels = data._replace(images=images, labels=labels).batch(...)
+        logits, activations = trainer.model.apply({"params": params}, x)
+        count, length = len(labels), len(labels) // len(numbers)
+        activations = tuple(a.reshape(-1, length, *a.shape[1:]) for a in activations)
+        kept = _draw(activations, numbers, each * length)
+        states = (state.update(a) for state, a in zip(sums.correlation, kept, strict=True))
+        nll = sums.nll + count * negative_log_likelihood(logits, labels)
+        return _Sums(nll, sums.errors + count * error_rate(logits, labels), tuple(states)), activations
+
+    def chunk(sums: _Sums, samples: tuple[jax.Array, Any, Any]) -> tuple[_Sums, jax.Array]:
+        sums, activations = add(sums, *samples)
+        spaced, numbers = (jax.tree.map(lambda a: a[::spacing], tree) for tree in (activations, samples[0]))
+        penalised = _draw(spaced, numbers, trainer.max_samples)
+        return sums, jnp.stack([jax.vmap(trainer.penalty)(a).sum() for a in penalised])
+
+    _, shapes = jax.eval_shape(lambda: trainer.model.apply({"params": params}, data.batch(slice(size))[0]))
+    zero = jnp.zeros((), jnp.float32)
+    sums = _Sums(zero, zero, tuple(CorrelationState.init(a.shape[-1]) for a in shapes))
+    arrays = jnp.arange(batches), data.images[:whole], data.labels[:whole]
+    chunks = jax.tree.map(lambda a: a.reshape(batches // together, -1, *a.shape[1:]), arrays)
+    sums, penalties = jax.lax.scan(chunk, sums, chunks)
+    if whole < samples:
+        sums, _ = add(sums, jnp.array([batches]), data.images[whole:], data.labels[whole:])
+    correlation = tuple(state.correlation() for state in sums.correlation)
     return Evaluation(
-        nll=negative_log_likelihood(logits, labels),
-        error=error_rate(logits, labels),
-        penalty=penalty,
+        nll=sums.nll / samples,
+        error=sums.errors / samples,
+        penalty=penalties.sum(axis=0) / (batches // spacing),
         mean_correlation=jnp.stack([mean_absolute(rho) for rho in correlation]),
         correlation=correlation,
     )
 
 
-def _at_once(trainer: Trainer, params: Any, x: jax.Array) -> tuple[jax.Array, Activations, jax.Array]:
-    """Logits, the activations whose correlations are taken, and P [layer]: of layers without positions."""
-    batch_size = trainer.batch_size
-    batches = x.shape[0] // batch_size
-    logits, activations = trainer.model.apply({"params": params}, x)
-
-    def minibatch_penalty(a: jax.Array) -> jax.Array:
-        minibatches = a[: batches * batch_size].reshape(batches, batch_size, *a.shape[1:])
-        penalties: jax.Array = jax.vmap(trainer.penalty)(minibatches)
-        return penalties.mean()
-
-    return logits, activations, jnp.stack([minibatch_penalty(a) for a in activations])
-
-
-def _by_minibatch(trainer: Trainer, params: Any, x: jax.Array) -> tuple[jax.Array, Activations, jax.Array]:
-    """The same of layers with positions: only one minibatch's maps are in memory at a time."""
-    samples, batch_size = x.shape[0], trainer.batch_size
-    whole = samples // batch_size * batch_size
+def _draw(activations: Activations, numbers: jax.Array, max_samples: int) -> Activations:
+    """What is seen of minibatches [minibatch, sample, ...]: of each of them what its number draws."""
     key = jax.random.key(0)
-    each = max(1, trainer.max_samples // samples)  # positions of a sample, in the correlations
+    return jax.vmap(lambda a, number: seen(a, key, number, max_samples))(activations, numbers)
 
-    def outputs(x: jax.Array, number: jax.typing.ArrayLike) -> tuple[jax.Array, Activations, Activations]:
-        logits, activations = trainer.model.apply({"params": params}, x)
-        return logits, activations, seen(activations, key, number, each * x.shape[0])
 
-    def of_minibatch(number: jax.Array) -> tuple[jax.Array, Activations, jax.Array]:
-        minibatch = jax.lax.dynamic_slice_in_dim(x, number * batch_size, batch_size)
-        logits, activations, kept = outputs(minibatch, number)
-        sampled = seen(activations, key, number, trainer.max_samples)
-        return logits, kept, jnp.stack([trainer.penalty(a) for a in sampled])
-
-    *parts, penalties = jax.lax.map(of_minibatch, jnp.arange(whole // batch_size))
-    logits, activations = jax.tree.map(lambda part: part.reshape(whole, *part.shape[2:]), tuple(parts))
-    if whole < samples:
-        left, _, kept = outputs(x[whole:], whole // batch_size)
-        join = lambda part, rest: jnp.concatenate([part, rest])  # noqa: E731
-        logits, activations = jax.tree.map(join, (logits, activations), (left, kept))
-    return logits, activations, penalties.mean(axis=0)
+def _divisor(n: int, most: int) -> int:
+    """The largest divisor of n that is at most `most`; at least 1."""
+    return max(i for i in range(1, max(1, most) + 1) if n % i == 0)
 
 
 def mean_absolute(rho: jax.Array) -> jax.Array:

@@ -66,6 +66,20 @@ def test_correlations_are_of_the_whole_set(seen, outputs):
         np.testing.assert_allclose(seen.mean_correlation[layer], off_diagonal(rho).mean(), rtol=1e-5)
 
 
+def test_a_large_set_is_streamed_and_p_is_of_every_second_minibatch(params):
+    """200 minibatches and 7 samples: 2 x `MINIBATCHES`, in four chunks and a remainder."""
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 16, (2007, 6), np.uint8)
+    many = Split(images, rng.integers(0, 3, 2007, np.int32), np.float32(2), np.float32(5))
+    found = jax.jit(evaluate, static_argnums=0)(TRAINER, params, many)
+    logits, activations = MODEL.apply({"params": params}, many.batch(...)[0])
+    np.testing.assert_allclose(found.error, np.mean(logits.argmax(1) != many.labels), rtol=1e-6)
+    for layer, a in enumerate(activations):
+        np.testing.assert_allclose(found.correlation[layer], correlation(a), atol=1e-5)
+        squares = [(correlation(a[i : i + 10]) ** 2).sum() for i in range(0, 2000, 20)]
+        np.testing.assert_allclose(found.penalty[layer], np.mean(squares) / (2 * a.shape[1]), rtol=1e-5)
+
+
 def test_outside_jit_it_is_the_same(seen, params, data):
     found = evaluate(TRAINER, params, data)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(seen), strict=True):

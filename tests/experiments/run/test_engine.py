@@ -15,6 +15,7 @@ import pytest
 
 from decorr.config import Optimisation, Protocol, Regulariser, Variant
 from decorr.models import MLP
+from decorr.training import evaluation
 from decorr.training.split import Split
 from decorr.training.steps import Trainer, sgd
 from experiments.data import load as data
@@ -194,6 +195,27 @@ def test_the_precision_of_matrix_products(precision, found):
     # The penalty's are always float32.
     kinds = {f"precision = [{kind}, {kind}]" for kind in {found, "HIGHEST"}}
     assert products and {line[line.index("precision = ") :].split("]")[0] + "]" for line in products} == kinds
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("variant", ["vanilla", "corr-1.0"])
+def test_half_of_the_minibatches_give_the_penalty_of_all_to_a_percent(variant, monkeypatch):
+    mnist = data.load("mnist")
+    cell = Cell("mnist", "tiny", Variant.parse(variant), 2, SHORT)
+    mesh, trainer = engine.mesh(jax.devices()), local.trainer_of(cell, mnist.classes, mnist.image_shape)
+    states = engine.start(trainer, range(2), cell.variant.regulariser(SHORT), 784, mesh)
+    train, validation = engine.share((mnist.train, mnist.validation), mesh)
+    for _ in range(2):
+        states, *_ = engine.train_epoch(mesh, trainer, states, train, False)
+
+    def penalties(minibatches):
+        monkeypatch.setattr(evaluation, "MINIBATCHES", minibatches)
+        engine._evaluate.clear_cache()
+        return np.asarray(engine._evaluate(mesh, trainer, states.params, validation)[0].penalty)
+
+    half, every = penalties(evaluation.MINIBATCHES), penalties(200)
+    assert (half != every).all()
+    np.testing.assert_allclose(half, every, rtol=0.01)
 
 
 FEATURES, CLASSES = 6, 3
