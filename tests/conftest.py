@@ -10,6 +10,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+def pytest_runtest_setup(item):
+    folder = os.environ.get("TFDS_DATA_DIR")
+    if item.get_closest_marker("real_data") and not (folder and os.path.isdir(os.path.join(folder, "mnist"))):
+        pytest.skip("TFDS_DATA_DIR names no folder with mnist")
+
+
 @pytest.fixture
 def float64():
     """For tests that compare with a float64 oracle."""

@@ -26,9 +26,9 @@ def initialisers(architecture: Architecture, fan_in: int) -> dict[str, Any]:
     return {"kernel_init": uniform, "bias_init": uniform}
 
 
-def dense(architecture: Architecture, name: str, width: int, x: jax.Array) -> jax.Array:
-    """A fully connected layer; to be called in a compact method."""
-    return nn.Dense(width, name=name, **initialisers(architecture, x.shape[-1]))(x)
+def dense(architecture: Architecture, name: str, width: int, x: jax.Array, **options: Any) -> jax.Array:
+    """A fully connected layer, with more options of `nn.Dense`; to be called in a compact method."""
+    return nn.Dense(width, name=name, **options, **initialisers(architecture, x.shape[-1]))(x)
 
 
 def hidden_layers(

@@ -1,6 +1,7 @@
 """The paper's fully connected network (Section 1.3) as a Linen module that shows its activations."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 from flax import linen as nn
@@ -25,6 +26,7 @@ class MLP(nn.Module):
     Attributes:
       architecture: widths, nonlinearity, initialisation, and whether dropout acts on the inputs too.
       classes: number of classes.
+      dot_general: the product of a layer's inputs and its kernel, as of `flax.linen.Dense`.
 
     Call:
       x: inputs [..., feature], floating point.
@@ -41,6 +43,7 @@ class MLP(nn.Module):
 
     architecture: Architecture
     classes: int
+    dot_general: Callable[..., jax.Array] = jax.lax.dot_general
 
     @nn.compact
     def __call__(
@@ -48,6 +51,6 @@ class MLP(nn.Module):
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """As the class says under Call."""
         x = check_floating(x, "an MLP's inputs (pixels: divide them by the largest)")
-        affine = functools.partial(dense, self.architecture)
+        affine = functools.partial(dense, self.architecture, dot_general=self.dot_general)
         x, activations = hidden_layers(self, self.architecture, affine, x, dropout_rate)
         return affine("logits", self.classes, x), activations

@@ -20,7 +20,7 @@ from decorr.training.evaluation import Evaluation
 from decorr.training.split import Split
 from decorr.training.steps import EpochMetrics, Trainer, TrainingState
 from experiments.disk.files import cache_dir
-from experiments.run import transposed
+from experiments.run import cpu
 
 # For programs that take far longer to compile than to run.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
@@ -156,12 +156,16 @@ def train_epoch(
 ) -> tuple[TrainingState, EpochMetrics, Matrices]:
     """The training of `epoch` alone: what `steps.train_epoch` returns, of all runs."""
     order = _order(on, len(train.labels), trainer.batch_size, states.key, states.step)
-    return _train(on, trainer, states, order, train, last)
+    return _train(on, trainer)(states, order, train, last)
+
+
+def _platform(on: Mesh) -> str:
+    return on.devices.flat[0].platform
 
 
 def _lanes(on: Mesh, runs: int) -> int:
     """How many of a device's runs are one vmap: the most that are allowed and leave no lane empty."""
-    limit = min(runs, LANES.get(on.devices.flat[0].platform, runs))
+    limit = min(runs, LANES.get(_platform(on), runs))
     return max(lanes for lanes in range(1, limit + 1) if runs % lanes == 0)
 
 
@@ -195,16 +199,18 @@ def _order(on: Mesh, samples: int, batch_size: int, key: jax.Array, step: jax.Ar
     return _each_run(on, order, (key, step))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
-def _train(
-    on: Mesh, trainer: Trainer, states: TrainingState, order: jax.Array, train: Split, last: bool
-) -> tuple[TrainingState, EpochMetrics, Matrices]:
-    train_epoch = transposed.train_epoch if on.devices.flat[0].platform == "cpu" else steps.train_epoch
+@functools.cache
+def _train(on: Mesh, trainer: Trainer) -> Any:
+    """The program of `train_epoch`, of (states, order, train, last)."""
+    form = cpu.form(trainer) if _platform(on) == "cpu" else cpu.Form({}, steps.train_epoch)
 
     def one_run(state, order, train, last):
-        return train_epoch(trainer, state, train, order, observe=last)
+        return form.train_epoch(trainer, state, train, order, observe=last)
 
-    return _each_run(on, one_run, (states, order), train, last)
+    def all_runs(states, order, train, last):
+        return _each_run(on, one_run, (states, order), train, last)
+
+    return jax.jit(all_runs, donate_argnums=0, compiler_options=form.compiler_options)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -1,0 +1,85 @@
+"""Training as a CPU does it fastest: in which form its matrix products are, by the width of the network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+
+from decorr.models import MLP
+from decorr.training import steps
+from decorr.training.steps import Model, Trainer
+
+WIDE = 256
+"""Units of the widest layer from which on Eigen's products are faster than YNNPACK's."""
+
+
+class Form(NamedTuple):
+    """What a step is compiled from and how. Forms differ by rounding alone."""
+
+    compiler_options: dict[str, Any]
+    train_epoch: Callable
+    """In place of `steps.train_epoch`."""
+
+
+def form(trainer: Trainer) -> Form:
+    """The faster one for a network."""
+    if isinstance(trainer.model, MLP) and max(trainer.model.architecture.widths) >= WIDE:
+        return Form({"xla_cpu_experimental_ynn_fusion_type": ""}, inputs_transposed)
+    return Form({}, kernels_transposed)
+
+
+def inputs_transposed(trainer: Trainer, *args: Any, **options: Any) -> Any:
+    """`steps.train_epoch` of an MLP, its kernels' gradients by transposed copies of its layers' inputs."""
+    model: Any = trainer.model
+    trainer = replace(trainer, model=model.clone(dot_general=_dot_general))
+    return steps.train_epoch(trainer, *args, **options)
+
+
+def _dot_general(x: jax.Array, kernel: jax.Array, dimensions: Any, precision: Any = None) -> jax.Array:
+    """x @ kernel. Its gradient to the kernel is x^T @ g; Eigen is slow where it reads x across."""
+
+    @jax.custom_jvp
+    def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jax.lax.dot_general(x, kernel, dimensions, precision=precision)
+
+    @product.defjvp
+    def derivative(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+        (x, kernel), (dx, dkernel) = primals, tangents
+        copy = jax.lax.optimization_barrier(x.T).T
+        return product(x, kernel), product(dx, kernel) + product(copy, dkernel)
+
+    return product(x, kernel)
+
+
+def kernels_transposed(trainer: Trainer, state: Any, *args: Any, **options: Any) -> Any:
+    """`steps.train_epoch` with kernels as [output, input], which suits the products of YNNPACK.
+
+    The states before and after are as everywhere. For an optimiser that knows no rows from columns, as SGD.
+    """
+    trainer = replace(trainer, model=_Transposed(trainer.model))
+    state, *seen = steps.train_epoch(trainer, _transpose(state), *args, **options)
+    return _transpose(state), *seen
+
+
+@dataclass(frozen=True)
+class _Transposed:
+    """A model whose kernels are stored as [output, input]."""
+
+    model: Model
+
+    def init(self, rngs: Any, *args: Any) -> Any:
+        return _transpose(self.model.init(rngs, *args))
+
+    def apply(self, variables: Any, *args: Any, rngs: Any = None) -> Any:
+        return self.model.apply(_transpose(variables), *args, rngs=rngs)
+
+
+def _transpose(tree: Any) -> Any:
+    """Kernels [input, output] turned, and what an optimiser keeps of them; its own inverse."""
+
+    def turned(path: tuple[Any, ...], leaf: Any) -> Any:
+        is_kernel = leaf.ndim == 2 and jax.tree_util.keystr(path[-1:], simple=True) == "kernel"
+        return leaf.T if is_kernel else leaf
+
+    return jax.tree.map_with_path(turned, tree)
