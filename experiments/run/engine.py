@@ -24,6 +24,9 @@ from experiments.disk.files import cache_dir
 # For programs that take far longer to compile than to run.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
 
+# CPU: many small loops, as of random bits, take half as long to compile without fusions.
+_UNFUSED = {"xla_cpu_use_fusion_emitters": False}
+
 # CPU: matrix products by Eigen and not YNNPACK, which takes a seventh longer for a step of a huge network.
 _EIGEN = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
@@ -113,18 +116,21 @@ def start(
     the repetitions out.
     """
     runs = on.size * math.ceil(len(seeds) / on.size)
-    filled = np.asarray(seeds)[np.minimum(np.arange(runs), len(seeds) - 1)]
-    keys = jax.vmap(jax.random.key)(filled)
-    states = _initial(keys, trainer, features)
-    numbers = jax.tree.map(lambda number: jnp.full(runs, number, jnp.float32), regulariser)
-    return jax.device_put(states._replace(regulariser=numbers), NamedSharding(on, _PER_RUN))
+    filled = np.asarray(seeds, np.int32)[np.minimum(np.arange(runs), len(seeds) - 1)]
+    states = _initial(on, trainer, filled, features)
+    # By NumPy: each call of JAX outside of a program is one more to compile.
+    numbers = jax.tree.map(lambda number: np.full(runs, number, np.float32), regulariser)
+    return states._replace(regulariser=jax.device_put(numbers, NamedSharding(on, _PER_RUN)))
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2), compiler_options=_RUN_ONCE)
-def _initial(keys: jax.Array, trainer: Trainer, features: int) -> TrainingState:
+@functools.partial(jax.jit, static_argnums=(0, 1, 3), compiler_options=_RUN_ONCE | _UNFUSED)
+def _initial(on: Mesh, trainer: Trainer, seeds: np.ndarray, features: int) -> TrainingState:
     # The regulariser comes later: it decides nothing here, and each of its forms would be compiled.
-    sample = jnp.zeros((1, features), jnp.float32)
-    return jax.vmap(lambda key: steps.init(trainer, key, Regulariser(), sample))(keys)
+    def one_run(seed):
+        sample = jnp.zeros((1, features), jnp.float32)
+        return steps.init(trainer, jax.random.key(seed), Regulariser(), sample)
+
+    return _each_run(on, one_run, (seeds,))
 
 
 def epoch(
