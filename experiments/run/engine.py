@@ -5,6 +5,7 @@ import functools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,41 @@ def share(splits: tuple[Split, ...], on: Mesh) -> tuple[Split, ...]:
     return jax.device_put(splits, NamedSharding(on, _SHARED))
 
 
+def prepare(
+    trainer: Trainer,
+    seeds: Sequence[int],
+    regulariser: Regulariser,
+    train: Split,
+    validation: Split,
+    on: Mesh,
+) -> None:
+    """Compiles what `start` and `epoch` call, side by side: XLA compiles in threads, Python only lowers."""
+    compiling = []
+
+    def shaped(tree, spec):
+        sharding = NamedSharding(on, spec)
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
+        )
+
+    def compiled(program, *arguments):
+        lowered = program.lower(on, *arguments)
+        compiling.append(pool.submit(lowered.compile))
+        return shaped(lowered.out_info, _PER_RUN)
+
+    features = train.images.shape[1]
+    train, validation = shaped((train, validation), _SHARED)
+    with ThreadPoolExecutor() as pool:
+        states = compiled(_initial, trainer, _filled(seeds, on), features)
+        numbers = shaped(_numbers(regulariser, len(states.step)), _PER_RUN)
+        states = states._replace(regulariser=numbers)
+        order = compiled(_order, len(train.labels), trainer.batch_size, states.key, states.step)
+        compiled(_train, trainer, states, order, train, False)
+        compiled(_evaluate, trainer, states.params, validation)
+    for each in compiling:
+        each.result()  # raises what went wrong
+
+
 def start(
     trainer: Trainer, seeds: Sequence[int], regulariser: Regulariser, features: int, on: Mesh
 ) -> TrainingState:
@@ -115,12 +151,20 @@ def start(
     Every device gets the same number of runs: the last seed is repeated to fill up, and `to_host` leaves
     the repetitions out.
     """
-    runs = on.size * math.ceil(len(seeds) / on.size)
-    filled = np.asarray(seeds, np.int32)[np.minimum(np.arange(runs), len(seeds) - 1)]
+    filled = _filled(seeds, on)
     states = _initial(on, trainer, filled, features)
+    numbers = jax.device_put(_numbers(regulariser, len(filled)), NamedSharding(on, _PER_RUN))
+    return states._replace(regulariser=numbers)
+
+
+def _filled(seeds: Sequence[int], on: Mesh) -> np.ndarray:
+    runs = on.size * math.ceil(len(seeds) / on.size)
+    return np.asarray(seeds, np.int32)[np.minimum(np.arange(runs), len(seeds) - 1)]
+
+
+def _numbers(regulariser: Regulariser, runs: int) -> Regulariser:
     # By NumPy: each call of JAX outside of a program is one more to compile.
-    numbers = jax.tree.map(lambda number: np.full(runs, number, np.float32), regulariser)
-    return states._replace(regulariser=jax.device_put(numbers, NamedSharding(on, _PER_RUN)))
+    return jax.tree.map(lambda number: np.full(runs, number, np.float32), regulariser)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 3), compiler_options=_RUN_ONCE | _UNFUSED)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -160,6 +161,23 @@ def test_convolutional_networks_are_trained_as_the_others():
         np.testing.assert_allclose(checkpoint.last_epoch["histogram_minibatch"].sum(-1), 1, rtol=1e-5)
     penalties = [last[cell.name].history[-1]["penalty"] for cell in cells]
     assert (penalties[1] < penalties[0]).all()
+
+
+def test_what_is_compiled_ahead_is_what_runs(caplog):
+    protocol = dataclasses.replace(SHORT, optimisation=Optimisation(batch_size=125))  # nobody else's programs
+    block = Block(Cell("digits", "tiny", Variant.parse("corr-0.1"), 3, protocol), 0, 2)
+
+    def compiled():
+        names = re.findall(r"(?:Compiling|Finished XLA compilation of) jit\((\w+)\)", caplog.text)
+        caplog.clear()
+        return sorted(names)
+
+    with jax.log_compiles():
+        local.prepare(block, digits(), jax.devices())
+        assert compiled() == ["_evaluate", "_initial", "_order", "_train"]
+        training = local.run_block(block, digits(), None, 1e9, jax.devices())
+        assert [next(training)[0], next(training)[0]] == [0, 1]
+        assert compiled() == []
 
 
 def test_several_runs_a_device_need_no_learned_slopes():
