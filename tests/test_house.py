@@ -15,7 +15,17 @@ import decorr
 ROOT = Path(__file__).parent.parent
 FLOORS = ("disk", "statistics", "data", "run", "store", "page", "paper")
 JAX = {"jax", "jaxlib", "flax", "optax", "chex"}
-LATER = {"xarray", "pandas", "h5netcdf", "scipy", "sklearn", "matplotlib", "jinja2", "tensorflow_datasets", "ray"}
+LATER = {
+    "xarray",
+    "pandas",
+    "h5netcdf",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "jinja2",
+    "tensorflow_datasets",
+    "ray",
+}
 """What reads, draws or judges results, and what not every sweep is about."""
 
 

@@ -117,5 +117,5 @@ def _digits() -> Stored:
     file = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
     rows = np.loadtxt(str(file), np.uint8, delimiter=",")
     images, labels = rows[:, :-1], rows[:, -1].astype(np.int32)
-    train = {"train_images": images[:-297], "train_labels": labels[:-297]}
+    train: Stored = {"train_images": images[:-297], "train_labels": labels[:-297]}
     return train | {"test_images": images[-297:], "test_labels": labels[-297:]}

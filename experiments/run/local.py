@@ -46,9 +46,13 @@ def run_blocks(
     each = min(len(devices), max(block.runs for block in blocks))
     at_once = len(devices) // each
     waiting, events, stop = iter(blocks), SimpleQueue[tuple | Future](), threading.Event()
-    ahead = ThreadPoolExecutor(1)
-    # Where blocks are trained side by side, those that train leave nothing idle to compile for the next.
-    prepared = {block: ahead.submit(prepare, block, dataset, devices) for block in blocks if at_once == 1}
+    ahead, prepared = ThreadPoolExecutor(1), dict[Block, Future]()
+
+    def compile_ahead(some: Sequence[Block]) -> None:
+        prepared.update((block, ahead.submit(prepare, block, dataset, devices)) for block in some)
+
+    if at_once == 1:  # where blocks are trained side by side, those that train leave nothing idle
+        compile_ahead(blocks[:1])
 
     def work(mine: Sequence[jax.Device]) -> None:
         for block in waiting:
@@ -57,6 +61,8 @@ def run_blocks(
             epochs = run_block(block, dataset, read(block), checkpoint_seconds, mine)
             for epoch, checkpoint in epochs:
                 events.put((block, epoch, checkpoint))
+                if epoch and len(prepared) == 1:  # not before: to compile would delay the first epoch
+                    compile_ahead(blocks[1:])
                 if stop.is_set():
                     return
 
