@@ -6,8 +6,7 @@ from pathlib import Path
 import tyro
 
 from experiments.command import explained, make_console, parse
-from experiments.paper import report
-from experiments.store import cells, sweep
+from experiments.store import cells
 from experiments.store.errors import ResultsError
 
 
@@ -25,6 +24,10 @@ class Report:
 
 def write(options: Report) -> Path:
     """Writes the page that is asked for; returns its path."""
+    # Here and not above: --help need not wait for all that draws.
+    from experiments.paper import report
+    from experiments.store import sweep
+
     if options.reference:
         return report.write_reference(report.REFERENCE, options.out or Path("results/reference"))
     folder = options.folder or _last()

@@ -12,17 +12,16 @@ from rich.console import Console
 
 from decorr.config import SIZES, Family, Protocol, Size
 from experiments.command import explained, is_live, make_console, parse
-from experiments.data import load as data
 from experiments.disk.files import remove_temporaries
-from experiments.page import summary
 from experiments.paper.protocols import EARLY, PROTOCOLS, VARIANTS
-from experiments.run import cluster, engine, local
 from experiments.run.grid import Cell, Precision, cells
 from experiments.run.progress import SweepProgress
 from experiments.store import cells as finished
 from experiments.store import checkpoints
 from experiments.store.errors import ResultsError
-from experiments.store.sweep import gather
+
+# JAX, xarray, SciPy and Matplotlib come with imports inside of functions: --help and --plan wait for none of
+# them, and the first epoch for JAX alone.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,12 +98,14 @@ def sweep(options: Sweep, console: Console) -> None:
             console.print(f"{each.name:20} {state}")
         return
     train(options, grid, folder, console)
+
+    from experiments.page import summary
+    from experiments.paper import report
+    from experiments.store.sweep import gather
+
     results = gather(folder, [each.network for each in grid])
     summary.show(results, EARLY, console)
     console.print(f"results: {folder.resolve()}/*.nc", soft_wrap=True)
-    # Here and not above: what trains knows no claims.
-    from experiments.paper import report
-
     page = report.write(results, folder)
     console.print(f"report: {page.resolve()}", soft_wrap=True)
 
@@ -124,8 +125,10 @@ def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) 
 
 
 def _train_missing(options: Sweep, missing: Sequence[Cell], folder: Path, console: Console) -> None:
+    from experiments.data.load import load
+
     protocol = missing[0].protocol
-    dataset = data.load(options.dataset, data_dir=options.data_dir, scaling=protocol.input_scaling)
+    dataset = load(options.dataset, data_dir=options.data_dir, scaling=protocol.input_scaling)
     if (held := len(dataset.validation.labels)) < protocol.optimisation.batch_size:
         batch_size = protocol.optimisation.batch_size
         raise ValueError(f"batch size {batch_size} exceeds the {held} validation samples")
@@ -150,9 +153,13 @@ def _train_missing(options: Sweep, missing: Sequence[Cell], folder: Path, consol
 def _executor(options: Sweep) -> Iterator[tuple[int, Callable]]:
     """How many runs of a cell make a block at most, and what trains blocks."""
     if options.executor == "local":
+        from experiments.run import engine, local
+
         engine.configure()
         yield options.seeds, local.run_blocks
     else:
+        from experiments.run import cluster
+
         with cluster.connect(options.address) as resources:
             yield cluster.runs(resources), functools.partial(cluster.run_blocks, resources=resources)
 

@@ -15,6 +15,18 @@ import decorr
 ROOT = Path(__file__).parent.parent
 FLOORS = ("disk", "statistics", "data", "run", "store", "page", "paper")
 JAX = {"jax", "jaxlib", "flax", "optax", "chex"}
+LATER = {
+    "xarray",
+    "pandas",
+    "h5netcdf",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "jinja2",
+    "tensorflow_datasets",
+    "ray",
+}
+"""What reads, draws or judges results, and what not every sweep is about."""
 
 
 def modules(folder):
@@ -24,9 +36,9 @@ def modules(folder):
         yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def loaded(*imported):
-    """What a fresh process has in sys.modules once it has imported these."""
-    code = "import json, sys; " + "; ".join(f"import {name}" for name in imported)
+def loaded(*imported, then="pass"):
+    """What a fresh process has in sys.modules once it has imported these, and then done something."""
+    code = "import json, sys; " + "; ".join([*(f"import {name}" for name in imported), then])
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; print(json.dumps(list(sys.modules)))"],
         cwd=ROOT,
@@ -90,6 +102,19 @@ def test_statistics_know_no_network():
 def test_a_sweep_trains_without_knowing_the_papers_claims():
     papers = within(loaded("experiments.sweep"), "experiments.paper")
     assert papers == {"experiments.paper", "experiments.paper.protocols"}
+
+
+@pytest.mark.parametrize(
+    ("imported", "then", "unneeded"),
+    [
+        (["experiments.sweep"], "experiments.sweep.Sweep().cells()", {*JAX, *LATER}),
+        (["experiments.run.local", "experiments.data.load"], "experiments.data.load.load()", LATER),
+    ],
+    ids=["--plan", "training"],
+)
+def test_a_sweep_begins_without_waiting_for_what_comes_later(imported, then, unneeded):
+    found = loaded(*imported, then=then)
+    assert within(found, "experiments") and not within(found, *unneeded)
 
 
 @pytest.mark.parametrize("target", ["sweep", "test"])

@@ -91,7 +91,7 @@ def run(options: Benchmark, console: Console) -> None:
         "training": lambda: training.measure(kind, sizes, variants, repeats, say),
         "overhead": lambda: training.overhead(kind, sizes, variants, repeats),
         "penalty": lambda: penalty.measure(kind, repeats, say),
-        "startup": lambda: startup.measure("huge"),
+        "startup": startup.measure,
         "scaling": lambda: training.scaling(kind, devices, sizes, repeats, say),
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """How long a user waits for the first epoch, and for the compiler."""
 
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -10,35 +11,49 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from decorr.config import Size
+_SWEEP = (sys.executable, "-m", "experiments.sweep")
 
 
-def measure(size: Size) -> Iterator[dict[str, Any]]:
-    """Seconds to the first finished epoch, and of compiling, with a cold and a warm compilation cache."""
+def measure() -> Iterator[dict[str, Any]]:
+    """Seconds of `--help` and `--plan`; and of the default sweep until a terminal shows a finished epoch, and
+    of compiling meanwhile, with a cold and a warm compilation cache."""
+    for option in ("--help", "--plan"):
+        start = time.perf_counter()
+        subprocess.run([*_SWEEP, option], stdout=subprocess.DEVNULL, check=True)
+        yield {"what": option, "seconds": time.perf_counter() - start}
     with tempfile.TemporaryDirectory() as folder:
         for cache in ("cold", "warm"):
-            command = [sys.executable, "-m", "experiments.sweep", "--sizes", size, "--variants", "corr-0.1"]
-            environment = {n: v for n, v in os.environ.items() if n != "JAX_COMPILATION_CACHE_DIR"} | {
-                "JAX_LOG_COMPILES": "1",
-                "XDG_CACHE_HOME": str(Path(folder) / "cache"),
-            }
-            start = time.perf_counter()
-            process = subprocess.Popen(
-                [*command, "--epochs", "1", "--out", str(Path(folder) / cache)],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            assert process.stdout
-            for line in process.stdout:
-                if "epoch 1/1" in line:
-                    yield {"what": f"first epoch, {cache} cache", "seconds": time.perf_counter() - start}
-            _, log = process.communicate()
-            if process.wait():
-                raise RuntimeError(f"{' '.join(command)} failed")
+            seconds, log = _first_epoch(Path(folder), cache)
+            yield {"what": f"first epoch, {cache} cache", "seconds": seconds}
             for name, seconds in re.findall(
                 r"Finished XLA compilation of jit\((\w+)\) in ([\d.e-]+) sec", log
             ):
                 if float(seconds) > 0.1:
                     yield {"what": f"{name}, {cache} cache", "seconds": float(seconds)}
+
+
+def _first_epoch(folder: Path, out: str) -> tuple[float, str]:
+    """Seconds till a terminal shows it, and all that it shows by then: what JAX logs of compiling too."""
+    environment = {n: v for n, v in os.environ.items() if n != "JAX_COMPILATION_CACHE_DIR"} | {
+        "JAX_LOG_COMPILES": "1",
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "TERM": "xterm",
+        "COLUMNS": "160",
+    }
+    command = [*_SWEEP, "--out", str(folder / out)]
+    terminal, its_end = pty.openpty()
+    start = time.perf_counter()
+    process = subprocess.Popen(command, env=environment, stdout=its_end, stderr=its_end)
+    os.close(its_end)
+    try:
+        shown = b""
+        while not re.search(rb"epoch [1-9]", shown):  # not each is drawn
+            try:
+                shown += os.read(terminal, 1 << 16)
+            except OSError:  # so Linux tells that the other end is closed
+                raise RuntimeError(f"{' '.join(command)} failed: {shown.decode()}") from None
+        return time.perf_counter() - start, shown.decode(errors="replace")
+    finally:
+        process.kill()  # interrupted, it would go on writing to a terminal that nobody reads
+        process.wait()
+        os.close(terminal)

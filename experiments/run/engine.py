@@ -5,6 +5,7 @@ import functools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from experiments.run import cpu
 
 # For programs that take far longer to compile than to run.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
+
+# On a CPU: many small loops, as of random bits, take half as long to compile without fusions.
+_UNFUSED = {"xla_cpu_use_fusion_emitters": False}
 
 LANES = {"cpu": 1}
 """How many runs of a device are one vmap at most, by platform; more go one vmap after the other. Elsewhere
@@ -103,6 +107,41 @@ def share(splits: tuple[Split, ...], on: Mesh) -> tuple[Split, ...]:
     return jax.device_put(splits, NamedSharding(on, _SHARED))
 
 
+def prepare(
+    trainer: Trainer,
+    seeds: Sequence[int],
+    regulariser: Regulariser,
+    train: Split,
+    validation: Split,
+    on: Mesh,
+) -> None:
+    """Compiles what `start` and `epoch` call, side by side: XLA compiles in threads, Python only lowers."""
+    compiling = []
+
+    def shaped(tree, spec):
+        sharding = NamedSharding(on, spec)
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
+        )
+
+    def compiled(program, *arguments):
+        lowered = program.lower(*arguments)
+        compiling.append(pool.submit(lowered.compile))
+        return shaped(lowered.out_info, _PER_RUN)
+
+    features = train.images.shape[1]
+    train, validation = shaped((train, validation), _SHARED)
+    with ThreadPoolExecutor() as pool:
+        states = compiled(_initial(on, trainer, features), _filled(seeds, on))
+        numbers = shaped(_numbers(regulariser, len(states.step)), _PER_RUN)
+        states = states._replace(regulariser=numbers)
+        order = compiled(_order, on, len(train.labels), trainer.batch_size, states.key, states.step)
+        compiled(_train(on, trainer), states, order, train, False)
+        compiled(_evaluate, on, trainer, states.params, validation)
+    for each in compiling:
+        each.result()  # raises what went wrong
+
+
 def start(
     trainer: Trainer, seeds: Sequence[int], regulariser: Regulariser, features: int, on: Mesh
 ) -> TrainingState:
@@ -111,19 +150,36 @@ def start(
     Every device gets the same number of runs: the last seed is repeated to fill up, and `to_host` leaves
     the repetitions out.
     """
+    filled = _filled(seeds, on)
+    states = _initial(on, trainer, features)(filled)
+    numbers = jax.device_put(_numbers(regulariser, len(filled)), NamedSharding(on, _PER_RUN))
+    return states._replace(regulariser=numbers)
+
+
+def _filled(seeds: Sequence[int], on: Mesh) -> np.ndarray:
     runs = on.size * math.ceil(len(seeds) / on.size)
-    filled = np.asarray(seeds)[np.minimum(np.arange(runs), len(seeds) - 1)]
-    keys = jax.vmap(jax.random.key)(filled)
-    states = _initial(keys, trainer, features)
-    numbers = jax.tree.map(lambda number: jnp.full(runs, number, jnp.float32), regulariser)
-    return jax.device_put(states._replace(regulariser=numbers), NamedSharding(on, _PER_RUN))
+    return np.asarray(seeds, np.int32)[np.minimum(np.arange(runs), len(seeds) - 1)]
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2), compiler_options=_RUN_ONCE)
-def _initial(keys: jax.Array, trainer: Trainer, features: int) -> TrainingState:
+def _numbers(regulariser: Regulariser, runs: int) -> Regulariser:
+    # By NumPy: each call of JAX outside of a program is one more to compile.
+    return jax.tree.map(lambda number: np.full(runs, number, np.float32), regulariser)
+
+
+@functools.cache
+def _initial(on: Mesh, trainer: Trainer, features: int) -> Any:
+    """The program of `start`, of the seeds."""
+
     # The regulariser comes later: it decides nothing here, and each of its forms would be compiled.
-    sample = jnp.zeros((1, features), jnp.float32)
-    return jax.vmap(lambda key: steps.init(trainer, key, Regulariser(), sample))(keys)
+    def one_run(seed):
+        sample = jnp.zeros((1, features), jnp.float32)
+        return steps.init(trainer, jax.random.key(seed), Regulariser(), sample)
+
+    def start_runs(seeds):
+        return _each_run(on, one_run, (seeds,))
+
+    options = _RUN_ONCE | (_UNFUSED if _platform(on) == "cpu" else {})
+    return jax.jit(start_runs, compiler_options=options)
 
 
 def epoch(
@@ -207,10 +263,10 @@ def _train(on: Mesh, trainer: Trainer) -> Any:
     def one_run(state, order, train, last):
         return form.train_epoch(trainer, state, train, order, observe=last)
 
-    def all_runs(states, order, train, last):
+    def train_runs(states, order, train, last):
         return _each_run(on, one_run, (states, order), train, last)
 
-    return jax.jit(all_runs, donate_argnums=0, compiler_options=form.compiler_options)
+    return jax.jit(train_runs, donate_argnums=0, compiler_options=form.compiler_options)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

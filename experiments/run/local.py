@@ -46,12 +46,23 @@ def run_blocks(
     each = min(len(devices), max(block.runs for block in blocks))
     at_once = len(devices) // each
     waiting, events, stop = iter(blocks), SimpleQueue[tuple | Future](), threading.Event()
+    ahead, prepared = ThreadPoolExecutor(1), dict[Block, Future]()
+
+    def compile_ahead(some: Sequence[Block]) -> None:
+        prepared.update((block, ahead.submit(prepare, block, dataset, devices)) for block in some)
+
+    if at_once == 1:  # where blocks are trained side by side, those that train leave nothing idle
+        compile_ahead(blocks[:1])
 
     def work(mine: Sequence[jax.Device]) -> None:
         for block in waiting:
+            if block in prepared:
+                prepared[block].result()
             epochs = run_block(block, dataset, read(block), checkpoint_seconds, mine)
             for epoch, checkpoint in epochs:
                 events.put((block, epoch, checkpoint))
+                if epoch and len(prepared) == 1:  # not before: to compile would delay the first epoch
+                    compile_ahead(blocks[1:])
                 if stop.is_set():
                     return
 
@@ -68,6 +79,16 @@ def run_blocks(
                     yield event
         finally:
             stop.set()
+            ahead.shutdown(cancel_futures=True)
+
+
+def prepare(block: Block, dataset: Dataset, devices: Sequence[jax.Device]) -> None:
+    """Compiles the programs of a block ahead of `run_block`, given the same devices."""
+    cell, mesh = block.cell, engine.mesh(devices[: block.runs])
+    trainer = trainer_of(cell, dataset.classes, dataset.image_shape)
+    seeds, regulariser = range(block.first, block.last + 1), cell.variant.regulariser(cell.protocol)
+    with jax.default_matmul_precision(cell.matmul_precision):
+        engine.prepare(trainer, seeds, regulariser, dataset.train, dataset.validation, mesh)
 
 
 def run_block(
@@ -98,7 +119,8 @@ def run_block(
     trainer = trainer_of(cell, dataset.classes, dataset.image_shape)
     train, validation = engine.share((dataset.train, dataset.validation), mesh)
     seeds, regulariser = range(block.first, block.last + 1), cell.variant.regulariser(cell.protocol)
-    states = engine.start(trainer, seeds, regulariser, dataset.train.images.shape[1], mesh)
+    with jax.default_matmul_precision(cell.matmul_precision):  # as it was compiled ahead
+        states = engine.start(trainer, seeds, regulariser, dataset.train.images.shape[1], mesh)
     history, before = [], 0.0
     if checkpoint is not None:
         states = engine.from_host(checkpoint.state, states)

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from decorr.config import Network
 from experiments.disk.files import write_atomically
@@ -13,6 +13,9 @@ from experiments.run.grid import Block, Cell, Checkpoint
 from experiments.store import checkpoints, provenance
 from experiments.store.configuration import check, check_together
 from experiments.store.errors import ResultsError, unreadable
+
+if TYPE_CHECKING:
+    import xarray as xr  # below where it is used: what only trains does not wait for it
 
 # What is recorded, by name: dimensions and meaning. And, of the last epoch: correlation_1, ..., the
 # matrices of the hidden layers over the whole validation set, and the parameters.
@@ -69,7 +72,7 @@ def check_others(folder: Path, grid: Sequence[Cell]) -> None:
             check_together(path, configuration_of(path, dataset), json.dumps(grid[0].configuration()))
 
 
-def configuration_of(path: Path, dataset: xr.Dataset) -> str:
+def configuration_of(path: Path, dataset: "xr.Dataset") -> str:
     """What a cell was made with, as JSON; ResultsError if the file is no cell's."""
     found = dataset.attrs.get("configuration")
     if not isinstance(found, str) or not {*VARIABLES} <= {*dataset.variables}:
@@ -87,8 +90,10 @@ def is_done(folder: Path, cell: Cell) -> bool:
     return True
 
 
-def read(path: Path) -> xr.Dataset:
+def read(path: Path) -> "xr.Dataset":
     """Opens a finished cell lazily; use it as a context, or close it."""
+    import xarray as xr
+
     try:
         return xr.open_dataset(path, engine="h5netcdf")
     except Exception as error:  # of a file that is no netCDF4 it has many kinds
@@ -112,6 +117,8 @@ def finish(folder: Path, cell: Cell, blocks: Sequence[Block], dataset_version: s
 
 
 def _write(folder: Path, cell: Cell, parts: Sequence[Checkpoint], dataset_version: str) -> None:
+    import xarray as xr
+
     per_epoch = {
         name: [checkpoints.stacked(part.history, name, axis=1) for part in parts]
         for name in parts[0].history[0]

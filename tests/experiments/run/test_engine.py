@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -162,6 +163,23 @@ def test_convolutional_networks_are_trained_as_the_others():
     assert (penalties[1] < penalties[0]).all()
 
 
+def test_what_is_compiled_ahead_is_what_runs(caplog):
+    protocol = dataclasses.replace(SHORT, optimisation=Optimisation(batch_size=125))  # nobody else's programs
+    block = Block(Cell("digits", "tiny", Variant.parse("corr-0.1"), 3, protocol), 0, 2)
+
+    def compiled():
+        names = re.findall(r"(?:Compiling|Finished XLA compilation of) jit\((\w+)\)", caplog.text)
+        caplog.clear()
+        return sorted(names)
+
+    with jax.log_compiles():
+        local.prepare(block, digits(), jax.devices())
+        assert compiled() == ["_evaluate", "_order", "start_runs", "train_runs"]
+        training = local.run_block(block, digits(), None, 1e9, jax.devices())
+        assert [next(training)[0], next(training)[0]] == [0, 1]
+        assert compiled() == []
+
+
 def test_several_runs_a_device_need_no_learned_slopes():
     cell = Cell("digits", "tiny", Variant("vanilla"), 4, dataclasses.replace(PAPER, epochs=2))
     last = finished([Block(cell, 0, 3)])
@@ -262,6 +280,7 @@ def runs():
 
 def test_weights_share_one_program_and_variants_the_evaluation(runs):
     programs = engine._order, engine._train(runs.mesh, runs.trainer), engine._evaluate
+    runs.start()  # JAX says of the first keys in other words that they lie where the later ones do
     for program in programs:
         program.clear_cache()
     finals = [runs.host(runs.epoch(runs.start(v), v == "corr-1.0")[0]) for v in ("corr-0.1", "corr-1.0")]
