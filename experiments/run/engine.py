@@ -24,8 +24,9 @@ from experiments.disk.files import cache_dir
 # For programs that take far longer to compile than to run.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
 
-# CPU: matrix products by Eigen and not YNNPACK, which takes a seventh longer for a step of a huge network.
-_EIGEN = {"xla_cpu_experimental_ynn_fusion_type": ""}
+# By platform: options of one are none of another. CPU: matrix products by Eigen and not YNNPACK, which takes
+# a seventh longer for a step of a huge network.
+_TRAINING = {"cpu": {"xla_cpu_experimental_ynn_fusion_type": ""}}
 
 LANES = {"cpu": 2}
 """How many runs of a device are one vmap at most, by platform; more go one vmap after the other. Elsewhere
@@ -157,12 +158,16 @@ def train_epoch(
 ) -> tuple[TrainingState, EpochMetrics, Matrices]:
     """The training of `epoch` alone: what `steps.train_epoch` returns, of all runs."""
     order = _order(on, len(train.labels), trainer.batch_size, states.key, states.step)
-    return _train(on, trainer, states, order, train, last)
+    return _train(_platform(on))(on, trainer, states, order, train, last)
+
+
+def _platform(on: Mesh) -> str:
+    return on.devices.flat[0].platform
 
 
 def _lanes(on: Mesh, runs: int) -> int:
     """How many of a device's runs are one vmap: the most that are allowed and leave no lane empty."""
-    limit = min(runs, LANES.get(on.devices.flat[0].platform, runs))
+    limit = min(runs, LANES.get(_platform(on), runs))
     return max(lanes for lanes in range(1, limit + 1) if runs % lanes == 0)
 
 
@@ -194,7 +199,18 @@ def _order(on: Mesh, samples: int, batch_size: int, key: jax.Array, step: jax.Ar
     return _each_run(on, order, (key, step))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2, compiler_options=_EIGEN)
+def _by_platform(options: Mapping[str, dict[str, Any]], **arguments: Any) -> Callable:
+    """jax.jit of a function, as a function of the platform, by which the compiler's options are chosen."""
+
+    def of(function: Callable) -> Callable[[str], Any]:
+        return functools.cache(
+            lambda platform: jax.jit(function, compiler_options=options.get(platform), **arguments)
+        )
+
+    return of
+
+
+@_by_platform(_TRAINING, static_argnums=(0, 1), donate_argnums=2)
 def _train(
     on: Mesh, trainer: Trainer, states: TrainingState, order: jax.Array, train: Split, last: bool
 ) -> tuple[TrainingState, EpochMetrics, Matrices]:

@@ -1,4 +1,4 @@
-"""The library's programs for accelerators, made without one: lowered on shapes alone, neither compiled nor run."""
+"""The library's programs for accelerators, made without one: lowered, neither compiled nor run."""
 
 import re
 
@@ -16,8 +16,8 @@ from decorr import (
     whiten,
 )
 
-# What is called of a platform, not compiled: its solvers, for whitening's eigenvectors and Cholesky factors. That of
-# the largest is XLA's own.
+# What a program calls of a platform: its solvers, for whitening's eigenvectors and Cholesky factors. That
+# of the largest is XLA's own.
 SOLVERS = {"cuda": r"cu\w+|mhlo.topk", "tpu": r"Eigh|mhlo.topk"}
 
 

@@ -85,7 +85,7 @@ def test_the_sweep_works_without_a_place_for_compiled_programs(tmp_path, kind):
 
 def program(mesh, trainer, states, train):
     order = np.zeros((states.step.shape[0], 2, 50), np.int32)
-    return engine._train.lower(mesh, trainer, states, order, train, False)
+    return engine._train("cpu").lower(mesh, trainer, states, order, train, False)
 
 
 def eight_devices():
@@ -240,7 +240,7 @@ def runs():
 
 
 def test_weights_share_one_program_and_variants_the_evaluation(runs):
-    programs = engine._order, engine._train, engine._evaluate
+    programs = engine._order, engine._train("cpu"), engine._evaluate
     for program in programs:
         program.clear_cache()
     finals = [runs.host(runs.epoch(runs.start(v), v == "corr-1.0")[0]) for v in ("corr-0.1", "corr-1.0")]
