@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from experiments.page import summary
 from experiments.paper.protocols import EARLY, PROTOCOLS, VARIANTS
 from experiments.run import cluster, engine, local
 from experiments.run.grid import Cell, Precision, cells
+from experiments.run.memory import Room
 from experiments.run.progress import SweepProgress
 from experiments.store import cells as finished
 from experiments.store import checkpoints
@@ -63,7 +65,8 @@ class Sweep:
     address: str | None = None
     """Of the Ray cluster's head, HOST:PORT. Default: Ray starts on this machine."""
     plan: bool = False
-    """Only print which sizes and variants are done and which are missing."""
+    """Only print which sizes and variants are done and which are missing: these in blocks of how many runs,
+    and what a block takes of a device's memory."""
 
     def chosen_protocol(self) -> Protocol:
         """The protocol with the options that override it."""
@@ -94,9 +97,7 @@ def sweep(options: Sweep, console: Console) -> None:
     """Trains what is missing of a sweep, prints its table, and writes its report."""
     grid, folder = options.cells(), options.folder()
     if options.plan:
-        for each in grid:
-            state = "done" if finished.is_done(folder, each) else "missing"
-            console.print(f"{each.name:20} {state}")
+        plan(options, grid, folder, console)
         return
     train(options, grid, folder, console)
     results = gather(folder, [each.network for each in grid])
@@ -107,6 +108,23 @@ def sweep(options: Sweep, console: Console) -> None:
 
     page = report.write(results, folder)
     console.print(f"report: {page.resolve()}", soft_wrap=True)
+
+
+def plan(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
+    """Prints what is done, and what would be trained how."""
+    missing = [each for each in grid if not finished.is_done(folder, each)]
+    blocks: dict[Cell, str] = {}
+    if missing:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a look may not take a GPU's memory
+        dataset = _dataset(options, missing[0].protocol)
+        with _executor(options) as (room, most, _):
+            for cell in missing:
+                parts = checkpoints.blocks(folder, cell, room.runs(cell, dataset, most))
+                largest = max(parts, key=lambda block: block.runs)
+                blocks[cell] = f"{len(parts):4} x {largest.runs} runs, {room.describe(largest, dataset)}"
+    for cell in grid:
+        state = f"missing {blocks[cell]}" if cell in blocks else "done"
+        console.print(f"{cell.name:20} {state}", soft_wrap=True)
 
 
 def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
@@ -125,14 +143,13 @@ def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) 
 
 def _train_missing(options: Sweep, missing: Sequence[Cell], folder: Path, console: Console) -> None:
     protocol = missing[0].protocol
-    dataset = data.load(options.dataset, data_dir=options.data_dir, scaling=protocol.input_scaling)
-    if (held := len(dataset.validation.labels)) < protocol.optimisation.batch_size:
-        batch_size = protocol.optimisation.batch_size
-        raise ValueError(f"batch size {batch_size} exceeds the {held} validation samples")
+    dataset = _dataset(options, protocol)
     read = functools.partial(checkpoints.read, folder)
-    with _executor(options) as (runs, run_blocks):
-        parts = {cell: checkpoints.blocks(folder, cell, runs) for cell in missing}
+    with _executor(options) as (room, most, run_blocks):
+        parts = {cell: checkpoints.blocks(folder, cell, room.runs(cell, dataset, most)) for cell in missing}
         blocks = [each for of_cell in parts.values() for each in of_cell]
+        for block in blocks:
+            room.check(block, dataset)
         shape = dataset.image_shape
         blocks.sort(key=lambda each: -each.cost(shape))  # at the end nothing is long alone
         # Closed whatever happens: an interruption here must end the training there.
@@ -146,15 +163,24 @@ def _train_missing(options: Sweep, missing: Sequence[Cell], folder: Path, consol
                     finished.finish(folder, block.cell, parts[block.cell], dataset.version)
 
 
+def _dataset(options: Sweep, protocol: Protocol) -> data.Dataset:
+    dataset = data.load(options.dataset, data_dir=options.data_dir, scaling=protocol.input_scaling)
+    if (held := len(dataset.validation.labels)) < protocol.optimisation.batch_size:
+        batch_size = protocol.optimisation.batch_size
+        raise ValueError(f"batch size {batch_size} exceeds the {held} validation samples")
+    return dataset
+
+
 @contextmanager
-def _executor(options: Sweep) -> Iterator[tuple[int, Callable]]:
-    """How many runs of a cell make a block at most, and what trains blocks."""
+def _executor(options: Sweep) -> Iterator[tuple[Room, int, Callable]]:
+    """Where a block is trained, how many runs of a cell make one at most, and what trains blocks."""
     if options.executor == "local":
         engine.configure()
-        yield options.seeds, local.run_blocks
+        yield Room.of(engine.devices()), options.seeds, local.run_blocks
     else:
         with cluster.connect(options.address) as resources:
-            yield cluster.runs(resources), functools.partial(cluster.run_blocks, resources=resources)
+            run_blocks = functools.partial(cluster.run_blocks, resources=resources)
+            yield cluster.room(resources), cluster.runs(resources), run_blocks
 
 
 @contextmanager
