@@ -2,10 +2,11 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import filelock
 from rich.console import Console
@@ -20,8 +21,11 @@ from experiments.store import cells as finished
 from experiments.store import checkpoints
 from experiments.store.errors import ResultsError
 
-# JAX, xarray, SciPy and Matplotlib come with imports inside of functions: --help and --plan wait for none of
-# them, and the first epoch for JAX alone.
+# JAX, xarray, SciPy and Matplotlib come with imports inside of functions: --help waits for none of them, nor
+# does --plan where all is done, and the first epoch for JAX alone.
+if TYPE_CHECKING:
+    from experiments.data.load import Dataset
+    from experiments.run.memory import Room
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +66,8 @@ class Sweep:
     address: str | None = None
     """Of the Ray cluster's head, HOST:PORT. Default: Ray starts on this machine."""
     plan: bool = False
-    """Only print which sizes and variants are done and which are missing."""
+    """Only print which sizes and variants are done and which are missing: these in blocks of how many runs,
+    and what a block takes of a device's memory."""
 
     def chosen_protocol(self) -> Protocol:
         """The protocol with the options that override it."""
@@ -93,9 +98,7 @@ def sweep(options: Sweep, console: Console) -> None:
     """Trains what is missing of a sweep, prints its table, and writes its report."""
     grid, folder = options.cells(), options.folder()
     if options.plan:
-        for each in grid:
-            state = "done" if finished.is_done(folder, each) else "missing"
-            console.print(f"{each.name:20} {state}")
+        plan(options, grid, folder, console)
         return
     train(options, grid, folder, console)
 
@@ -108,6 +111,23 @@ def sweep(options: Sweep, console: Console) -> None:
     console.print(f"results: {folder.resolve()}/*.nc", soft_wrap=True)
     page = report.write(results, folder)
     console.print(f"report: {page.resolve()}", soft_wrap=True)
+
+
+def plan(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
+    """Prints what is done, and what would be trained how."""
+    missing = [each for each in grid if not finished.is_done(folder, each)]
+    blocks: dict[Cell, str] = {}
+    if missing:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a look may not take a GPU's memory
+        dataset = _dataset(options, missing[0].protocol)
+        with _executor(options) as (room, most, _):
+            for cell in missing:
+                parts = checkpoints.blocks(folder, cell, room.runs(cell, dataset, most))
+                largest = max(parts, key=lambda block: block.runs)
+                blocks[cell] = f"{len(parts):4} x {largest.runs} runs, {room.describe(largest, dataset)}"
+    for cell in grid:
+        state = f"missing {blocks[cell]}" if cell in blocks else "done"
+        console.print(f"{cell.name:20} {state}", soft_wrap=True)
 
 
 def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
@@ -125,17 +145,14 @@ def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) 
 
 
 def _train_missing(options: Sweep, missing: Sequence[Cell], folder: Path, console: Console) -> None:
-    from experiments.data.load import load
-
     protocol = missing[0].protocol
-    dataset = load(options.dataset, data_dir=options.data_dir, scaling=protocol.input_scaling)
-    if (held := len(dataset.validation.labels)) < protocol.optimisation.batch_size:
-        batch_size = protocol.optimisation.batch_size
-        raise ValueError(f"batch size {batch_size} exceeds the {held} validation samples")
+    dataset = _dataset(options, protocol)
     read = functools.partial(checkpoints.read, folder)
-    with _executor(options) as (runs, run_blocks):
-        parts = {cell: checkpoints.blocks(folder, cell, runs) for cell in missing}
+    with _executor(options) as (room, most, run_blocks):
+        parts = {cell: checkpoints.blocks(folder, cell, room.runs(cell, dataset, most)) for cell in missing}
         blocks = [each for of_cell in parts.values() for each in of_cell]
+        for block in blocks:
+            room.check(block, dataset)
         shape = dataset.image_shape
         blocks.sort(key=lambda each: -each.cost(shape))  # at the end nothing is long alone
         # Closed whatever happens: an interruption here must end the training there.
@@ -149,19 +166,31 @@ def _train_missing(options: Sweep, missing: Sequence[Cell], folder: Path, consol
                     finished.finish(folder, block.cell, parts[block.cell], dataset.version)
 
 
+def _dataset(options: Sweep, protocol: Protocol) -> "Dataset":
+    from experiments.data.load import load
+
+    dataset = load(options.dataset, data_dir=options.data_dir, scaling=protocol.input_scaling)
+    if (held := len(dataset.validation.labels)) < protocol.optimisation.batch_size:
+        batch_size = protocol.optimisation.batch_size
+        raise ValueError(f"batch size {batch_size} exceeds the {held} validation samples")
+    return dataset
+
+
 @contextmanager
-def _executor(options: Sweep) -> Iterator[tuple[int, Callable]]:
-    """How many runs of a cell make a block at most, and what trains blocks."""
+def _executor(options: Sweep) -> Iterator[tuple["Room", int, Callable]]:
+    """Where a block is trained, how many runs of a cell make one at most, and what trains blocks."""
     if options.executor == "local":
         from experiments.run import engine, local
+        from experiments.run.memory import Room
 
         engine.configure()
-        yield options.seeds, local.run_blocks
+        yield Room.of(engine.devices()), options.seeds, local.run_blocks
     else:
         from experiments.run import cluster
 
         with cluster.connect(options.address) as resources:
-            yield cluster.runs(resources), functools.partial(cluster.run_blocks, resources=resources)
+            run_blocks = functools.partial(cluster.run_blocks, resources=resources)
+            yield cluster.room(resources), cluster.runs(resources), run_blocks
 
 
 @contextmanager

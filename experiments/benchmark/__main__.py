@@ -14,11 +14,11 @@ import jax
 from rich.console import Console
 
 from decorr.config import Size
-from experiments.benchmark import penalty, plot, startup, tables, training
+from experiments.benchmark import penalty, plot, roofline, startup, tables, training
 from experiments.benchmark.workers import Group, Work, cores, together
 from experiments.command import make_console, parse
 
-Section = Literal["training", "overhead", "penalty", "startup", "scaling"]
+Section = Literal["training", "overhead", "penalty", "startup", "scaling", "roofline"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Benchmark:
     scaling. Takes half an hour on two cores; have nothing else running."""
 
     sections: tuple[Section, ...] = ("training", "overhead", "penalty", "startup", "scaling")
-    """What to measure."""
+    """What to measure; roofline measures nothing, and predicts what GPUs would take at least."""
     sizes: tuple[Size, ...] = ("tiny", "huge")
     """Network sizes, at MNIST's shapes."""
     variants: tuple[str, ...] = ("vanilla", "drop", "corr-0.1")
@@ -93,6 +93,7 @@ def run(options: Benchmark, console: Console) -> None:
         "penalty": lambda: penalty.measure(kind, repeats, say),
         "startup": startup.measure,
         "scaling": lambda: training.scaling(kind, devices, sizes, repeats, say),
+        "roofline": lambda: roofline.rows(sizes),
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     for section in options.sections:

@@ -25,6 +25,10 @@ def _given(name: str) -> Callable[[Row], str]:
     return lambda row: _number(row[name]) if name in row else ""
 
 
+def _microseconds(name: str) -> Callable[[Row], str]:
+    return lambda row: _number(1e6 * row[name]) if name in row else ""
+
+
 # Section -> title, and its columns: header and what stands below it.
 SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
     "training": (
@@ -69,6 +73,21 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
             "devices": lambda row: str(row["devices"]),
             "networks per program": lambda row: str(row["networks"]),
             "ms": _median,
+        },
+    ),
+    "roofline": (
+        "roofline, a PREDICTION of GPUs: least us per network-step, and s of 100 epochs of MNIST",
+        {
+            "device": lambda row: row["device"],
+            "network": lambda row: row["network"],
+            "networks per program": lambda row: str(row["networks"]),
+            "compute": _microseconds("compute"),
+            "with tensorfloat32": _microseconds("tensorfloat32"),
+            "memory": _microseconds("memory"),
+            "launches": _microseconds("launches"),
+            "binds": lambda row: row.get("binds", ""),
+            "launches bind below": lambda row: str(row.get("enough", "")),
+            "s": _given("seconds"),
         },
     ),
 }

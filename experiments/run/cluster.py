@@ -1,5 +1,6 @@
 """Blocks on the machines of a Ray cluster: each is a task, whose checkpoints come back to the driver."""
 
+import math
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import experiments
 from experiments.data.load import Dataset
 from experiments.run import engine, local
 from experiments.run.grid import Block, Checkpoint
+from experiments.run.memory import Room
 
 Resources = dict[str, int]
 """What a task takes of its machine, in Ray's words."""
@@ -68,6 +70,11 @@ def _check_reachable(address: str) -> None:
 def runs(resources: Resources) -> int:
     """How many runs of a cell make a task at most: few on a core, many on a GPU, side by side."""
     return 64 if "num_gpus" in resources else 8
+
+
+def room(resources: Resources) -> Room:
+    """Where a task works: how much memory a machine has, it says itself when it gets one."""
+    return Room("gpu" if "num_gpus" in resources else "cpu", 1, math.inf)
 
 
 def run_blocks(
@@ -130,4 +137,5 @@ def _run_block(
     block: Block, dataset: Dataset, checkpoint: Checkpoint | None, checkpoint_seconds: float, cores: int
 ) -> Iterator[tuple[int, Checkpoint | None]]:
     engine.configure(cores)
+    Room.of(jax.devices()).check(block, dataset)
     yield from local.run_block(block, dataset, checkpoint, checkpoint_seconds, jax.devices())

@@ -22,7 +22,7 @@ def path_of(folder: Path, block: Block) -> Path:
 def blocks(folder: Path, cell: Cell, runs: int) -> list[Block]:
     """A cell's blocks: as the checkpoints have them, the other seeds in equal blocks of at most `runs`."""
     name = re.compile(re.escape(cell.name) + r"(?:\.seeds-(\d+)-(\d+))?\.checkpoint\.npz")
-    matches = [match for path in folder.iterdir() if (match := name.fullmatch(path.name))]
+    matches = [match for path in folder.glob("*.npz") if (match := name.fullmatch(path.name))]
     begun = [Block(cell, int(match[1] or 0), int(match[2] or cell.seeds - 1)) for match in matches]
     taken = [seed for block in begun for seed in range(block.first, block.last + 1)]
     if len(taken) > len(set(taken)):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import filelock
 import numpy as np
 import pytest
 
+from experiments.run import memory
 from experiments.store import cells, compact
 from experiments.store.errors import ResultsError
 from experiments.store.sweep import gather
@@ -174,19 +176,32 @@ def test_what_a_killed_writer_left_is_removed(finished):
 
 def test_plan(finished):
     folder, _ = finished
-    done = sweep(folder, *TINY, "--variants", "vanilla", "drop", "--plan", JAX_PLATFORMS="no_such")
+    done = sweep(folder, *TINY, "--variants", "vanilla", "drop", "--plan", JAX_NUM_CPU_DEVICES="1")
     assert done.returncode == 0, done.stderr
-    assert [line.split() for line in done.stdout.splitlines()] == [
-        ["tiny-vanilla", "done"],
-        ["tiny-drop", "missing"],
-    ]
+    first, second = done.stdout.splitlines()
+    assert first.split() == ["tiny-vanilla", "done"]
+    missing = r"tiny-drop            missing    1 x 3 runs, \d MiB of [\d,]+ MiB on each device"
+    assert re.fullmatch(missing, second), second
+    # Nothing to train, no device asked for.
+    done = sweep(folder, *TINY, "--variants", "vanilla", "--plan", JAX_PLATFORMS="no_such")
+    assert done.stdout.split() == ["tiny-vanilla", "done"], done.stderr
 
 
-def test_plan_makes_no_folder(tmp_path, monkeypatch, capsys):
+def test_plan_makes_no_folder_and_cuts_blocks_to_fit(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(memory, "_machine", lambda: 30 * 2**20)
     monkeypatch.setattr(sys, "argv", command(tmp_path / "out", "--plan")[2:])
     main()
-    assert capsys.readouterr().out.count("missing") == 20
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 20 and all("missing" in line for line in lines)
+    blocks = [int(line.split()[2]) for line in lines]
+    assert set(blocks[:4]) == {1} and min(blocks[-4:]) > 1, blocks
     assert not any(tmp_path.iterdir())
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_trained(refused, monkeypatch):
+    monkeypatch.setattr(memory, "_machine", lambda: 10 * 2**20)
+    error = refused("--sizes", "tiny", "huge", "--seeds", "2")
+    assert "huge-vanilla.seeds-0-0 does not fit: its 1 runs take" in error and "smaller batch size" in error
 
 
 def test_results_of_other_options_are_kept(finished):

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.benchmark import penalty, tables, task, training, workers
+from experiments.benchmark import penalty, roofline, tables, task, training, workers
+from experiments.paper.protocols import RELEASED
 
 
 def count_forever():
@@ -97,3 +98,26 @@ def test_errors_of_the_penalty(name):
     a = penalty.activations(20, 7)
     wrong = penalty.errors(a, 1.0, np.zeros_like(a))
     assert wrong["gradient_error"] == 1 and wrong["error"] > 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["tiny", "huge"])
+def test_what_the_compiler_counts_of_a_step_is_what_the_step_needs(size):
+    cost = roofline.cost(size, "corr-0.1", networks=2)
+    needed = 2 * task.multiply_adds(size, "corr-0.1")
+    assert needed <= cost.flops <= 1.1 * needed  # what is no matrix product
+    weights = 4 * RELEASED.architecture(size).weights(task.SIDE**2)
+    assert cost.bytes > 3 * weights  # read, their gradient, written
+    assert 20 < cost.kernels < 500
+
+
+def test_the_roofline_is_the_highest_of_three_bounds():
+    device = roofline.Device("made up", flops=100.0, bandwidth=10.0, launch=0.5, tensorfloat32=1000.0)
+    cost = roofline.Cost(flops=200.0, bytes=10.0, kernels=64)
+    few, many = (roofline.predict(device, cost, networks) for networks in (8, 64))
+    assert (few["compute"], few["memory"], few["launches"], few["tensorfloat32"]) == (2, 1, 4, 0.2)
+    assert (few["binds"], few["step"], few["enough"]) == ("launches", 4, 16)
+    assert (many["binds"], many["step"], many["enough"]) == ("compute", 2, 16)
+    row = {"device": "made up", "network": "any", "networks": 8} | few
+    assert tables.table("roofline", [row]).row_count == 1
+    assert "PREDICTION" in tables.SECTIONS["roofline"][0]

@@ -1,0 +1,123 @@
+"""What a training step takes at least on GPUs that nobody has to have: a prediction, from the compiled step.
+
+A program of n networks takes no less time than its arithmetic at the device's peak, its memory traffic at the
+device's bandwidth, or the launches of its kernels, one after the other. The step is compiled where this runs:
+on a CPU, traffic and kernels are those that fusion for a CPU leaves, of which a GPU has other, often fewer.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from decorr.config import SIZES, Size, Variant
+from decorr.training import steps
+from decorr.training.split import Split
+from experiments.benchmark import task
+from experiments.benchmark.training import TRIED
+from experiments.benchmark.workers import Group, Work, together
+from experiments.paper.protocols import RELEASED, VARIANTS
+from experiments.run import engine, local
+
+WIDTHS = (1, 4, 16, 64, 256, 1024)
+SEEDS, SAMPLES = 16, 50_000
+"""Of the whole sweep that is predicted: seeds of each network, and MNIST's training samples."""
+_NO_KERNELS = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "copy"}
+
+
+class Device(NamedTuple):
+    """NVIDIA's data sheets of H100 and H200, SXM: peaks that no program reaches."""
+
+    name: str
+    flops: float
+    """A second, of float32 outside of the tensor cores, as `--matmul-precision float32` asks for."""
+    bandwidth: float
+    """Of its memory, bytes a second."""
+    launch: float = 2.5e-6
+    """Seconds that a short kernel takes in a stream, no data sheet's number: 2 to 3 are usual."""
+    tensorfloat32: float = 494e12
+    """Multiplications and additions a second on the tensor cores, not sparse."""
+
+
+DEVICES = (Device("H100 SXM", 67e12, 3.35e12), Device("H200", 67e12, 4.8e12))
+
+
+class Cost(NamedTuple):
+    """A training step of one network, in a program of many."""
+
+    flops: float
+    bytes: float
+    kernels: int
+    """Of the program, however many networks it has."""
+
+
+def cost(size: Size, variant: str, networks: int = 4) -> Cost:
+    """What the compiler counts of one step. Of a loop it counts the body once: the step is compiled alone."""
+    cell = task.cell(size, Variant.parse(variant), networks)
+    trainer = local.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1))
+    batch, pixels = trainer.batch_size, task.SIDE**2
+    numbers = jax.tree.map(lambda _: jnp.zeros(networks), cell.variant.regulariser(RELEASED))
+    shape: Any = jax.ShapeDtypeStruct
+    initial = engine._initial(engine.mesh(jax.devices()[:1]), trainer, pixels)
+    states = initial.eval_shape(shape((networks,), jnp.int32))._replace(regulariser=numbers)
+    number = shape((), jnp.float32)
+    train = Split(shape((batch, pixels), jnp.uint8), shape((batch,), jnp.int32), number, number)
+
+    def step(state: Any, index: jax.Array, train: Split) -> Any:
+        state, seen = steps.step(trainer, state, *train.batch(index))
+        return state, seen.nll, seen.error
+
+    program: Any = jax.jit(jax.vmap(step, in_axes=(0, 0, None)), donate_argnums=0)
+    compiled = program.lower(states, shape((networks, batch), jnp.int32), train).compile()
+    counted, entry = compiled.cost_analysis(), compiled.as_text().split("\nENTRY ")[1]
+    kinds = re.findall(r" = (?:\([^)]*\)|\S+) ([\w-]+)\(", entry)
+    kernels = sum(kind not in _NO_KERNELS for kind in kinds)
+    return Cost(counted["flops"] / networks, counted["bytes accessed"] / networks, kernels)
+
+
+def costs(sizes: Sequence[Size], variants: Sequence[str]) -> Work:
+    """For a worker: every cost."""
+    return lambda: None, {size: {name: cost(size, name) for name in variants} for size in sizes}
+
+
+def predict(device: Device, cost: Cost, networks: int) -> dict[str, Any]:
+    """Seconds of a network-step at least, by what would bind, in a program of so many networks."""
+    bounds = {
+        "compute": cost.flops / device.flops,
+        "memory": cost.bytes / device.bandwidth,
+        "launches": cost.kernels * device.launch / networks,
+    }
+    binds = max(bounds, key=lambda name: bounds[name])
+    enough = math.ceil(bounds["launches"] * networks / max(bounds["compute"], bounds["memory"]))
+    tensorfloat32 = cost.flops / device.tensorfloat32
+    return bounds | {"tensorfloat32": tensorfloat32, "binds": binds, "enough": enough, "step": bounds[binds]}
+
+
+def rows(sizes: Sequence[Size]) -> Iterator[dict[str, Any]]:
+    """By networks in a program; then a whole sweep on the last device, its cells one after the other."""
+    variants = [variant.name for variant in VARIANTS]
+    with Group(f"{__name__}:costs", together(), sizes=list(SIZES), variants=variants) as group:
+        (report,) = group.reports()
+    known = {(size, name): Cost(*report[size][name]) for size in SIZES for name in variants}
+    for device in DEVICES:
+        for size in sizes:
+            for networks in WIDTHS:
+                yield _row(device, f"{size}-{TRIED}", known[size, TRIED], networks)
+    trained = SEEDS * RELEASED.epochs * (SAMPLES // RELEASED.optimisation.batch_size)
+    cells = [_row(DEVICES[-1], f"{size}-{name}", each, SEEDS) for (size, name), each in known.items()]
+    yield from (row | {"seconds": trained * row["step"]} for row in cells)
+    free = sum(max(row["compute"], row["memory"]) for row in cells)
+    for name, step in (("all of them", sum(row["step"] for row in cells)), ("all, were launches free", free)):
+        yield {
+            "device": DEVICES[-1].name,
+            "network": name,
+            "networks": SEEDS,
+            "seconds": trained * step,
+        }
+
+
+def _row(device: Device, network: str, cost: Cost, networks: int) -> dict[str, Any]:
+    return {"device": device.name, "network": network, "networks": networks} | predict(device, cost, networks)

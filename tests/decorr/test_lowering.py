@@ -1,0 +1,59 @@
+"""The library's programs for accelerators, made without one: lowered, neither compiled nor run."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import export
+
+from decorr import (
+    CorrelationState,
+    correlation_penalty,
+    dropout,
+    pair_penalty,
+    sample_positions,
+    whiten,
+)
+
+# What a program calls of a platform: its solvers, for whitening's eigenvectors and Cholesky factors. That
+# of the largest is XLA's own.
+SOLVERS = {"cuda": r"cu\w+|mhlo.topk", "tpu": r"Eigh|mhlo.topk"}
+
+
+def with_gradient(function, **keywords):
+    """Value and gradient, over samples of which some are valid."""
+    return jax.value_and_grad(lambda a, where: function(a, where=where, **keywords).sum())
+
+
+def updated(a, where):
+    return CorrelationState.init(a.shape[-1]).update(a, where=where).correlation()
+
+
+def dropped(a, where):
+    return dropout(jax.random.key(0), a, where.mean())
+
+
+def at_positions(a, where):
+    return sample_positions(a[None], jax.random.key(0), 4, where=where[None])
+
+
+PROGRAMS = {
+    "penalty": with_gradient(correlation_penalty),
+    "correlation": with_gradient(pair_penalty, kind="correlation"),
+    "covariance": with_gradient(pair_penalty, kind="covariance"),
+    "stream": updated,
+    "dropout": dropped,
+    "positions": at_positions,
+    **{method: with_gradient(whiten, method=method) for method in ("zca", "cholesky", "newton")},
+}
+
+
+@pytest.mark.parametrize("shape", [(64, 8), (8, 64)])  # by which matrix a penalty is taken
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_accelerators_have_what_a_program_calls(name, shape):
+    arrays = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct(shape[:1], bool)
+    for platform, solvers in SOLVERS.items():
+        exported = export.export(jax.jit(PROGRAMS[name]), platforms=[platform])(*arrays)
+        called = re.findall(r"custom_call @([\w.]+)", exported.mlir_module())
+        assert all(re.fullmatch(solvers, target) for target in called), (platform, called)

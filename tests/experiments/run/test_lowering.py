@@ -1,0 +1,87 @@
+"""The engine's programs for accelerators, made without one: lowered, neither compiled nor run."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import export
+
+from decorr.config import Protocol, Variant
+from decorr.training.split import Split
+from experiments.run import engine, local
+from experiments.run.grid import Cell
+
+RUNS, FEATURES = 6, 64  # three runs a device, more than a CPU has side by side
+
+
+def array(*shape, dtype=jnp.float32):
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def split(samples):
+    return Split(array(samples, FEATURES, dtype=jnp.uint8), array(samples, dtype=jnp.int32), array(), array())
+
+
+def programs(family, variant):
+    """Every program of a block of huge networks, with its arguments: arrays are shapes."""
+    mesh, protocol = engine.mesh(jax.devices()[:2]), Protocol(family=family)
+    cell = Cell("digits", "huge", Variant.parse(variant), RUNS, protocol)
+    trainer = local.trainer_of(cell, 10, (8, 8, 1))
+    numbers = jax.tree.map(lambda _: array(RUNS), cell.variant.regulariser(protocol))
+    initial, train = engine._initial(mesh, trainer, FEATURES), engine._train(mesh, trainer)
+    seeds = array(RUNS, dtype=jnp.int32)
+    states = initial.eval_shape(seeds)._replace(regulariser=numbers)
+    training = states, array(RUNS, 2, 50, dtype=jnp.int32), split(100), array(dtype=bool)
+    *_, minibatch = train.eval_shape(*training)
+    evaluated, _ = engine._evaluate.eval_shape(mesh, trainer, states.params, split(70))
+    return {
+        "order": (engine._order, (mesh, 100, 50, states.key, states.step)),
+        "train": (train, training),
+        "evaluate": (engine._evaluate, (mesh, trainer, states.params, split(70))),
+        "initial": (initial, (seeds,)),
+        "summarise": (engine.summarise, ((minibatch, evaluated.correlation),)),
+    }
+
+
+@pytest.fixture
+def accelerator(monkeypatch):
+    """The engine as on devices that are no CPU."""
+    monkeypatch.setattr(engine, "_platform", lambda on: "cuda")
+    for program in (engine._initial, engine._train):
+        program.cache_clear()
+    yield
+    for program in (engine._initial, engine._train):
+        program.cache_clear()
+
+
+@pytest.mark.parametrize("family", ["mlp", "conv"])
+@pytest.mark.parametrize("variant", ["vanilla", "drop", "corr-0.1"])
+def test_accelerators_have_what_an_epoch_needs(accelerator, family, variant):
+    for name, (program, arguments) in programs(family, variant).items():
+        if variant == "vanilla" or name == "train":  # the others know no variant
+            exported = export.export(program, platforms=["cuda", "tpu"])(*arguments)
+            text = exported.mlir_module()
+            assert exported.platforms == ("cuda", "tpu") and "custom_call" not in text
+            if name == "train":  # all runs of a device in one vmap
+                assert f"tensor<{RUNS // 2}x50x{'360' if family == 'mlp' else '4x4x36'}xf32>" in text
+
+
+def with_options_of_a_cpu():
+    """The programs of which JAX says so: within another one it refuses options, and names them."""
+
+    def refused(program, arguments):
+        try:
+            jax.eval_shape(lambda *arrays: program(*arrays), *arguments)
+        except ValueError as error:
+            return "'xla_cpu_" in str(error)
+        return False
+
+    ours = programs("mlp", "vanilla")
+    return {name for name in ("train", "initial") if refused(*ours[name])}
+
+
+def test_compiler_options_of_a_cpu_stay_there(accelerator):
+    assert with_options_of_a_cpu() == set()
+
+
+def test_a_cpu_has_its_compiler_options():
+    assert with_options_of_a_cpu() == {"train", "initial"}

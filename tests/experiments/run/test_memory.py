@@ -1,0 +1,94 @@
+"""What a block takes of memory: as its compiled programs do, up to a factor; blocks are cut to fit."""
+
+import dataclasses
+import math
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from decorr.config import Optimisation, Protocol, Variant
+from decorr.training.split import Split
+from experiments.data.load import Dataset
+from experiments.run import engine, local
+from experiments.run.grid import Block, Cell
+from experiments.run.memory import Room
+
+CELL = Cell("mnist", "huge", Variant("corr", 0.1), 1000, Protocol())
+
+
+def split(samples):
+    """Of MNIST's shape, of no memory of its own."""
+    images = np.broadcast_to(np.uint8(0), (samples, 784))
+    return Split(images, np.broadcast_to(np.int32(0), samples), np.float32(0), np.float32(1))
+
+
+MNIST = Dataset("mnist", "3.0.1", 10, (28, 28, 1), split(50_000), split(10_000), None)
+
+
+def shape(*sizes, dtype=jnp.float32):
+    return jax.ShapeDtypeStruct(sizes, dtype)
+
+
+def total(program):
+    """Bytes of a lowered program, as the compiler says."""
+    memory = program.compile().memory_analysis()
+    arguments, results = memory.argument_size_in_bytes, memory.output_size_in_bytes
+    return arguments + results + memory.temp_size_in_bytes - memory.alias_size_in_bytes
+
+
+def compiled(cell, runs):
+    """Bytes that training and evaluation of so many runs take on one device."""
+    mesh, trainer = engine.mesh(jax.devices()[:1]), local.trainer_of(cell, 10, MNIST.image_shape)
+    splits = MNIST.train, MNIST.validation
+    train, validation = jax.tree.map(lambda leaf: shape(*jnp.shape(leaf), dtype=leaf.dtype), splits)
+    weights = jax.tree.map(lambda _: shape(runs), cell.variant.regulariser(cell.protocol))
+    initial = engine._initial(mesh, trainer, 784)
+    states = initial.eval_shape(shape(runs, dtype=jnp.int32))._replace(regulariser=weights)
+    order = shape(runs, 50_000 // trainer.batch_size, trainer.batch_size, dtype=jnp.int32)
+    training = engine._train(mesh, trainer).lower(states, order, train, shape(dtype=bool))
+    evaluation = engine._evaluate.lower(mesh, trainer, states.params, validation)
+    return max(total(training), total(evaluation) + MNIST.train.images.size)  # which stay on the device
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "batch_size"), [("mlp", 50), ("conv", 500)]
+)  # evaluation, or training, takes most
+def test_a_block_takes_what_its_programs_do(monkeypatch, family, batch_size):
+    monkeypatch.setattr(engine, "LANES", {})  # as on an accelerator
+    protocol = Protocol(family=family, optimisation=Optimisation(batch_size=batch_size))
+    cell = dataclasses.replace(CELL, protocol=protocol)
+    needed = Room("cpu", 1, math.inf).needed(Block(cell, 0, 3), MNIST)
+    taken = compiled(cell, 4)
+    assert taken <= needed <= 2.5 * taken
+
+
+@pytest.mark.parametrize(("platform", "devices"), [("cpu", 1), ("cuda", 1), ("cuda", 8)])
+def test_the_largest_blocks_that_fit(platform, devices):
+    room = Room(platform, devices, 2**33)
+    runs = room.runs(CELL, MNIST, 10_000)
+    fits = [room.needed(Block(CELL, 0, n - 1), MNIST) <= room.bytes for n in (runs, runs + 1)]
+    assert runs > 1 and fits == [True, runs == CELL.seeds]
+    assert room.runs(CELL, MNIST, 5) == 5
+    room.check(Block(CELL, 0, runs - 1), MNIST)
+
+
+def test_one_run_that_does_not_fit_is_refused():
+    room = Room("cuda", 2, 2**20)
+    block = Block(CELL, 0, room.runs(CELL, MNIST, 10) - 1)
+    assert block.runs == 1
+    message = (
+        f"huge-corr-0.1.seeds-0-0 does not fit: its 1 runs take {room.describe(block, MNIST)}; give smaller"
+    )
+    assert " MiB of 1 MiB on each device" in message
+    with pytest.raises(ValueError, match=re.escape(message)):
+        room.check(block, MNIST)
+
+
+def test_devices_of_a_cpu_share_the_machine():
+    one, two = (Room.of(jax.devices()[:n]) for n in (1, 2))
+    assert two.devices == 2 and two.bytes == one.bytes / 2
+    assert 2**28 < one.bytes < math.inf
