@@ -24,7 +24,7 @@ Section = Literal["training", "overhead", "penalty", "startup", "scaling"]
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
     """Measure everything side by side: training against PyTorch, Flax, Equinox, Keras and the floor, the
-    penalty, start-up, scaling. Takes half an hour on two cores; have nothing else running."""
+    penalty, start-up, scaling. Have nothing else running."""
 
     sections: tuple[Section, ...] = ("training", "overhead", "penalty", "startup", "scaling")
     """What to measure."""

@@ -90,7 +90,7 @@ def test_a_peer_trains_the_same(monkeypatch, tmp_path, package, build, family, a
     monkeypatch.setattr(task, "NETWORKS", 2)
     path = str(tmp_path / "task.npz")
     task.make(path, family, "tiny")
-    common = {"size": "tiny", "variant": "corr-5.0"}  # a heavy penalty, that shows in the first epoch
+    common = {"size": "tiny", "variant": "corr-1.0"}
     ours = {"family": family, "networks": 2, "devices": 1} | common
     core, module = [workers.cores()[:1]], "experiments.benchmark"
     with (
@@ -98,7 +98,11 @@ def test_a_peer_trains_the_same(monkeypatch, tmp_path, package, build, family, a
         workers.Group(f"{module}.{build}", core, path=path, **common, **arguments) as peer,
     ):
         (mine,), (theirs,) = engine.reports(), peer.reports()
-    training._agree(build, theirs["nll"], mine["nll"], "corr-5.0")
+    training._agree(build, theirs["nll"], mine["nll"], common["variant"])
+    # Closer than at a run: a penalty a tenth too light has to show, and the convolutions' order of inputs
+    # in a loss that has hardly left log(10).
+    tolerance = {"mlp": 1e-3, "conv": 5e-5}[family]
+    np.testing.assert_allclose(theirs["nll"], mine["nll"][: len(theirs["nll"])], rtol=tolerance)
 
 
 @pytest.mark.parametrize("family", [None, "conv"])
