@@ -13,7 +13,7 @@ from typing import Any, Literal
 import jax
 from rich.console import Console
 
-from decorr.config import Size
+from decorr.config import Family, Size
 from experiments.benchmark import penalty, plot, roofline, startup, tables, training
 from experiments.benchmark.workers import Group, Work, cores, together
 from experiments.command import make_console, parse
@@ -23,11 +23,13 @@ Section = Literal["training", "overhead", "penalty", "startup", "scaling", "roof
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """Measure everything side by side: training against PyTorch, Flax and the floor, the penalty, start-up,
-    scaling. Takes half an hour on two cores; have nothing else running."""
+    """Measure everything side by side: training against PyTorch, Flax, Equinox, Keras and the floor, the
+    penalty, start-up, scaling. Have nothing else running."""
 
     sections: tuple[Section, ...] = ("training", "overhead", "penalty", "startup", "scaling")
     """What to measure; roofline measures nothing, and predicts what GPUs would take at least."""
+    families: tuple[Family, ...] = ("mlp", "conv")
+    """Of the section training; the others are of the paper's networks."""
     sizes: tuple[Size, ...] = ("tiny", "huge")
     """Network sizes, at MNIST's shapes."""
     variants: tuple[str, ...] = ("vanilla", "drop", "corr-0.1")
@@ -36,6 +38,9 @@ class Benchmark:
     """Interleaved repeats, of which medians are shown."""
     out: Path = Path("results/benchmark.json")
     """Everything measured, each repeat; the picture of scaling goes beside it, as .svg."""
+
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "equinox", "keras")
 
 
 def describe_device() -> Work:
@@ -57,7 +62,7 @@ def machine() -> dict[str, Any]:
         "cores": len(cores()),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": dict(_versions(("jax", "jaxlib", "flax", "optax", "numpy", "torch"))),
+        "versions": dict(_versions(_PACKAGES)),
         "settings": {name: os.environ[name] for name in ("XLA_FLAGS", "JAX_PLATFORMS") if name in os.environ},
         "date": datetime.now(UTC).date().isoformat(),
     }
@@ -87,8 +92,9 @@ def run(options: Benchmark, console: Console) -> None:
     found: dict[str, Any] = {"machine": machine()}
     kind, devices = found["machine"]["platform"], found["machine"]["devices"]
     repeats, sizes, variants = options.repeats, options.sizes, options.variants
+    families = options.families
     sections = {
-        "training": lambda: training.measure(kind, sizes, variants, repeats, say),
+        "training": lambda: training.measure(kind, families, sizes, variants, repeats, say),
         "overhead": lambda: training.overhead(kind, sizes, variants, repeats),
         "penalty": lambda: penalty.measure(kind, repeats, say),
         "startup": startup.measure,

@@ -1,5 +1,6 @@
 """The sweep's engine, the loop that a Flax user would write, and the floor that both stand on."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from flax import linen as nn
 from flax.training.train_state import TrainState
 from flax.traverse_util import unflatten_dict
 
-from decorr.config import Size, Variant
+from decorr.config import Family, Size, Variant
 from decorr.training.split import Split
 from experiments.benchmark import task
 from experiments.benchmark.workers import Work
@@ -19,7 +20,12 @@ from experiments.run import engine, local
 
 
 def sweep_engine(
-    size: Size, variant: str, networks: int, devices: int | None = None, lanes: int | None = None
+    family: Family,
+    size: Size,
+    variant: str,
+    networks: int,
+    devices: int | None = None,
+    lanes: int | None = None,
 ) -> Work:
     """What `experiments.sweep` does in an epoch, without the evaluation: minibatch order and training.
 
@@ -29,12 +35,12 @@ def sweep_engine(
     engine.configure()
     if lanes is not None:
         engine.LANES = dict.fromkeys(engine.LANES, lanes)
-    images, labels = task.pixels()
+    images, labels = task.pixels(family)
     split = Split(images, labels, np.zeros((), np.float32), np.full((), 255, np.float32))
     on = engine.mesh(jax.devices()[:devices])
     runs = networks * on.size
     (train,) = engine.share((split,), on)
-    cell = task.cell(size, Variant.parse(variant), runs)
+    cell = task.cell(family, size, Variant.parse(variant), runs)
     trainer = local.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1))
     states = engine.start(trainer, range(runs), cell.variant.regulariser(RELEASED), images.shape[1], on)
 
@@ -50,18 +56,23 @@ def sweep_engine(
 class Network(nn.Module):
     """The paper's network by Flax's own layers; returns logits and activations."""
 
+    family: Family
     widths: tuple[int, ...]
     dropout_rate: float
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+        affine: Any = nn.Dense
+        if self.family == "conv":
+            affine = partial(nn.Conv, kernel_size=(3, 3), strides=2, padding=1)
+            x = x.reshape(-1, task.SIDE, task.SIDE, 1)
         activations = []
         x = nn.Dropout(self.dropout_rate, deterministic=not self.dropout_rate)(x)
         for layer, width in enumerate(self.widths, start=1):
-            x = nn.PReLU(name=f"slope_{layer}")(nn.Dense(width, name=f"hidden_{layer}")(x))
-            activations.append(x)
+            x = nn.PReLU(name=f"slope_{layer}")(affine(width, name=f"hidden_{layer}")(x))
+            activations.append(x.reshape(-1, width))
             x = nn.Dropout(self.dropout_rate, deterministic=not self.dropout_rate)(x)
-        return nn.Dense(task.CLASSES, name="logits")(x), activations
+        return nn.Dense(task.CLASSES, name="logits")(x.reshape(len(x), -1)), activations
 
 
 def plain_penalty(a: jax.Array) -> jax.Array:
@@ -72,11 +83,28 @@ def plain_penalty(a: jax.Array) -> jax.Array:
     return jnp.sum(rho**2) / (2 * d)
 
 
-def flax_loop(path: str, size: Size, variant: str) -> Work:
+def gram_penalty(a: jax.Array) -> jax.Array:
+    """P as who knows it well writes it: from the m x m Gram matrix, if that is smaller."""
+    m, d = a.shape
+    z = (a - a.mean(axis=0)) / a.std(axis=0, ddof=1)
+    smaller = z.T @ z if d <= m else z @ z.T
+    return jnp.sum((smaller / (m - 1)) ** 2) / (2 * d)
+
+
+def sgd() -> optax.GradientTransformation:
+    """The released protocol's, as optax's users write it."""
+    optimisation = RELEASED.optimisation
+    return optax.chain(
+        optax.add_decayed_weights(optimisation.weight_decay), optax.sgd(optimisation.learning_rate)
+    )
+
+
+def flax_loop(path: str, family: Family, size: Size, variant: str) -> Work:
     """One network, one jitted step a minibatch, as in Flax's MNIST example; the penalty as in the paper."""
     data, regulariser = task.read(path), Variant.parse(variant).regulariser(RELEASED)
-    optimisation = RELEASED.optimisation
-    network = Network(RELEASED.architecture(size).widths, regulariser.dropout_rate or 0.0)
+    network = Network(
+        family, task.protocol(family).architecture(size).widths, regulariser.dropout_rate or 0.0
+    )
     renamed = {
         f"{name}.negative_slope" if name.startswith("slope") else name: jnp.asarray(values[0])
         for name, values in data.params.items()
@@ -84,9 +112,7 @@ def flax_loop(path: str, size: Size, variant: str) -> Work:
     state = TrainState.create(
         apply_fn=network.apply,
         params=unflatten_dict(renamed, sep="."),
-        tx=optax.chain(
-            optax.add_decayed_weights(optimisation.weight_decay), optax.sgd(optimisation.learning_rate)
-        ),
+        tx=sgd(),
     )
     key = jax.random.key(0)
 

@@ -21,6 +21,10 @@ def _slower(row: Row) -> str:
     return _number(row["times_slower"])
 
 
+def _family(row: Row) -> str:
+    return row.get("family", "mlp")  # files of before there was another have none
+
+
 def _given(name: str) -> Callable[[Row], str]:
     return lambda row: _number(row[name]) if name in row else ""
 
@@ -34,6 +38,7 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
     "training": (
         "training: ms per network-step of the whole machine, and times slower than decorr",
         {
+            "family": _family,
             "network": lambda row: f"{row['size']}-{row['variant']}",
             "trainer": lambda row: row["layout"],
             "ms": _median,
@@ -96,7 +101,9 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
 def table(section: str, rows: Sequence[Row]) -> Table:
     """The table of a section; what was not measured says why below it."""
     title, columns = SECTIONS[section]
-    notes = [f"{row['trainer']} ({row['size']}) {row['note']}" for row in rows if "note" in row]
+    notes = [
+        f"{row['trainer']} ({_family(row)}, {row['size']}) {row['note']}" for row in rows if "note" in row
+    ]
     made = Table(title=title, title_justify="left", caption="\n".join(notes), caption_justify="left")
     for i, header in enumerate(columns):
         made.add_column(header, justify="right" if i else "left", no_wrap=True)

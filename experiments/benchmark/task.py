@@ -3,16 +3,20 @@
 A Task is made once by the engine's own functions and stored, so that a peer needs no JAX to read it.
 """
 
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from decorr.config import Size, Variant
+from decorr.config import Family, Protocol, Size, Variant
 from experiments.paper.protocols import RELEASED
 from experiments.run.grid import Cell
 
-SAMPLES, SIDE, CLASSES = 10_000, 28, 10
+SIDE, CLASSES = 28, 10
+SAMPLES: dict[Family, int] = {"mlp": 10_000, "conv": 2_500}
+"""An epoch of a convolutional network takes as many times longer."""
 NETWORKS = 64
 """How many there are to be had: the widest ensemble."""
 
@@ -27,40 +31,47 @@ class Task(NamedTuple):
     order: np.ndarray
     """[network, minibatch, batch] int32: the minibatches of the first epoch."""
     params: dict[str, np.ndarray]
-    """Initial parameters [network, ...], named as in `decorr.MLP`: hidden_1.kernel [in, out], slope_1, ..."""
+    """Initial parameters [network, ...], named as in `decorr.models`: hidden_1.kernel [in, out], or of a
+    convolution [row, column, in, out]; slope_1, ..."""
 
 
-def pixels() -> tuple[np.ndarray, np.ndarray]:
-    """As many samples as MNIST has to validate, of its shape: the embedded digits, enlarged and repeated."""
+def protocol(family: Family) -> Protocol:
+    """As the author's code trains, networks of either family."""
+    return replace(RELEASED, family=family)
+
+
+def pixels(family: Family) -> tuple[np.ndarray, np.ndarray]:
+    """The embedded digits, enlarged to MNIST's shape and repeated, for the paper's networks as many as MNIST
+    has to validate."""
     from scipy import ndimage
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    repeated = np.arange(SAMPLES) % len(images)
+    repeated = np.arange(SAMPLES[family]) % len(images)
     enlarged = ndimage.zoom(images.reshape(-1, 8, 8), (1, SIDE / 8, SIDE / 8), order=1)
     brightness = np.rint(enlarged * (255 / enlarged.max())).astype(np.uint8)
     return brightness.reshape(len(images), -1)[repeated], labels.astype(np.int32)[repeated]
 
 
-def cell(size: Size, variant: Variant, networks: int) -> Cell:
+def cell(family: Family, size: Size, variant: Variant, networks: int) -> Cell:
     """The networks as a sweep would train them."""
-    return Cell("digits", size, variant, networks, RELEASED)
+    return Cell("digits", size, variant, networks, protocol(family))
 
 
-def make(path: str, size: Size) -> tuple[Any, dict[str, Any]]:
-    """Stores the Task of a size; for a worker, since JAX takes hold of an accelerator."""
+def make(path: str, family: Family, size: Size) -> tuple[Any, dict[str, Any]]:
+    """Stores the Task of a family and size; for a worker, since JAX takes hold of an accelerator."""
     import jax
 
     from decorr.config import Regulariser
     from decorr.training import steps
     from experiments.run import local
 
-    images, labels = pixels()
+    images, labels = pixels(family)
     keys = jax.vmap(jax.random.key)(np.arange(NETWORKS))
-    trainer = local.trainer_of(cell(size, Variant("vanilla"), NETWORKS), CLASSES, (SIDE, SIDE, 1))
+    trainer = local.trainer_of(cell(family, size, Variant("vanilla"), NETWORKS), CLASSES, (SIDE, SIDE, 1))
     sample = np.zeros((1, images.shape[1]), np.float32)
     states = jax.vmap(lambda key: steps.init(trainer, key, Regulariser(), sample))(keys)
-    order = jax.vmap(lambda key: steps.minibatches(key, 0, SAMPLES, trainer.batch_size))(keys)
+    order = jax.vmap(lambda key: steps.minibatches(key, 0, len(labels), trainer.batch_size))(keys)
     params = {
         jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
         for path, leaf in jax.tree.leaves_with_path(states.params)
@@ -83,13 +94,24 @@ def read(path: str | Path) -> Task:
     return Task(images, labels, order, arrays)
 
 
-def multiply_adds(size: Size, variant: str) -> int:
+def multiply_adds(family: Family, size: Size, variant: str) -> int:
     """What one training step of one network needs: matrix products only, none of them twice."""
-    widths = RELEASED.architecture(size).widths
-    m = RELEASED.optimisation.batch_size
-    layers = zip((SIDE**2, *widths), (*widths, CLASSES), strict=True)
-    forward = [m * inputs * outputs for inputs, outputs in layers]
+    from decorr.training.seen import MAX_SAMPLES  # which needs JAX
+
+    m, (*hidden, logits) = RELEASED.optimisation.batch_size, layers(family, size)
+    forward = [m * positions * inputs * units for positions, inputs, units in (*hidden, logits)]
     needed = 3 * sum(forward) - forward[0]  # forward, and a gradient each of weights and, but for x, inputs
     if Variant.parse(variant).regulariser(RELEASED).penalty_weight is not None:
-        needed += sum(2 * m * d * min(m, d) for d in widths)
+        seen = [(m * min(positions, MAX_SAMPLES // m), units) for positions, _, units in hidden]
+        needed += sum(2 * samples * d * min(samples, d) for samples, d in seen)
     return needed
+
+
+def layers(family: Family, size: Size) -> list[tuple[int, int, int]]:
+    """Of each layer: positions of an image, inputs of a unit at one of them, units."""
+    widths = protocol(family).architecture(size).widths
+    if family == "mlp":
+        return [(1, i, o) for i, o in pairwise((SIDE**2, *widths, CLASSES))]
+    positions = [(-(-SIDE // 2**layer)) ** 2 for layer in range(1, len(widths) + 1)]
+    hidden = [(p, 9 * i, o) for p, (i, o) in zip(positions, pairwise((1, *widths)), strict=True)]
+    return [*hidden, (1, positions[-1] * widths[-1], CLASSES)]

@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
-from decorr.config import Size, Variant
+from decorr.config import Family, Size, Variant
 from experiments.benchmark import task
 from experiments.benchmark.workers import Work
 from experiments.paper.protocols import RELEASED
@@ -19,23 +19,26 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 class Network(nn.Module):
     """The paper's network; returns logits and activations."""
 
-    def __init__(self, size: Size, features: int, dropout_rate: float | None) -> None:
+    def __init__(self, family: Family, size: Size, dropout_rate: float | None) -> None:
         super().__init__()
-        widths = RELEASED.architecture(size).widths
-        pairs = zip((features, *widths[:-1]), widths, strict=True)
-        self.hidden = nn.ModuleList(nn.Linear(i, o) for i, o in pairs)
-        self.slopes = nn.ModuleList(nn.PReLU() for _ in widths)
-        self.logits = nn.Linear(widths[-1], task.CLASSES)
+        *hidden, (_, features, classes) = task.layers(family, size)
+        self.image = (1, task.SIDE, task.SIDE) if family == "conv" else (task.SIDE**2,)
+        self.hidden = nn.ModuleList(
+            nn.Conv2d(i // 9, o, 3, stride=2, padding=1) if family == "conv" else nn.Linear(i, o)
+            for _, i, o in hidden
+        )
+        self.slopes = nn.ModuleList(nn.PReLU() for _ in hidden)
+        self.logits = nn.Linear(features, classes)
         self.dropout = nn.Dropout(dropout_rate) if dropout_rate else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         activations = []
-        x = self.dropout(x)
-        for linear, slope in zip(self.hidden, self.slopes, strict=True):
-            x = slope(linear(x))
-            activations.append(x)
+        x = self.dropout(x).unflatten(1, self.image)
+        for affine, slope in zip(self.hidden, self.slopes, strict=True):
+            x = slope(affine(x))
+            activations.append(x.movedim(1, -1).flatten(0, -2))  # positions are samples
             x = self.dropout(x)
-        return self.logits(x), activations
+        return self.logits(x.flatten(1)), activations
 
 
 def plain_penalty(a: torch.Tensor) -> torch.Tensor:
@@ -53,9 +56,9 @@ def gram_penalty(a: torch.Tensor) -> torch.Tensor:
     return ((smaller / (m - 1)) ** 2).sum() / (2 * d)
 
 
-def loop(path: str, size: Size, variant: str, compile: bool) -> Work:
+def loop(path: str, family: Family, size: Size, variant: str, compile: bool) -> Work:
     """One network, one minibatch after the other, the penalty as the paper writes it."""
-    data, network, regulariser = _prepare(path, size, variant)
+    data, network, regulariser = _prepare(path, family, size, variant)
     network.load_state_dict({name: values[0] for name, values in _parameters(data).items()})
     images, labels = _on_device(data.images), _on_device(data.labels).long()
     order = _on_device(data.order[0])
@@ -90,9 +93,9 @@ def loop(path: str, size: Size, variant: str, compile: bool) -> Work:
     return lambda: train(order), {"nll": train(order), "steps": len(order)}
 
 
-def ensemble(path: str, size: Size, variant: str, compile: bool, networks: int) -> Work:
+def ensemble(path: str, family: Family, size: Size, variant: str, compile: bool, networks: int) -> Work:
     """Several networks at once, their parameters stacked, the penalty in its Gram form."""
-    data, network, regulariser = _prepare(path, size, variant)
+    data, network, regulariser = _prepare(path, family, size, variant)
     params = {name: values[:networks].clone() for name, values in _parameters(data).items()}
     images, labels = _on_device(data.images), _on_device(data.labels).long()
     order = _on_device(data.order[:networks].swapaxes(0, 1))
@@ -128,10 +131,10 @@ def ensemble(path: str, size: Size, variant: str, compile: bool, networks: int) 
     return lambda: train(timed), {"nll": train(order), "steps": networks * len(timed)}
 
 
-def _prepare(path: str, size: Size, variant: str) -> tuple[task.Task, Network, Any]:
+def _prepare(path: str, family: Family, size: Size, variant: str) -> tuple[task.Task, Network, Any]:
     torch.manual_seed(0)
     data, regulariser = task.read(path), Variant.parse(variant).regulariser(RELEASED)
-    network = Network(size, data.images.shape[1], regulariser.dropout_rate)
+    network = Network(family, size, regulariser.dropout_rate)
     return data, network.to(DEVICE), regulariser
 
 
@@ -142,13 +145,19 @@ def _on_device(array: np.ndarray) -> torch.Tensor:
 def _parameters(data: task.Task) -> dict[str, torch.Tensor]:
     """The initial parameters [network, ...] by PyTorch's names."""
     found = {}
+    channels = data.params["hidden_3.bias"].shape[1]
     for name, value in data.params.items():
         layer, _, kind = name.partition(".")
         layer, _, number = layer.partition("_")
         place = f"{layer}.{int(number) - 1}" if number else layer
         if layer == "slope":
             found[f"slopes.{int(number) - 1}.weight"] = _on_device(value[:, None])
+        elif kind == "kernel" and value.ndim == 5:  # of a convolution
+            found[f"{place}.weight"] = _on_device(value.transpose(0, 4, 3, 1, 2))
         elif kind == "kernel":
+            if layer == "logits":  # PyTorch's maps have channels first
+                maps = value.reshape(len(value), -1, channels, task.CLASSES)
+                value = maps.swapaxes(1, 2).reshape(value.shape)
             found[f"{place}.weight"] = _on_device(value.swapaxes(1, 2))
         else:
             found[f"{place}.bias"] = _on_device(value)

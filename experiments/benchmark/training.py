@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from decorr.config import Size, Variant
+from decorr.config import Family, Size, Variant
 from experiments.benchmark import task
 from experiments.benchmark.workers import Group, cores, interleaved, median_ratio, separate, together
 from experiments.paper.protocols import RELEASED
@@ -19,7 +19,9 @@ Layout = Sequence[Sequence[int]]
 TRIED = "corr-0.1"
 """The variant by which a peer's layout is chosen, and scaling measured."""
 
-_JAX, _TORCH = "experiments.benchmark.jax_trainers:", "experiments.benchmark.torch_trainers:"
+_JAX, _TORCH, _NNX, _EQUINOX, _KERAS = (
+    f"experiments.benchmark.{name}_trainers:" for name in ("jax", "torch", "nnx", "equinox", "keras")
+)
 
 
 class Trainer(NamedTuple):
@@ -28,58 +30,92 @@ class Trainer(NamedTuple):
     name: str
     build: str
     candidates: tuple[tuple[Layout, dict[str, Any]], ...]
+    needs: str | None = None
+    """A package of the extra `bench`."""
 
 
-def engine_trainer(platform: str) -> Trainer:
+def engine_trainer(platform: str, family: Family) -> Trainer:
     """The sweep's engine; `networks` is on each device."""
-    return Trainer(
-        "decorr", _JAX + "sweep_engine", ((together(), {"networks": 8 if platform == "cpu" else 256}),)
-    )
+    networks = {"mlp": 8, "conv": 2}[family] if platform == "cpu" else 256
+    return Trainer("decorr", _JAX + "sweep_engine", ((together(), {"family": family, "networks": networks}),))
 
 
-def peers(platform: str) -> tuple[Trainer, ...]:
-    """What a user would pick instead."""
+def peers(platform: str, family: Family) -> tuple[Trainer, ...]:
+    """What a user would pick instead. Their penalty sees all positions of convolutional maps: simpler to
+    write, and hardly other losses than of the random positions that the engine's sees."""
     layouts = (separate(), together()) if platform == "cpu" and len(cores()) > 1 else (together(),)
 
-    def looped(name: str, build: str, **arguments: Any) -> Trainer:
-        return Trainer(name, build, tuple((layout, arguments) for layout in layouts))
+    def looped(name: str, build: str, needs: str | None = None, **arguments: Any) -> Trainer:
+        return Trainer(name, build, tuple((layout, arguments) for layout in layouts), needs)
 
-    def ensembles(name: str, **arguments: Any) -> Trainer:
-        each = itertools.product(layouts, (1, 4, 16, 64))
+    def ensembles(
+        name: str, build: str, widths: Sequence[int], needs: str | None = None, **arguments: Any
+    ) -> Trainer:
+        each = itertools.product(layouts, widths)
         candidates = tuple((layout, {"networks": width} | arguments) for layout, width in each)
-        return Trainer(name, _TORCH + "ensemble", candidates)
+        return Trainer(name, build, candidates, needs)
 
+    widths = {"mlp": (1, 4, 16, 64), "conv": (1, 4)}[family]
+    any_family = (
+        looped("PyTorch loop", _TORCH + "loop", "torch", family=family, compile=False),
+        looped("PyTorch loop, torch.compile", _TORCH + "loop", "torch", family=family, compile=True),
+        ensembles("torch.func ensemble", _TORCH + "ensemble", widths, "torch", family=family, compile=False),
+        ensembles(
+            "torch.func ensemble, torch.compile",
+            _TORCH + "ensemble",
+            widths,
+            "torch",
+            family=family,
+            compile=True,
+        ),
+        looped("Flax + optax loop", _JAX + "flax_loop", family=family),
+    )
+    if family == "conv":
+        return any_family
     return (
-        looped("PyTorch loop", _TORCH + "loop", compile=False),
-        looped("PyTorch loop, torch.compile", _TORCH + "loop", compile=True),
-        ensembles("torch.func ensemble", compile=False),
-        ensembles("torch.func ensemble, torch.compile", compile=True),
-        looped("Flax + optax loop", _JAX + "flax_loop"),
+        *any_family,
+        ensembles("Flax NNX ensemble", _NNX + "ensemble", (1, 4, 16)),
+        ensembles("Equinox ensemble", _EQUINOX + "ensemble", (1, 4, 16), "equinox"),
+        looped("Keras fit", _KERAS + "fit", "keras"),
     )
 
 
 def measure(
-    platform: str, sizes: Sequence[Size], variants: Sequence[str], repeats: int, say: Callable[[str], None]
+    platform: str,
+    families: Sequence[Family],
+    sizes: Sequence[Size],
+    variants: Sequence[str],
+    repeats: int,
+    say: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
     """Network-steps per second of the whole machine, beside everything a user would pick instead."""
-    for size in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder) / "task.npz")
-            with Group("experiments.benchmark.task:make", together(), path=path, size=size) as group:
-                group.reports()
-            chosen = [engine_trainer(platform)]
-            for peer in peers(platform):
-                if "torch" in peer.build and not find_spec("torch"):
-                    yield {
-                        "size": size,
-                        "trainer": peer.name,
-                        "note": 'not measured: pip install "decorr-jax[bench]"',
-                    }
-                else:
-                    chosen.append(_fastest(peer, path, size, say))
-            for variant in variants:
-                say(f"{size} {variant}: {repeats} repeats")
-                yield from _side_by_side(chosen, path, size, variant, repeats)
+    for family, size in itertools.product(families, sizes):
+        for row in _of_one_task(platform, family, size, variants, repeats, say):
+            yield {"family": family, "size": size} | row
+
+
+def _of_one_task(
+    platform: str,
+    family: Family,
+    size: Size,
+    variants: Sequence[str],
+    repeats: int,
+    say: Callable[[str], None],
+) -> Iterator[dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "task.npz")
+        make = {"path": path, "family": family, "size": size}
+        with Group("experiments.benchmark.task:make", together(), **make) as group:
+            group.reports()
+        chosen = [engine_trainer(platform, family)]
+        for peer in peers(platform, family):
+            if peer.needs and not find_spec(peer.needs):
+                yield {"trainer": peer.name, "note": 'not measured: pip install "decorr-jax[bench]"'}
+            else:
+                chosen.append(_fastest(peer, path, size, lambda line: say(f"{family} {line}")))
+        for variant in variants:
+            say(f"{family} {size} {variant}: {repeats} repeats")
+            yield from _side_by_side(chosen, path, family, size, variant, repeats)
 
 
 def _started(trainer: Trainer, path: str, size: Size, variant: str) -> Group:
@@ -111,14 +147,14 @@ def _described(trainer: Trainer) -> str:
 
 
 def _side_by_side(
-    trainers: Sequence[Trainer], path: str, size: Size, variant: str, repeats: int
+    trainers: Sequence[Trainer], path: str, family: Family, size: Size, variant: str, repeats: int
 ) -> Iterator[dict[str, Any]]:
     with ExitStack() as stack:
         groups = {each.name: stack.enter_context(_started(each, path, size, variant)) for each in trainers}
         groups["floor"] = stack.enter_context(Group(_JAX + "matrix_product", together()))
         reports = {name: group.reports() for name, group in groups.items()}
         steps = {name: sum(report["steps"] for report in found) for name, found in reports.items()}
-        steps["floor"] /= task.multiply_adds(size, variant)
+        steps["floor"] /= task.multiply_adds(family, size, variant)
         for name, found in reports.items():
             if name != "floor":
                 _agree(name, found[0]["nll"], reports["decorr"][0]["nll"], variant)
@@ -126,7 +162,6 @@ def _side_by_side(
     descriptions = {each.name: _described(each) for each in trainers}
     for name in groups:
         yield {
-            "size": size,
             "variant": variant,
             "trainer": name,
             "layout": descriptions.get(name, "multiply-adds at the rate of a matrix product"),
@@ -149,7 +184,7 @@ def overhead(
     platform: str, sizes: Sequence[Size], variants: Sequence[str], repeats: int
 ) -> Iterator[dict[str, Any]]:
     """A training step with dropout or the penalty, as a ratio to one without."""
-    trainer = engine_trainer(platform)
+    trainer = engine_trainer(platform, "mlp")
     for size in sizes:
         with ExitStack() as stack:
             groups = {
@@ -179,6 +214,7 @@ def scaling(
                         Group(
                             _JAX + "sweep_engine",
                             [everything[:count] if platform == "cpu" else everything],
+                            family="mlp",
                             size=size,
                             variant=TRIED,
                             networks=width,

@@ -2,6 +2,7 @@
 
 import json
 import math
+from importlib.util import find_spec
 from pathlib import Path
 
 import jax
@@ -54,19 +55,67 @@ def test_other_losses_are_refused(variant, wrong):
             training._agree("peer", found, [2.0, 1.5], variant)
 
 
-def test_without_pytorch_its_rows_say_how_to_install_it(monkeypatch):
+@pytest.mark.parametrize(
+    ("family", "absent", "left"),
+    [
+        ("mlp", 6, ["decorr", "Flax + optax loop", "Flax NNX ensemble"]),
+        ("conv", 4, ["decorr", "Flax + optax loop"]),
+    ],
+)
+def test_peers_that_are_not_installed_say_how_to_install_them(monkeypatch, family, absent, left):
     monkeypatch.setattr(training, "find_spec", lambda _: None)
     monkeypatch.setattr(training, "_fastest", lambda peer, *_: peer)
     monkeypatch.setattr(training, "_side_by_side", lambda trainers, *_: iter([{"trainers": trainers}]))
-    *notes, measured = training.measure("cpu", ("tiny",), ("vanilla",), 1, lambda _: None)
-    assert len(notes) == 4
+    monkeypatch.setattr(task, "NETWORKS", 1)
+    *notes, measured = training.measure("cpu", (family,), ("tiny",), ("vanilla",), 1, lambda _: None)
+    assert len(notes) == absent
     assert all('pip install "decorr-jax[bench]"' in note["note"] for note in notes)
-    assert [each.name for each in measured["trainers"]] == ["decorr", "Flax + optax loop"]
-    assert tables.table("training", notes).caption.count("pip install") == 4
+    assert [each.name for each in measured["trainers"]] == left
+    assert tables.table("training", notes).caption.count(f"({family}, tiny) not measured") == absent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("package", "build", "family", "arguments"),
+    [
+        ("equinox", "equinox_trainers:ensemble", "mlp", {"networks": 2}),
+        ("flax", "nnx_trainers:ensemble", "mlp", {"networks": 2}),
+        ("keras", "keras_trainers:fit", "mlp", {}),
+        ("flax", "jax_trainers:flax_loop", "conv", {"family": "conv"}),
+        ("torch", "torch_trainers:loop", "conv", {"family": "conv", "compile": False}),
+    ],
+)
+def test_a_peer_trains_the_same(monkeypatch, tmp_path, package, build, family, arguments):
+    if not find_spec(package):  # imported, Keras would look for a backend
+        pytest.skip('the peer needs its package: pip install "decorr-jax[bench]"')
+    monkeypatch.setattr(task, "NETWORKS", 2)
+    path = str(tmp_path / "task.npz")
+    task.make(path, family, "tiny")
+    common = {"size": "tiny", "variant": "corr-1.0"}
+    ours = {"family": family, "networks": 2, "devices": 1} | common
+    core, module = [workers.cores()[:1]], "experiments.benchmark"
+    with (
+        workers.Group(f"{module}.jax_trainers:sweep_engine", core, **ours) as engine,
+        workers.Group(f"{module}.{build}", core, path=path, **common, **arguments) as peer,
+    ):
+        (mine,), (theirs,) = engine.reports(), peer.reports()
+    training._agree(build, theirs["nll"], mine["nll"], common["variant"])
+    # Closer than at a run: a penalty a tenth too light has to show, and the convolutions' order of inputs
+    # in a loss that has hardly left log(10).
+    tolerance = {"mlp": 1e-3, "conv": 5e-5}[family]
+    np.testing.assert_allclose(theirs["nll"], mine["nll"][: len(theirs["nll"])], rtol=tolerance)
+
+
+@pytest.mark.parametrize("family", [None, "conv"])
+def test_rows_of_before_there_were_families_are_of_the_papers_networks(family):
+    row = {"size": "tiny", "variant": "drop", "trainer": "decorr", "layout": "", "milliseconds": [1.0]}
+    row |= {"times_slower": 1.0} | ({"family": family} if family else {})
+    column, *_ = tables.table("training", [row]).columns
+    assert list(column.cells) == [family or "mlp"]
 
 
 def test_the_task_is_of_mnist_shape(tmp_path):
-    task.make(str(tmp_path / "task.npz"), "tiny")
+    task.make(str(tmp_path / "task.npz"), "mlp", "tiny")
     made = task.read(tmp_path / "task.npz")
     assert made.images.shape == (10_000, 784) and made.images.dtype == np.float32
     assert made.images.min() == 0 and made.images.max() == 1
@@ -80,13 +129,23 @@ def test_multiply_adds_of_tiny():
     # 784-40-20-10-10: forward and weights' gradient of all layers, inputs' gradient of all but the first.
     layers = (784 * 40, 40 * 20, 20 * 10, 10 * 10)
     needed = 50 * (3 * sum(layers) - layers[0])
-    assert task.multiply_adds("tiny", "vanilla") == needed
-    assert task.multiply_adds("tiny", "drop") == needed
+    assert task.multiply_adds("mlp", "tiny", "vanilla") == needed
+    assert task.multiply_adds("mlp", "tiny", "drop") == needed
     # Two products of the smaller matrix, all widths below the batch size.
-    assert task.multiply_adds("tiny", "corr-0.1") == needed + 2 * 50 * (40**2 + 20**2 + 10**2)
-    assert task.multiply_adds("huge", "corr-0.1") - task.multiply_adds("huge", "vanilla") == (
+    assert task.multiply_adds("mlp", "tiny", "corr-0.1") == needed + 2 * 50 * (40**2 + 20**2 + 10**2)
+    assert task.multiply_adds("mlp", "huge", "corr-0.1") - task.multiply_adds("mlp", "huge", "vanilla") == (
         2 * 50 * (360 * 50 + 180 * 50 + 90 * 50)
     )
+
+
+def test_multiply_adds_of_a_convolutional_network():
+    # 14 x 14, 7 x 7 and 4 x 4 positions of 9 inputs a channel; the first layer's penalty sees 4096 samples.
+    layers = (196 * 9 * 4, 49 * 36 * 8, 16 * 72 * 16, 16 * 16 * 10)
+    needed = 50 * (3 * sum(layers) - layers[0])
+    assert task.multiply_adds("conv", "tiny", "vanilla") == needed
+    samples = (50 * 81, 50 * 49, 50 * 16)
+    penalties = sum(2 * m * d**2 for m, d in zip(samples, (4, 8, 16), strict=True))
+    assert task.multiply_adds("conv", "tiny", "corr-0.1") == needed + penalties
 
 
 @pytest.mark.parametrize("name", ["ours", "plain"])
