@@ -6,7 +6,7 @@ import jax
 
 from decorr.positions import sample_positions
 
-MAX_SAMPLES = 4096
+MAX_SAMPLES = 16384
 """Of a layer with positions, in training: far more than it has units, and little work beside the layer's."""
 
 _STREAM = 3  # beside the keys that a run's seed is split into, see `steps`

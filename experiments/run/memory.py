@@ -54,7 +54,7 @@ class Room(NamedTuple):
         return max(1, bisect.bisect_right(sizes, self.bytes, key=needed))
 
     def needed(self, block: Block, dataset: Dataset) -> float:
-        """What a block takes of each device, in bytes: an estimate, one to three times what its programs do."""
+        """What a block takes of each device, in bytes: an estimate, one to three times as much."""
         trainer = local.trainer_of(block.cell, dataset.classes, dataset.image_shape)
         shared, run, lane = _parts(trainer, *_samples(dataset))
         runs = math.ceil(block.runs / self.devices)
