@@ -7,7 +7,8 @@ import jax
 from decorr.positions import sample_positions
 
 MAX_SAMPLES = 16384
-"""Of a layer with positions, in training: far more than it has units, and little work beside the layer's."""
+"""Of a layer with positions, in training: far more than it has units, and all positions of small images:
+where the penalty is little work beside the layer, to draw some of them is more."""
 
 _STREAM = 3  # beside the keys that a run's seed is split into, see `steps`
 

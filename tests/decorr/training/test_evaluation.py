@@ -136,7 +136,7 @@ def correlation(a):
 
 def test_with_room_for_all_positions_all_are_seen(convolutional, data):
     trainer, params, logits, activations = convolutional
-    found = jax.jit(evaluate, static_argnums=0)(trainer, params, data)  # 47 * 3 of at most 4096
+    found = jax.jit(evaluate, static_argnums=0)(trainer, params, data)
     share = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(found.nll, -np.log(share[np.arange(47), data.labels]).mean(), rtol=1e-5)
     np.testing.assert_allclose(found.error, np.mean(logits.argmax(1) != data.labels), rtol=1e-6)

@@ -139,11 +139,11 @@ def test_multiply_adds_of_tiny():
 
 
 def test_multiply_adds_of_a_convolutional_network():
-    # 14 x 14, 7 x 7 and 4 x 4 positions of 9 inputs a channel; the first layer's penalty sees 4096 samples.
+    # 14 x 14, 7 x 7 and 4 x 4 positions of 9 inputs a channel, all of which the penalty sees.
     layers = (196 * 9 * 4, 49 * 36 * 8, 16 * 72 * 16, 16 * 16 * 10)
     needed = 50 * (3 * sum(layers) - layers[0])
     assert task.multiply_adds("conv", "tiny", "vanilla") == needed
-    samples = (50 * 81, 50 * 49, 50 * 16)
+    samples = (50 * 196, 50 * 49, 50 * 16)
     penalties = sum(2 * m * d**2 for m, d in zip(samples, (4, 8, 16), strict=True))
     assert task.multiply_adds("conv", "tiny", "corr-0.1") == needed + penalties
 
@@ -163,7 +163,7 @@ def test_errors_of_the_penalty(name):
 @pytest.mark.parametrize("size", ["tiny", "huge"])
 def test_what_the_compiler_counts_of_a_step_is_what_the_step_needs(size):
     cost = roofline.cost(size, "corr-0.1", networks=2)
-    needed = 2 * task.multiply_adds(size, "corr-0.1")
+    needed = 2 * task.multiply_adds("mlp", size, "corr-0.1")
     assert needed <= cost.flops <= 1.1 * needed  # what is no matrix product
     weights = 4 * RELEASED.architecture(size).weights(task.SIDE**2)
     assert cost.bytes > 3 * weights  # read, their gradient, written
