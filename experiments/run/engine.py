@@ -1,4 +1,4 @@
-"""The runs of a block on the devices of this machine: vectorised on each device, spread over all of them."""
+"""The runs of a block on the devices of this machine: spread over all, on an accelerator vectorised."""
 
 import contextlib
 import functools

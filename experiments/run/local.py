@@ -100,8 +100,8 @@ def run_block(
 ) -> Iterator[tuple[int, Checkpoint | None]]:
     """Trains a block, from its checkpoint if there is one.
 
-    A block that goes on from a checkpoint ends, bit for bit, as if it had never stopped, given the same
-    number of devices.
+    A block that goes on from a checkpoint ends, bit for bit, as if it had never stopped: on a CPU's cores,
+    however many; on accelerators, given the same number.
 
     Args:
       block: what to train.
