@@ -3,6 +3,8 @@
 rate is the probability to drop; keep = 1 - rate is the paper's p.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,6 +56,7 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.typing.ArrayLike) -> jax.Arr
     return jnp.where(mask, (wide * scale.astype(wide.dtype)).astype(x.dtype), dropped)
 
 
+@functools.partial(jax.jit, static_argnums=1)  # or each call outside of a program would compile the loop anew
 def _words(key: jax.Array, blocks: int) -> jax.Array:
     """Threefry's blocks of the counters 0, 1, ...: their first words, then their second ones."""
 
@@ -61,14 +64,16 @@ def _words(key: jax.Array, blocks: int) -> jax.Array:
         return _threefry(key, counter, jnp.zeros_like(counter))
 
     def at_once() -> tuple[jax.Array, jax.Array]:
-        return encrypt(jnp.arange(blocks, dtype=jnp.uint32))
+        # Without the barrier XLA may work a word out again for each half of it.
+        first, second = jax.lax.optimization_barrier(encrypt(jnp.arange(blocks, dtype=jnp.uint32)))
+        return first, second
 
     def in_two() -> tuple[jax.Array, jax.Array]:
         counters = jnp.arange(blocks + blocks % 2, dtype=jnp.uint32).reshape(2, -1)
         first, second = jax.lax.map(encrypt, counters)
         return first.reshape(-1)[:blocks], second.reshape(-1)[:blocks]
 
-    # On a CPU XLA would work a word out again for each half of it, but for the result of a loop.
+    # On a CPU it does all the same, but for the result of a loop.
     return jnp.concatenate(jax.lax.platform_dependent(cpu=in_two, default=at_once))
 
 

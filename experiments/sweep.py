@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """Train every network of the paper, all seeds of one size and variant side by side, and print what
+    """Train every network of the paper, all seeds of one size and variant together, and print what
     came out. What is done is skipped; what was interrupted goes on where it was."""
 
     dataset: str = "digits"

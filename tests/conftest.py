@@ -12,8 +12,9 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 def pytest_runtest_setup(item):
     folder = os.environ.get("TFDS_DATA_DIR")
-    if item.get_closest_marker("real_data") and not (folder and os.path.isdir(os.path.join(folder, "mnist"))):
-        pytest.skip("TFDS_DATA_DIR names no folder with mnist")
+    sets = [os.path.join(folder or "", name) for name in ("mnist", "fashion_mnist")]
+    if item.get_closest_marker("real_data") and not (folder and all(map(os.path.isdir, sets))):
+        pytest.skip("TFDS_DATA_DIR names no folder with mnist and fashion_mnist")
 
 
 @pytest.fixture

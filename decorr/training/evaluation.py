@@ -14,13 +14,12 @@ from decorr.training.steps import Activations, Trainer
 BINS = 40
 """Bins of |rho| from 0 to 1: Figure 1's width 0.025, and four of them make one of Figure 2's."""
 
-
 CHUNK = 500
 """Samples that go through the network at once, or one minibatch: few enough to stay in a CPU's cache."""
 
 MINIBATCHES = 100
 """Over how many minibatches P is averaged at least, if a set has as many: of MNIST's validation set half,
-which gives P within 1%."""
+which gives P within 1% for fully connected networks."""
 
 
 class Evaluation(NamedTuple):
@@ -52,7 +51,7 @@ def evaluate(trainer: Trainer, params: Any, data: Split) -> Evaluation:
 
     P depends on the number of samples (`decorr.independent_penalty`), so it is taken over minibatches
     of the training size in stored order, to be comparable with what training saw: over all, or over every
-    k-th of so many that `MINIBATCHES` are left. The rest uses all samples, streamed.
+    k-th of so many that at least `MINIBATCHES` are left. The rest uses all samples, streamed.
     Of a layer with positions both see what `seen` draws, by a fixed key: P as many of a minibatch as in
     training, the correlations as many of the whole set, but at least one position of each sample.
 

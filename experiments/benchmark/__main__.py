@@ -27,7 +27,7 @@ class Benchmark:
     penalty, start-up, scaling. Have nothing else running."""
 
     sections: tuple[Section, ...] = ("training", "overhead", "penalty", "startup", "scaling")
-    """What to measure; roofline measures nothing, and predicts what GPUs would take at least."""
+    """What to measure; roofline measures nothing, and predicts what GPUs would take."""
     families: tuple[Family, ...] = ("mlp", "conv")
     """Of the section training; the others are of the paper's networks."""
     sizes: tuple[Size, ...] = ("tiny", "huge")

@@ -95,7 +95,8 @@ def sgd() -> optax.GradientTransformation:
     """The released protocol's, as optax's users write it."""
     optimisation = RELEASED.optimisation
     return optax.chain(
-        optax.add_decayed_weights(optimisation.weight_decay), optax.sgd(optimisation.learning_rate)
+        optax.add_decayed_weights(optimisation.weight_decay),
+        optax.sgd(optimisation.learning_rate, optimisation.momentum or None),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a training step takes at least on GPUs that nobody has to have: a prediction, from the compiled step.
+"""What a training step would take on GPUs that nobody has to have: a prediction, from the compiled step.
 
 A program of n networks takes no less time than its arithmetic at the device's peak, its memory traffic at the
 device's bandwidth, or the launches of its kernels, one after the other. The step is compiled where this runs:
@@ -84,7 +84,7 @@ def costs(sizes: Sequence[Size], variants: Sequence[str]) -> Work:
 
 
 def predict(device: Device, cost: Cost, networks: int) -> dict[str, Any]:
-    """Seconds of a network-step at least, by what would bind, in a program of so many networks."""
+    """Seconds of a network-step by what would bind, in a program of so many networks."""
     bounds = {
         "compute": cost.flops / device.flops,
         "memory": cost.bytes / device.bandwidth,

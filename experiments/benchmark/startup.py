@@ -1,7 +1,6 @@
 """How long a user waits for the first epoch, and for the compiler."""
 
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -40,6 +39,8 @@ def _first_epoch(folder: Path, out: str) -> tuple[float, str]:
         "TERM": "xterm",
         "COLUMNS": "160",
     }
+    import pty  # not on every system
+
     command = [*_SWEEP, "--out", str(folder / out)]
     terminal, its_end = pty.openpty()
     start = time.perf_counter()
@@ -49,9 +50,12 @@ def _first_epoch(folder: Path, out: str) -> tuple[float, str]:
         shown = b""
         while not re.search(rb"epoch [1-9]", shown):  # not each is drawn
             try:
-                shown += os.read(terminal, 1 << 16)
+                more = os.read(terminal, 1 << 16)
             except OSError:  # so Linux tells that the other end is closed
-                raise RuntimeError(f"{' '.join(command)} failed: {shown.decode()}") from None
+                more = b""
+            if not more:
+                raise RuntimeError(f"{' '.join(command)} failed: {shown.decode(errors='replace')}")
+            shown += more
         return time.perf_counter() - start, shown.decode(errors="replace")
     finally:
         process.kill()  # interrupted, it would go on writing to a terminal that nobody reads

@@ -81,7 +81,7 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
         },
     ),
     "roofline": (
-        "roofline, a PREDICTION of GPUs: least us per network-step, and s of 100 epochs of MNIST",
+        "roofline, a PREDICTION of GPUs: us per network-step, and s of 100 epochs of MNIST",
         {
             "device": lambda row: row["device"],
             "network": lambda row: row["network"],

@@ -41,8 +41,7 @@ def engine_trainer(platform: str, family: Family) -> Trainer:
 
 
 def peers(platform: str, family: Family) -> tuple[Trainer, ...]:
-    """What a user would pick instead. Their penalty sees all positions of convolutional maps: simpler to
-    write, and hardly other losses than of the random positions that the engine's sees."""
+    """What a user would pick instead."""
     layouts = (separate(), together()) if platform == "cpu" and len(cores()) > 1 else (together(),)
 
     def looped(name: str, build: str, needs: str | None = None, **arguments: Any) -> Trainer:

@@ -4,7 +4,8 @@ What cannot be had is an error, never another set in its place.
 """
 
 import os
-from importlib.metadata import distribution
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -114,8 +115,10 @@ def _scaling(images: np.ndarray, scaling: str) -> tuple[np.ndarray, np.ndarray]:
 def _digits() -> Stored:
     """scikit-learn's 1,797 digits of 8x8 pixels from 0 to 16."""
     # Its file alone: to import scikit-learn takes longer than all else that comes before the training.
-    file = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
-    rows = np.loadtxt(str(file), np.uint8, delimiter=",")
+    spec = find_spec("sklearn")
+    assert spec and spec.submodule_search_locations
+    file = Path(spec.submodule_search_locations[0]) / "datasets/data/digits.csv.gz"
+    rows = np.loadtxt(file, np.uint8, delimiter=",")
     images, labels = rows[:, :-1], rows[:, -1].astype(np.int32)
     train: Stored = {"train_images": images[:-297], "train_labels": labels[:-297]}
     return train | {"test_images": images[-297:], "test_labels": labels[-297:]}

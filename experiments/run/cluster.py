@@ -68,7 +68,7 @@ def _check_reachable(address: str) -> None:
 
 
 def runs(resources: Resources) -> int:
-    """How many runs of a cell make a task at most: few on a core, many on a GPU, side by side."""
+    """How many runs of a cell make a task at most: few on a core, many on a GPU."""
     return 64 if "num_gpus" in resources else 8
 
 
@@ -137,5 +137,6 @@ def _run_block(
     block: Block, dataset: Dataset, checkpoint: Checkpoint | None, checkpoint_seconds: float, cores: int
 ) -> Iterator[tuple[int, Checkpoint | None]]:
     engine.configure(cores)
-    Room.of(jax.devices()).check(block, dataset)
+    # As many tasks as this machine has cores may be at work on it.
+    Room.of(jax.devices(), processes=engine.cores() // cores or 1).check(block, dataset)
     yield from local.run_block(block, dataset, checkpoint, checkpoint_seconds, jax.devices())

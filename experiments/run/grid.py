@@ -44,7 +44,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Block:
-    """Those runs of a cell that are trained side by side: of the seeds first, first + 1, ..., last."""
+    """Those runs of a cell that are trained together: of the seeds first, first + 1, ..., last."""
 
     cell: Cell
     first: int

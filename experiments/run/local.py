@@ -59,9 +59,9 @@ def run_blocks(
             if block in prepared:
                 prepared[block].result()
             epochs = run_block(block, dataset, read(block), checkpoint_seconds, mine)
-            for epoch, checkpoint in epochs:
+            for event, (epoch, checkpoint) in enumerate(epochs):
                 events.put((block, epoch, checkpoint))
-                if epoch and len(prepared) == 1:  # not before: to compile would delay the first epoch
+                if event and len(prepared) == 1:  # not before: to compile would delay the first epoch
                     compile_ahead(blocks[1:])
                 if stop.is_set():
                     return
@@ -79,7 +79,7 @@ def run_blocks(
                     yield event
         finally:
             stop.set()
-            ahead.shutdown(cancel_futures=True)
+            ahead.shutdown(wait=False, cancel_futures=True)
 
 
 def prepare(block: Block, dataset: Dataset, devices: Sequence[jax.Device]) -> None:
@@ -100,8 +100,8 @@ def run_block(
 ) -> Iterator[tuple[int, Checkpoint | None]]:
     """Trains a block, from its checkpoint if there is one.
 
-    A block that goes on from a checkpoint ends, bit for bit, as if it had never stopped: on a CPU's cores,
-    however many; on accelerators, given the same number.
+    A block that goes on from a checkpoint ends, bit for bit, as if it had never stopped, given the same
+    number of devices.
 
     Args:
       block: what to train.

@@ -25,6 +25,8 @@ _PATCHES = 1 + 9 / 4
 """Of a layer with positions: each is in 9/4 of the 3 x 3 neighbourhoods that the next layer multiplies."""
 _STATES = 3
 """Of each run: before a step and after, and a checkpoint's."""
+_LOOSE = 3
+"""How many times too high the estimate may be: one network is refused only if it surely does not fit."""
 _USABLE = 0.8
 """Of a device's memory: the rest is for what is no array, and for gaps between arrays."""
 
@@ -38,11 +40,11 @@ class Room(NamedTuple):
     """On each device, for arrays; infinite if nobody knows."""
 
     @classmethod
-    def of(cls, devices: Sequence[jax.Device]) -> "Room":
-        """That of devices; on a CPU they share the machine's."""
+    def of(cls, devices: Sequence[jax.Device], processes: int = 1) -> "Room":
+        """That of devices; on a CPU they share the machine's with those of other processes."""
         platform = devices[0].platform
         if platform == "cpu":
-            limit = _machine() / len(devices)
+            limit = _machine() / (len(devices) * processes)
         else:
             limit = (devices[0].memory_stats() or {}).get("bytes_limit", math.inf)
         return cls(platform, len(devices), _USABLE * limit)
@@ -50,11 +52,13 @@ class Room(NamedTuple):
     def runs(self, cell: Cell, dataset: Dataset, most: int) -> int:
         """How many runs of a cell can be a block, at most so many; 1 if even that does not fit."""
         sizes = range(1, min(most, cell.seeds) + 1)
-        needed = lambda runs: self.needed(Block(cell, 0, runs - 1), dataset)  # noqa: E731
-        return max(1, bisect.bisect_right(sizes, self.bytes, key=needed))
+        fitting = bisect.bisect_right(
+            sizes, self.bytes, key=lambda runs: self.needed(Block(cell, 0, runs - 1), dataset)
+        )
+        return max(1, fitting)
 
     def needed(self, block: Block, dataset: Dataset) -> float:
-        """What a block takes of each device, in bytes: an estimate, one to three times as much."""
+        """What a block takes of each device, in bytes: an estimate, up to `_LOOSE` times too high."""
         trainer = local.trainer_of(block.cell, dataset.classes, dataset.image_shape)
         shared, run, lane = _parts(trainer, *_samples(dataset))
         runs = math.ceil(block.runs / self.devices)
@@ -67,7 +71,7 @@ class Room(NamedTuple):
 
     def check(self, block: Block, dataset: Dataset) -> None:
         """ValueError for a block that does not fit, and what would help."""
-        if self.needed(block, dataset) > self.bytes:
+        if self.needed(block, dataset) > _LOOSE * self.bytes:
             cure = (
                 "fewer devices (JAX_NUM_CPU_DEVICES)" if self.platform == "cpu" else "more or larger devices"
             )
@@ -81,8 +85,10 @@ def _mebibytes(number: float) -> str:
     return f"{number / 2**20:,.0f} MiB"
 
 
-def _machine() -> int:
+def _machine() -> float:
     """Memory of this machine, or what its control group leaves to this process."""
+    if not hasattr(os, "sysconf"):  # as on Windows
+        return math.inf
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         if Path(path).exists() and (limit := Path(path).read_text().strip()).isdecimal():  # or "max"
