@@ -10,10 +10,10 @@ QUIETLY := --quiet --disable-pip-version-check
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-sweep: .venv/ready  ## train every network of the paper on the embedded digits (3 min); ARGS="--help" lists options
+sweep: .venv/ready  ## train every network of the paper on the embedded digits (2 min); ARGS="--help" lists options
 	$(BIN)/python -m experiments.sweep $(ARGS)
 
-test: .venv/ready  ## the test suite (9 min)
+test: .venv/ready  ## the test suite (10 min)
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 mesh: .venv/ready  ## the tests of mapped axes and meshes, on eight devices of one CPU (2 min)
