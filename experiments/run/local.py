@@ -79,7 +79,7 @@ def run_blocks(
                     yield event
         finally:
             stop.set()
-            ahead.shutdown(wait=False, cancel_futures=True)
+            ahead.shutdown(cancel_futures=True)
 
 
 def prepare(block: Block, dataset: Dataset, devices: Sequence[jax.Device]) -> None:

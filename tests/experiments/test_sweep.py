@@ -199,7 +199,7 @@ def test_plan_makes_no_folder_and_cuts_blocks_to_fit(tmp_path, monkeypatch, caps
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_trained(refused, monkeypatch):
-    monkeypatch.setattr(memory, "_machine", lambda: 10 * 2**20)
+    monkeypatch.setattr(memory, "_machine", lambda: 2 * 2**20)
     error = refused("--sizes", "tiny", "huge", "--seeds", "2")
     assert "huge-vanilla.seeds-0-0 does not fit: its 1 runs take" in error and "smaller batch size" in error
 
