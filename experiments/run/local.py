@@ -7,7 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 
 import jax
+from jax.sharding import Mesh
 
+from decorr.config import Regulariser
 from decorr.models import MLP, ConvNet
 from decorr.training.steps import Model, Trainer, sgd
 from experiments.data.load import Dataset
@@ -84,11 +86,18 @@ def run_blocks(
 
 def prepare(block: Block, dataset: Dataset, devices: Sequence[jax.Device]) -> None:
     """Compiles the programs of a block ahead of `run_block`, given the same devices."""
+    mesh, trainer, seeds, regulariser = _set_up(block, dataset, devices)
+    with jax.default_matmul_precision(block.cell.matmul_precision):
+        engine.prepare(trainer, seeds, regulariser, dataset.train, dataset.validation, mesh)
+
+
+def _set_up(
+    block: Block, dataset: Dataset, devices: Sequence[jax.Device]
+) -> tuple[Mesh, Trainer, range, Regulariser]:
+    """Where a block is trained, by what, its seeds, and what regularises its networks."""
     cell, mesh = block.cell, engine.mesh(devices[: block.runs])
     trainer = trainer_of(cell, dataset.classes, dataset.image_shape)
-    seeds, regulariser = range(block.first, block.last + 1), cell.variant.regulariser(cell.protocol)
-    with jax.default_matmul_precision(cell.matmul_precision):
-        engine.prepare(trainer, seeds, regulariser, dataset.train, dataset.validation, mesh)
+    return mesh, trainer, range(block.first, block.last + 1), cell.variant.regulariser(cell.protocol)
 
 
 def run_block(
@@ -115,10 +124,8 @@ def run_block(
       None. The last epoch's checkpoint is the finished block.
     """
     cell, started = block.cell, time.monotonic()
-    mesh = engine.mesh(devices[: block.runs])
-    trainer = trainer_of(cell, dataset.classes, dataset.image_shape)
+    mesh, trainer, seeds, regulariser = _set_up(block, dataset, devices)
     train, validation = engine.share((dataset.train, dataset.validation), mesh)
-    seeds, regulariser = range(block.first, block.last + 1), cell.variant.regulariser(cell.protocol)
     with jax.default_matmul_precision(cell.matmul_precision):  # as it was compiled ahead
         states = engine.start(trainer, seeds, regulariser, dataset.train.images.shape[1], mesh)
     history, before = [], 0.0
