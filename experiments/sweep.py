@@ -15,6 +15,7 @@ from decorr.config import SIZES, Family, Protocol, Size
 from experiments.command import explained, is_live, make_console, parse
 from experiments.disk.files import remove_temporaries
 from experiments.paper.protocols import EARLY, PROTOCOLS, VARIANTS
+from experiments.run import processes
 from experiments.run.grid import Cell, Precision, cells
 from experiments.run.progress import SweepProgress
 from experiments.store import cells as finished
@@ -62,7 +63,8 @@ class Sweep:
     matmul_precision: Precision = "float32"
     """Of the networks' matrix products on a GPU; tensorfloat32 is faster, and named in the results."""
     executor: Literal["local", "ray"] = "local"
-    """local: all devices of this machine. ray: a Ray cluster, each block of seeds a task."""
+    """local: this machine, a process on each core or all accelerators in one. ray: a Ray cluster, each block
+    of seeds a task."""
     address: str | None = None
     """Of the Ray cluster's head, HOST:PORT. Default: Ray starts on this machine."""
     plan: bool = False
@@ -120,7 +122,7 @@ def plan(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -
     if missing:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a look may not take a GPU's memory
         dataset = _dataset(options, missing[0].protocol)
-        with _executor(options) as (room, most, _):
+        with _executor(options, len(missing)) as (room, most, _):
             for cell in missing:
                 parts = checkpoints.blocks(folder, cell, room.runs(cell, dataset, most))
                 largest = max(parts, key=lambda block: block.runs)
@@ -145,10 +147,11 @@ def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) 
 
 
 def _train_missing(options: Sweep, missing: Sequence[Cell], folder: Path, console: Console) -> None:
-    protocol = missing[0].protocol
-    dataset = _dataset(options, protocol)
-    read = functools.partial(checkpoints.read, folder)
-    with _executor(options) as (room, most, run_blocks):
+    protocol, read = missing[0].protocol, functools.partial(checkpoints.read, folder)
+    if options.executor == "local":
+        processes.prepare()  # they import JAX while it is imported here
+    with _executor(options, len(missing)) as (room, most, run_blocks):
+        dataset = _dataset(options, protocol)
         parts = {cell: checkpoints.blocks(folder, cell, room.runs(cell, dataset, most)) for cell in missing}
         blocks = [each for of_cell in parts.values() for each in of_cell]
         for block in blocks:
@@ -177,14 +180,20 @@ def _dataset(options: Sweep, protocol: Protocol) -> "Dataset":
 
 
 @contextmanager
-def _executor(options: Sweep) -> Iterator[tuple["Room", int, Callable]]:
-    """Where a block is trained, how many runs of a cell make one at most, and what trains blocks."""
+def _executor(options: Sweep, cells: int) -> Iterator[tuple["Room", int, Callable]]:
+    """For so many cells: where a block is trained, how many runs it has at most, and what trains blocks."""
     if options.executor == "local":
         from experiments.run import engine, local
         from experiments.run.memory import Room
 
         engine.configure()
-        yield Room.of(engine.devices()), options.seeds, local.run_blocks
+        devices = engine.devices()
+        count = len(devices)
+        if devices[0].platform == "cpu":
+            run_blocks = functools.partial(processes.run_blocks, processes=count)
+            yield Room.of(devices[:1], count), processes.runs(count, cells, options.seeds), run_blocks
+        else:
+            yield Room.of(devices), options.seeds, local.run_blocks
     else:
         from experiments.run import cluster
 

@@ -35,9 +35,10 @@ class Trainer(NamedTuple):
 
 
 def engine_trainer(platform: str, family: Family) -> Trainer:
-    """The sweep's engine; `networks` is on each device."""
+    """The sweep's engine, a process on each core; `networks` is on each device."""
+    layout = separate() if platform == "cpu" else together()
     networks = {"mlp": 8, "conv": 2}[family] if platform == "cpu" else 256
-    return Trainer("decorr", _JAX + "sweep_engine", ((together(), {"family": family, "networks": networks}),))
+    return Trainer("decorr", _JAX + "sweep_engine", ((layout, {"family": family, "networks": networks}),))
 
 
 def peers(platform: str, family: Family) -> tuple[Trainer, ...]:
@@ -200,8 +201,7 @@ def overhead(
 def scaling(
     platform: str, devices: int, sizes: Sequence[Size], repeats: int, say: Callable[[str], None]
 ) -> Iterator[dict[str, Any]]:
-    """Time of a network-step by networks in a program, and by devices."""
-    everything = cores()
+    """Time of a network-step by networks in a program, and by devices: on a CPU cores, a process each."""
     counts = [2**i for i in range(devices.bit_length()) if 2**i <= devices]
     widths = (1, 2, 4, 8, 16, 64) if platform == "cpu" else (1, 4, 16, 64, 256, 1024)
     for size in sizes:
@@ -212,18 +212,21 @@ def scaling(
                     str(count): stack.enter_context(
                         Group(
                             _JAX + "sweep_engine",
-                            [everything[:count] if platform == "cpu" else everything],
+                            separate()[:count] if platform == "cpu" else together(),
                             family="mlp",
                             size=size,
                             variant=TRIED,
                             networks=width,
-                            devices=count,
+                            devices=1 if platform == "cpu" else count,
                             lanes=width,
                         )
                     )
                     for count in counts
                 }
-                steps = {count: group.reports()[0]["steps"] for count, group in groups.items()}
+                steps = {
+                    count: sum(report["steps"] for report in group.reports())
+                    for count, group in groups.items()
+                }
                 times = interleaved(groups, repeats)
             for count, seconds in times.items():
                 yield {

@@ -5,7 +5,6 @@ import functools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from decorr.config import Regulariser
 from decorr.models import slopes
 from decorr.training import evaluation, steps
-from decorr.training.evaluation import Evaluation
 from decorr.training.split import Split
 from decorr.training.steps import EpochMetrics, Trainer, TrainingState
 from experiments.disk.files import cache_dir
@@ -26,7 +24,8 @@ from experiments.run import cpu
 # For programs that take far longer to compile than to run.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
 
-# On a CPU: many small loops, as of random bits, take half as long to compile without fusions.
+# On a CPU, for programs of many small loops, as of random bits: they take half as long to compile without
+# fusions, and as long to run.
 _UNFUSED = {"xla_cpu_use_fusion_emitters": False}
 
 LANES = {"cpu": 1}
@@ -50,19 +49,21 @@ _PINNED = {
 
 
 def configure(cpu_devices: int | None = None) -> None:
-    """Makes every CPU core a device, or `cpu_devices` of them, keeps what is compiled for later, and pins
-    what would decide results.
+    """Makes `cpu_devices` of the CPU, keeps what is compiled for later, and pins what would decide results.
 
-    Matrices of this size leave XLA's own threads idle. To be called before anything runs on JAX; devices and
-    cache stay as JAX was configured to before (jax_num_cpu_devices, jax_compilation_cache_dir).
+    To be called before anything runs on JAX. By default there is a device for each core, for matrices of this
+    size leave XLA's own threads idle; that number and the cache stay as JAX was configured to before
+    (jax_num_cpu_devices, jax_compilation_cache_dir).
     """
     for name, value in _PINNED.items():
         jax.config.update(name, value)
     if jax.config.jax_compilation_cache_dir is None and (folder := _compiled()):  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    if jax.config.jax_num_cpu_devices < 0:  # type: ignore[attr-defined]
-        jax.config.update("jax_num_cpu_devices", cpu_devices or cores())
+    if cpu_devices is None and jax.config.jax_num_cpu_devices < 0:  # type: ignore[attr-defined]
+        cpu_devices = cores()
+    if cpu_devices is not None:
+        jax.config.update("jax_num_cpu_devices", cpu_devices)
 
 
 def _compiled() -> Path | None:
@@ -107,41 +108,6 @@ def share(splits: tuple[Split, ...], on: Mesh) -> tuple[Split, ...]:
     return jax.device_put(splits, NamedSharding(on, _SHARED))
 
 
-def prepare(
-    trainer: Trainer,
-    seeds: Sequence[int],
-    regulariser: Regulariser,
-    train: Split,
-    validation: Split,
-    on: Mesh,
-) -> None:
-    """Compiles what `start` and `epoch` call, side by side: XLA compiles in threads, Python only lowers."""
-    compiling = []
-
-    def shaped(tree, spec):
-        sharding = NamedSharding(on, spec)
-        return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
-        )
-
-    def compiled(program, *arguments):
-        lowered = program.lower(*arguments)
-        compiling.append(pool.submit(lowered.compile))
-        return shaped(lowered.out_info, _PER_RUN)
-
-    features = train.images.shape[1]
-    train, validation = shaped((train, validation), _SHARED)
-    with ThreadPoolExecutor() as pool:
-        states = compiled(_initial(on, trainer, features), _filled(seeds, on))
-        numbers = shaped(_numbers(regulariser, len(states.step)), _PER_RUN)
-        states = states._replace(regulariser=numbers)
-        order = compiled(_order, on, len(train.labels), trainer.batch_size, states.key, states.step)
-        compiled(_train(on, trainer), states, order, train, False)
-        compiled(_evaluate, on, trainer, states.params, validation)
-    for each in compiling:
-        each.result()  # raises what went wrong
-
-
 def start(
     trainer: Trainer, seeds: Sequence[int], regulariser: Regulariser, features: int, on: Mesh
 ) -> TrainingState:
@@ -178,8 +144,7 @@ def _initial(on: Mesh, trainer: Trainer, features: int) -> Any:
     def start_runs(seeds):
         return _each_run(on, one_run, (seeds,))
 
-    options = _RUN_ONCE | (_UNFUSED if _platform(on) == "cpu" else {})
-    return jax.jit(start_runs, compiler_options=options)
+    return jax.jit(start_runs, compiler_options=_RUN_ONCE | _unfused(on))
 
 
 def epoch(
@@ -194,7 +159,7 @@ def epoch(
     Three programs and not one: the order is compiled once for a sweep, the evaluation once for a size.
     """
     states, metrics, minibatch = train_epoch(on, trainer, states, train, last)
-    evaluated, slope = _evaluate(on, trainer, states.params, validation)
+    evaluated, slope = _evaluate(on, trainer)(states.params, validation)
     record = {
         "train_nll": metrics.nll,
         "train_error": metrics.error,
@@ -211,12 +176,16 @@ def train_epoch(
     on: Mesh, trainer: Trainer, states: TrainingState, train: Split, last: bool
 ) -> tuple[TrainingState, EpochMetrics, Matrices]:
     """The training of `epoch` alone: what `steps.train_epoch` returns, of all runs."""
-    order = _order(on, len(train.labels), trainer.batch_size, states.key, states.step)
+    order = _order(on, len(train.labels), trainer.batch_size)(states.key, states.step)
     return _train(on, trainer)(states, order, train, last)
 
 
 def _platform(on: Mesh) -> str:
     return on.devices.flat[0].platform
+
+
+def _unfused(on: Mesh) -> dict[str, bool]:
+    return _UNFUSED if _platform(on) == "cpu" else {}
 
 
 def _lanes(on: Mesh, runs: int) -> int:
@@ -249,10 +218,17 @@ def _each_run(on: Mesh, function: Callable, per_run: tuple, *shared: object) -> 
     )(*per_run, *shared)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _order(on: Mesh, samples: int, batch_size: int, key: jax.Array, step: jax.Array) -> jax.Array:
-    order = functools.partial(steps.minibatches, samples=samples, batch_size=batch_size)
-    return _each_run(on, order, (key, step))
+@functools.cache
+def _order(on: Mesh, samples: int, batch_size: int) -> Any:
+    """The program of the minibatches, of (key, step)."""
+
+    def one_run(key, step):
+        return steps.minibatches(key, step, samples, batch_size)
+
+    def order_runs(key, step):
+        return _each_run(on, one_run, (key, step))
+
+    return jax.jit(order_runs, compiler_options=_unfused(on))
 
 
 @functools.cache
@@ -269,12 +245,17 @@ def _train(on: Mesh, trainer: Trainer) -> Any:
     return jax.jit(train_runs, donate_argnums=0, compiler_options=form.compiler_options)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _evaluate(on: Mesh, trainer: Trainer, params: dict, validation: Split) -> tuple[Evaluation, jax.Array]:
+@functools.cache
+def _evaluate(on: Mesh, trainer: Trainer) -> Any:
+    """The program of the evaluation, of (params, validation)."""
+
     def one_run(params, validation):
         return evaluation.evaluate(trainer, params, validation), slopes(params)
 
-    return _each_run(on, one_run, (params,), validation)
+    def evaluate_runs(params, validation):
+        return _each_run(on, one_run, (params,), validation)
+
+    return jax.jit(evaluate_runs, compiler_options=_unfused(on))
 
 
 @functools.partial(jax.jit, compiler_options=_RUN_ONCE)

@@ -1,12 +1,10 @@
-"""Runs on devices: no communication, the same results on any number of them, blocks side by side."""
+"""Runs on devices: no communication, and the same results on any number of them."""
 
 import dataclasses
 import functools
 import os
-import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import jax
@@ -96,8 +94,8 @@ def eight_devices():
     mesh, trainer, states, train = started(8)
     programs = [
         program(mesh, trainer, states, train),
-        engine._order.lower(mesh, 1250, 50, states.key, states.step),
-        engine._evaluate.lower(mesh, trainer, states.params, train),
+        engine._order(mesh, 1250, 50).lower(states.key, states.step),
+        engine._evaluate(mesh, trainer).lower(states.params, train),
     ]
     for each in programs:
         text = each.compile().as_text()
@@ -129,17 +127,6 @@ def test_eight_devices_do_not_communicate_and_give_what_one_gives():
     assert eight == one and eight.count(",") == 7
 
 
-def test_blocks_of_one_run_are_trained_side_by_side():
-    cells = [Cell("digits", "tiny", Variant.parse(variant), 1, SHORT) for variant in ("vanilla", "corr-1.0")]
-    both = threading.Barrier(2, timeout=60)  # breaks if one waits in vain for the other
-
-    def read(_):
-        both.wait()
-
-    last = finished([Block(cell, 0, 0) for cell in cells], read)
-    assert {checkpoint.devices for checkpoint in last.values()} == {"1 x cpu (cpu), 1 runs each"}
-
-
 def test_a_block_of_many_runs_has_all_devices():
     cell = Cell("digits", "tiny", Variant("vanilla"), 4, SHORT)
     last = finished([Block(cell, 0, 3)])
@@ -163,23 +150,6 @@ def test_convolutional_networks_are_trained_as_the_others():
     assert (penalties[1] < penalties[0]).all()
 
 
-def test_what_is_compiled_ahead_is_what_runs(caplog):
-    protocol = dataclasses.replace(SHORT, optimisation=Optimisation(batch_size=125))  # nobody else's programs
-    block = Block(Cell("digits", "tiny", Variant.parse("corr-0.1"), 3, protocol), 0, 2)
-
-    def compiled():
-        names = re.findall(r"(?:Compiling|Finished XLA compilation of) jit\((\w+)\)", caplog.text)
-        caplog.clear()
-        return sorted(names)
-
-    with jax.log_compiles():
-        local.prepare(block, digits(), jax.devices())
-        assert compiled() == ["_evaluate", "_order", "start_runs", "train_runs"]
-        training = local.run_block(block, digits(), None, 1e9, jax.devices())
-        assert [next(training)[0], next(training)[0]] == [0, 1]
-        assert compiled() == []
-
-
 def test_several_runs_a_device_need_no_learned_slopes():
     cell = Cell("digits", "tiny", Variant("vanilla"), 4, dataclasses.replace(PAPER, epochs=2))
     last = finished([Block(cell, 0, 3)])
@@ -194,15 +164,6 @@ def test_blocks_of_seeds_are_the_cells_seeds():
     for name, value in whole[cell.name].last_epoch.items():
         parts = [halves[f"{cell.name}.seeds-{seeds}"].last_epoch[name] for seeds in ("0-1", "2-3")]
         np.testing.assert_allclose(np.concatenate(parts), value, atol=2e-3, err_msg=name)
-
-
-def test_an_error_in_one_block_ends_the_sweep():
-    def read(block):
-        raise ValueError(f"no {block.name}")
-
-    cell = Cell("digits", "tiny", Variant("vanilla"), 1, SHORT)
-    with pytest.raises(ValueError, match="no tiny-vanilla"):
-        list(local.run_blocks([Block(cell, 0, 0)], digits(), read, 1e9))
 
 
 @pytest.mark.parametrize(("precision", "found"), [("float32", "HIGHEST"), ("tensorfloat32", "HIGH")])
@@ -228,11 +189,11 @@ def test_half_of_the_minibatches_give_the_penalty_of_all_to_a_percent(variant, m
 
     def penalties(minibatches):
         monkeypatch.setattr(evaluation, "MINIBATCHES", minibatches)
-        engine._evaluate.clear_cache()
-        return np.asarray(engine._evaluate(mesh, trainer, states.params, validation)[0].penalty)
+        engine._evaluate.cache_clear()
+        return np.asarray(engine._evaluate(mesh, trainer)(states.params, validation)[0].penalty)
 
     half, every = penalties(evaluation.MINIBATCHES), penalties(200)
-    engine._evaluate.clear_cache()
+    engine._evaluate.cache_clear()
     assert (half != every).all()
     np.testing.assert_allclose(half, every, rtol=0.01)
 
@@ -280,7 +241,8 @@ def runs():
 
 
 def test_weights_share_one_program_and_variants_the_evaluation(runs):
-    programs = engine._order, engine._train(runs.mesh, runs.trainer), engine._evaluate
+    on, trainer, samples = runs.mesh, runs.trainer, len(runs.splits[0].labels)
+    programs = engine._order(on, samples, 10), engine._train(on, trainer), engine._evaluate(on, trainer)
     runs.start()  # JAX says of the first keys in other words that they lie where the later ones do
     for program in programs:
         program.clear_cache()

@@ -27,16 +27,17 @@ def programs(family, variant):
     cell = Cell("digits", "huge", Variant.parse(variant), RUNS, protocol)
     trainer = local.trainer_of(cell, 10, (8, 8, 1))
     numbers = jax.tree.map(lambda _: array(RUNS), cell.variant.regulariser(protocol))
-    initial, train = engine._initial(mesh, trainer, FEATURES), engine._train(mesh, trainer)
+    initial, order = engine._initial(mesh, trainer, FEATURES), engine._order(mesh, 100, 50)
+    train, evaluate = engine._train(mesh, trainer), engine._evaluate(mesh, trainer)
     seeds = array(RUNS, dtype=jnp.int32)
     states = initial.eval_shape(seeds)._replace(regulariser=numbers)
     training = states, array(RUNS, 2, 50, dtype=jnp.int32), split(100), array(dtype=bool)
     *_, minibatch = train.eval_shape(*training)
-    evaluated, _ = engine._evaluate.eval_shape(mesh, trainer, states.params, split(70))
+    evaluated, _ = evaluate.eval_shape(states.params, split(70))
     return {
-        "order": (engine._order, (mesh, 100, 50, states.key, states.step)),
+        "order": (order, (states.key, states.step)),
         "train": (train, training),
-        "evaluate": (engine._evaluate, (mesh, trainer, states.params, split(70))),
+        "evaluate": (evaluate, (states.params, split(70))),
         "initial": (initial, (seeds,)),
         "summarise": (engine.summarise, ((minibatch, evaluated.correlation),)),
     }
@@ -46,10 +47,11 @@ def programs(family, variant):
 def accelerator(monkeypatch):
     """The engine as on devices that are no CPU."""
     monkeypatch.setattr(engine, "_platform", lambda on: "cuda")
-    for program in (engine._initial, engine._train):
+    programs = engine._initial, engine._order, engine._train, engine._evaluate
+    for program in programs:
         program.cache_clear()
     yield
-    for program in (engine._initial, engine._train):
+    for program in programs:
         program.cache_clear()
 
 
@@ -76,7 +78,7 @@ def with_options_of_a_cpu():
         return False
 
     ours = programs("mlp", "vanilla")
-    return {name for name in ("train", "initial") if refused(*ours[name])}
+    return {name for name, program in ours.items() if refused(*program)}
 
 
 def test_compiler_options_of_a_cpu_stay_there(accelerator):
@@ -84,4 +86,4 @@ def test_compiler_options_of_a_cpu_stay_there(accelerator):
 
 
 def test_a_cpu_has_its_compiler_options():
-    assert with_options_of_a_cpu() == {"train", "initial"}
+    assert with_options_of_a_cpu() == {"initial", "order", "train", "evaluate"}

@@ -1,0 +1,136 @@
+"""Blocks on the cores of this machine: a process on each, whose checkpoints come back to the one that writes.
+
+Two processes of a core each train more than one of two cores, whose threads wait for each other.
+"""
+
+import math
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any
+
+from experiments.run.grid import Block, Checkpoint
+
+if TYPE_CHECKING:  # it brings JAX, which is to be imported here while it is where processes are forked
+    from experiments.data.load import Dataset
+
+
+def prepare() -> Any:
+    """Begins to import what trains, once for all processes: they are forks of the one that does.
+
+    Returns:
+      What starts them, of multiprocessing. Where nothing can be forked each imports for itself.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["experiments.run.local"])
+    # Ctrl-C in a terminal reaches all: who begins ends the others.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    return context
+
+
+def runs(processes: int, cells: int, seeds: int) -> int:
+    """How many runs of a cell make a block at most: all where no process will lack cells, else its share."""
+    return seeds if cells >= 4 * processes else math.ceil(seeds / processes)
+
+
+def run_blocks(
+    blocks: Sequence[Block],
+    dataset: "Dataset",
+    read: Callable[[Block], Checkpoint | None],
+    checkpoint_seconds: float,
+    *,
+    processes: int,
+) -> Iterator[tuple[Block, int, Checkpoint | None]]:
+    """Trains blocks, a process each; this one runs nothing on JAX.
+
+    Args:
+      blocks: what to train, begun in this order.
+      dataset: their data.
+      read: a block's last checkpoint, None if there is none.
+      checkpoint_seconds: least time between two checkpoints of a block.
+      processes: how many at once, on as many shares of the cores that this process may use.
+
+    Yields:
+      What `local.run_block` does, after the block, of all blocks as it comes.
+
+    Raises:
+      RuntimeError: a block raised an error, or its process died.
+    """
+    context, count = prepare(), min(processes, len(blocks))
+    waiting, working = iter(blocks), dict[Connection, Block]()
+
+    def begin(pipe: Connection) -> None:
+        if (block := next(waiting, None)) is not None:
+            checkpoint = read(block)
+            working[pipe] = block
+            with suppress(OSError):  # it died, which is told where its events are awaited
+                pipe.send((block, checkpoint))
+
+    with ExitStack() as stack:
+        for cores in _shares(count):
+            pipe, its_end = context.Pipe()
+            process = context.Process(target=_work, args=(its_end, cores, dataset, checkpoint_seconds))
+            process.start()
+            stack.callback(_end, process, pipe)
+            its_end.close()
+            begin(pipe)
+        while working:
+            ready: list[Any] = wait(list(working))
+            for pipe in ready:
+                block = working[pipe]
+                try:
+                    event = pipe.recv()
+                except (EOFError, OSError):
+                    raise RuntimeError(
+                        f"{block.name}: the process that trained it died, as when memory runs out; "
+                        "the same command goes on from the last checkpoint"
+                    ) from None
+                if isinstance(event, str):
+                    raise RuntimeError(f"{block.name}: {event}")
+                if event[0] == block.cell.protocol.epochs:
+                    del working[pipe]
+                    begin(pipe)  # before what waits for this event writes
+                yield block, *event
+
+
+def _shares(count: int) -> list[list[int]]:
+    """The cores that this process may use, dealt out; none where a process cannot be held to its cores."""
+    if not hasattr(os, "sched_getaffinity"):
+        return [[]] * count
+    cores = sorted(os.sched_getaffinity(0))
+    return [cores[i::count] or [cores[i % len(cores)]] for i in range(count)]
+
+
+def _work(pipe: Connection, cores: Sequence[int], dataset: "Dataset", checkpoint_seconds: float) -> None:
+    """Trains the blocks that come, until nobody is there to send them."""
+    if cores:
+        os.sched_setaffinity(0, cores)  # before JAX makes its threads
+    from experiments.run import engine, local
+
+    engine.configure(1)
+    try:
+        while True:
+            block, checkpoint = pipe.recv()
+            for event in local.run_block(block, dataset, checkpoint, checkpoint_seconds, engine.devices()):
+                pipe.send(event)
+    except (EOFError, ConnectionError):
+        pass  # the other end has gone, and needs nothing any more
+    except Exception as error:
+        pipe.send(repr(error))
+
+
+def _end(process: Any, pipe: Connection) -> None:
+    pipe.close()
+    process.kill()  # nothing is lost: it writes nothing
+    process.join()
