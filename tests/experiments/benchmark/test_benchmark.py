@@ -114,6 +114,28 @@ def test_rows_of_before_there_were_families_are_of_the_papers_networks(family):
     assert list(column.cells) == [family or "mlp"]
 
 
+def test_the_readmes_numbers_are_the_references():
+    folder = Path(training.__file__).parent
+    found = json.loads((folder / "reference" / "benchmark.json").read_text())
+    readme = (folder.parent / "README.md").read_text()
+    rows = [row for row in found["training"] if row["family"] == "mlp"]
+    for size in ("tiny", "huge"):
+        for variant in ("vanilla", "drop", "corr-0.1"):
+            (line,) = [
+                row
+                for row in readme.splitlines()
+                if row.startswith(f"| {size}-{variant} | 0") and "±" not in row
+            ]
+            of_task = [row for row in rows if (row["size"], row["variant"]) == (size, variant)]
+            milliseconds = [f"{np.median(row['milliseconds']):.3f}" for row in of_task]
+            assert sorted(line.strip("| ").split(" | ")[1:]) == sorted(milliseconds)
+    ours, plain, *_ = (row for row in found["penalty"] if (row["m"], row["d"]) == (256, 8192))
+    took = f"{np.median(ours['milliseconds']):.1f} ms and {ours['mebibytes']:.0f} MiB"
+    for page in (readme, (folder.parents[1] / "README.md").read_text()):
+        for number in (took, f"{plain['times_slower']:.0f} times", f"{plain['mebibytes']:.0f} MiB"):
+            assert number in " ".join(page.split())
+
+
 def test_the_task_is_of_mnist_shape(tmp_path):
     task.make(str(tmp_path / "task.npz"), "mlp", "tiny")
     made = task.read(tmp_path / "task.npz")
