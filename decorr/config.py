@@ -7,8 +7,8 @@ differs from the text in ways that decide whether the published figures come out
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple, get_args
 
 Size = Literal["tiny", "small", "medium", "large", "huge"]
 SIZES: dict[Size, float] = {"tiny": 0.1, "small": 0.3, "medium": 0.5, "large": 0.7, "huge": 0.9}
@@ -18,6 +18,18 @@ Family = Literal["mlp", "conv"]
 FAMILIES: dict[Family, tuple[int, ...]] = {"mlp": (400, 200, 100), "conv": (40, 80, 160)}
 """Kind of network -> base widths. mlp: fully connected, the paper's (code). conv: convolutional, not in the
 paper; its layers grow as the maps shrink, and the products are whole at every size."""
+
+
+Normalisation = Literal["none", "batch", "whiten"]
+"""What stands between a layer's weights and its nonlinearity: nothing; batch normalisation
+(`flax.linen.BatchNorm`); batch whitening (`decorr.BatchWhitening`)."""
+
+Penalty = Literal["correlation", "decov", "vcreg"]
+"""What a penalty's weight multiplies, of each hidden layer: `correlation_penalty`, `decov_loss`, or
+`vcreg_loss`, both of whose parts have the weight 1."""
+
+Schedule = Literal["constant", "cosine", "exponential"]
+"""How a number changes over training: `decorr.training.schedules`."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,8 @@ class Architecture:
     truncated normal of variance 1/fan_in and zero biases."""
     input_dropout: bool
     """Whether dropout acts on the inputs too, not only after each hidden layer."""
+    normalisation: Normalisation = "none"
+    """Of each hidden layer, before the nonlinearity."""
 
     def weights(self, features: int) -> int:
         """How many weights the hidden layers have on inputs of so many features, if fully connected."""
@@ -63,6 +77,9 @@ class Optimisation:
     """Multiplier of the parameters added to the gradient (text, code); of biases and slopes too (code)."""
     batch_size: int = 50
     """Samples a minibatch (text, code); an epoch's last, incomplete minibatch is left out."""
+    schedule: Schedule = "constant"
+    """How the learning rate shrinks over all epochs: not at all (text, code), by a half cosine to 0, or
+    exponentially to a hundredth. Section 4 suggests that it should."""
 
 
 class Regulariser(NamedTuple):
@@ -158,10 +175,33 @@ class VariantKind:
     """What it adds to training, of a protocol and its number."""
     valid: Callable[[float], bool] | None = None
     """Which numbers may follow the name; None: none."""
+    penalty: Penalty = "correlation"
+    """What its penalty's weight multiplies, if it has one."""
+    normalisation: Normalisation = "none"
+    """Of its hidden layers."""
+    shrinks: bool = False
+    """Whether the number may shrink over training: a schedule may follow it."""
     default: float | None = None
     """The number that the bare name stands for; None: the name needs its number, if it takes one."""
     looks: Mapping[float | None, Look] = field(default_factory=dict)
     """By number; other numbers are drawn where only their number counts, and not by name."""
+
+
+def _penalised(
+    name: str,
+    penalty: Penalty,
+    multiplier: Callable[[Protocol, float], float],
+    looks: Mapping[float | None, Look] | None = None,
+) -> VariantKind:
+    """The kind of a penalty, by its weight."""
+    return VariantKind(
+        usage=f"{name}-WEIGHT with WEIGHT >= 0, {name}-WEIGHT-cosine, {name}-WEIGHT-exponential",
+        regulariser=lambda protocol, weight: Regulariser(penalty_weight=multiplier(protocol, weight)),
+        valid=lambda weight: 0 <= weight < math.inf,
+        penalty=penalty,
+        shrinks=True,
+        looks=looks or {},
+    )
 
 
 # Blue, orange, green and red as in the paper, by Okabe and Ito.
@@ -178,11 +218,23 @@ VARIANT_KINDS: dict[str, VariantKind] = {
         default=0.3,  # text, Section 1.3; code
         looks={0.3: Look("#E69F00", "..", "^", "--")},
     ),
-    "corr": VariantKind(
-        usage="corr-WEIGHT with WEIGHT >= 0",
-        regulariser=lambda protocol, weight: Regulariser(penalty_weight=protocol.penalty_weight(weight)),
-        valid=lambda weight: 0 <= weight < math.inf,
-        looks={0.1: Look("#009E73", "//", "s", "-."), 1.0: Look("#D55E00", "xx", "D", ":")},
+    "corr": _penalised(
+        "corr",
+        "correlation",
+        lambda protocol, weight: protocol.penalty_weight(weight),
+        {0.1: Look("#009E73", "//", "s", "-."), 1.0: Look("#D55E00", "xx", "D", ":")},
+    ),
+    "decov": _penalised("decov", "decov", lambda _, weight: weight),
+    "vcreg": _penalised("vcreg", "vcreg", lambda _, weight: weight),
+    "batchnorm": VariantKind(
+        usage="batchnorm",
+        regulariser=lambda protocol, _: Regulariser(),
+        normalisation="batch",
+    ),
+    "whiten": VariantKind(
+        usage="whiten",
+        regulariser=lambda protocol, _: Regulariser(),
+        normalisation="whiten",
     ),
 }
 """Every kind of variant, by the name that its variants begin with, in the order of tables and figures."""
@@ -190,7 +242,7 @@ VARIANT_KINDS: dict[str, VariantKind] = {
 
 @dataclass(frozen=True)
 class Variant:
-    """What tells networks of one size apart: vanilla, drop, drop-0.5, corr-0.1, ...
+    """What tells networks of one size apart: vanilla, drop, drop-0.5, corr-0.1, corr-1.0-cosine, ...
 
     `Variant.parse` reads a name. Two names of one variant, such as drop and drop-0.3, give equal values.
     """
@@ -199,12 +251,18 @@ class Variant:
     """A key of `VARIANT_KINDS`."""
     number: float | None = None
     """The rate or weight; None if the kind takes none."""
+    schedule: Schedule = "constant"
+    """How that number changes over training."""
 
     @classmethod
     def parse(cls, name: str) -> "Variant":
         """The variant of a name; ValueError lists what there is."""
         kind, dash, number = name.partition("-")
         known = VARIANT_KINDS.get(kind)
+        schedule: Schedule = "constant"
+        for shrinking in get_args(Schedule)[1:]:
+            if known is not None and known.shrinks and number.endswith(f"-{shrinking}"):
+                number, schedule = number.removesuffix(f"-{shrinking}"), shrinking
         if known is not None and not dash and (known.valid is None or known.default is not None):
             return cls(kind, known.default)
         try:
@@ -214,32 +272,38 @@ class Variant:
         if known is None or known.valid is None or not known.valid(value):
             usages = ", ".join(each.usage for each in VARIANT_KINDS.values())
             raise ValueError(f"unknown variant {name!r}; the variants are {usages}")
-        return cls(kind, value + 0.0)  # -0 is 0
+        return cls(kind, value + 0.0, schedule)  # -0 is 0
 
     @property
     def name(self) -> str:
         """The canonical name, as the paper writes it in lower case: drop, corr-0.1, corr-1.0."""
-        return self.kind if self.number == VARIANT_KINDS[self.kind].default else f"{self.kind}-{self.number}"
+        number = "" if self.number == VARIANT_KINDS[self.kind].default else f"-{self.number}"
+        return self.kind + number + ("" if self.schedule == "constant" else f"-{self.schedule}")
 
     @property
     def title(self) -> str:
         """As the paper writes it: DROPNET, CORRNET-0.1."""
         kind, dash, number = self.name.partition("-")
-        return f"{kind.upper()}NET{dash}{number}"
+        return f"{kind.upper()}NET{dash}{number.upper()}"
 
     @property
     def look(self) -> Look | None:
         """How it is drawn; None if it has no look of its own."""
-        return VARIANT_KINDS[self.kind].looks.get(self.number)
+        return VARIANT_KINDS[self.kind].looks.get(self.number) if self.schedule == "constant" else None
 
     @property
-    def order(self) -> tuple[int, float]:
-        """By which variants are sorted: kind, then number."""
-        return list(VARIANT_KINDS).index(self.kind), self.number or 0.0
+    def order(self) -> tuple[int, float, int]:
+        """By which variants are sorted: kind, then number, then schedule."""
+        schedules = get_args(Schedule)
+        return list(VARIANT_KINDS).index(self.kind), self.number or 0.0, schedules.index(self.schedule)
 
     def regulariser(self, protocol: Protocol) -> Regulariser:
         """What it adds to training under a protocol."""
         return VARIANT_KINDS[self.kind].regulariser(protocol, self.number or 0.0)
+
+    def architecture(self, protocol: Protocol, size: Size) -> Architecture:
+        """Its network of a size under a protocol."""
+        return replace(protocol.architecture(size), normalisation=VARIANT_KINDS[self.kind].normalisation)
 
 
 @dataclass(frozen=True)
@@ -268,6 +332,6 @@ class Network:
         return f"{self.size.upper()}-{self.variant.title}"
 
     @property
-    def order(self) -> tuple[int, tuple[int, float]]:
+    def order(self) -> tuple[int, tuple[int, float, int]]:
         """By which networks are sorted: sizes as in Table 1, then variants."""
         return list(SIZES).index(self.size), self.variant.order

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.command import explained, make_console, parse
-from experiments.paper.protocols import ABLATION
+from experiments.paper.protocols import ABLATION, WITHOUT
 from experiments.paper.report import REFERENCE, write_reference
 from experiments.store import compact
 from experiments.store.configuration import differences
@@ -30,6 +30,21 @@ SWEEPS = {
     ),
     # With five seeds, as with three, no sign-flip test could decide after the correction.
     "fashion_mnist": Sweep(dataset="fashion_mnist"),
+    # Beyond the paper: PLAN.md.
+    "mnist-forty": Sweep(dataset="mnist", variants=("vanilla", "corr-0.1"), seeds=40),
+    "mnist-decay": Sweep(
+        dataset="mnist",
+        protocol="released-decay",
+        variants=("vanilla", "corr-0.1", "corr-1.0", "corr-1.0-cosine"),
+    ),
+    "mnist-cosine": Sweep(dataset="mnist", variants=("corr-1.0-cosine",)),
+    "fashion_mnist-conv": Sweep(
+        dataset="fashion_mnist",
+        family="conv",
+        sizes=("tiny", "small"),
+        variants=("vanilla", "corr-0.1", "corr-1.0"),
+        epochs=20,
+    ),
 } | {
     protocol.name: Sweep(
         dataset="mnist",
@@ -38,7 +53,7 @@ SWEEPS = {
         seeds=5,
         epochs=2,
     )
-    for protocol in ABLATION
+    for protocol in (*ABLATION, *WITHOUT)
 }
 """Name -> options of each sweep."""
 

@@ -40,13 +40,15 @@ class Sweep:
     """Folder of prepared TFDS sets. Default: TFDS's own, $TFDS_DATA_DIR or ~/tensorflow_datasets."""
     protocol: str = "released"
     """released: what the author's code does, which gives the published figures. paper: what the text says.
-    ablation-STEP, from ablation-printed to ablation-input-dropout: on the way from one to the other."""
+    ablation-STEP, from ablation-printed to ablation-input-dropout: on the way from one to the other;
+    released-without-STEP: released but for that step. released-decay: with a learning rate that shrinks."""
     family: Family = "mlp"
     """mlp: the paper's, fully connected. conv: convolutional, tiny 4-8-16 channels, huge 36-72-144."""
     sizes: tuple[Size, ...] = tuple(SIZES)
     """Network sizes, as in Table 1."""
     variants: tuple[str, ...] = tuple(variant.name for variant in VARIANTS)
-    """vanilla; drop (rate 0.3) or drop-RATE; corr-WEIGHT, for any rate in [0, 1) and weight >= 0."""
+    """vanilla; drop (rate 0.3) or drop-RATE; corr-WEIGHT, for any rate in [0, 1) and weight >= 0;
+    corr-WEIGHT-cosine or corr-WEIGHT-exponential, a weight that shrinks over all epochs."""
     seeds: int = 10
     """Networks of each size and variant, with the seeds 0, 1, ..."""
     epochs: int | None = None

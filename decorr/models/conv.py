@@ -36,6 +36,8 @@ class ConvNet(nn.Module):
     Call:
       x: inputs [..., pixel], floating point.
       dropout_rate: probability to drop, a scalar that may be traced; None: no dropout, and no cost.
+      train: whether an architecture with normalisation normalises by the batch's statistics, and moves the
+        running ones (the collection "batch_stats"), or by these.
 
     Returns:
       logits [..., class], and a tuple with one array [..., row, column, channel] for each hidden layer.
@@ -59,7 +61,7 @@ class ConvNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, dropout_rate: jax.typing.ArrayLike | None = None
+        self, x: jax.Array, dropout_rate: jax.typing.ArrayLike | None = None, train: bool = False
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """As the class says under Call."""
         x = check_floating(x, "a ConvNet's inputs (pixels: divide them by the largest)")
@@ -71,7 +73,7 @@ class ConvNet(nn.Module):
         leading = x.shape[:-1]
         affine = functools.partial(_convolution, self.architecture)
         images = x.reshape(-1, *self.image_shape)
-        maps, activations = hidden_layers(self, self.architecture, affine, images, dropout_rate)
+        maps, activations = hidden_layers(self, self.architecture, affine, images, dropout_rate, train)
         logits = dense(self.architecture, "logits", self.classes, maps.reshape(*leading, -1))
         return logits, tuple(a.reshape(*leading, *a.shape[1:]) for a in activations)
 

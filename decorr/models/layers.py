@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from decorr._dropout import dropout
 from decorr.config import Architecture
+from decorr.models.whitening import BatchWhitening
 
 Affine = Callable[[str, int, jax.Array], jax.Array]
 """A layer before its nonlinearity, of its name, its units and its inputs."""
@@ -37,6 +38,7 @@ def hidden_layers(
     affine: Affine,
     x: jax.Array,
     dropout_rate: jax.typing.ArrayLike | None,
+    train: bool,
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     """What the last hidden layer passes on, dropout acting, and the activations of each before dropout."""
 
@@ -47,10 +49,26 @@ def hidden_layers(
     if architecture.input_dropout:
         x = drop(x)
     for layer, width in enumerate(architecture.widths, start=1):
-        x = _leaky(module, architecture, f"slope_{layer}", affine(f"hidden_{layer}", width, x))
+        x = _normalised(architecture, f"norm_{layer}", affine(f"hidden_{layer}", width, x), train)
+        x = _leaky(module, architecture, f"slope_{layer}", x)
         activations.append(x)
         x = drop(x)
     return x, tuple(activations)
+
+
+WHITENED = 16
+"""Units that are whitened together at most: so many that a minibatch of 50 says something of each pair."""
+
+
+def _normalised(architecture: Architecture, name: str, x: jax.Array, train: bool) -> jax.Array:
+    if architecture.normalisation == "batch":
+        normalised: jax.Array = nn.BatchNorm(use_running_average=not train, name=name)(x)
+        return normalised
+    if architecture.normalisation == "whiten":
+        d = x.shape[-1]
+        groups = next(n for n in range(1, d + 1) if d % n == 0 and d // n <= WHITENED)
+        return BatchWhitening(use_running_average=not train, groups=groups, name=name)(x)
+    return x
 
 
 def _leaky(module: nn.Module, architecture: Architecture, name: str, x: jax.Array) -> jax.Array:

@@ -31,6 +31,8 @@ class MLP(nn.Module):
     Call:
       x: inputs [..., feature], floating point.
       dropout_rate: probability to drop, a scalar that may be traced; None: no dropout, and no cost.
+      train: whether an architecture with normalisation normalises by the batch's statistics, and moves the
+        running ones (the collection "batch_stats"), or by these.
 
     Returns:
       logits [..., class], and a tuple with one array [..., unit] for each hidden layer.
@@ -47,10 +49,10 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, dropout_rate: jax.typing.ArrayLike | None = None
+        self, x: jax.Array, dropout_rate: jax.typing.ArrayLike | None = None, train: bool = False
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """As the class says under Call."""
         x = check_floating(x, "an MLP's inputs (pixels: divide them by the largest)")
         affine = functools.partial(dense, self.architecture, dot_general=self.dot_general)
-        x, activations = hidden_layers(self, self.architecture, affine, x, dropout_rate)
+        x, activations = hidden_layers(self, self.architecture, affine, x, dropout_rate, train)
         return affine("logits", self.classes, x), activations

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from decorr.penalties import correlation_penalty
 from decorr.streaming import CorrelationState
 from decorr.training.objective import error_rate, negative_log_likelihood
 from decorr.training.seen import seen
@@ -30,7 +31,8 @@ class Evaluation(NamedTuple):
     error: jax.Array
     """[], in [0, 1]."""
     penalty: jax.Array
-    """[layer], the mean of P over minibatches of the training size, evenly spaced over the set."""
+    """[layer], the mean of P, whatever was penalised, over minibatches of the training size, evenly spaced
+    over the set."""
     mean_correlation: jax.Array
     """[layer], the mean |rho| over pairs of units, the whole set at once."""
     correlation: tuple[jax.Array, ...]
@@ -46,7 +48,7 @@ class _Sums(NamedTuple):
     """Of each layer."""
 
 
-def evaluate(trainer: Trainer, params: Any, data: Split) -> Evaluation:
+def evaluate(trainer: Trainer, params: Any, data: Split, batch_stats: Any = None) -> Evaluation:
     """Evaluates one network on a whole split, without dropout.
 
     P depends on the number of samples (`decorr.independent_penalty`), so it is taken over minibatches
@@ -56,9 +58,10 @@ def evaluate(trainer: Trainer, params: Any, data: Split) -> Evaluation:
     training, the correlations as many of the whole set, but at least one position of each sample.
 
     Args:
-      trainer: the model, its penalty, and the samples of a minibatch, m in P; static.
+      trainer: the model, and the samples of a minibatch, m in P; static.
       params: of the model.
       data: a split of at least one minibatch.
+      batch_stats: of the model, if its normalisation has any.
 
     Returns:
       An Evaluation.
@@ -77,11 +80,12 @@ def evaluate(trainer: Trainer, params: Any, data: Split) -> Evaluation:
     together = _divisor(batches, CHUNK // size)  # minibatches of a chunk
     spacing = _divisor(together, batches // MINIBATCHES)
     each = max(1, trainer.max_samples // samples)  # positions of a sample, in the correlations
+    variables = {"params": params} | ({"batch_stats": batch_stats} if batch_stats else {})
 
     def add(sums: _Sums, numbers: jax.Array, images: Any, labels: Any) -> tuple[_Sums, Activations]:
         """With the samples of these minibatches; and their activations [minibatch, sample, ...]."""
         x, labels = data._replace(images=images, labels=labels).batch(...)
-        logits, activations = trainer.model.apply({"params": params}, x)
+        logits, activations = trainer.model.apply(variables, x)
         count, length = len(labels), len(labels) // len(numbers)
         activations = tuple(a.reshape(-1, length, *a.shape[1:]) for a in activations)
         kept = _draw(activations, numbers, each * length)
@@ -93,9 +97,9 @@ def evaluate(trainer: Trainer, params: Any, data: Split) -> Evaluation:
         sums, activations = add(sums, *samples)
         spaced, numbers = (jax.tree.map(lambda a: a[::spacing], tree) for tree in (activations, samples[0]))
         penalised = _draw(spaced, numbers, trainer.max_samples)
-        return sums, jnp.stack([jax.vmap(trainer.penalty)(a).sum() for a in penalised])
+        return sums, jnp.stack([jax.vmap(correlation_penalty)(a).sum() for a in penalised])
 
-    _, shapes = jax.eval_shape(lambda: trainer.model.apply({"params": params}, data.batch(slice(size))[0]))
+    _, shapes = jax.eval_shape(lambda: trainer.model.apply(variables, data.batch(slice(size))[0]))
     zero = jnp.zeros((), jnp.float32)
     sums = _Sums(zero, zero, tuple(CorrelationState.init(a.shape[-1]) for a in shapes))
     arrays = jnp.arange(batches), data.images[:whole], data.labels[:whole]

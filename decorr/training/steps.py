@@ -19,6 +19,7 @@ from decorr.config import Optimisation, Regulariser
 from decorr.correlation import correlation_matrix
 from decorr.penalties import correlation_penalty
 from decorr.training.objective import error_rate, negative_log_likelihood, regularised_loss
+from decorr.training.schedules import schedule
 from decorr.training.seen import MAX_SAMPLES, seen
 from decorr.training.split import Split
 
@@ -31,11 +32,12 @@ class Model(Protocol):
     def init(self, rngs: Any, *args: Any) -> Any:
         """init(key, x) -> variables, of which `params` are trained."""
 
-    def apply(self, variables: Any, *args: Any, rngs: Any = None) -> Any:
+    def apply(self, variables: Any, *args: Any, **options: Any) -> Any:
         """apply(variables, x, dropout_rate, rngs={"dropout": key}) -> (logits, activations).
 
         Logits [..., class], and a tuple of one array [..., unit] for each hidden layer, or with positions
-        [..., row, column, unit]; without a rate, dropout is off.
+        [..., row, column, unit]; without a rate, dropout is off. A model whose variables have "batch_stats"
+        is trained with train=True, mutable=["batch_stats"], and returns what it changed besides, as Linen's.
         """
 
 
@@ -51,6 +53,8 @@ class Trainer:
     """Samples a minibatch."""
     penalty: Callable[[jax.Array], jax.Array] = correlation_penalty
     """Of one layer's activations [..., unit]; a scalar."""
+    penalty_schedule: optax.Schedule | None = None
+    """Factor of the penalty's weight, of the step; None: 1."""
     max_samples: int = MAX_SAMPLES
     """Of a layer with positions: how many samples of a minibatch penalty and correlations see at most."""
 
@@ -69,6 +73,14 @@ class TrainingState(NamedTuple):
     regulariser: Regulariser
     """Numbers, or None: networks that differ only in the numbers share one program, and a None stays out of
     it altogether."""
+    batch_stats: Any
+    """Running statistics of the model's normalisation; {} if it has none."""
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What the model is applied with."""
+        statistics = {"batch_stats": self.batch_stats} if self.batch_stats else {}
+        return {"params": self.params, **statistics}
 
 
 class Minibatch(NamedTuple):
@@ -105,15 +117,31 @@ def _keys(key: jax.Array) -> _Keys:
 
 
 @functools.cache
-def sgd(optimisation: Optimisation) -> optax.GradientTransformation:
+def sgd(optimisation: Optimisation, steps: int | None = None) -> optax.GradientTransformation:
     """Stochastic gradient descent as optax: v <- momentum v + (g + weight_decay w); w <- w - rate v.
 
     The same value for the same numbers, so that networks which share them share their programs.
+
+    Args:
+      optimisation: its numbers.
+      steps: of the whole training, over which the rate shrinks; only a rate that does needs it.
+
+    Raises:
+      ValueError: a rate that shrinks over nobody knows how many steps.
     """
     return optax.chain(
         optax.add_decayed_weights(optimisation.weight_decay),
-        optax.sgd(optimisation.learning_rate, optimisation.momentum or None),
+        optax.sgd(_rate(optimisation, steps), optimisation.momentum or None),
     )
+
+
+def _rate(optimisation: Optimisation, steps: int | None) -> optax.ScalarOrSchedule:
+    if optimisation.schedule == "constant":
+        return optimisation.learning_rate
+    if steps is None:
+        raise ValueError(f"a learning rate that shrinks ({optimisation.schedule}) needs the number of steps")
+    factor = schedule(optimisation.schedule, steps)
+    return lambda step: optimisation.learning_rate * factor(step)
 
 
 def init(
@@ -133,13 +161,15 @@ def init(
     Returns:
       A TrainingState; all its numbers are arrays, ready for `vmap` and `lax.scan`.
     """
-    params = trainer.model.init(_keys(key).init, jnp.asarray(sample))["params"]
+    variables = trainer.model.init(_keys(key).init, jnp.asarray(sample))
+    params = variables["params"]
     return TrainingState(
         params=params,
         opt_state=trainer.optimiser.init(params),
         key=key,
         step=jnp.zeros((), jnp.int32),
         regulariser=jax.tree.map(lambda number: jnp.asarray(number, jnp.float32), regulariser),
+        batch_stats=variables.get("batch_stats", {}),
     )
 
 
@@ -161,19 +191,30 @@ def step(
     """
     key = jax.random.fold_in(_keys(state.key).dropout, state.step)
     weight, rate = state.regulariser
+    if weight is not None and trainer.penalty_schedule is not None:
+        weight = weight * trainer.penalty_schedule(state.step)
     draw = state.key, state.step, trainer.max_samples
 
-    def loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, Activations]]:
-        logits, activations = trainer.model.apply({"params": params}, x, rate, rngs={"dropout": key})
+    def outputs(params: Any) -> tuple[tuple[jax.Array, Activations], Any]:
+        variables, rngs = state._replace(params=params).variables, {"dropout": key}
+        if not state.batch_stats:
+            return trainer.model.apply(variables, x, rate, rngs=rngs), {}
+        found, changed = trainer.model.apply(
+            variables, x, rate, train=True, rngs=rngs, mutable=["batch_stats"]
+        )
+        return found, changed["batch_stats"]
+
+    def loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, Activations, Any]]:
+        (logits, activations), batch_stats = outputs(params)
         sampled = activations if weight is None else seen(activations, *draw)
         value = regularised_loss(logits, labels, sampled, weight, trainer.penalty)
-        return value, (logits, activations)
+        return value, (logits, activations, batch_stats)
 
-    gradient, (logits, activations) = jax.grad(loss, has_aux=True)(state.params)
+    gradient, (logits, activations, batch_stats) = jax.grad(loss, has_aux=True)(state.params)
     updates, opt_state = trainer.optimiser.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     nll, error = negative_log_likelihood(logits, labels), error_rate(logits, labels)
-    state = state._replace(params=params, opt_state=opt_state, step=state.step + 1)
+    state = state._replace(params=params, opt_state=opt_state, step=state.step + 1, batch_stats=batch_stats)
     return state, Minibatch(nll, error, activations)
 
 
@@ -305,5 +346,5 @@ def train_epochs(
 def _no_correlations(trainer: Trainer, state: TrainingState, data: Split) -> Activations:
     """Zeros of the shape of every hidden layer's correlation matrix."""
     x, _ = jax.eval_shape(lambda: data.batch(jnp.zeros(1, jnp.int32)))
-    _, activations = jax.eval_shape(lambda p, x: trainer.model.apply({"params": p}, x), state.params, x)
+    _, activations = jax.eval_shape(trainer.model.apply, state.variables, x)
     return tuple(jnp.zeros((a.shape[-1],) * 2, jnp.float32) for a in activations)

@@ -41,7 +41,7 @@ def sweep_engine(
     runs = networks * on.size
     (train,) = engine.share((split,), on)
     cell = task.cell(family, size, Variant.parse(variant), runs)
-    trainer = local.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1))
+    trainer = local.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1), len(labels))
     states = engine.start(trainer, range(runs), cell.variant.regulariser(RELEASED), images.shape[1], on)
 
     def epoch():

@@ -57,7 +57,7 @@ class Cost(NamedTuple):
 def cost(size: Size, variant: str, networks: int = 4) -> Cost:
     """What the compiler counts of one step. Of a loop it counts the body once: the step is compiled alone."""
     cell = task.cell("mlp", size, Variant.parse(variant), networks)
-    trainer = local.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1))
+    trainer = local.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1), SAMPLES)
     batch, pixels = trainer.batch_size, task.SIDE**2
     numbers = jax.tree.map(lambda _: jnp.zeros(networks), cell.variant.regulariser(RELEASED))
     shape: Any = jax.ShapeDtypeStruct

@@ -68,7 +68,9 @@ def make(path: str, family: Family, size: Size) -> tuple[Any, dict[str, Any]]:
 
     images, labels = pixels(family)
     keys = jax.vmap(jax.random.key)(np.arange(NETWORKS))
-    trainer = local.trainer_of(cell(family, size, Variant("vanilla"), NETWORKS), CLASSES, (SIDE, SIDE, 1))
+    trainer = local.trainer_of(
+        cell(family, size, Variant("vanilla"), NETWORKS), CLASSES, (SIDE, SIDE, 1), len(labels)
+    )
     sample = np.zeros((1, images.shape[1]), np.float32)
     states = jax.vmap(lambda key: steps.init(trainer, key, Regulariser(), sample))(keys)
     order = jax.vmap(lambda key: steps.minibatches(key, 0, len(labels), trainer.batch_size))(keys)

@@ -224,7 +224,11 @@ def _diverged(values: np.ndarray) -> str:
 def _numbered(sweeps: Sequence[xr.Dataset], kind: str) -> dict[float, Variant]:
     """Number -> variant, of those variants of the sweeps that are of a kind."""
     variants = (network.variant for sweep in sweeps for network in networks(sweep))
-    return {each.number: each for each in variants if each.kind == kind and each.number is not None}
+    return {
+        each.number: each
+        for each in variants
+        if each.kind == kind and each.number is not None and each.schedule == "constant"
+    }
 
 
 def _first(

@@ -1,13 +1,13 @@
-"""From the paper's text to the released code, one step at a time: which step makes Figure 4?"""
+"""Between the paper's text and the released code, step by step: which step makes Figure 4?"""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import xarray as xr
 
-from decorr.config import Network
+from decorr.config import Network, Protocol
 from experiments.paper import published
-from experiments.paper.protocols import ABLATION, EARLY
+from experiments.paper.protocols import ABLATION, EARLY, WITHOUT
 from experiments.store.sweep import networks
 
 
@@ -25,23 +25,35 @@ class Step(NamedTuple):
 
 
 def steps(sweeps: Mapping[str, xr.Dataset]) -> list[Step]:
-    """The protocols of `protocols.ABLATION` of which sweeps, by name, have all networks of Figure 4."""
+    """The protocols of `protocols.ABLATION`, each with the steps of those before it."""
+    names = ["the text, Table 1 as printed", *("+ " + _step(protocol) for protocol in ABLATION[1:])]
+    return list(_measured(sweeps, ABLATION, names))
+
+
+def without(sweeps: Mapping[str, xr.Dataset]) -> list[Step]:
+    """The protocols of `protocols.WITHOUT`, each the released code but for one step."""
+    return list(_measured(sweeps, WITHOUT, ["without " + _step(protocol) for protocol in WITHOUT]))
+
+
+def _step(protocol: Protocol) -> str:
+    return protocol.name.removeprefix("ablation-").removeprefix("released-without-")
+
+
+def _measured(
+    sweeps: Mapping[str, xr.Dataset], protocols: Sequence[Protocol], names: Sequence[str]
+) -> Iterator[Step]:
+    """Those protocols of which sweeps, by name, have all networks of Figure 4."""
     bars = published.FIGURE_4_BY_NETWORK
-    taken = []
-    for protocol in ABLATION:
+    for protocol, name in zip(protocols, names, strict=True):
         sweep = sweeps.get(protocol.name)
         if sweep is None or not {*bars} <= {*networks(sweep)}:
             continue
         sweep = sweep.sel(cell=[network.name for network in bars])
         errors = sweep.validation_error.sel(epoch=EARLY).mean("seed").values
-        step = "+ " + protocol.name.removeprefix("ablation-")
-        taken.append(
-            Step(
-                name="the text, Table 1 as printed" if protocol is ABLATION[0] else step,
-                errors=dict(zip(bars, errors.tolist(), strict=True)),
-                distance=float(abs(errors - list(bars.values())).mean()),
-                diverged=int((sweep.diverged_epoch > 0).sum()),
-                networks=sweep.diverged_epoch.size,
-            )
+        yield Step(
+            name=name,
+            errors=dict(zip(bars, errors.tolist(), strict=True)),
+            distance=float(abs(errors - list(bars.values())).mean()),
+            diverged=int((sweep.diverged_epoch > 0).sum()),
+            networks=sweep.diverged_epoch.size,
         )
-    return taken

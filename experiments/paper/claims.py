@@ -154,7 +154,7 @@ def c5(sweep: xr.Dataset) -> Verdict:
         "The validation error grows more slowly with shrinking size for CORRNET-0.1 than for VANILLANET.",
         above_zero(differences),
         "Growth is the last epoch's error minus that of the huge network of the same variant and seed."
-        + _on_diverged(sweep, (VANILLA, CORR_01)),
+        + on_diverged(sweep, (VANILLA, CORR_01)),
     )
 
 
@@ -173,15 +173,15 @@ def c6(sweep: xr.Dataset) -> Verdict:
         "terms.",
         above_zero(differences),
         "Growth as in C5, for every weight of 1.0 or more in this sweep, against vanilla's, whether C5 found "
-        "a trend to reverse or not." + _on_diverged(sweep, (VANILLA, *_heavy(sweep))),
+        "a trend to reverse or not." + on_diverged(sweep, (VANILLA, *_heavy(sweep))),
     )
 
 
 def c7(sweep: xr.Dataset) -> Verdict:
     """Section 3.3 and Figure 4."""
     differences = {
-        f"{size}: {less.name} - {more.name}": _error(sweep, Network(size, less), EARLY)
-        - _error(sweep, Network(size, more), EARLY)
+        f"{size}: {less.name} - {more.name}": error(sweep, Network(size, less), EARLY)
+        - error(sweep, Network(size, more), EARLY)
         for size in reversed(SIZES)
         for less, more in itertools.pairwise(BY_WEIGHT)
     }
@@ -191,15 +191,15 @@ def c7(sweep: xr.Dataset) -> Verdict:
         "The more weight is placed on the regularizer, the more rapidly validation error drops over the "
         "first few epochs.",
         above_zero(differences),
-        f"Error after {EARLY} epochs, as in Figure 4." + _on_diverged(sweep, BY_WEIGHT, EARLY),
+        f"Error after {EARLY} epochs, as in Figure 4." + on_diverged(sweep, BY_WEIGHT, EARLY),
     )
 
 
 def c8(sweep: xr.Dataset) -> Verdict:
     """Section 3.3."""
     differences = {
-        f"{size}: {variant.name} - vanilla": _error(sweep, Network(size, variant), -1)
-        - _error(sweep, Network(size, VANILLA), -1)
+        f"{size}: {variant.name} - vanilla": error(sweep, Network(size, variant), -1)
+        - error(sweep, Network(size, VANILLA), -1)
         for variant in _heavy(sweep)
         for size in reversed(SIZES)
     }
@@ -210,7 +210,7 @@ def c8(sweep: xr.Dataset) -> Verdict:
         "learn in the long-term.",
         above_zero(differences),
         "Validation error after the last epoch, for every weight of 1.0 or more in this sweep."
-        + _on_diverged(sweep, (VANILLA, *_heavy(sweep))),
+        + on_diverged(sweep, (VANILLA, *_heavy(sweep))),
     )
 
 
@@ -223,13 +223,14 @@ def judge(sweep: xr.Dataset) -> tuple[Verdict, ...]:
 
 
 def _heavy(sweep: xr.Dataset) -> list[Variant]:
-    """corr-1.0, and any variant of a larger weight that the sweep has."""
-    weighted = {network.variant for network in networks(sweep) if network.variant.kind == CORR_10.kind}
+    """corr-1.0, and any variant of a larger weight that does not shrink, that the sweep has."""
+    variants = {network.variant for network in networks(sweep)}
+    weighted = {each for each in variants if (each.kind, each.schedule) == (CORR_10.kind, "constant")}
     heavy = (variant for variant in weighted | {CORR_10} if variant.order >= CORR_10.order)
     return sorted(heavy, key=lambda variant: variant.order)
 
 
-def _error(sweep: xr.Dataset, network: Network, epoch: int) -> np.ndarray:
+def error(sweep: xr.Dataset, network: Network, epoch: int) -> np.ndarray:
     """Validation error [seed] after an epoch, from 1; -1 is the last; NaN if not trained.
 
     A network that diverged has the error of guessing: leaving it out would flatter its variant.
@@ -239,7 +240,7 @@ def _error(sweep: xr.Dataset, network: Network, epoch: int) -> np.ndarray:
     return one(sweep, network).validation_error.isel(epoch=epoch if epoch < 0 else epoch - 1).values
 
 
-def _on_diverged(sweep: xr.Dataset, variants: Sequence[Variant], by: int | None = None) -> str:
+def on_diverged(sweep: xr.Dataset, variants: Sequence[Variant], by: int | None = None) -> str:
     """A sentence on the networks that diverged by an epoch, if there are any."""
     counts = [
         f"{count} of {of} {network.name}"
@@ -251,7 +252,7 @@ def _on_diverged(sweep: xr.Dataset, variants: Sequence[Variant], by: int | None 
 
 def _growth(sweep: xr.Dataset, network: Network) -> np.ndarray:
     """Figure 3's bar [seed]."""
-    return _error(sweep, network, -1) - _error(sweep, Network("huge", network.variant), -1)
+    return error(sweep, network, -1) - error(sweep, Network("huge", network.variant), -1)
 
 
 def _correlation(sweep: xr.Dataset, network: Network, layer: int = 1) -> np.ndarray:

@@ -55,5 +55,18 @@ ABLATION = tuple(_ablation())
 """From the text, with Table 1 as printed, to the released code: each protocol takes one step more than the
 one before. The second is `paper` and the last `released`, but for the names."""
 
-PROTOCOLS = {protocol.name: protocol for protocol in (RELEASED, PAPER, *ABLATION)}
+WITHOUT = tuple(
+    replace(
+        RELEASED, name=f"released-without-{step}", **{field: getattr(ABLATION[0], field) for field in fields}
+    )
+    for step, fields in _STEPS.items()
+)
+"""The released code with one step of the ablation taken back: which needs none of the others."""
+
+DECAY = replace(
+    RELEASED, name="released-decay", optimisation=replace(RELEASED.optimisation, schedule="cosine")
+)
+"""The released code with a learning rate that shrinks, as Section 4 suggests."""
+
+PROTOCOLS = {protocol.name: protocol for protocol in (RELEASED, PAPER, DECAY, *ABLATION, *WITHOUT)}
 """Protocols by name."""

@@ -14,8 +14,8 @@ from decorr.config import SIZES, Network
 from experiments.disk.files import write_atomically
 from experiments.page import curves, drawing
 from experiments.page.evidence import evidence
-from experiments.paper import ablation, agreement, claims, figures, published, slopes, tables
-from experiments.paper.protocols import BY_WEIGHT
+from experiments.paper import ablation, agreement, beyond, claims, figures, published, slopes, tables
+from experiments.paper.protocols import BY_WEIGHT, PROTOCOLS
 from experiments.statistics.verdicts import RULE, Verdict
 from experiments.store import cells, compact
 from experiments.store import sweep as stored
@@ -27,7 +27,7 @@ REFERENCE = Path(__file__).parent / "reference"
 
 def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = None) -> Path:
     """Writes figures/NAME.svg and .png, the page report.html, and its tables verdicts.md, agreement.md and,
-    if that was trained, ablation.md into a folder.
+    if these were trained, beyond.md, ablation.md and without.md into a folder.
 
     Args:
       sweep: what is judged, as `sweep.gather` gives it.
@@ -41,27 +41,34 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
     others = others or {}
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    verdicts, steps = claims.judge(sweep), ablation.steps(others)
+    verdicts, further = claims.judge(sweep), beyond.judge(others)
+    steps, without = ablation.steps(others), ablation.without(others)
     compared = agreement.compare(sweep)
     shares = agreement.shares(compared)
     page = _template().render(
         **_about(sweep, others, verdicts),
         verdicts=verdicts,
+        beyond=further,
         rule=RULE,
         pictures=[drawing.picture(folder, *each) for each in _figures(sweep, others)],
         evidence={
             each.claim: drawing.picture(folder, each.claim, "", functools.partial(evidence, each))
-            for each in verdicts
+            for each in (*verdicts, *further)
         },
         agreement=compared,
         shares=shares,
-        ablation=steps,
+        ablations={
+            "From the text to the released code, step by step: each row keeps the steps above it": steps,
+            "The released code with one step taken back": without,
+        },
         published=published.FIGURE_4,
     )
     for name, table in (
         ("verdicts", tables.verdicts(verdicts)),
+        ("beyond", tables.verdicts(further)),
         ("agreement", tables.agreement(shares)),
         ("ablation", tables.ablation(steps)),
+        ("without", tables.ablation(without)),
     ):
         if table:
             _write(out / f"{name}.md", table)
@@ -108,7 +115,7 @@ def _about(
         "diverged_elsewhere": {
             name: counts
             for name, other in others.items()
-            if not name.startswith("ablation-") and (counts := stored.diverged(other))
+            if name not in PROTOCOLS and (counts := stored.diverged(other))
         },
         "without_diverged": _without_diverged(sweep, verdicts) if diverged else {},
     }

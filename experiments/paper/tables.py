@@ -7,7 +7,7 @@ from experiments.statistics.verdicts import Verdict
 
 
 def verdicts(judged: Sequence[Verdict]) -> str:
-    """What `claims.judge` gives."""
+    """What `claims.judge` or `beyond.judge` gives."""
     header = "claim", "the paper says", "verdict", "comparisons for, against, open"
     return _table(
         header,
@@ -24,7 +24,7 @@ def agreement(shares: Mapping[str, tuple[int, int]]) -> str:
 
 
 def ablation(steps: Sequence[Step]) -> str:
-    """What `ablation.steps` gives, without the single networks."""
+    """What `ablation.steps` or `ablation.without` gives, but for the single networks."""
     header = "step", "mean distance from Figure 4", "networks diverged"
     return _table(
         header,

@@ -71,8 +71,8 @@ class _Transposed:
     def init(self, rngs: Any, *args: Any) -> Any:
         return _transpose(self.model.init(rngs, *args))
 
-    def apply(self, variables: Any, *args: Any, rngs: Any = None) -> Any:
-        return self.model.apply(_transpose(variables), *args, rngs=rngs)
+    def apply(self, variables: Any, *args: Any, **options: Any) -> Any:
+        return self.model.apply(_transpose(variables), *args, **options)
 
 
 def _transpose(tree: Any) -> Any:

@@ -159,7 +159,7 @@ def epoch(
     Three programs and not one: the order is compiled once for a sweep, the evaluation once for a size.
     """
     states, metrics, minibatch = train_epoch(on, trainer, states, train, last)
-    evaluated, slope = _evaluate(on, trainer)(states.params, validation)
+    evaluated, slope = _evaluate(on, trainer)(states.params, states.batch_stats, validation)
     record = {
         "train_nll": metrics.nll,
         "train_error": metrics.error,
@@ -247,13 +247,13 @@ def _train(on: Mesh, trainer: Trainer) -> Any:
 
 @functools.cache
 def _evaluate(on: Mesh, trainer: Trainer) -> Any:
-    """The program of the evaluation, of (params, validation)."""
+    """The program of the evaluation, of (params, batch_stats, validation)."""
 
-    def one_run(params, validation):
-        return evaluation.evaluate(trainer, params, validation), slopes(params)
+    def one_run(params, batch_stats, validation):
+        return evaluation.evaluate(trainer, params, validation, batch_stats), slopes(params)
 
-    def evaluate_runs(params, validation):
-        return _each_run(on, one_run, (params,), validation)
+    def evaluate_runs(params, batch_stats, validation):
+        return _each_run(on, one_run, (params, batch_stats), validation)
 
     return jax.jit(evaluate_runs, compiler_options=_unfused(on))
 

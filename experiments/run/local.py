@@ -5,21 +5,46 @@ from collections.abc import Callable, Iterator, Sequence
 
 import jax
 
+from decorr.config import VARIANT_KINDS, Penalty
 from decorr.models import MLP, ConvNet
+from decorr.penalties import correlation_penalty, decov_loss, vcreg_loss
+from decorr.training.schedules import schedule
 from decorr.training.steps import Model, Trainer, sgd
 from experiments.data.load import Dataset
 from experiments.run import engine
 from experiments.run.grid import Block, Cell, Checkpoint
 
 
-def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...]) -> Trainer:
-    """What trains a cell's networks, up to the regulariser's numbers: the same for all variants of a size."""
-    optimisation, architecture = cell.protocol.optimisation, cell.protocol.architecture(cell.size)
+def _vcreg(a: jax.Array) -> jax.Array:
+    return vcreg_loss(a, 1.0, 1.0)
+
+
+PENALTIES: dict[Penalty, Callable[[jax.Array], jax.Array]] = {
+    "correlation": correlation_penalty,
+    "decov": decov_loss,
+    "vcreg": _vcreg,
+}
+"""What is differentiated, by name; of VCReg both parts with the weight 1."""
+
+
+def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: int) -> Trainer:
+    """What trains a cell's networks on so many samples, up to the regulariser's numbers: the same for all
+    variants of a size whose numbers do not shrink."""
+    optimisation = cell.protocol.optimisation
+    architecture = cell.variant.architecture(cell.protocol, cell.size)
+    steps = cell.protocol.epochs * (samples // optimisation.batch_size)
+    shrinking = cell.variant.schedule
     if cell.protocol.family == "conv":
         model: Model = ConvNet(architecture, classes, image_shape)
     else:
         model = MLP(architecture, classes)
-    return Trainer(model, sgd(optimisation), optimisation.batch_size)
+    return Trainer(
+        model,
+        sgd(optimisation, steps),
+        optimisation.batch_size,
+        penalty=PENALTIES[VARIANT_KINDS[cell.variant.kind].penalty],
+        penalty_schedule=None if shrinking == "constant" else schedule(shrinking, steps),
+    )
 
 
 def run_blocks(
@@ -69,7 +94,7 @@ def run_block(
     """
     cell, started = block.cell, time.monotonic()
     mesh = engine.mesh(devices[: block.runs])
-    trainer = trainer_of(cell, dataset.classes, dataset.image_shape)
+    trainer = trainer_of(cell, dataset.classes, dataset.image_shape, len(dataset.train.labels))
     train, validation = engine.share((dataset.train, dataset.validation), mesh)
     seeds, regulariser = range(block.first, block.last + 1), cell.variant.regulariser(cell.protocol)
     states = engine.start(trainer, seeds, regulariser, dataset.train.images.shape[1], mesh)

@@ -59,8 +59,9 @@ class Room(NamedTuple):
 
     def needed(self, block: Block, dataset: Dataset) -> float:
         """What a block takes of each device, in bytes: an estimate, up to `_LOOSE` times too high."""
-        trainer = local.trainer_of(block.cell, dataset.classes, dataset.image_shape)
-        shared, run, lane = _parts(trainer, *_samples(dataset))
+        train, validation, pixels = _samples(dataset)
+        trainer = local.trainer_of(block.cell, dataset.classes, dataset.image_shape, train)
+        shared, run, lane = _parts(trainer, train, validation, pixels)
         runs = math.ceil(block.runs / self.devices)
         return shared + runs * run + min(runs, engine.LANES.get(self.platform, runs)) * lane
 
@@ -123,5 +124,5 @@ def _parts(trainer: Trainer, train: int, validation: int, pixels: int) -> tuple[
 def _one_run(trainer: Trainer, x: jax.Array) -> tuple[steps.TrainingState, steps.Activations]:
     """Its state, and its activations of one sample."""
     state = steps.init(trainer, jax.random.key(0), Regulariser(), x)
-    _, activations = trainer.model.apply({"params": state.params}, x)
+    _, activations = trainer.model.apply(state.variables, x)
     return state, activations

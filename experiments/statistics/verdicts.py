@@ -43,6 +43,11 @@ class Comparison:
     """How far each value may be from `expected`, where that is asked of every value and not of their mean."""
 
     @property
+    def bound(self) -> float:
+        """How far from `expected` the mean may still be: the farther end of its interval."""
+        return max(abs(self.interval.low - self.expected), abs(self.interval.high - self.expected))
+
+    @property
     def finite(self) -> np.ndarray:
         """The values that there are."""
         return self.values[np.isfinite(self.values)]

@@ -12,8 +12,11 @@ _OF_ONE_CELL = ("size", "variant", "widths", "regulariser")
 
 
 def complete(stored: dict) -> dict:
-    """A stored configuration, with what it did not say when it was written: networks were of one family."""
-    return stored | {"protocol": {"family": "mlp"} | stored.get("protocol", {})}
+    """A stored configuration, with what it did not say when it was written: networks were of one family, and
+    no rate shrank."""
+    protocol = {"family": "mlp", "optimisation": {}} | stored.get("protocol", {})
+    protocol["optimisation"] = {"schedule": "constant"} | protocol["optimisation"]
+    return stored | {"protocol": protocol}
 
 
 def check(path: Path, found: str, cell: Cell) -> None:

@@ -62,6 +62,9 @@ def test_unknown_size():
         ("corr-0.1", Regulariser(0.002, None), Regulariser(0.1, None)),
         ("corr-1.0", Regulariser(0.02, None), Regulariser(1.0, None)),
         ("corr-1e-3", Regulariser(2e-5, None), Regulariser(1e-3, None)),
+        ("decov-0.1", Regulariser(0.1, None), Regulariser(0.1, None)),  # as published
+        ("vcreg-0.1", Regulariser(0.1, None), Regulariser(0.1, None)),
+        ("batchnorm", Regulariser(), Regulariser()),
     ],
 )
 def test_what_variants_add_to_training(variant, released, text):
@@ -81,7 +84,13 @@ def test_what_variants_add_to_training(variant, released, text):
         ("corr-1", "corr-1.0", "CORRNET-1.0"),
         ("corr-.1", "corr-0.1", "CORRNET-0.1"),
         ("corr--0", "corr-0.0", "CORRNET-0.0"),
-        ("corr-1e-05", "corr-1e-05", "CORRNET-1e-05"),
+        ("corr-1e-05", "corr-1e-05", "CORRNET-1E-05"),
+        ("corr-1-cosine", "corr-1.0-cosine", "CORRNET-1.0-COSINE"),
+        ("decov-.1", "decov-0.1", "DECOVNET-0.1"),
+        ("vcreg-1-cosine", "vcreg-1.0-cosine", "VCREGNET-1.0-COSINE"),
+        ("batchnorm", "batchnorm", "BATCHNORMNET"),
+        ("whiten", "whiten", "WHITENNET"),
+        ("corr-1e-05-exponential", "corr-1e-05-exponential", "CORRNET-1E-05-EXPONENTIAL"),
     ],
 )
 def test_a_variant_has_one_name_however_it_is_typed(typed, name, title):
@@ -93,7 +102,17 @@ def test_a_variant_has_one_name_however_it_is_typed(typed, name, title):
 
 
 def test_networks_are_ordered_as_in_table_1_then_by_variant():
-    names = ["tiny-vanilla", "tiny-drop-0.1", "tiny-drop", "tiny-corr-0.1", "tiny-corr-10.0", "huge-vanilla"]
+    names = [
+        *(
+            "tiny-vanilla",
+            "tiny-drop-0.1",
+            "tiny-drop",
+            "tiny-corr-0.1",
+            "tiny-corr-1.0",
+            "tiny-corr-1.0-cosine",
+        ),
+        *("tiny-corr-10.0", "huge-vanilla"),
+    ]
     assert sorted(reversed(names), key=lambda name: Network.parse(name).order) == names
 
 
@@ -102,11 +121,23 @@ def test_networks_are_ordered_as_in_table_1_then_by_variant():
     [
         *("corr", "corr-", "corr-x", "corr--1", "corr-nan", "corr-inf"),
         *("drop-", "drop-1", "drop--0.1", "drop-nan"),
-        *("vanilla-1", "vanilla-", "foo", ""),
+        *("vanilla-1", "vanilla-", "batchnorm-1", "whiten-", "decov", "foo", ""),
+        *(
+            "vanilla-cosine",
+            "drop-cosine",
+            "drop-0.3-cosine",
+            "corr-cosine",
+            "corr-1-linear",
+            "corr-1-constant",
+        ),
     ],
 )
 def test_unknown_variants(variant):
-    usages = "vanilla, drop, drop-RATE with 0 <= RATE < 1, corr-WEIGHT with WEIGHT >= 0"
+    weighted = "{0}-WEIGHT with WEIGHT >= 0, {0}-WEIGHT-cosine, {0}-WEIGHT-exponential"
+    usages = ", ".join(
+        ("vanilla, drop, drop-RATE with 0 <= RATE < 1", *map(weighted.format, ("corr", "decov", "vcreg")))
+    )
+    usages += ", batchnorm, whiten"
     with pytest.raises(ValueError, match=f"^unknown variant '{variant}'; the variants are {usages}$"):
         Variant.parse(variant)
 

@@ -53,7 +53,10 @@ def test_the_committed_run_is_small_and_of_these_sweeps():
     ignored = {".png", ".html"}  # by .gitignore
     paths = [path for path in report.REFERENCE.rglob("*") if path.is_file() and path.suffix not in ignored]
     assert sum(path.stat().st_size for path in paths) < 5e6
-    assert {path.stem for path in paths if path.suffix == ".nc"} == set(reproduce.SWEEPS)
+    # Of PLAN.md's sweeps some are still to be trained.
+    planned = {"mnist-forty", "mnist-decay", "mnist-cosine", "fashion_mnist-conv"}
+    committed = {path.stem for path in paths if path.suffix == ".nc"}
+    assert set(reproduce.SWEEPS) - planned <= committed <= set(reproduce.SWEEPS)
     for path in report.REFERENCE.glob("*.nc"):
         sweep, wanted = compact.load(path), reproduce.SWEEPS[path.stem].cells()
         assert set(sweep.cell.values.tolist()) == {cell.name for cell in wanted}
@@ -67,7 +70,7 @@ def test_the_committed_run_is_small_and_of_these_sweeps():
 def test_the_committed_figures_and_verdicts_are_those_of_the_committed_results(tmp_path):
     report.write_reference(report.REFERENCE, tmp_path)
     readme = (report.REFERENCE.parent / "README.md").read_text()
-    for name in ("verdicts", "agreement", "ablation"):
+    for name in ("verdicts", "agreement", "ablation", "without"):
         table = (report.REFERENCE / f"{name}.md").read_text()
         assert (tmp_path / f"{name}.md").read_text() == table, name
         assert table in readme, name

@@ -135,3 +135,21 @@ def test_slopes_are_float32_whatever_jax_defaults_to():
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         params = MLP(PRELU, CLASSES).init(KEY, jnp.ones((1, 6), jnp.float64))["params"]
         assert {leaf.dtype for leaf in jax.tree.leaves((params, slopes(params)))} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "whiten"])
+def test_layers_are_normalised_before_the_nonlinearity(normalisation):
+    model = MLP(dataclasses.replace(PRELU, widths=(32, 20, 4), normalisation=normalisation), CLASSES)
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(400, 6)), jnp.float32)
+    variables = model.init(KEY, x)
+    (_, activations), changed = model.apply(variables, x, train=True, mutable=["batch_stats"])
+    for layer, a in enumerate(activations, start=1):
+        before = np.asarray(jnp.where(a > 0, a, a / PRELU.negative_slope), np.float64)
+        np.testing.assert_allclose(before.mean(0), 0, atol=1e-4)
+        if normalisation == "batch" or layer > 1:  # 32 units that depend on 6 inputs cannot be white
+            np.testing.assert_allclose(before.var(0), 1, rtol=0.05)
+        if normalisation == "whiten" and layer == 3:
+            np.testing.assert_allclose(np.cov(before.T), np.eye(4), atol=0.05)
+    assert list(changed["batch_stats"]) == ["norm_1", "norm_2", "norm_3"]
+    moved, still = (model.apply(variables | stats, x)[0] for stats in (changed, {}))
+    assert not np.allclose(moved, still)

@@ -7,11 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.errors import ScopeCollectionNotFound
 
 from decorr.config import Architecture, Optimisation, Protocol, Regulariser, Variant
 from decorr.models import MLP, ConvNet
 from decorr.penalties import correlation_penalty
-from decorr.training import steps
+from decorr.training import evaluation, steps
+from decorr.training.objective import negative_log_likelihood
+from decorr.training.schedules import schedule
 from decorr.training.seen import seen
 from decorr.training.split import Split
 from decorr.training.steps import Trainer, sgd
@@ -122,6 +125,51 @@ def test_twenty_steps_are_plain_sgd(float64, variant, momentum):
         velocity = jax.tree.map(lambda v, g, w: momentum * v + g + 1e-4 * w, velocity, gradient, params)
         params = jax.tree.map(lambda w, v: w - 0.05 * v, params, velocity)
     jax.tree.map(lambda f, w: np.testing.assert_allclose(f, w, rtol=1e-9, atol=1e-12), state.params, params)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "exponential"])
+def test_a_rate_that_shrinks_scales_each_update(kind):
+    optimisation = dataclasses.replace(OPTIMISATION, schedule=kind)
+    trainer = dataclasses.replace(TRAINER, optimiser=sgd(optimisation, 5))
+    state = initial(BOTH, trainer)
+    for t in range(5):
+        batch = split(BATCH, seed=t).batch(jnp.arange(BATCH))
+        plain = initial(BOTH)._replace(params=state.params, step=state.step)
+        after, _ = step(TRAINER, plain, *batch)
+        before, (state, _) = state, step(trainer, state, *batch)
+        factor = schedule(kind, 5)(t)
+        wanted = jax.tree.map(lambda w, full: w + factor * (full - w), before.params, after.params)  # noqa: B023
+        jax.tree.map(lambda f, w: np.testing.assert_allclose(f, w, atol=1e-7), state.params, wanted)
+
+
+def test_a_penalty_that_shrinks_has_its_weight_times_the_factor():
+    shrinking = dataclasses.replace(TRAINER, penalty_schedule=schedule("cosine", 5))
+    batch = split(BATCH).batch(jnp.arange(BATCH))
+    for t in (0, 1, 4):
+        state = initial(Regulariser(penalty_weight=2.0))._replace(step=jnp.int32(t))
+        weight = 2.0 * schedule("cosine", 5)(t)
+        wanted, _ = step(TRAINER, state._replace(regulariser=Regulariser(penalty_weight=weight)), *batch)
+        found, _ = step(shrinking, state, *batch)
+        jax.tree.map(lambda f, w: np.testing.assert_allclose(f, w, atol=1e-7), found.params, wanted.params)
+    vanilla = initial(Regulariser())
+    assert_identical(arrays(step(shrinking, vanilla, *batch)[0]), arrays(step(TRAINER, vanilla, *batch)[0]))
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "whiten"])
+def test_running_statistics_are_trained_and_evaluated_with(normalisation):
+    model = MODEL.clone(architecture=dataclasses.replace(MODEL.architecture, normalisation=normalisation))
+    trainer = dataclasses.replace(TRAINER, model=model)
+    state, data = initial(BOTH, trainer), split(40)
+    after, _, _ = jax.jit(steps.train_epoch, static_argnums=0)(
+        trainer, state, data, jnp.arange(40).reshape(4, 10)
+    )
+    assert not np.allclose(after.batch_stats["norm_3"]["mean"], state.batch_stats["norm_3"]["mean"])
+    found = evaluation.evaluate(trainer, after.params, data, after.batch_stats)
+    variables = {"params": after.params, "batch_stats": after.batch_stats}
+    logits, _ = model.apply(variables, data.batch(slice(None))[0])
+    np.testing.assert_allclose(found.nll, negative_log_likelihood(logits, data.labels), rtol=1e-5)
+    with pytest.raises(ScopeCollectionNotFound):
+        evaluation.evaluate(trainer, after.params, data)
 
 
 # --- whole epochs ----------------------------------------------------------------------------------------

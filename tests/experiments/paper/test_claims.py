@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from decorr.config import SIZES, Network
-from experiments.paper import agreement, claims, published, slopes
+from experiments.paper import agreement, beyond, claims, published, slopes
 from experiments.statistics import verdicts
 from tests import made_up
 
@@ -197,3 +197,46 @@ def test_three_seeds_of_a_lower_mean_do_not_tell_against_it():
 
 def test_one_seed_says_nothing_of_the_published_numbers():
     assert agreement.compare(made_up.sweep(seeds=1)) == []
+
+
+def decayed(early, last):
+    """Networks of which those with a penalty are better early, and worse at the end, by so much."""
+    return made_up.sweep(
+        lambda size, variant: {
+            "early": 0.2 - early * (variant != "vanilla"),
+            "error": 0.1 + last * (variant != "vanilla"),
+        },
+        variants=("vanilla", "corr-0.1", "corr-1.0", "corr-1.0-cosine"),
+        noise=1e-4,
+    )
+
+
+@pytest.mark.parametrize(
+    ("early", "last", "verdict"),
+    [
+        (0.05, 0.0, "holds"),
+        (0.05, 0.0005, "holds"),  # within the margin
+        (0.05, 0.002, "holds in part"),
+        (-0.05, 0.002, "does not hold"),
+    ],
+)
+def test_an_advantage_that_is_kept_and_not_paid_for(early, last, verdict):
+    judged = beyond.c9(decayed(early, last))
+    assert judged.verdict == verdict and len(judged.comparisons) == 2 * 5 * 2
+
+
+def test_what_is_beyond_the_paper_is_judged_where_it_was_trained():
+    forty = made_up.sweep(c5(1), variants=("vanilla", "corr-0.1"), seeds=40)
+    judged = beyond.judge(
+        {"mnist-forty": forty, "mnist-decay": decayed(0.05, 0.0), "digits": made_up.sweep()}
+    )
+    assert [each.claim for each in judged] == ["C5-forty", "C9", "C6-decay", "C8-decay"]
+    assert judged[0].verdict == "holds" and judged[0].comparisons[0].finite.size == 40
+    assert beyond.judge({}) == ()
+
+
+def test_how_large_an_effect_may_still_be():
+    values = np.random.default_rng(0).standard_normal(20) + 0.1
+    (open_,) = verdicts.above_zero({"x": values})
+    assert open_.outcome == "open"
+    assert open_.bound == max(-open_.interval.low, open_.interval.high) > abs(open_.interval.estimate)

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 
-from experiments.paper.protocols import ABLATION, PAPER, PROTOCOLS, RELEASED, VARIANTS
+from experiments.paper.protocols import ABLATION, DECAY, PAPER, PROTOCOLS, RELEASED, VARIANTS, WITHOUT
 
 
 def test_the_papers_variants_add_different_things():
@@ -11,7 +11,7 @@ def test_the_papers_variants_add_different_things():
 
 
 def test_what_the_text_and_the_code_differ_in():
-    assert {each.name: each for each in (RELEASED, PAPER, *ABLATION)} == PROTOCOLS
+    assert {each.name: each for each in (RELEASED, PAPER, DECAY, *ABLATION, *WITHOUT)} == PROTOCOLS
     assert (RELEASED.name, PAPER.name) == ("released", "paper")
     differ = {
         field.name
@@ -32,7 +32,25 @@ def test_the_ablation_goes_from_the_text_to_the_code_one_step_at_a_time():
     assert ABLATION[0].architecture("huge").widths == (90, 180, 360)
     assert len({each.name for each in ABLATION}) == len(set(named)) == 8
     for before, after in itertools.pairwise(named):
-        changed = {
-            f.name for f in dataclasses.fields(after) if getattr(before, f.name) != getattr(after, f.name)
-        }
-        assert len(changed) == 1 or changed == {"nonlinearity", "negative_slope"}
+        assert_one_step(changed(before, after))
+
+
+def test_each_step_taken_back_is_one_step_from_the_code():
+    steps = [changed(RELEASED, each) - {"name"} for each in WITHOUT]
+    assert len(steps) == 7 and len({frozenset(step) for step in steps}) == 7
+    for step in steps:
+        assert_one_step(step)
+    assert WITHOUT[0].architecture("huge").widths == (90, 180, 360)
+
+
+def test_a_rate_that_shrinks_is_all_that_decay_has():
+    assert changed(RELEASED, DECAY) == {"name", "optimisation"}
+    assert DECAY.optimisation == dataclasses.replace(RELEASED.optimisation, schedule="cosine")
+
+
+def changed(before, after):
+    return {f.name for f in dataclasses.fields(after) if getattr(before, f.name) != getattr(after, f.name)}
+
+
+def assert_one_step(step):
+    assert len(step) == 1 or step == {"nonlinearity", "negative_slope"}

@@ -7,7 +7,7 @@ import pytest
 
 from decorr.config import Network
 from experiments.paper import ablation, claims, report, tables
-from experiments.paper.protocols import ABLATION
+from experiments.paper.protocols import ABLATION, WITHOUT
 from experiments.store import compact
 from tests import made_up
 
@@ -17,7 +17,7 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     others = {
         each.name: made_up.sweep(lambda s, v: {"early": 0.2}, variants=("vanilla", "corr-0.1", "corr-1.0"))
-        for each in ABLATION
+        for each in (*ABLATION, *WITHOUT)
     }
     sweep = made_up.sweep()
     sweep["slope"].loc[{"cell": "huge-vanilla", "seed": 3}] = -1
@@ -42,7 +42,8 @@ def test_the_page_has_everything(written):
     for part in (
         "168 do",
         "ablation",
-        "input-dropout",
+        "+ input-dropout",
+        "without input-dropout",
         "made up",
         "learning_curves",
         "another_set,<br>5 seeds",

@@ -35,7 +35,7 @@ def started(runs, variant="corr-0.1", devices=None):
     """Mesh, trainer, states, and training split on the mesh."""
     mesh = engine.mesh((devices or jax.devices())[:runs])
     cell = Cell("digits", "tiny", Variant.parse(variant), runs, SHORT)
-    trainer = local.trainer_of(cell, digits().classes, digits().image_shape)
+    trainer = local.trainer_of(cell, digits().classes, digits().image_shape, 1250)
     features = digits().train.images.shape[1]
     states = engine.start(trainer, range(runs), cell.variant.regulariser(SHORT), features, mesh)
     return mesh, trainer, states, *engine.share((digits().train,), mesh)
@@ -95,7 +95,7 @@ def eight_devices():
     programs = [
         program(mesh, trainer, states, train),
         engine._order(mesh, 1250, 50).lower(states.key, states.step),
-        engine._evaluate(mesh, trainer).lower(states.params, train),
+        engine._evaluate(mesh, trainer).lower(states.params, states.batch_stats, train),
     ]
     for each in programs:
         text = each.compile().as_text()
@@ -181,7 +181,8 @@ def test_the_precision_of_matrix_products(precision, found):
 def test_half_of_the_minibatches_give_the_penalty_of_all_to_a_percent(variant, monkeypatch):
     mnist = data.load("mnist")
     cell = Cell("mnist", "tiny", Variant.parse(variant), 2, SHORT)
-    mesh, trainer = engine.mesh(jax.devices()), local.trainer_of(cell, mnist.classes, mnist.image_shape)
+    mesh = engine.mesh(jax.devices())
+    trainer = local.trainer_of(cell, mnist.classes, mnist.image_shape, 50_000)
     states = engine.start(trainer, range(2), cell.variant.regulariser(SHORT), 784, mesh)
     train, validation = engine.share((mnist.train, mnist.validation), mesh)
     for _ in range(2):
@@ -190,7 +191,9 @@ def test_half_of_the_minibatches_give_the_penalty_of_all_to_a_percent(variant, m
     def penalties(minibatches):
         monkeypatch.setattr(evaluation, "MINIBATCHES", minibatches)
         engine._evaluate.cache_clear()
-        return np.asarray(engine._evaluate(mesh, trainer)(states.params, validation)[0].penalty)
+        return np.asarray(
+            engine._evaluate(mesh, trainer)(states.params, states.batch_stats, validation)[0].penalty
+        )
 
     half, every = penalties(evaluation.MINIBATCHES), penalties(200)
     engine._evaluate.cache_clear()

@@ -25,7 +25,7 @@ def programs(family, variant):
     """Every program of a block of huge networks, with its arguments: arrays are shapes."""
     mesh, protocol = engine.mesh(jax.devices()[:2]), Protocol(family=family)
     cell = Cell("digits", "huge", Variant.parse(variant), RUNS, protocol)
-    trainer = local.trainer_of(cell, 10, (8, 8, 1))
+    trainer = local.trainer_of(cell, 10, (8, 8, 1), 100)
     numbers = jax.tree.map(lambda _: array(RUNS), cell.variant.regulariser(protocol))
     initial, order = engine._initial(mesh, trainer, FEATURES), engine._order(mesh, 100, 50)
     train, evaluate = engine._train(mesh, trainer), engine._evaluate(mesh, trainer)
@@ -33,11 +33,11 @@ def programs(family, variant):
     states = initial.eval_shape(seeds)._replace(regulariser=numbers)
     training = states, array(RUNS, 2, 50, dtype=jnp.int32), split(100), array(dtype=bool)
     *_, minibatch = train.eval_shape(*training)
-    evaluated, _ = evaluate.eval_shape(states.params, split(70))
+    evaluated, _ = evaluate.eval_shape(states.params, states.batch_stats, split(70))
     return {
         "order": (order, (states.key, states.step)),
         "train": (train, training),
-        "evaluate": (evaluate, (states.params, split(70))),
+        "evaluate": (evaluate, (states.params, states.batch_stats, split(70))),
         "initial": (initial, (seeds,)),
         "summarise": (engine.summarise, ((minibatch, evaluated.correlation),)),
     }

@@ -41,7 +41,7 @@ def total(program):
 
 def compiled(cell, runs):
     """Bytes that training and evaluation of so many runs take on one device."""
-    mesh, trainer = engine.mesh(jax.devices()[:1]), local.trainer_of(cell, 10, MNIST.image_shape)
+    mesh, trainer = engine.mesh(jax.devices()[:1]), local.trainer_of(cell, 10, MNIST.image_shape, 50_000)
     splits = MNIST.train, MNIST.validation
     train, validation = jax.tree.map(lambda leaf: shape(*jnp.shape(leaf), dtype=leaf.dtype), splits)
     weights = jax.tree.map(lambda _: shape(runs), cell.variant.regulariser(cell.protocol))
@@ -49,7 +49,7 @@ def compiled(cell, runs):
     states = initial.eval_shape(shape(runs, dtype=jnp.int32))._replace(regulariser=weights)
     order = shape(runs, 50_000 // trainer.batch_size, trainer.batch_size, dtype=jnp.int32)
     training = engine._train(mesh, trainer).lower(states, order, train, shape(dtype=bool))
-    evaluation = engine._evaluate(mesh, trainer).lower(states.params, validation)
+    evaluation = engine._evaluate(mesh, trainer).lower(states.params, states.batch_stats, validation)
     return max(total(training), total(evaluation) + MNIST.train.images.size)  # which stay on the device
 
 

@@ -1,4 +1,4 @@
-"""Configurations of before there were two families: read as mlp, and never as another."""
+"""Configurations of before there were families and schedules: read as what was then, and never as another."""
 
 import json
 
@@ -14,15 +14,13 @@ from tests import made_up
 
 
 @pytest.mark.golden
-def test_committed_results_are_found_as_mlp():
+def test_committed_results_are_found():
     for name, sweep in references(REFERENCE).items():
         stored = {
             str(cell): json.loads(str(text))
             for cell, text in zip(sweep.cell.values, sweep.configuration.values, strict=True)
         }
-        assert configuration(sweep)["protocol"]["family"] == "mlp"
         for cell in SWEEPS[name].cells():
-            assert "family" not in stored[cell.name]["protocol"]
             assert differences(stored[cell.name], cell) == ""
 
 
@@ -36,6 +34,16 @@ def test_what_names_no_family_is_not_conv(tmp_path):
     check_together(tmp_path, json.dumps(before), json.dumps(mlp.configuration()))
     with pytest.raises(ResultsError, match=r"of another sweep \(protocol.family is mlp there, not conv\)"):
         check_together(tmp_path, json.dumps(before), json.dumps(conv.configuration()))
+
+
+def test_what_names_no_schedule_has_a_constant_rate():
+    constant, decay = (
+        Sweep(protocol=name, sizes=("tiny",)).cells()[0] for name in ("released", "released-decay")
+    )
+    before = json.loads(json.dumps(constant.configuration()))
+    del before["protocol"]["optimisation"]["schedule"]
+    assert differences(before, constant) == ""
+    assert "protocol.optimisation.schedule is constant there, not cosine" in differences(before, decay)
 
 
 def test_a_made_up_sweep_has_its_family():
