@@ -7,10 +7,11 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.run.grid import Block, Checkpoint
 
@@ -18,19 +19,23 @@ if TYPE_CHECKING:  # it brings JAX, which is to be imported here while it is whe
     from experiments.data.load import Dataset
 
 
+METHOD: Literal["forkserver", "spawn"] = "forkserver" if sys.platform == "linux" else "spawn"
+"""How processes begin: elsewhere a fork may break what its parent has imported."""
+
+
 def prepare() -> Any:
-    """Begins to import what trains, once for all processes: they are forks of the one that does.
+    """Begins to import what trains, once for all processes if they are forks of the one that does.
 
     Returns:
-      What starts them, of multiprocessing. Where nothing can be forked each imports for itself.
+      What starts them, of multiprocessing.
     """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(METHOD)
+    if METHOD == "spawn":  # each imports for itself
+        return context
     from multiprocessing import forkserver
 
-    context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["experiments.run.local"])
-    # Ctrl-C in a terminal reaches all: who begins ends the others.
+    # Ctrl-C in a terminal reaches all, from the first moment on: who began them ends them.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         forkserver.ensure_running()
@@ -114,6 +119,7 @@ def _shares(count: int) -> list[list[int]]:
 
 def _work(pipe: Connection, cores: Sequence[int], dataset: "Dataset", checkpoint_seconds: float) -> None:
     """Trains the blocks that come, until nobody is there to send them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if cores:
         os.sched_setaffinity(0, cores)  # before JAX makes its threads
     from experiments.run import engine, local

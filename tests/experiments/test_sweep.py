@@ -318,7 +318,10 @@ def test_a_second_sweep_stops(tmp_path):
         ("--batch-size 1", "batch size must be at least 2; got 1"),
         ("--batch-size 5000", "batch size 5000 exceeds the 250 validation samples"),
         ("--dataset no_such_set", "no_such_set"),
-        ("--protocol no_such", "unknown protocol 'no_such'; the protocols are released, paper, ablation-"),
+        (
+            "--protocol no_such",
+            "unknown protocol 'no_such'; the protocols are released, paper, released-decay, abl",
+        ),
         ("--family conv --width-order ascending", "ascending is an ablation of the family mlp"),
         ("--address localhost:1", "give --executor ray with it"),
         ("--executor ray --address localhost", "--address must be HOST:PORT; got 'localhost'"),

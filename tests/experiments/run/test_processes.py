@@ -23,8 +23,7 @@ def started(blocks, read=lambda _: None, count=2):
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
 def test_blocks_are_trained_at_once_and_as_in_this_process(monkeypatch, method):
-    if method == "spawn":  # as where nothing can be forked
-        monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    monkeypatch.setattr(processes, "METHOD", method)
     begun, last, epochs = [], {}, []
     with started(BLOCKS, begun.append) as events:
         for block, epoch, checkpoint in events:
