@@ -26,13 +26,13 @@ ONE = ("--sizes", "tiny", "--variants", "vanilla", "--seeds", "2", "--epochs", "
 
 
 def sweep(folder, *arguments, redirect="", **environment):
-    """The command in a shell, compiled programs being shared."""
+    """The command in a shell, compiled programs being shared; in one process, which compiles once."""
     words = " ".join([sys.executable, "-m", "experiments.sweep", *ONE, "--out", f"'{folder}'", *arguments])
     return subprocess.run(
         f"{words} {redirect}",
         shell=True,
         cwd=ROOT,
-        env=os.environ | environment,
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"} | environment,
         capture_output=True,
         text=True,
         timeout=120,

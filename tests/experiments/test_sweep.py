@@ -239,7 +239,7 @@ def test_networks_of_two_families_are_not_mixed(finished):
 @pytest.mark.slow
 def test_convolutional_networks_end_to_end(compiled, tmp_path):
     arguments = (*TINY, "--variants", "vanilla", "corr-1.0", "--family", "conv", "--epochs", "2")
-    done = sweep(tmp_path, *arguments, **compiled)
+    done = sweep(tmp_path, *arguments, JAX_NUM_CPU_DEVICES="1", **compiled)  # it compiles once
     assert done.returncode == 0, done.stderr
     assert re.search(r"tiny-corr-1.0\S*  epoch 2/2 ", done.stdout) and done.stderr == "", done.stdout
     assert "convolutional networks: 3 seeds" in (tmp_path / "report.html").read_text()
