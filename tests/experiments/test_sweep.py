@@ -285,6 +285,8 @@ def test_a_killed_sweep_goes_on_bit_for_bit(finished, compiled, tmp_path):
 
 
 def test_an_interrupted_sweep_says_what_to_do(compiled, tmp_path):
+    # What runs in a shell's background ignores interruptions, and so would what it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupted = subprocess.Popen(
         command(tmp_path, *TINY, "--variants", "vanilla", "--epochs", "100000"),
         cwd=ROOT,
