@@ -20,7 +20,10 @@ def test_committed_results_are_found():
             str(cell): json.loads(str(text))
             for cell, text in zip(sweep.cell.values, sweep.configuration.values, strict=True)
         }
+        assert configuration(sweep)["protocol"]["family"] == "mlp"
         for cell in SWEEPS[name].cells():
+            older = not name.startswith("released-without-")
+            assert ("family" not in stored[cell.name]["protocol"]) == older
             assert differences(stored[cell.name], cell) == ""
 
 
