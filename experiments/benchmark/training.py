@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from decorr.config import Family, Size, Variant
 from experiments.benchmark import task
-from experiments.benchmark.workers import Group, cores, interleaved, median_ratio, separate, together
+from experiments.benchmark.workers import Group, interleaved, median_ratio, separate, together
 from experiments.paper.protocols import RELEASED
+from experiments.run.processes import cores
 
 Layout = Sequence[Sequence[int]]
 

@@ -16,14 +16,10 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from experiments.run.processes import cores
+
 Work = tuple[Callable[[], object], dict[str, Any]]
 """What to time, which returns when it is finished, and what else there is to report."""
-
-
-def cores() -> list[int]:
-    """The CPU cores that this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
-    return sorted(allowed(0)) if allowed else list(range(os.cpu_count() or 1))
 
 
 class Worker:

@@ -11,7 +11,7 @@ import jax
 import decorr
 import experiments
 from experiments.data.load import Dataset
-from experiments.run import engine, local
+from experiments.run import engine, local, processes
 from experiments.run.grid import Block, Checkpoint
 from experiments.run.memory import Room
 
@@ -43,7 +43,8 @@ def connect(address: str | None) -> Iterator[Resources]:
         raise RuntimeError('Ray is not installed: pip install "decorr-jax[ray]"') from None
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if address is None:
-        settings |= {"num_cpus": engine.cores(), "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        settings |= {"num_cpus": len(processes.cores()), "include_dashboard": False}
+        settings["_node_ip_address"] = "127.0.0.1"
     else:
         _check_reachable(address)
     # Every machine runs this code, whatever it has installed.
@@ -138,5 +139,5 @@ def _run_block(
 ) -> Iterator[tuple[int, Checkpoint | None]]:
     engine.configure(cores)
     # As many tasks as this machine has cores may be at work on it.
-    Room.of(jax.devices(), processes=engine.cores() // cores or 1).check(block, dataset)
+    Room.of(jax.devices(), processes=len(processes.cores()) // cores or 1).check(block, dataset)
     yield from local.run_block(block, dataset, checkpoint, checkpoint_seconds, jax.devices())

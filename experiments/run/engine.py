@@ -19,7 +19,7 @@ from decorr.training import evaluation, steps
 from decorr.training.split import Split
 from decorr.training.steps import EpochMetrics, Trainer, TrainingState
 from experiments.disk.files import cache_dir
-from experiments.run import cpu
+from experiments.run import cpu, processes
 
 # For programs that take far longer to compile than to run.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
@@ -61,7 +61,7 @@ def configure(cpu_devices: int | None = None) -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     if cpu_devices is None and jax.config.jax_num_cpu_devices < 0:  # type: ignore[attr-defined]
-        cpu_devices = cores()
+        cpu_devices = len(processes.cores())
     if cpu_devices is not None:
         jax.config.update("jax_num_cpu_devices", cpu_devices)
 
@@ -83,12 +83,6 @@ def devices() -> list[jax.Device]:
         asked = jax.config.jax_platforms or "any platform"  # type: ignore[attr-defined]
         reason = (str(error).splitlines() or ["there is none"])[0]
         raise RuntimeError(f"JAX finds no device of {asked} (JAX_PLATFORMS): {reason}") from error
-
-
-def cores() -> int:
-    """How many CPU cores this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def mesh(devices: Sequence[jax.Device]) -> Mesh:

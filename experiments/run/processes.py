@@ -44,6 +44,12 @@ def prepare() -> Any:
     return context
 
 
+def cores() -> list[int]:
+    """The CPU cores that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
+    return sorted(allowed(0)) if allowed else list(range(os.cpu_count() or 1))
+
+
 def runs(processes: int, cells: int, seeds: int) -> int:
     """How many runs of a cell make a block at most: all where no process will lack cells, else its share."""
     return seeds if cells >= 4 * processes else math.ceil(seeds / processes)
@@ -83,9 +89,9 @@ def run_blocks(
                 pipe.send((block, checkpoint))
 
     with ExitStack() as stack:
-        for cores in _shares(count):
+        for share in _shares(count):
             pipe, its_end = context.Pipe()
-            process = context.Process(target=_work, args=(its_end, cores, dataset, checkpoint_seconds))
+            process = context.Process(target=_work, args=(its_end, share, dataset, checkpoint_seconds))
             process.start()
             stack.callback(_end, process, pipe)
             its_end.close()
@@ -110,18 +116,16 @@ def run_blocks(
 
 
 def _shares(count: int) -> list[list[int]]:
-    """The cores that this process may use, dealt out; none where a process cannot be held to its cores."""
-    if not hasattr(os, "sched_getaffinity"):
-        return [[]] * count
-    cores = sorted(os.sched_getaffinity(0))
-    return [cores[i::count] or [cores[i % len(cores)]] for i in range(count)]
+    """The cores that this process may use, dealt out."""
+    dealt = cores()
+    return [dealt[i::count] or [dealt[i % len(dealt)]] for i in range(count)]
 
 
-def _work(pipe: Connection, cores: Sequence[int], dataset: "Dataset", checkpoint_seconds: float) -> None:
+def _work(pipe: Connection, share: Sequence[int], dataset: "Dataset", checkpoint_seconds: float) -> None:
     """Trains the blocks that come, until nobody is there to send them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if cores:
-        os.sched_setaffinity(0, cores)  # before JAX makes its threads
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, share)  # before JAX makes its threads
     from experiments.run import engine, local
 
     engine.configure(1)
