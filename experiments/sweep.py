@@ -3,12 +3,11 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import filelock
 from rich.console import Console
 
 from decorr.config import SIZES, Family, Protocol, Size
@@ -20,13 +19,12 @@ from experiments.run.grid import Cell, Precision, cells
 from experiments.run.progress import SweepProgress
 from experiments.store import cells as finished
 from experiments.store import checkpoints
-from experiments.store.errors import ResultsError
+from experiments.store.lock import locked
 
 # JAX, xarray, SciPy and Matplotlib come with imports inside of functions: --help waits for none of them, nor
 # does --plan where all is done, and the first epoch for JAX alone.
 if TYPE_CHECKING:
     from experiments.data.load import Dataset
-    from experiments.run.memory import Room
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,12 +121,14 @@ def plan(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -
     blocks: dict[Cell, str] = {}
     if missing:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a look may not take a GPU's memory
+        from experiments.run import executor
+
         dataset = _dataset(options, missing[0].protocol)
-        with _executor(options, len(missing)) as (room, most, _):
+        with executor.connect(options.executor, options.address, len(missing), options.seeds) as on:
             for cell in missing:
-                parts = checkpoints.blocks(folder, cell, room.runs(cell, dataset, most))
+                parts = checkpoints.blocks(folder, cell, on.room.runs(cell, dataset, on.runs))
                 largest = max(parts, key=lambda block: block.runs)
-                blocks[cell] = f"{len(parts):4} x {largest.runs} runs, {room.describe(largest, dataset)}"
+                blocks[cell] = f"{len(parts):4} x {largest.runs} runs, {on.room.describe(largest, dataset)}"
     for cell in grid:
         state = f"missing {blocks[cell]}" if cell in blocks else "done"
         console.print(f"{cell.name:20} {state}", soft_wrap=True)
@@ -137,7 +137,7 @@ def plan(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -
 def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
     """Trains those cells that a folder lacks; nobody else may train there meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked(folder):
         for suffix in (".nc", ".npz"):
             remove_temporaries(folder, suffix)
         missing = [each for each in grid if not finished.is_done(folder, each)]
@@ -152,16 +152,20 @@ def _train_missing(options: Sweep, missing: Sequence[Cell], folder: Path, consol
     protocol, read = missing[0].protocol, functools.partial(checkpoints.read, folder)
     if options.executor == "local":
         processes.prepare()  # they import JAX while it is imported here
-    with _executor(options, len(missing)) as (room, most, run_blocks):
+    from experiments.run import executor
+
+    with executor.connect(options.executor, options.address, len(missing), options.seeds) as on:
         dataset = _dataset(options, protocol)
-        parts = {cell: checkpoints.blocks(folder, cell, room.runs(cell, dataset, most)) for cell in missing}
+        parts = {
+            cell: checkpoints.blocks(folder, cell, on.room.runs(cell, dataset, on.runs)) for cell in missing
+        }
         blocks = [each for of_cell in parts.values() for each in of_cell]
         for block in blocks:
-            room.check(block, dataset)
+            on.room.check(block, dataset)
         shape = dataset.image_shape
         blocks.sort(key=lambda each: -each.cost(shape))  # at the end nothing is long alone
         # Closed whatever happens: an interruption here must end the training there.
-        running = closing(run_blocks(blocks, dataset, read, options.checkpoint_seconds))
+        running = closing(on.run_blocks(blocks, dataset, read, options.checkpoint_seconds))
         with SweepProgress(console, blocks, shape, is_live(console.file)) as progress, running as events:
             for block, epoch, checkpoint in events:
                 progress.show(block, epoch)
@@ -179,39 +183,6 @@ def _dataset(options: Sweep, protocol: Protocol) -> "Dataset":
         batch_size = protocol.optimisation.batch_size
         raise ValueError(f"batch size {batch_size} exceeds the {held} validation samples")
     return dataset
-
-
-@contextmanager
-def _executor(options: Sweep, cells: int) -> Iterator[tuple["Room", int, Callable]]:
-    """For so many cells: where a block is trained, how many runs it has at most, and what trains blocks."""
-    if options.executor == "local":
-        from experiments.run import engine, local
-        from experiments.run.memory import Room
-
-        engine.configure()
-        devices = engine.devices()
-        count = len(devices)
-        if devices[0].platform == "cpu":
-            run_blocks = functools.partial(processes.run_blocks, processes=count)
-            yield Room.of(devices[:1], count), processes.runs(count, cells, options.seeds), run_blocks
-        else:
-            yield Room.of(devices), options.seeds, local.run_blocks
-    else:
-        from experiments.run import cluster
-
-        with cluster.connect(options.address) as resources:
-            run_blocks = functools.partial(cluster.run_blocks, resources=resources)
-            yield cluster.room(resources), cluster.runs(resources), run_blocks
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keeps a second sweep out of the folder; the system unlocks it however this process ends."""
-    try:
-        with filelock.FileLock(folder / ".lock", timeout=0):
-            yield
-    except filelock.Timeout:
-        raise ResultsError(f"another sweep is at work in {folder}: wait, or give --out") from None
 
 
 def main() -> None:

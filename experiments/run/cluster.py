@@ -11,8 +11,8 @@ import jax
 import decorr
 import experiments
 from experiments.data.load import Dataset
-from experiments.run import engine, local, processes
-from experiments.run.grid import Block, Checkpoint
+from experiments.run import engine, processes
+from experiments.run.grid import Work
 from experiments.run.memory import Room
 
 Resources = dict[str, int]
@@ -79,13 +79,13 @@ def room(resources: Resources) -> Room:
 
 
 def run_blocks(
-    blocks: Sequence[Block],
+    blocks: Sequence[Work],
     dataset: Dataset,
-    read: Callable[[Block], Checkpoint | None],
+    read: Callable[[Work], Any],
     checkpoint_seconds: float,
     *,
     resources: Resources,
-) -> Iterator[tuple[Block, int, Checkpoint | None]]:
+) -> Iterator[tuple[Work, int, Any]]:
     """Trains blocks on the cluster that is connected to; the driver itself runs nothing on JAX.
 
     A block whose machine or process dies begins again where `read` says, wherever there is room.
@@ -98,7 +98,7 @@ def run_blocks(
       resources: what `connect` gave.
 
     Yields:
-      What `local.run_block` does, after the block, of all blocks as it comes.
+      What `Work.train` does, after the block, of all blocks as it comes.
 
     Raises:
       RuntimeError: a block raised an error, or died again and again.
@@ -111,7 +111,7 @@ def run_blocks(
     def begin(block):
         return task.remote(block, data, read(block), checkpoint_seconds, resources["num_cpus"])
 
-    working: dict[Any, Block] = {begin(block): block for block in blocks}
+    working: dict[Any, Work] = {begin(block): block for block in blocks}
     failed = dict.fromkeys(blocks, 0)
     while working:
         ready: Any = ray.wait(list(working), num_returns=1)[0][0]
@@ -128,16 +128,16 @@ def run_blocks(
             working[begin(block)] = block
         else:
             yield block, epoch, checkpoint
-            if epoch == block.cell.protocol.epochs:
+            if epoch == block.length:
                 del working[ready]
             elif checkpoint is not None:
                 failed[block] = 0
 
 
 def _run_block(
-    block: Block, dataset: Dataset, checkpoint: Checkpoint | None, checkpoint_seconds: float, cores: int
-) -> Iterator[tuple[int, Checkpoint | None]]:
+    block: Work, dataset: Dataset, checkpoint: Any, checkpoint_seconds: float, cores: int
+) -> Iterator[tuple[int, Any]]:
     engine.configure(cores)
     # As many tasks as this machine has cores may be at work on it.
     Room.of(jax.devices(), processes=len(processes.cores()) // cores or 1).check(block, dataset)
-    yield from local.run_block(block, dataset, checkpoint, checkpoint_seconds, jax.devices())
+    yield from block.train(dataset, checkpoint, checkpoint_seconds, jax.devices())

@@ -1,12 +1,19 @@
 """What a sweep consists of: cells, one size and variant with all its seeds, trained in blocks of seeds."""
 
-from collections.abc import Sequence
+import typing
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from decorr.config import Network, Protocol, Size, Variant
+
+if TYPE_CHECKING:  # they bring JAX
+    import jax
+
+    from decorr.training.steps import Trainer
+    from experiments.data.load import Dataset
 
 Precision = Literal["float32", "tensorfloat32"]
 Arrays = dict[str, np.ndarray]
@@ -42,10 +49,43 @@ class Cell:
         }
 
 
+class Work(typing.Protocol):
+    """Runs that are trained together, on one device or several: what executors are given."""
+
+    unit: ClassVar[str]
+    """What its training is cut into, in a word; after each it may be interrupted."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def runs(self) -> int: ...
+
+    @property
+    def length(self) -> int:
+        """How many units it takes."""
+
+    def cost(self, image_shape: tuple[int, ...]) -> float:
+        """What it costs, up to a factor."""
+
+    def trainer(self, dataset: "Dataset") -> "Trainer":
+        """What trains its runs, up to their numbers."""
+
+    def train(
+        self,
+        dataset: "Dataset",
+        checkpoint: Any,
+        checkpoint_seconds: float,
+        devices: "Sequence[jax.Device]",
+    ) -> "Iterator[tuple[int, Any]]":
+        """Yields how many units are done, at the start and after each, and what is to be kept, or None."""
+
+
 @dataclass(frozen=True)
 class Block:
     """Those runs of a cell that are trained together: of the seeds first, first + 1, ..., last."""
 
+    unit: ClassVar[str] = "epoch"
     cell: Cell
     first: int
     last: int
@@ -62,6 +102,27 @@ class Block:
     def cost(self, image_shape: tuple[int, ...]) -> int:
         """What training it costs, up to a factor: products of its networks' hidden layers for an image."""
         return self.runs * self.cell.protocol.products(self.cell.size, image_shape)
+
+    @property
+    def length(self) -> int:
+        return self.cell.protocol.epochs
+
+    def trainer(self, dataset: "Dataset") -> "Trainer":
+        from experiments.run import local
+
+        return local.trainer_of(self.cell, dataset.classes, dataset.image_shape, len(dataset.train.labels))
+
+    def train(
+        self,
+        dataset: "Dataset",
+        checkpoint: "Checkpoint | None",
+        checkpoint_seconds: float,
+        devices: "Sequence[jax.Device]",
+    ) -> "Iterator[tuple[int, Checkpoint | None]]":
+        """As `local.run_block`."""
+        from experiments.run import local
+
+        return local.run_block(self, dataset, checkpoint, checkpoint_seconds, devices)
 
 
 class Checkpoint(NamedTuple):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 
@@ -12,7 +13,7 @@ from decorr.training.schedules import schedule
 from decorr.training.steps import Model, Trainer, sgd
 from experiments.data.load import Dataset
 from experiments.run import engine
-from experiments.run.grid import Block, Cell, Checkpoint
+from experiments.run.grid import Block, Cell, Checkpoint, Work
 
 
 def _vcreg(a: jax.Array) -> jax.Array:
@@ -48,11 +49,11 @@ def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: 
 
 
 def run_blocks(
-    blocks: Sequence[Block],
+    blocks: Sequence[Work],
     dataset: Dataset,
-    read: Callable[[Block], Checkpoint | None],
+    read: Callable[[Work], Any],
     checkpoint_seconds: float,
-) -> Iterator[tuple[Block, int, Checkpoint | None]]:
+) -> Iterator[tuple[Work, int, Any]]:
     """Trains blocks in this process, one after the other, each on as many devices as it has runs.
 
     Args:
@@ -62,10 +63,10 @@ def run_blocks(
       checkpoint_seconds: least time between two checkpoints of a block.
 
     Yields:
-      What `run_block` does, after the block.
+      What `Work.train` does, after the block.
     """
     for block in blocks:
-        for event in run_block(block, dataset, read(block), checkpoint_seconds, engine.devices()):
+        for event in block.train(dataset, read(block), checkpoint_seconds, engine.devices()):
             yield block, *event
 
 
@@ -94,7 +95,7 @@ def run_block(
     """
     cell, started = block.cell, time.monotonic()
     mesh = engine.mesh(devices[: block.runs])
-    trainer = trainer_of(cell, dataset.classes, dataset.image_shape, len(dataset.train.labels))
+    trainer = block.trainer(dataset)
     train, validation = engine.share((dataset.train, dataset.validation), mesh)
     seeds, regulariser = range(block.first, block.last + 1), cell.variant.regulariser(cell.protocol)
     states = engine.start(trainer, seeds, regulariser, dataset.train.images.shape[1], mesh)

@@ -16,8 +16,8 @@ from decorr.training import steps
 from decorr.training.evaluation import CHUNK
 from decorr.training.steps import Trainer
 from experiments.data.load import Dataset
-from experiments.run import engine, local
-from experiments.run.grid import Block, Cell
+from experiments.run import engine
+from experiments.run.grid import Block, Cell, Work
 
 _COPIES = 3
 """Of each activation, at once: before the nonlinearity and after, and what is passed back or standardised."""
@@ -57,20 +57,19 @@ class Room(NamedTuple):
         )
         return max(1, fitting)
 
-    def needed(self, block: Block, dataset: Dataset) -> float:
+    def needed(self, block: Work, dataset: Dataset) -> float:
         """What a block takes of each device, in bytes: an estimate, up to `_LOOSE` times too high."""
         train, validation, pixels = _samples(dataset)
-        trainer = local.trainer_of(block.cell, dataset.classes, dataset.image_shape, train)
-        shared, run, lane = _parts(trainer, train, validation, pixels)
+        shared, run, lane = _parts(block.trainer(dataset), train, validation, pixels)
         runs = math.ceil(block.runs / self.devices)
         return shared + runs * run + min(runs, engine.LANES.get(self.platform, runs)) * lane
 
-    def describe(self, block: Block, dataset: Dataset) -> str:
+    def describe(self, block: Work, dataset: Dataset) -> str:
         """What a block takes of what there is, in words."""
         there = f" of {_mebibytes(self.bytes)}" if math.isfinite(self.bytes) else ""
         return f"{_mebibytes(self.needed(block, dataset))}{there} on each device"
 
-    def check(self, block: Block, dataset: Dataset) -> None:
+    def check(self, block: Work, dataset: Dataset) -> None:
         """ValueError for a block that does not fit, and what would help."""
         if self.needed(block, dataset) > _LOOSE * self.bytes:
             cure = (

@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments.run.grid import Block, Checkpoint
+from experiments.run.grid import Work
 
 if TYPE_CHECKING:  # it brings JAX, which is to be imported here while it is where processes are forked
     from experiments.data.load import Dataset
@@ -56,13 +56,13 @@ def runs(processes: int, cells: int, seeds: int) -> int:
 
 
 def run_blocks(
-    blocks: Sequence[Block],
+    blocks: Sequence[Work],
     dataset: "Dataset",
-    read: Callable[[Block], Checkpoint | None],
+    read: Callable[[Work], Any],
     checkpoint_seconds: float,
     *,
     processes: int,
-) -> Iterator[tuple[Block, int, Checkpoint | None]]:
+) -> Iterator[tuple[Work, int, Any]]:
     """Trains blocks, a process each; this one runs nothing on JAX.
 
     Args:
@@ -73,13 +73,13 @@ def run_blocks(
       processes: how many at once, on as many shares of the cores that this process may use.
 
     Yields:
-      What `local.run_block` does, after the block, of all blocks as it comes.
+      What `Work.train` does, after the block, of all blocks as it comes.
 
     Raises:
       RuntimeError: a block raised an error, or its process died.
     """
     context, count = prepare(), min(processes, len(blocks))
-    waiting, working = iter(blocks), dict[Connection, Block]()
+    waiting, working = iter(blocks), dict[Connection, Work]()
 
     def begin(pipe: Connection) -> None:
         if (block := next(waiting, None)) is not None:
@@ -109,7 +109,7 @@ def run_blocks(
                     ) from None
                 if isinstance(event, str):
                     raise RuntimeError(f"{block.name}: {event}")
-                if event[0] == block.cell.protocol.epochs:
+                if event[0] == block.length:
                     del working[pipe]
                     begin(pipe)  # before what waits for this event writes
                 yield block, *event
@@ -126,13 +126,13 @@ def _work(pipe: Connection, share: Sequence[int], dataset: "Dataset", checkpoint
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, share)  # before JAX makes its threads
-    from experiments.run import engine, local
+    from experiments.run import engine
 
     engine.configure(1)
     try:
         while True:
             block, checkpoint = pipe.recv()
-            for event in local.run_block(block, dataset, checkpoint, checkpoint_seconds, engine.devices()):
+            for event in block.train(dataset, checkpoint, checkpoint_seconds, engine.devices()):
                 pipe.send(event)
     except (EOFError, ConnectionError):
         pass  # the other end has gone, and needs nothing any more

@@ -7,7 +7,7 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from experiments.run.grid import Block
+from experiments.run.grid import Work
 
 
 class SweepProgress:
@@ -20,11 +20,11 @@ class SweepProgress:
     """
 
     def __init__(
-        self, console: Console, blocks: Sequence[Block], image_shape: tuple[int, ...], live: bool
+        self, console: Console, blocks: Sequence[Work], image_shape: tuple[int, ...], live: bool
     ) -> None:
         self._console, self._image_shape, self._live = console, image_shape, live
         self._numbers = {block: f"[{i}/{len(blocks)}]" for i, block in enumerate(blocks, start=1)}
-        self._epochs: dict[Block, int] = {}  # shown last
+        self._epochs: dict[Work, int] = {}  # shown last
         self._total = sum(block.cost(image_shape) for block in blocks)
         self._left = float(self._total)
         self._networks = self._cost_spent = 0.0
@@ -45,9 +45,9 @@ class SweepProgress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, block: Block, epoch: int) -> None:
+    def show(self, block: Work, epoch: int) -> None:
         """To be called with every block's first epoch, which may come from a checkpoint, and each after."""
-        epochs, cost = block.cell.protocol.epochs, block.cost(self._image_shape)
+        epochs, cost = block.length, block.cost(self._image_shape)
         first = block not in self._epochs
         again = not first and epoch <= self._epochs[block]  # it died
         share = (epoch - self._epochs.get(block, 0)) / epochs
@@ -58,7 +58,7 @@ class SweepProgress:
             self._cost_spent += share * cost
 
         elapsed = time.monotonic() - self._started
-        parts = [self._numbers[block], block.name, f"epoch {epoch}/{epochs}"]
+        parts = [self._numbers[block], block.name, f"{block.unit} {epoch}/{epochs}"]
         if self._cost_spent > 0:
             left = timedelta(seconds=round(elapsed * self._left / self._cost_spent))
             parts += [f"{self._networks / elapsed:.3g} networks/s", f"{left} left"]

@@ -1,0 +1,19 @@
+"""One writer in a folder at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from experiments.store.errors import ResultsError
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps a second writer out of the folder; the system unlocks it however this process ends."""
+    try:
+        with filelock.FileLock(folder / ".lock", timeout=0):
+            yield
+    except filelock.Timeout:
+        raise ResultsError(f"another sweep is at work in {folder}: wait, or give --out") from None
