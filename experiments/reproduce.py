@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import xarray as xr
 from rich.console import Console
 
 from experiments.command import explained, make_console, parse
+from experiments.paper import dropout_law, merging
 from experiments.paper.protocols import ABLATION, WITHOUT
-from experiments.paper.report import REFERENCE, write_reference
-from experiments.store import compact
+from experiments.paper.report import NETWORKS, REFERENCE, write_reference
+from experiments.store import compact, measurements
 from experiments.store.configuration import differences
 from experiments.store.errors import ResultsError
 from experiments.store.sweep import concatenate, gather, split
@@ -57,6 +60,15 @@ SWEEPS = {
 }
 """Name -> options of each sweep."""
 
+MEASUREMENTS: dict[str, tuple[Sweep, Callable[..., xr.Dataset]]] = {
+    "merging": (Sweep(dataset="mnist", sizes=("medium",)), merging.measure),
+    "dropout-law": (
+        Sweep(dataset="mnist", sizes=("medium",), variants=("vanilla",), epochs=20),
+        dropout_law.measure,
+    ),
+}
+"""Name -> options of the sweep whose networks are needed with their parameters, and what measures them."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Reproduce:
@@ -64,8 +76,8 @@ class Reproduce:
     draw them. Networks in the compact files are not trained again; what was interrupted goes on where it was.
     """
 
-    only: tuple[str, ...] = tuple(SWEEPS)
-    """Which sweeps."""
+    only: tuple[str, ...] = (*SWEEPS, *MEASUREMENTS)
+    """Which sweeps, and measurements of networks."""
     data_dir: Path | None = None
     """Folder of prepared TFDS sets. Default: TFDS's own, $TFDS_DATA_DIR or ~/tensorflow_datasets."""
     results: Path = Path("results/reproduced")
@@ -95,15 +107,37 @@ def reproduce(name: str, options: Sweep, path: Path, console: Console) -> None:
             )
 
 
+def measure(
+    name: str, options: Sweep, measured: Callable[..., xr.Dataset], path: Path, console: Console
+) -> None:
+    """Trains the networks of a measurement, and keeps what it says of them; nothing where that is kept."""
+    grid, folder = options.cells(), options.folder()
+    if measurements.is_done(path, grid):
+        return
+    console.print(f"{name}: {', '.join(cell.name for cell in grid)}")
+    train(options, grid, folder, console)
+
+    from experiments.data.load import load  # knows JAX, for which --help need not wait
+
+    scaling = options.chosen_protocol().input_scaling
+    dataset = load(options.dataset, data_dir=options.data_dir, scaling=scaling)
+    measurements.save(measured(folder, grid, dataset), path, folder, grid)
+
+
 def main() -> None:
     with explained():
         options, console = parse(Reproduce, "reproduce"), make_console()
-        if unknown := sorted(set(options.only) - set(SWEEPS)):
-            raise ValueError(f"unknown sweep {unknown[0]!r}; the sweeps are {', '.join(SWEEPS)}")
+        sweeps = SWEEPS | {name: sweep for name, (sweep, _) in MEASUREMENTS.items()}
+        if unknown := sorted(set(options.only) - set(sweeps)):
+            raise ValueError(f"unknown sweep {unknown[0]!r}; the sweeps are {', '.join(sweeps)}")
         options.out.mkdir(parents=True, exist_ok=True)
         for name in options.only:
-            chosen = dataclasses.replace(SWEEPS[name], data_dir=options.data_dir, out=options.results / name)
-            reproduce(name, chosen, options.out / f"{name}.nc", console)
+            chosen = dataclasses.replace(sweeps[name], data_dir=options.data_dir, out=options.results / name)
+            if name in MEASUREMENTS:
+                path = options.out / NETWORKS / f"{name}.nc"
+                measure(name, chosen, MEASUREMENTS[name][1], path, console)
+            else:
+                reproduce(name, chosen, options.out / f"{name}.nc", console)
         if (options.out / "mnist.nc").exists():
             page = write_reference(options.out, options.out)
             console.print(f"report: {page.resolve()}", soft_wrap=True)

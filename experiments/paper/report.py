@@ -4,7 +4,7 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import xarray as xr
@@ -14,34 +14,66 @@ from decorr.config import SIZES, Network
 from experiments.disk.files import write_atomically
 from experiments.page import curves, drawing
 from experiments.page.evidence import evidence
-from experiments.paper import ablation, agreement, beyond, claims, figures, published, slopes, tables
+from experiments.paper import (
+    ablation,
+    agreement,
+    basins,
+    beyond,
+    claims,
+    dropout_law,
+    figures,
+    merging,
+    published,
+    slopes,
+    tables,
+)
 from experiments.paper.protocols import BY_WEIGHT, PROTOCOLS
 from experiments.statistics.verdicts import RULE, Verdict
-from experiments.store import cells, compact
+from experiments.store import cells, compact, measurements
 from experiments.store import sweep as stored
 from experiments.store.errors import ResultsError
 
 REFERENCE = Path(__file__).parent / "reference"
-"""The committed sweeps, one compact file each."""
+"""The committed sweeps, one compact file each, and in NETWORKS what was measured of other networks."""
+
+NETWORKS = "networks"
 
 
-def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = None) -> Path:
+class Topic(NamedTuple):
+    """What was found beside the paper's sentences."""
+
+    name: str
+    text: str
+    picture: drawing.Picture
+    tables: list[tables.Table]
+
+
+def write(
+    sweep: xr.Dataset,
+    out: Path,
+    others: dict[str, xr.Dataset] | None = None,
+    measured: Mapping[str, xr.Dataset] | None = None,
+) -> Path:
     """Writes figures/NAME.svg and .png, the page report.html, and its tables verdicts.md, agreement.md and,
-    if these were trained, beyond.md, ablation.md and without.md into a folder.
+    if these were trained, beyond.md, ablation.md, without.md, merging.md, dropout-law.md and basins.md into a
+    folder.
 
     Args:
       sweep: what is judged, as `sweep.gather` gives it.
       out: the folder.
       others: sweeps of other networks or protocols, by name: for the scans, the ablation, and to see which
         claims carry over.
+      measured: what `merging.measure` and `dropout_law.measure` give, as "merging" and "dropout-law".
 
     Returns:
       The path of the page.
     """
-    others = others or {}
+    others, measured = others or {}, measured or {}
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    verdicts, further = claims.judge(sweep), beyond.judge(others)
+    verdicts = claims.judge(sweep)
+    further = beyond.judge(others) + merging.judge(measured.get("merging"))
+    topics = _topics(folder, others, measured)
     steps, without = ablation.steps(others), ablation.without(others)
     compared = agreement.compare(sweep)
     shares = agreement.shares(compared)
@@ -49,6 +81,7 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
         **_about(sweep, others, verdicts),
         verdicts=verdicts,
         beyond=further,
+        topics=[each for each in topics if each.tables],
         rule=RULE,
         pictures=[drawing.picture(folder, *each) for each in _figures(sweep, others)],
         evidence={
@@ -69,6 +102,7 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
         ("agreement", tables.agreement(shares)),
         ("ablation", tables.ablation(steps)),
         ("without", tables.ablation(without)),
+        *((each.name, tables.markdown(each.tables)) for each in topics),
     ):
         if table:
             _write(out / f"{name}.md", table)
@@ -76,6 +110,54 @@ def write(sweep: xr.Dataset, out: Path, others: dict[str, xr.Dataset] | None = N
             (out / f"{name}.md").unlink(missing_ok=True)  # an older page's
     _write(out / "report.html", page)
     return out / "report.html"
+
+
+def _topics(
+    folder: Path, others: Mapping[str, xr.Dataset], measured: Mapping[str, xr.Dataset]
+) -> list[Topic]:
+    """All that there may be; those that nothing was trained for have no tables."""
+    merged, law, forty = measured.get("merging"), measured.get("dropout-law"), others.get("mnist-forty")
+    found = {
+        "merging": (
+            "What units can be merged for nothing",
+            "Units that another one predicts are merged, layer after layer, at falling thresholds of |rho|. "
+            "In the table, over the seeds: the smallest share of hidden units left at which the error is not "
+            f"more than {100 * beyond.MARGIN:g} percentage points above that of the whole network.",
+            merging.figure,
+            merged,
+            [] if merged is None else tables.merged(merging.rows(merged)),
+        ),
+        "dropout-law": (
+            "Three laws of dropout and trained networks",
+            "" if law is None else _on_laws(law),
+            dropout_law.figure,
+            law,
+            [] if law is None else tables.dropout_laws(dropout_law.rows(law)),
+        ),
+        "basins": (
+            "Where HUGE-VANILLANET ends",
+            "By the PReLU slope of layer 1 after the last epoch, with Wilson's intervals; and how numbers "
+            f"early in training tell the networks that end above {slopes.FLAT} from the rest: by the area "
+            "under the ROC curve, which is 0.5 by chance, with permutation tests, corrected by Holm.",
+            basins.figure,
+            forty,
+            tables.basin(basins.basins(forty), basins.signs(forty)),
+        ),
+    }
+    return [
+        Topic(name, text, drawing.picture(folder, name, title, functools.partial(draw, of)), table)
+        for name, (title, text, draw, of, table) in found.items()
+    ]
+
+
+def _on_laws(law: xr.Dataset) -> str:
+    count, of = dropout_law.left_out(law)
+    return (
+        f"Correlations of units under dropout with rate {dropout_law.RATE:g}, observed over "
+        f"{dropout_law.DRAWS} draws of masks on the validation set, against what three laws predict. The "
+        "slope is that of the line through the origin; R^2 is of observed = predicted, and may be negative. "
+        f"Of {of} pairs {count} are left out, for a unit is constant."
+    )
 
 
 def _template() -> jinja2.Template:
@@ -193,14 +275,19 @@ def _provenance(sweep: xr.Dataset) -> dict[str, str]:
     return {name: "; ".join(each) for name, each in values.items()}
 
 
+def measurements_of(data: Path = REFERENCE) -> dict[str, xr.Dataset]:
+    """What was measured of other networks, by name."""
+    return {path.stem: measurements.load(path) for path in sorted((data / NETWORKS).glob("*.nc"))}
+
+
 def references(data: Path = REFERENCE) -> dict[str, xr.Dataset]:
     """The sweeps of a folder of compact files, by name."""
     return {path.stem: compact.load(path) for path in sorted(data.glob("*.nc"))}
 
 
 def write_reference(data: Path, out: Path) -> Path:
-    """`write` of a reference run: MNIST judged, with all its other sweeps."""
+    """`write` of a reference run: MNIST judged, with all its other sweeps and measurements."""
     sweeps = references(data)
     if "mnist" not in sweeps:
         raise ResultsError(f"{data / 'mnist.nc'} is not there: make reference")
-    return write(sweeps.pop("mnist"), out, sweeps)
+    return write(sweeps.pop("mnist"), out, sweeps, measurements_of(data))

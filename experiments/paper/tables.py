@@ -1,7 +1,9 @@
 """The report's tables as Markdown, as README.md beside this file shows them; "" where there is nothing."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+from experiments.paper import basins, dropout_law, merging
 from experiments.paper.ablation import Step
 from experiments.statistics.verdicts import Verdict
 
@@ -37,6 +39,65 @@ def ablation(steps: Sequence[Step]) -> str:
             for each in steps
         ],
     )
+
+
+class Table(NamedTuple):
+    """What the page shows too."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+def merged(found: Sequence[merging.Row]) -> list[Table]:
+    """What `merging.rows` gives."""
+    header = "networks", "share of hidden units needed, mean", "least to most", "diverged, left out"
+    rows = [
+        (
+            each.variant.name,
+            f"{each.mean:.3f}",
+            f"{each.least:.3f} to {each.most:.3f}",
+            f"{each.diverged} of {each.networks}",
+        )
+        for each in found
+    ]
+    return _some(Table(header, rows))
+
+
+def dropout_laws(found: Sequence[dropout_law.Row]) -> list[Table]:
+    """What `dropout_law.rows` gives."""
+
+    def spread(mean: float, least: float, most: float) -> str:
+        return f"{mean:.3f} ({least:.3f} to {most:.3f})"
+
+    header = "layer", "law", "slope, mean (least to most)", "R^2"
+    rows = [(each.layer, each.law, spread(*each.slope), spread(*each.r2)) for each in found]
+    return _some(Table(header, rows))
+
+
+def basin(groups: Sequence[basins.Basin], signs: Sequence[basins.Sign]) -> list[Table]:
+    """What `basins.basins` and `basins.signs` give."""
+    ends = [
+        (
+            each.which,
+            f"{each.ended} of {each.networks}",
+            f"{each.share.estimate:.2f} [{each.share.low:.2f}, {each.share.high:.2f}]",
+        )
+        for each in groups
+    ]
+    told = [(each.what, each.epoch, f"{each.area:.2f}", f"{each.p:.2g}") for each in signs]
+    return _some(
+        Table(("slope of layer 1 at the end", "networks", "share [95%]"), ends),
+        Table(("number", "after epoch", "area under the ROC curve", "p, corrected"), told),
+    )
+
+
+def _some(*tables: Table) -> list[Table]:
+    return [each for each in tables if each.rows]
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """Tables one below the other."""
+    return "\n".join(_table(*each) for each in tables)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -98,6 +98,23 @@ def read(path: Path) -> "xr.Dataset":
         return xr.open_dataset(path, engine="h5netcdf")
     except Exception as error:  # of a file that is no netCDF4 it has many kinds
         raise unreadable(path, error, "netCDF4 file") from error
+
+
+def parameters(dataset: "xr.Dataset") -> list[dict[str, Any]]:
+    """Of a finished cell's networks [seed], after the last epoch: nested as the model has them."""
+    recorded = {*VARIABLES} | {f"correlation_{layer}" for layer in dataset.layer.values}
+    arrays = {name: dataset[name].values for name in map(str, dataset.data_vars) if name not in recorded}
+    networks = []
+    for seed in range(dataset.sizes["seed"]):
+        nested: dict[str, Any] = {}
+        for name, values in arrays.items():
+            *modules, last = name.split(".")
+            inner = nested
+            for module in modules:
+                inner = inner.setdefault(module, {})
+            inner[last] = values[seed]
+        networks.append(nested)
+    return networks
 
 
 def finish(folder: Path, cell: Cell, blocks: Sequence[Block], dataset_version: str) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from decorr.config import Network
 from experiments import reproduce
 from experiments.paper import report
 from experiments.run.grid import Cell
-from experiments.store import compact
+from experiments.store import compact, measurements
 from experiments.store.errors import ResultsError
 from experiments.store.sweep import effective_units, one
 from experiments.sweep import Sweep
@@ -44,9 +45,35 @@ def test_what_the_file_has_is_not_trained_again(tmp_path, monkeypatch):
         reproduce.reproduce("small", dataclasses.replace(SMALL, seeds=3, out=tmp_path), path, console)
 
 
-@pytest.mark.parametrize("name", reproduce.SWEEPS)
+SWEEPS = reproduce.SWEEPS | {name: sweep for name, (sweep, _) in reproduce.MEASUREMENTS.items()}
+
+
+@pytest.mark.parametrize("name", SWEEPS)
 def test_the_sweeps_can_be(name):
-    assert all(isinstance(cell, Cell) for cell in reproduce.SWEEPS[name].cells())
+    assert all(isinstance(cell, Cell) for cell in SWEEPS[name].cells())
+
+
+def test_each_measurement_is_of_the_networks_that_the_plan_names():
+    merging, law = (reproduce.MEASUREMENTS[name][0].cells() for name in ("merging", "dropout-law"))
+    mnist = {cell.name: cell for cell in reproduce.SWEEPS["mnist"].cells()}
+    assert merging == tuple(mnist[f"medium-{name}"] for name in ("vanilla", "drop", "corr-0.1", "corr-1.0"))
+    (cell,) = law
+    twenty = dataclasses.replace(merging[0].protocol, epochs=20)
+    assert cell == dataclasses.replace(merging[0], protocol=twenty)
+
+
+def test_only_takes_sweeps_and_measurements(monkeypatch, tmp_path):
+    done = []
+    monkeypatch.setattr(reproduce, "measure", lambda name, *rest: done.append((name, rest[2])))
+    arguments = ["reproduce", "--out", str(tmp_path), "--only", "dropout-law"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    reproduce.main()
+    assert done == [("dropout-law", tmp_path / "networks" / "dropout-law.nc")]
+    monkeypatch.setattr(sys, "argv", [*arguments, "merge"])
+    with pytest.raises(
+        SystemExit, match=r"^error: unknown sweep 'merge'; the sweeps are mnist, .*, merging, "
+    ):
+        reproduce.main()
 
 
 def test_the_committed_run_is_small_and_of_these_sweeps():
@@ -54,9 +81,13 @@ def test_the_committed_run_is_small_and_of_these_sweeps():
     paths = [path for path in report.REFERENCE.rglob("*") if path.is_file() and path.suffix not in ignored]
     assert sum(path.stat().st_size for path in paths) < 8e6
     # Of PLAN.md's sweeps some are still to be trained.
-    planned = {"mnist-forty", "mnist-decay", "mnist-cosine", "fashion_mnist-conv"}
+    planned = {"mnist-forty", "mnist-decay", "mnist-cosine", "fashion_mnist-conv", *reproduce.MEASUREMENTS}
     committed = {path.stem for path in paths if path.suffix == ".nc"}
-    assert set(reproduce.SWEEPS) - planned <= committed <= set(reproduce.SWEEPS)
+    assert set(SWEEPS) - planned <= committed <= set(SWEEPS)
+    for path in (report.REFERENCE / report.NETWORKS).glob("*.nc"):
+        assert measurements.is_done(path, SWEEPS[path.stem].cells())
+        made = measurements.load(path).attrs
+        assert "dirty" not in made["commit"] + made["trained_by_commit"] and path.stat().st_size < 3e5
     for path in report.REFERENCE.glob("*.nc"):
         sweep, wanted = compact.load(path), reproduce.SWEEPS[path.stem].cells()
         assert set(sweep.cell.values.tolist()) == {cell.name for cell in wanted}

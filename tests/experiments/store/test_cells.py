@@ -32,6 +32,10 @@ def test_results_come_back(tmp_path):
         np.testing.assert_array_equal(dataset["hidden_1.kernel"], parameters()["hidden_1.kernel"])
         np.testing.assert_array_equal(dataset["correlation_1"], checkpoint().last_epoch["correlation_1"])
         assert dataset.epoch.values.tolist() == [1, 2, 3, 4] and dataset.seed.values.tolist() == [0, 1]
+        networks = cells.parameters(dataset)
+        assert len(networks) == 2 and {*networks[1]} == {"hidden_1", "slope_1"}
+        kernel = networks[1]["hidden_1"]["kernel"]
+        np.testing.assert_array_equal(kernel, parameters()["hidden_1.kernel"][1])
         assert dataset.bin[1] == 0.025
         assert all(dataset[name].attrs["long_name"] for name in cells.VARIABLES)
 

@@ -1,0 +1,213 @@
+"""What dropout does to the correlations of trained networks, beside three laws. As PLAN.md says, part 2."""
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from experiments.page import drawing
+from experiments.page.drawing import Missing
+from experiments.paper import trained
+from experiments.run.grid import Cell
+from experiments.store import cells
+
+# What measures imports JAX where it is used: what reads results needs none.
+if TYPE_CHECKING:
+    from experiments.data.load import Dataset
+
+RATE, DRAWS = 0.3, 20
+"""The paper's probability to drop, and over how many draws of masks a correlation is averaged."""
+
+LAWS = ("general", "keep^2 rho", "keep rho")
+"""`decorr.dropout_correlation` of each unit's mean and variance; `decorr.dropout_estimator`, which is Section
+2.1's, of the estimator that does not divide by variances; and the general law where all means are 0."""
+
+BINS = 80
+"""Of a correlation, from -1 to 1, in the pictures."""
+
+
+def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Dataset:
+    """Correlations under dropout, observed and predicted, of every pair of units of a hidden layer.
+
+    Args:
+      folder: of the finished cell.
+      grid: the cell, of fully connected networks.
+      dataset: what they were trained on; its validation set is used.
+
+    Returns:
+      slope and r2 [law, seed, layer], as `fit` gives them; pairs [seed, layer]: how many were compared;
+      left_out [seed, layer]: how many have no correlation, for a unit is constant (or its network diverged);
+      counts [law, layer, predicted, observed]: pairs of all seeds in bins.
+    """
+    import jax
+
+    (cell,) = grid
+    run, inputs = trained.program(cell, dataset.classes), jax.device_put(dataset.validation.batch(...)[0])
+    with cells.read(cells.path_of(folder, cell.network)) as stored:
+        networks = cells.parameters(stored)
+    layers = len(cell.configuration()["widths"])
+    shape = len(LAWS), len(networks), layers
+    slope, r2 = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    pairs, left_out = np.zeros(shape[1:], np.int32), np.zeros(shape[1:], np.int32)
+    counts = np.zeros((len(LAWS), layers, BINS, BINS), np.int32)
+    for seed, params in enumerate(networks):
+        for layer, activations in enumerate(run(params, inputs)[1]):
+            key = jax.random.fold_in(jax.random.key(seed), layer)
+            observed, predicted, left_out[seed, layer] = correlations(activations, key)
+            pairs[seed, layer] = observed.size
+            for law, name in enumerate(LAWS):
+                slope[law, seed, layer], r2[law, seed, layer] = fit(observed, predicted[name])
+                histogram, *_ = np.histogram2d(predicted[name], observed, BINS, [[-1, 1], [-1, 1]])
+                counts[law, layer] += histogram.astype(np.int32)
+    per_network = ("law", "seed", "layer")
+    middles = (np.arange(BINS) + 0.5) * 2 / BINS - 1
+    return xr.Dataset(
+        {
+            "slope": (per_network, slope, {"long_name": "of observed on predicted, through the origin"}),
+            "r2": (per_network, r2, {"long_name": "R^2 of observed = predicted"}),
+            "pairs": (per_network[1:], pairs, {"long_name": "pairs compared"}),
+            "left_out": (per_network[1:], left_out, {"long_name": "pairs without a correlation"}),
+            "counts": (("law", "layer", "predicted", "observed"), counts, {"long_name": "pairs, all seeds"}),
+        },
+        coords={
+            "law": list(LAWS),
+            "seed": np.arange(len(networks)),
+            "layer": np.arange(1, layers + 1),
+            "predicted": ("predicted", middles, {"long_name": "middle of the bin of the predicted rho"}),
+            "observed": ("observed", middles, {"long_name": "middle of the bin of the observed rho"}),
+        },
+    )
+
+
+def correlations(activations: Any, key: Any) -> tuple[np.ndarray, dict[str, np.ndarray], int]:
+    """Pearson's correlations of a layer's pairs of units under masks, and what each law predicts.
+
+    Args:
+      activations: [sample, unit], before dropout.
+      key: of the masks, a JAX random key.
+
+    Returns:
+      Observed [pair], the mean over the draws; by law predicted [pair]; and how many pairs were left out: a
+      unit that is constant, before masks or under any, has no correlation.
+    """
+    rho = [np.asarray(each, np.float64) for each in _matrices()(activations, key)]
+    upper = np.triu_indices(activations.shape[-1], 1)
+    observed, *predicted = (each[upper] for each in rho)
+    defined = np.isfinite([observed, *predicted]).all(axis=0)
+    kept = {law: each[defined] for law, each in zip(LAWS, predicted, strict=True)}
+    return observed[defined], kept, int((~defined).sum())
+
+
+@functools.cache
+def _matrices() -> Callable[[Any, Any], Any]:
+    """The program of `correlations`: observed and, in the order of LAWS, predicted [unit, unit]."""
+    import jax
+    import jax.numpy as jnp
+
+    from decorr import correlation_matrix, dropout, dropout_correlation, dropout_estimator
+
+    def matrices(a: jax.Array, key: jax.Array) -> tuple[jax.Array, ...]:
+        rho = correlation_matrix(a, undefined=jnp.nan)
+        masked = jax.lax.map(
+            lambda each: correlation_matrix(dropout(each, a, RATE), undefined=jnp.nan),
+            jax.random.split(key, DRAWS),
+        )
+        ratio = a.mean(axis=0) / a.std(axis=0)
+        general = dropout_correlation(rho, RATE, ratio[:, None], ratio[None, :])
+        return masked.mean(axis=0), general, dropout_estimator(rho, RATE), dropout_correlation(rho, RATE)
+
+    return jax.jit(matrices)
+
+
+def fit(observed: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
+    """How well a law predicts: two numbers, of which a law that is exact has 1 and 1.
+
+    slope = sum(observed predicted) / sum(predicted^2), the least-squares line through the origin, for a law
+    that is wrong by a factor; R^2 = 1 - sum((observed - predicted)^2) / sum((observed - mean observed)^2), of
+    the law itself and not of that line: a wrong factor costs, and below 0 the mean would have done better.
+
+    Args:
+      observed, predicted: correlations [pair].
+
+    Returns:
+      slope and R^2; NaN without a pair, or where the denominator is 0.
+    """
+    squares, spread = np.square(predicted).sum(), np.square(observed - _mean(observed)).sum()
+    slope = (observed * predicted).sum() / squares if squares else np.nan
+    r2 = 1 - np.square(observed - predicted).sum() / spread if spread else np.nan
+    return float(slope), float(r2)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else np.nan
+
+
+class Row(NamedTuple):
+    """How well a law predicts the correlations of a layer: means over seeds, with the least and the most."""
+
+    layer: int
+    law: str
+    slope: tuple[float, float, float]
+    r2: tuple[float, float, float]
+
+
+def rows(measured: xr.Dataset) -> list[Row]:
+    """Of every layer and law."""
+
+    def summary(values: np.ndarray) -> tuple[float, float, float]:
+        finite = values[np.isfinite(values)]
+        return (_mean(finite), float(finite.min()), float(finite.max())) if finite.size else (np.nan,) * 3
+
+    return [
+        Row(
+            layer,
+            law,
+            *(summary(measured[name].sel(law=law, layer=layer).values) for name in ("slope", "r2")),
+        )
+        for layer in map(int, measured.layer.values)
+        for law in map(str, measured.law.values)
+    ]
+
+
+def left_out(measured: xr.Dataset) -> tuple[int, int]:
+    """How many pairs of units, of all seeds and layers, have no correlation, and of how many."""
+    count = int(measured.left_out.sum())
+    return count, count + int(measured.pairs.sum())
+
+
+def figure(measured: xr.Dataset | None) -> Figure:
+    """Observed against predicted correlations under dropout, of the pairs of all seeds: a row for each layer,
+    a column for each law, darker where there are more pairs, logarithmically. The line is observed =
+    predicted; slope and R^2 are means over seeds."""
+    if measured is None:
+        raise Missing("needs the networks of the law of dropout")
+    laws, layers = list(map(str, measured.law.values)), list(map(int, measured.layer.values))
+    panels, axes = drawing.grid(len(layers), len(laws), width=2.2, height=2.3, sharex=True, sharey=True)
+    found = iter(rows(measured))
+    most = max(1, int(measured.counts.max()))
+    for row, layer in zip(axes, layers, strict=True):
+        for ax, law in zip(row, laws, strict=True):
+            counts = measured.counts.sel(law=law, layer=layer).values
+            shown = np.where(counts > 0, counts, np.nan).T  # rows are observed
+            ax.imshow(
+                shown,
+                origin="lower",
+                extent=(-1, 1, -1, 1),
+                norm=LogNorm(1, most),
+                cmap="cividis_r",
+                interpolation="nearest",
+            )
+            ax.axline((0, 0), slope=1, color="black", linewidth=0.6)
+            fitted = next(found)
+            numbers = f"slope {fitted.slope[0]:.2f}, R^2 {fitted.r2[0]:.2f}"
+            ax.set_title(f"layer {layer}, {law}\n{numbers}", size=8)
+    for ax in axes[-1]:
+        ax.set_xlabel("predicted rho", size=8)
+    for ax in axes[:, 0]:
+        ax.set_ylabel(f"rho under dropout {RATE:g}", size=8)
+    return panels

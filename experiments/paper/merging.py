@@ -1,0 +1,239 @@
+"""C11, redundancy wastes capacity: how many units trained networks can do without. PLAN.md, part 3."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from decorr.config import Variant
+from experiments.page import drawing, style
+from experiments.page.drawing import Missing
+from experiments.paper import trained
+from experiments.paper.beyond import MARGIN
+from experiments.paper.protocols import CORR_01, CORR_10, DROP, VANILLA
+from experiments.run.grid import Cell
+from experiments.statistics.verdicts import Verdict, above_zero
+from experiments.store import cells
+
+# What measures imports JAX where it is used: what reads results needs none.
+if TYPE_CHECKING:
+    from experiments.data.load import Dataset
+
+THRESHOLDS = (0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+"""Of |rho|: units that reach it are merged."""
+
+SAMPLES = 10_000
+"""Training images, the first ones, over which units are compared."""
+
+_ROUNDING = 1e-6
+"""Errors are float32: two that differ by the margin do so up to this, and by an image by a hundred times."""
+
+
+def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Dataset:
+    """Merges the units of finished cells' networks, layer by layer, and evaluates what is left.
+
+    Args:
+      folder: of the finished cells.
+      grid: the cells, fully connected networks of one size, one for each variant.
+      dataset: what they were trained on.
+
+    Returns:
+      units [variant, seed, threshold, layer]: how many are left; error [variant, seed, threshold]: of the
+      merged networks on the validation set; whole_error [variant, seed]: of those as they were trained;
+      width [layer]; diverged [variant, seed]: 1 for a network that did. To such a one no threshold means
+      anything, for its activations are NaN: it has the error of guessing with all units, and with none, as
+      its record here says.
+    """
+    import jax
+
+    from decorr.training.objective import error_rate
+
+    samples, validation, labels = jax.device_put(
+        (dataset.train.batch(slice(SAMPLES))[0], *dataset.validation.batch(...))
+    )
+    widths = grid[0].configuration()["widths"]
+    shape = len(grid), grid[0].seeds
+    units = np.zeros((*shape, len(THRESHOLDS), len(widths)), np.int16)
+    error = np.zeros((*shape, len(THRESHOLDS)), np.float32)
+    whole_error = np.zeros(shape, np.float32)
+    diverged = np.zeros(shape, np.int8)
+    for i, cell in enumerate(grid):
+        run = trained.program(cell, dataset.classes)
+        with cells.read(cells.path_of(folder, cell.network)) as stored:
+            networks = cells.parameters(stored)
+            diverged[i] = stored.diverged_epoch.values > 0
+            last = stored.validation_error.isel(epoch=-1).values
+        for seed, params in enumerate(networks):
+            if diverged[i, seed]:
+                error[i, seed] = whole_error[i, seed] = last[seed]
+                continue
+            whole_error[i, seed] = error_rate(run(params, validation)[0], labels)
+            for t, threshold in enumerate(THRESHOLDS):
+                merged, units[i, seed, t] = merge(run, params, samples, threshold)
+                error[i, seed, t] = error_rate(run(merged, validation)[0], labels)
+    per_network = ("variant", "seed")
+    return xr.Dataset(
+        {
+            "units": ((*per_network, "threshold", "layer"), units, {"long_name": "units left"}),
+            "error": ((*per_network, "threshold"), error, {"long_name": "validation error, merged"}),
+            "whole_error": (per_network, whole_error, {"long_name": "validation error, all units"}),
+            "width": (("layer",), np.asarray(widths, np.int16), {"long_name": "units as trained"}),
+            "diverged": (per_network, diverged, {"long_name": "1: the network diverged"}),
+        },
+        coords={
+            "variant": [cell.variant.name for cell in grid],
+            "seed": np.arange(shape[1]),
+            "threshold": ("threshold", np.array(THRESHOLDS), {"long_name": "of |rho|"}),
+            "layer": np.arange(1, len(widths) + 1),
+        },
+    )
+
+
+def merge(
+    run: trained.Program, params: Mapping[str, Any], samples: Any, threshold: float
+) -> tuple[dict[str, Any], list[int]]:
+    """A network without its redundant units: `decorr.merge_units` of every hidden layer, first to last.
+
+    After a layer is merged, the activations of the next are those of the merged network. The result has the
+    shape of the whole network: removed units are still computed, and nothing leaves them. So one compiled
+    program serves all that are merged, and says what those without these units would.
+
+    Args:
+      run: what computes the network.
+      params: of it.
+      samples: inputs [sample, feature], over which units are compared.
+      threshold: of |rho|, as of `merge_units`.
+
+    Returns:
+      The parameters, and how many units are left of each hidden layer.
+    """
+    from decorr import merge_units
+
+    merged, left = dict(params), []
+    hidden = sum(name.startswith("hidden_") for name in params)
+    names = [*(f"hidden_{layer}" for layer in range(1, hidden + 1)), "logits"]
+    for layer, (_, after) in enumerate(itertools.pairwise(names)):
+        activations = run(merged, samples)[1][layer]
+        fewer = merge_units(activations, (), **merged[after], threshold=threshold)
+        kernel = np.zeros_like(merged[after]["kernel"])
+        kernel[fewer.kept] = fewer.kernel
+        merged[after] = {"kernel": kernel, "bias": np.asarray(fewer.bias)}
+        left.append(len(fewer.kept))
+    return merged, left
+
+
+def shares(measured: xr.Dataset) -> xr.DataArray:
+    """The share of hidden units left [variant, seed, threshold]."""
+    return measured.units.sum("layer") / measured.width.sum("layer")
+
+
+def needed(measured: xr.Dataset) -> xr.DataArray:
+    """The smallest share of hidden units left [variant, seed] among the thresholds at which the error is not
+    more than `beyond.MARGIN` above that of the whole network; 1 if there is none."""
+    as_good = measured.error <= measured.whole_error + MARGIN + _ROUNDING
+    return shares(measured).where(as_good, 1.0).min("threshold")
+
+
+def judge(measured: xr.Dataset | None) -> tuple[Verdict, ...]:
+    """C11, if it was measured."""
+    return () if measured is None else (c11(measured),)
+
+
+def c11(measured: xr.Dataset) -> Verdict:
+    """Section 1.1, of what `measure` gives."""
+    share = needed(measured)
+    counts = [
+        f"{each.diverged} of {each.networks} {each.variant.name}" for each in rows(measured) if each.diverged
+    ]
+    remark = (
+        "Compared is the smallest share of hidden units that is left by merging those that another one "
+        f"predicts, at thresholds of |rho| from {THRESHOLDS[-1]:g} to {THRESHOLDS[0]:g}, while the "
+        f"validation error is not more than {100 * MARGIN:g} percentage points above the whole network's."
+    )
+    if counts:
+        without = _above(share.where(measured.diverged == 0))
+        remark += (
+            f" Networks that diverged count with the error of guessing, for which no unit is needed: "
+            f"{', '.join(counts)}. Without them: {without.verdict} ({without.counts})."
+        )
+    return _above(share, remark)
+
+
+def _above(share: xr.DataArray, remark: str = "") -> Verdict:
+    def of(variant: Variant) -> np.ndarray:
+        values: np.ndarray = share.sel(variant=variant.name).values
+        return values
+
+    differences = {
+        f"share of units needed: {more.name} - {less.name}": of(more) - of(less)
+        for more in (CORR_10, CORR_01)
+        for less in (VANILLA, DROP)
+    }
+    return Verdict(
+        "C11",
+        "1.1",
+        "This phenomenon of partially-redundant feature representations also has the unwanted side-effect of "
+        "decreasing the expressive power of the network.",
+        above_zero(differences),
+        remark,
+    )
+
+
+class Row(NamedTuple):
+    """What the networks of one variant can do without, but for those that diverged."""
+
+    variant: Variant
+    mean: float
+    """Of the share of units needed, over seeds; NaN if all diverged."""
+    least: float
+    most: float
+    diverged: int
+    networks: int
+
+
+def rows(measured: xr.Dataset) -> list[Row]:
+    """Of every variant."""
+    share, found = needed(measured), []
+    for name in measured.variant.values:
+        diverged = measured.diverged.sel(variant=name).values > 0
+        values = share.sel(variant=name).values[~diverged]
+        numbers = (values.mean(), values.min(), values.max()) if values.size else (np.nan,) * 3
+        mean, least, most = map(float, numbers)
+        found.append(Row(Variant.parse(str(name)), mean, least, most, int(diverged.sum()), diverged.size))
+    return found
+
+
+def figure(measured: xr.Dataset | None) -> Figure:
+    """Validation error against the share of hidden units left, without networks that diverged: every seed a
+    thin line, thick the mean over seeds of both at each threshold; the whole network is where all are left.
+    Dashed: the mean error of the whole networks and the margin."""
+    if measured is None:
+        raise Missing("needs the networks of C11")
+    names = [str(name) for name in measured.variant.values]
+    panels, axes = drawing.grid(1, len(names), width=2.0, height=2.4, sharex=True, sharey=True)
+    share, error = shares(measured), measured.error
+    for ax, name in zip(axes[0], names, strict=True):
+        variant = Variant.parse(name)
+        finite = measured.diverged.sel(variant=name).values == 0
+        whole = measured.whole_error.sel(variant=name).values[finite]
+        x, y = (
+            np.column_stack([first, each.sel(variant=name).values[finite]])
+            for first, each in ((np.ones_like(whole), share), (whole, error))
+        )
+        ax.plot(x.T, y.T, ".-", color=style.colour(variant), alpha=0.35, linewidth=0.6, markersize=3)
+        if finite.any():
+            ax.plot(x.mean(axis=0), y.mean(axis=0), linewidth=1.8, **style.line(variant))
+            ax.axhline(whole.mean() + MARGIN, color="grey", linestyle="--", linewidth=0.8)
+        if count := (~finite).sum():
+            drawing.note(
+                ax, 0.97, 0.97, [f"diverged {count}/{finite.size}"], xycoords="axes fraction", ha="right"
+            )
+        ax.set_title(variant.title, size=9)
+        ax.set_xlabel("share of hidden units left", size=8)
+    drawing.log_scale(axes[0, 0])
+    axes[0, 0].set_ylabel("validation error", size=8)
+    return panels

@@ -1,0 +1,27 @@
+"""Networks of finished cells, to be run once more: JAX comes with them, and with nothing else here."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from decorr.config import Architecture
+from experiments.run.grid import Cell
+
+Program = Callable[[Any, Any], tuple[Any, tuple[Any, ...]]]
+"""Of parameters and inputs [sample, feature]: logits [sample, class] and activations [sample, unit] of each
+hidden layer, without dropout."""
+
+
+def program(cell: Cell, classes: int) -> Program:
+    """What computes a cell's networks, fully connected; compiled once for all cells of one architecture."""
+    return _compiled(cell.variant.architecture(cell.protocol, cell.size), classes)
+
+
+@functools.cache
+def _compiled(architecture: Architecture, classes: int) -> Program:
+    import jax
+
+    from decorr.models import MLP
+
+    model = MLP(architecture, classes)
+    return jax.jit(lambda params, x: model.apply({"params": params}, x))
