@@ -117,8 +117,11 @@ def measure(
     console.print(f"{name}: {', '.join(cell.name for cell in grid)}")
     train(options, grid, folder, console)
 
-    from experiments.data.load import load  # knows JAX, for which --help need not wait
+    # They know JAX, for which --help need not wait.
+    from experiments.data.load import load
+    from experiments.run import engine
 
+    engine.configure()  # where nothing was left to train nobody has: a later sweep could not
     scaling = options.chosen_protocol().input_scaling
     dataset = load(options.dataset, data_dir=options.data_dir, scaling=scaling)
     measurements.save(measured(folder, grid, dataset), path, folder, grid)
