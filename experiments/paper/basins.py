@@ -59,8 +59,8 @@ def basins(sweep: xr.Dataset | None) -> list[Basin]:
 
 
 def signs(sweep: xr.Dataset | None) -> list[Sign]:
-    """What tells the networks that end with a slope above `FLAT` from the rest; [] if there are none of
-    either, or the sweep ends before the last of `EPOCHS`.
+    """What tells the networks that end with a slope above `slopes.FLAT` from the rest; [] if there are
+    none of either, or the sweep ends before the last of `EPOCHS`.
 
     Of each number the area under the ROC curve, P(above > rest) + P(above = rest) / 2 over pairs of networks,
     with a two-sided permutation test of |area - 1/2|. Networks that diverged end nowhere, and are left out.
@@ -68,14 +68,11 @@ def signs(sweep: xr.Dataset | None) -> list[Sign]:
     numbers = {} if sweep is None else _numbers(sweep)
     if sweep is None or not numbers:
         return []
-    groups = by_slope(sweep, HUGE_VANILLA)
-    *others, above = groups.values()
-    ended, above = np.any(others, axis=0) | above, above
-    if not above.any() or not (ended & ~above).any():
+    *others, above = by_slope(sweep, HUGE_VANILLA).values()
+    rest = np.any(others, axis=0)
+    if not above.any() or not rest.any():
         return []
-    areas, p = zip(
-        *(_told(values[above], values[ended & ~above]) for values in numbers.values()), strict=True
-    )
+    areas, p = zip(*(_told(each[above], each[rest]) for each in numbers.values()), strict=True)
     corrected = intervals.holm(np.array(p))
     return [
         Sign(what, epoch, area, float(each))

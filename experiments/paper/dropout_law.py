@@ -41,7 +41,7 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
 
     Returns:
       slope and r2 [law, seed, layer], as `fit` gives them; pairs [seed, layer]: how many were compared;
-      left_out [seed, layer]: how many have no correlation, for a unit is constant (or its network diverged);
+      left_out [seed, layer]: how many have no correlation, for a unit is constant or its network diverged;
       counts [law, layer, predicted, observed]: pairs of all seeds in bins.
     """
     import jax

@@ -156,7 +156,7 @@ def _on_laws(law: xr.Dataset) -> str:
         f"Correlations of units under dropout with rate {dropout_law.RATE:g}, observed over "
         f"{dropout_law.DRAWS} draws of masks on the validation set, against what three laws predict. The "
         "slope is that of the line through the origin; R^2 is of observed = predicted, and may be negative. "
-        f"Of {of} pairs {count} are left out, for a unit is constant."
+        f"Of {of} pairs {count} are left out, for a unit is constant or its network diverged."
     )
 
 
