@@ -9,6 +9,8 @@ import xarray as xr
 from rich.console import Console
 
 from experiments.command import explained, make_console, parse
+from experiments.compare import Compare, compare
+from experiments.comparison.page import REFERENCE as COMPARISON
 from experiments.paper import dropout_law, merging
 from experiments.paper.protocols import ABLATION, WITHOUT
 from experiments.paper.report import NETWORKS, REFERENCE, write_reference
@@ -69,6 +71,13 @@ MEASUREMENTS: dict[str, tuple[Sweep, Callable[..., xr.Dataset]]] = {
 }
 """Name -> options of the sweep whose networks are needed with their parameters, and what measures them."""
 
+COMPARISONS = {
+    "compare-mnist": Compare(datasets=("mnist",)),
+    "compare-fashion_mnist": Compare(datasets=("fashion_mnist",)),
+    "compare-conv": Compare(datasets=("fashion_mnist",), images=(2_000,), family="conv", steps=4_000),
+}
+"""Name -> options of each comparison of methods."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Reproduce:
@@ -76,14 +85,16 @@ class Reproduce:
     draw them. Networks in the compact files are not trained again; what was interrupted goes on where it was.
     """
 
-    only: tuple[str, ...] = (*SWEEPS, *MEASUREMENTS)
-    """Which sweeps, and measurements of networks."""
+    only: tuple[str, ...] = (*SWEEPS, *MEASUREMENTS, *COMPARISONS)
+    """Which sweeps, measurements of networks, and comparisons of methods."""
     data_dir: Path | None = None
     """Folder of prepared TFDS sets. Default: TFDS's own, $TFDS_DATA_DIR or ~/tensorflow_datasets."""
     results: Path = Path("results/reproduced")
     """Folder of the sweeps' folders."""
     out: Path = REFERENCE
     """Folder of the compact files, one a sweep, and of the report on them."""
+    comparison: Path = COMPARISON
+    """Folder of the comparisons' files, and of the page on them."""
 
 
 def reproduce(name: str, options: Sweep, path: Path, console: Console) -> None:
@@ -131,10 +142,17 @@ def main() -> None:
     with explained():
         options, console = parse(Reproduce, "reproduce"), make_console()
         sweeps = SWEEPS | {name: sweep for name, (sweep, _) in MEASUREMENTS.items()}
-        if unknown := sorted(set(options.only) - set(sweeps)):
-            raise ValueError(f"unknown sweep {unknown[0]!r}; the sweeps are {', '.join(sweeps)}")
+        names = [*sweeps, *COMPARISONS]
+        if unknown := sorted(set(options.only) - set(names)):
+            raise ValueError(f"unknown sweep {unknown[0]!r}; the sweeps are {', '.join(names)}")
         options.out.mkdir(parents=True, exist_ok=True)
         for name in options.only:
+            if name in COMPARISONS:
+                mine = dataclasses.replace(
+                    COMPARISONS[name], data_dir=options.data_dir, out=options.comparison
+                )
+                compare(mine, console)
+                continue
             chosen = dataclasses.replace(sweeps[name], data_dir=options.data_dir, out=options.results / name)
             if name in MEASUREMENTS:
                 path = options.out / NETWORKS / f"{name}.nc"
@@ -142,7 +160,7 @@ def main() -> None:
             else:
                 reproduce(name, chosen, options.out / f"{name}.nc", console)
         if (options.out / "mnist.nc").exists():
-            page = write_reference(options.out, options.out)
+            page = write_reference(options.out, options.out, options.comparison)
             console.print(f"report: {page.resolve()}", soft_wrap=True)
 
 

@@ -13,7 +13,7 @@ import pytest
 import decorr
 
 ROOT = Path(__file__).parent.parent
-FLOORS = ("disk", "statistics", "data", "run", "store", "page", "paper")
+FLOORS = ("disk", "statistics", "data", "run", "store", "page", "comparison", "paper")
 JAX = {"jax", "jaxlib", "flax", "optax", "chex"}
 LATER = {
     "xarray",
@@ -81,7 +81,7 @@ def test_a_penalty_does_not_know_training():
 
 @pytest.mark.parametrize("floor", FLOORS)
 def test_a_floor_knows_only_those_below_it(floor):
-    """disk <- statistics, data <- run <- store <- page <- paper."""
+    """disk <- statistics, data <- run <- store <- page <- comparison <- paper."""
     above = [f"experiments.{name}" for name in FLOORS[FLOORS.index(floor) + 1 :]]
     commands = [name for name in modules("experiments") if name.count(".") == 1 and name not in above]
     commands = [name for name in commands if name.removeprefix("experiments.") not in FLOORS]

@@ -218,7 +218,9 @@ def step(
     return state, Minibatch(nll, error, activations)
 
 
-def minibatches(key: jax.Array, step: jax.Array | int, samples: int, batch_size: int) -> jax.Array:
+def minibatches(
+    key: jax.Array, step: jax.Array | int, samples: int, batch_size: int, count: int | None = None
+) -> jax.Array:
     """Which samples make each minibatch of an epoch: a fresh permutation, cut into minibatches.
 
     Args:
@@ -226,6 +228,8 @@ def minibatches(key: jax.Array, step: jax.Array | int, samples: int, batch_size:
       step: minibatches trained before, as in `TrainingState.step`; tells the epoch, may be traced.
       samples: how many there are; static.
       batch_size: samples a minibatch; static. An incomplete last minibatch is left out.
+      count: how many minibatches from this step on, wherever in an epoch it is; static. None: those of the
+        step's whole epoch.
 
     Returns:
       Indices [minibatch, batch], int32.
@@ -236,8 +240,16 @@ def minibatches(key: jax.Array, step: jax.Array | int, samples: int, batch_size:
     batches = samples // batch_size
     if batches < 1:
         raise ValueError(f"a minibatch of {batch_size} needs as many samples; got {samples}")
-    order = _permutation(jax.random.fold_in(_keys(key).order, step // batches), samples)
-    return order[: batches * batch_size].reshape(batches, batch_size)
+
+    def of_epoch(epoch: jax.Array | int) -> jax.Array:
+        order = _permutation(jax.random.fold_in(_keys(key).order, epoch), samples)
+        return order[: batches * batch_size].reshape(batches, batch_size)
+
+    if count is None:
+        return of_epoch(step // batches)
+    epochs = -(-(batches - 1 + count) // batches)  # that the steps may touch
+    orders = jax.lax.map(of_epoch, step // batches + jnp.arange(epochs, dtype=jnp.int32))
+    return jax.lax.dynamic_slice_in_dim(orders.reshape(-1, batch_size), step % batches, count)
 
 
 def _permutation(key: jax.Array, n: int) -> jax.Array:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import markupsafe
 import matplotlib.style
 import numpy as np
@@ -152,3 +153,20 @@ def settings() -> Iterator[None]:
     ours = {"svg.hashsalt": "decorr", "svg.fonttype": "none"}
     with matplotlib.style.context(["default", ours]):
         yield
+
+
+def template(path: Path) -> jinja2.Template:
+    """A page's template, which may include the style that all pages have."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([path.parent, Path(__file__).parent]),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(path.name)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A page, or a table of one."""
+    write_atomically(path, lambda file: file.write(text.encode()))

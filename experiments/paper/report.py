@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import xarray as xr
 from matplotlib.figure import Figure
 
 from decorr.config import SIZES, Network
-from experiments.disk.files import write_atomically
+from experiments.comparison import analysis
+from experiments.comparison.page import REFERENCE as COMPARISON
+from experiments.comparison.page import load as load_comparison
 from experiments.page import curves, drawing
 from experiments.page.evidence import evidence
 from experiments.paper import (
@@ -53,6 +54,7 @@ def write(
     out: Path,
     others: dict[str, xr.Dataset] | None = None,
     measured: Mapping[str, xr.Dataset] | None = None,
+    comparison: Sequence[xr.Dataset] = (),
 ) -> Path:
     """Writes figures/NAME.svg and .png, the page report.html, and its tables verdicts.md, agreement.md and,
     if these were trained, beyond.md, ablation.md, without.md, merging.md, dropout-law.md and basins.md into a
@@ -64,6 +66,7 @@ def write(
       others: sweeps of other networks or protocols, by name: for the scans, the ablation, and to see which
         claims carry over.
       measured: what `merging.measure` and `dropout_law.measure` give, as "merging" and "dropout-law".
+      comparison: settings of `python -m experiments.compare`, for C10.
 
     Returns:
       The path of the page.
@@ -72,12 +75,12 @@ def write(
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     verdicts = claims.judge(sweep)
-    further = beyond.judge(others) + merging.judge(measured.get("merging"))
+    further = beyond.judge(others) + analysis.c10(comparison) + merging.judge(measured.get("merging"))
     topics = _topics(folder, others, measured)
     steps, without = ablation.steps(others), ablation.without(others)
     compared = agreement.compare(sweep)
     shares = agreement.shares(compared)
-    page = _template().render(
+    page = drawing.template(Path(__file__).parent / "report.html.j2").render(
         **_about(sweep, others, verdicts),
         verdicts=verdicts,
         beyond=further,
@@ -105,10 +108,10 @@ def write(
         *((each.name, tables.markdown(each.tables)) for each in topics),
     ):
         if table:
-            _write(out / f"{name}.md", table)
+            drawing.write_text(out / f"{name}.md", table)
         else:
             (out / f"{name}.md").unlink(missing_ok=True)  # an older page's
-    _write(out / "report.html", page)
+    drawing.write_text(out / "report.html", page)
     return out / "report.html"
 
 
@@ -158,17 +161,6 @@ def _on_laws(law: xr.Dataset) -> str:
         "slope is that of the line through the origin; R^2 is of observed = predicted, and may be negative. "
         f"Of {of} pairs {count} are left out, for a unit is constant or its network diverged."
     )
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("report.html.j2")
 
 
 def _about(
@@ -250,10 +242,6 @@ def _figures(sweep: xr.Dataset, others: dict[str, xr.Dataset]) -> list[tuple[str
     ]
 
 
-def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode()))
-
-
 def _is_main(sweep: xr.Dataset) -> bool:
     """Whether a sweep has the networks that the claims are about."""
     needed = {Network(size, variant) for size in SIZES for variant in BY_WEIGHT} | {claims.HUGE_DROP}
@@ -285,9 +273,9 @@ def references(data: Path = REFERENCE) -> dict[str, xr.Dataset]:
     return {path.stem: compact.load(path) for path in sorted(data.glob("*.nc"))}
 
 
-def write_reference(data: Path, out: Path) -> Path:
-    """`write` of a reference run: MNIST judged, with all its other sweeps and measurements."""
+def write_reference(data: Path, out: Path, comparison: Path = COMPARISON) -> Path:
+    """`write` of a reference run: MNIST judged, with all that was trained beside it."""
     sweeps = references(data)
     if "mnist" not in sweeps:
         raise ResultsError(f"{data / 'mnist.nc'} is not there: make reference")
-    return write(sweeps.pop("mnist"), out, sweeps, measurements_of(data))
+    return write(sweeps.pop("mnist"), out, sweeps, measurements_of(data), load_comparison(comparison))

@@ -105,25 +105,28 @@ def share(splits: tuple[Split, ...], on: Mesh) -> tuple[Split, ...]:
 def start(
     trainer: Trainer, seeds: Sequence[int], regulariser: Regulariser, features: int, on: Mesh
 ) -> TrainingState:
-    """The states [run, ...] before training, one run for each seed.
+    """The states [run, ...] before training, one run for each seed; the regulariser's numbers are those of
+    all, or one for each.
 
     Every device gets the same number of runs: the last seed is repeated to fill up, and `to_host` leaves
     the repetitions out.
     """
-    filled = _filled(seeds, on)
-    states = _initial(on, trainer, features)(filled)
-    numbers = jax.device_put(_numbers(regulariser, len(filled)), NamedSharding(on, _PER_RUN))
-    return states._replace(regulariser=numbers)
+    states = _initial(on, trainer, features)(_filled(np.asarray(seeds, np.int32), on))
+    return states._replace(
+        regulariser=jax.tree.map(lambda number: per_run(number, len(seeds), on), regulariser)
+    )
 
 
-def _filled(seeds: Sequence[int], on: Mesh) -> np.ndarray:
-    runs = on.size * math.ceil(len(seeds) / on.size)
-    return np.asarray(seeds, np.int32)[np.minimum(np.arange(runs), len(seeds) - 1)]
-
-
-def _numbers(regulariser: Regulariser, runs: int) -> Regulariser:
+def per_run(number: Any, runs: int, on: Mesh) -> jax.Array:
+    """A number of all runs, or numbers [run], as `start` lays out its states: float32."""
     # By NumPy: each call of JAX outside of a program is one more to compile.
-    return jax.tree.map(lambda number: np.full(runs, number, np.float32), regulariser)
+    numbers = np.broadcast_to(np.asarray(number, np.float32), runs)
+    return jax.device_put(_filled(numbers, on), NamedSharding(on, _PER_RUN))
+
+
+def _filled(values: np.ndarray, on: Mesh) -> np.ndarray:
+    runs = on.size * math.ceil(len(values) / on.size)
+    return values[np.minimum(np.arange(runs), len(values) - 1)]
 
 
 @functools.cache
@@ -174,6 +177,24 @@ def train_epoch(
     return _train(on, trainer)(states, order, train, last)
 
 
+def train_steps(on: Mesh, trainer: Trainer, states: TrainingState, train: Split, count: int) -> TrainingState:
+    """So many steps of all runs, wherever in an epoch they begin and end."""
+    order = _order(on, len(train.labels), trainer.batch_size, count)(states.key, states.step)
+    states, _, _ = _train(on, trainer)(states, order, train, False)
+    return states
+
+
+def logits(on: Mesh, trainer: Trainer, states: TrainingState, data: Split) -> jax.Array:
+    """What the networks make of a whole split, dropout off: [run, sample, class]."""
+    return _logits(on, trainer)(states.params, states.batch_stats, data)
+
+
+def penalty(on: Mesh, trainer: Trainer, states: TrainingState, data: Split) -> jax.Array:
+    """The networks' P on a split, as `evaluation.evaluate` takes it: [run, layer]."""
+    found, _ = _evaluate(on, trainer)(states.params, states.batch_stats, data)
+    return found.penalty
+
+
 def _platform(on: Mesh) -> str:
     return on.devices.flat[0].platform
 
@@ -213,11 +234,11 @@ def _each_run(on: Mesh, function: Callable, per_run: tuple, *shared: object) -> 
 
 
 @functools.cache
-def _order(on: Mesh, samples: int, batch_size: int) -> Any:
-    """The program of the minibatches, of (key, step)."""
+def _order(on: Mesh, samples: int, batch_size: int, count: int | None = None) -> Any:
+    """The program of the minibatches of an epoch, or of so many, of (key, step)."""
 
     def one_run(key, step):
-        return steps.minibatches(key, step, samples, batch_size)
+        return steps.minibatches(key, step, samples, batch_size, count)
 
     def order_runs(key, step):
         return _each_run(on, one_run, (key, step))
@@ -250,6 +271,30 @@ def _evaluate(on: Mesh, trainer: Trainer) -> Any:
         return _each_run(on, one_run, (params, batch_stats), validation)
 
     return jax.jit(evaluate_runs, compiler_options=_unfused(on))
+
+
+@functools.cache
+def _logits(on: Mesh, trainer: Trainer) -> Any:
+    """The program of `logits`, of (params, batch_stats, data)."""
+
+    def one_run(params, batch_stats, data):
+        def chunk(images):
+            x, _ = data._replace(images=images, labels=data.labels[:0]).batch(...)
+            return trainer.model.apply(variables, x)[0]
+
+        variables = {"params": params} | ({"batch_stats": batch_stats} if batch_stats else {})
+        size = min(evaluation.CHUNK, len(data.images))
+        whole = len(data.images) // size * size
+        chunks = data.images[:whole].reshape(-1, size, *data.images.shape[1:])
+        found = jax.lax.map(chunk, chunks).reshape(whole, -1)
+        if whole == len(data.images):
+            return found
+        return jnp.concatenate([found, chunk(data.images[whole:])])
+
+    def all_runs(params, batch_stats, data):
+        return _each_run(on, one_run, (params, batch_stats), data)
+
+    return jax.jit(all_runs, compiler_options=_unfused(on))
 
 
 @functools.partial(jax.jit, compiler_options=_RUN_ONCE)

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from decorr.config import VARIANT_KINDS, Penalty
+from decorr.config import VARIANT_KINDS, Architecture, Family, Penalty
 from decorr.models import MLP, ConvNet
 from decorr.penalties import correlation_penalty, decov_loss, vcreg_loss
 from decorr.training.schedules import schedule
@@ -35,17 +35,20 @@ def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: 
     architecture = cell.variant.architecture(cell.protocol, cell.size)
     steps = cell.protocol.epochs * (samples // optimisation.batch_size)
     shrinking = cell.variant.schedule
-    if cell.protocol.family == "conv":
-        model: Model = ConvNet(architecture, classes, image_shape)
-    else:
-        model = MLP(architecture, classes)
     return Trainer(
-        model,
+        model_of(cell.protocol.family, architecture, classes, image_shape),
         sgd(optimisation, steps),
         optimisation.batch_size,
         penalty=PENALTIES[VARIANT_KINDS[cell.variant.kind].penalty],
         penalty_schedule=None if shrinking == "constant" else schedule(shrinking, steps),
     )
+
+
+def model_of(family: Family, architecture: Architecture, classes: int, image_shape: tuple[int, ...]) -> Model:
+    """The network of a family."""
+    if family == "conv":
+        return ConvNet(architecture, classes, image_shape)
+    return MLP(architecture, classes)
 
 
 def run_blocks(

@@ -1,0 +1,211 @@
+"""Does a penalty help? All methods tuned alike, reported once. `python -m experiments.compare --help`."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+
+from decorr.config import Family, Size
+from experiments.command import explained, is_live, make_console, parse
+from experiments.comparison.methods import METHODS, STEPS, Setting, steps_for
+from experiments.comparison.trials import Trials
+from experiments.disk.files import remove_temporaries
+from experiments.run import processes
+from experiments.run.progress import SweepProgress
+from experiments.store.lock import locked
+
+# JAX and xarray come with imports inside of functions: --help waits for neither.
+if TYPE_CHECKING:
+    from experiments.data.load import Dataset
+    from experiments.run.executor import Executor
+
+_SIZE: dict[Family, Size] = {"mlp": "medium", "conv": "tiny"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Compare:
+    """Tune every method with the same trials (its strength, the learning rate and when to stop) on the
+    validation split, train it again with other seeds, and report it once on the test split. What is done is
+    skipped; what was interrupted goes on with the trials that are missing."""
+
+    datasets: tuple[str, ...] = ("digits",)
+    """digits (embedded), or any TFDS image classification set that has a test split."""
+    data_dir: Path | None = None
+    """Folder of prepared TFDS sets. Default: TFDS's own, $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+    images: tuple[int, ...] = tuple(STEPS)
+    """Sizes of the training set; one that is larger than the training split means all of it."""
+    methods: tuple[str, ...] = tuple(METHODS)
+    """Which; vanilla is always one of them."""
+    family: Family = "mlp"
+    """mlp, or conv: convolutional."""
+    size: Size | None = None
+    """Of the networks. Default: medium, or tiny if convolutional."""
+    trials: int = 12
+    """Sets of numbers that each method is tried with."""
+    seeds: int = 3
+    """Networks of a trial."""
+    report_seeds: int = 10
+    """Networks of the report, with other seeds."""
+    moments: int = 50
+    """How often the validation error is taken, in equal steps."""
+    steps: int | None = None
+    """Of each training. Default: 5,000 for 500 images to 40,000 for 50,000."""
+    out: Path = Path("results/compare")
+    """Folder of the results, one netCDF4 file for each set and size, and of the page on all that it holds."""
+    executor: Literal["local", "ray"] = "local"
+    """local: this machine, a process on each core or all accelerators in one. ray: a Ray cluster."""
+    address: str | None = None
+    """Of the Ray cluster's head, HOST:PORT. Default: Ray starts on this machine."""
+    plan: bool = False
+    """Only print what is done and what is missing."""
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.methods) - set(METHODS)):
+            raise ValueError(f"unknown method {unknown[0]!r}; the methods are {', '.join(METHODS)}")
+        for name in ("datasets", "images"):
+            if not getattr(self, name):
+                raise ValueError(f"number of {name} must be at least 1; got 0")
+        if self.address is not None and self.executor != "ray":
+            raise ValueError("--address is a Ray cluster's: give --executor ray with it")
+
+    def settings(self, dataset: str, training_images: int) -> tuple[Setting, ...]:
+        """One for each size of the training set."""
+        return tuple(
+            Setting(
+                dataset,
+                images,
+                self.family,
+                self.size or _SIZE[self.family],
+                self.steps or steps_for(images, self.moments),
+                self.trials,
+                self.seeds,
+                self.report_seeds,
+                self.moments,
+            )
+            for images in dict.fromkeys(min(each, training_images) for each in self.images)
+        )
+
+
+def compare(options: Compare, console: Console) -> None:
+    """Trains what is missing of a comparison, and writes its page."""
+    from experiments.comparison import page
+
+    if options.plan:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a look may not take a GPU's memory
+    elif options.executor == "local":
+        processes.prepare()  # they import JAX while it is imported here
+    for name in options.datasets:
+        dataset = _dataset(name, options.data_dir)
+        for setting in options.settings(dataset.name, len(dataset.train.labels)):
+            if options.plan:
+                _plan(options, setting, console)
+            else:
+                _train(options, setting, dataset, console)
+    if not options.plan:
+        written = page.write(options.out)
+        console.print(f"page: {written.resolve()}", soft_wrap=True)
+
+
+def _dataset(name: str, data_dir: Path | None) -> "Dataset":
+    from experiments.data.load import load
+
+    dataset = load(name, data_dir=data_dir)
+    if dataset.test is None:
+        raise ValueError(f"{name!r} has no test split, on which methods are reported")
+    return dataset
+
+
+def _missing(options: Compare, setting: Setting) -> list[str]:
+    from experiments.comparison import results
+
+    there = results.done(options.out, setting)
+    return [name for name in METHODS if name in {"vanilla", *options.methods} and name not in there]
+
+
+def _plan(options: Compare, setting: Setting, console: Console) -> None:
+    from experiments.comparison import results
+
+    missing = _missing(options, setting)
+    for name in METHODS:
+        if name in {"vanilla", *options.methods}:
+            ended = sum(
+                results.read_trial(options.out, setting, name, trial) is not None
+                for trial in range(setting.trials)
+            )
+            state = f"missing, {ended} of {setting.trials} trials done" if name in missing else "done"
+            console.print(f"{setting.name:24} {name:13} {setting.steps} steps  {state}", soft_wrap=True)
+
+
+def _train(options: Compare, setting: Setting, dataset: "Dataset", console: Console) -> None:
+    """Trains what is missing of a setting: the trials of all methods, then their reports."""
+    from experiments.comparison import results
+    from experiments.run import executor
+
+    folder = options.out
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        for each in (folder, folder / setting.name):
+            remove_temporaries(each, ".nc")
+        missing = _missing(options, setting)
+        if not missing:
+            return
+        runs = setting.trials * setting.seeds
+        with executor.connect(options.executor, options.address, len(missing), runs) as on:
+            together = 1 if on.room.platform == "cpu" else setting.trials
+            for stage in (_tuning(folder, setting, missing, together), _reports(folder, setting, missing)):
+                _run(list(stage), folder, dataset, on, console)
+        for method in missing:
+            results.finish(folder, setting, method)
+
+
+def _tuning(folder: Path, setting: Setting, methods: Sequence[str], together: int) -> Iterator[Trials]:
+    """The trials that have not ended."""
+    from experiments.comparison import results
+
+    for name in methods:
+        numbers = setting.numbers(METHODS[name])
+        for first in range(0, setting.trials, together):
+            trials = range(first, min(first + together, setting.trials))
+            if any(results.read_trial(folder, setting, name, trial) is None for trial in trials):
+                chosen = tuple(numbers[trial] for trial in trials)
+                yield Trials(setting, name, chosen, first, tuple(range(setting.seeds)))
+
+
+def _reports(folder: Path, setting: Setting, methods: Sequence[str]) -> Iterator[Trials]:
+    """The reports that have not ended, of methods that are tuned."""
+    from experiments.comparison import results
+
+    seeds = tuple(range(setting.seeds, setting.seeds + setting.report_seeds))
+    for name in methods:
+        if results.read_trial(folder, setting, name, None) is None:
+            trial, moment = results.tuned(folder, setting, name)
+            numbers = setting.numbers(METHODS[name])[trial]
+            yield Trials(setting, name, (numbers,), trial, seeds, moment)
+
+
+def _run(work: Sequence[Trials], folder: Path, dataset: "Dataset", on: "Executor", console: Console) -> None:
+    from experiments.comparison import results
+
+    for each in work:
+        on.room.check(each, dataset)
+    running = closing(on.run_blocks(work, dataset, lambda _: None, math.inf))
+    live = is_live(console.file)
+    with SweepProgress(console, work, dataset.image_shape, live) as progress, running as events:
+        for trials, moment, found in events:
+            progress.show(trials, moment)
+            if found is not None:
+                results.write_trials(folder, trials, found, dataset.version)
+
+
+def main() -> None:
+    with explained():
+        compare(parse(Compare, "compare"), make_console())
+
+
+if __name__ == "__main__":
+    main()

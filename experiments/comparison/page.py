@@ -1,0 +1,155 @@
+"""A comparison as one page: what can be recommended, and for each setting the table and the curves."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from experiments.comparison import analysis, results
+from experiments.comparison.analysis import Row
+from experiments.comparison.methods import METHODS, Setting
+from experiments.page import drawing
+from experiments.page.evidence import evidence
+from experiments.statistics.verdicts import RULE
+from experiments.store.errors import ResultsError
+
+REFERENCE = Path(__file__).parent / "reference"
+"""The committed comparison."""
+
+# Okabe and Ito's, grey for vanilla; each with a dash of its own.
+_LOOKS = dict(
+    zip(
+        METHODS,
+        (
+            ("#555555", "-"),
+            ("#E69F00", "--"),
+            ("#56B4E9", "-."),
+            ("#0072B2", ":"),
+            ("#000000", "--"),
+            ("#D55E00", "-"),
+            ("#009E73", "-."),
+            ("#CC79A7", ":"),
+            ("#8B4513", "--"),
+        ),
+        strict=True,
+    )
+)
+
+
+def load(folder: Path = REFERENCE) -> list[xr.Dataset]:
+    """The settings of a folder."""
+    return [results.load(path) for path in sorted(folder.glob("*.nc"))]
+
+
+def write(folder: Path, out: Path | None = None) -> Path:
+    """Writes the page compare.html, figures/NAME.svg and .png, and errors.md, of all settings in a folder.
+
+    Args:
+      folder: of the settings' files.
+      out: where to write; None: there.
+
+    Returns:
+      The path of the page.
+
+    Raises:
+      ResultsError: the folder has none.
+    """
+    comparison, out = load(folder), out or folder
+    if not comparison:
+        raise ResultsError(f"{folder} holds no comparison: python -m experiments.compare --out {folder}")
+    figures = out / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    groups = analysis.grouped(comparison)
+    tables = {
+        name: [(results.setting_of(each), analysis.rows(each)) for each in group]
+        for name, group in groups.items()
+    }
+    judged = analysis.c10(comparison)
+    page = drawing.template(Path(__file__).parent / "compare.html.j2").render(
+        recommendation=analysis.recommendation(comparison),
+        rule=RULE,
+        tables=tables,
+        judged=judged,
+        evidence=[
+            drawing.picture(figures, each.claim, "", functools.partial(evidence, each)) for each in judged
+        ],
+        pictures={
+            name: [
+                drawing.picture(
+                    figures, f"{kind}-{name.replace(', ', '-')}", "", functools.partial(draw, group)
+                )
+                for kind, draw in (("differences", differences), ("curves", curves))
+            ]
+            for name, group in groups.items()
+        },
+        provenance={
+            name: sorted({str(value) for each in comparison for value in each[name].values})
+            for name in ("dataset_version", "commit", "machine", "versions")
+        },
+    )
+    drawing.write_text(out / "compare.html", page)
+    drawing.write_text(out / "errors.md", errors(tables))
+    return out / "compare.html"
+
+
+def differences(group: Sequence[xr.Dataset]) -> Figure:
+    """Test error less vanilla's, in points: every seed a dot, the mean with Student's 95% interval."""
+    figure, axes = drawing.grid(1, len(group), width=2.6, height=2.6)
+    for ax, found in zip(axes[0], group, strict=True):
+        names = [str(name) for name in found.method.values if name != analysis.VANILLA]
+        for place, name in enumerate(names):
+            values = 100 * analysis.difference(found, name, analysis.VANILLA)
+            drawing.dots(ax, place, values, 0.5, s=10, color=_LOOKS[name][0], alpha=0.8)
+            drawing.error_bar(ax, place, values)
+        ax.axhline(0, color="black", linewidth=0.8)
+        ax.set_xticks(range(len(names)), names, rotation=60, size=7, ha="right", rotation_mode="anchor")
+        ax.set_title(f"{results.setting_of(found).images:,} images", size=9)
+    axes[0, 0].set_ylabel("test error - vanilla's, points", size=8)
+    return figure
+
+
+def curves(group: Sequence[xr.Dataset]) -> Figure:
+    """Validation error over the training of the report's networks, the mean over seeds; a dot where each
+    method's networks were looked at, which the trials' own curves say."""
+    figure, axes = drawing.grid(1, len(group), width=2.6, height=2.6)
+    for ax, found in zip(axes[0], group, strict=True):
+        setting = results.setting_of(found)
+        steps = np.arange(1, setting.moments + 1) * (setting.steps // setting.moments)
+        for name in map(str, found.method.values):
+            one, (colour, dashes) = results.one(found, name), _LOOKS[name]
+            means = 100 * one.validation_error.mean("seed").values
+            _, moment = results.best(one.tuning_error.values)
+            ax.plot(steps, means, dashes, color=colour, linewidth=1.2, label=name)
+            ax.plot(steps[moment - 1], means[moment - 1], "o", color=colour, markersize=4)
+        ax.set_title(f"{setting.images:,} images", size=9)
+        ax.set_xlabel("step", size=8)
+        drawing.log_scale(ax)
+    axes[0, 0].set_ylabel("validation error, %", size=8)
+    drawing.legend(figure, axes[0, 0], columns=5)
+    return figure
+
+
+def errors(tables: Mapping[str, Sequence[tuple[Setting, Sequence[Row]]]]) -> str:
+    """The mean test errors of all settings as Markdown, in %; bold where decidedly below vanilla's, in
+    brackets where decidedly above."""
+    settings = [each for group in tables.values() for each in group]
+    by_setting = [(setting.name, {row.method: row for row in rows}) for setting, rows in settings]
+    lines = [["method", *(name for name, _ in by_setting)]]
+    lines.append(["---"] * len(lines[0]))
+    lines += [
+        [name, *(_error(rows.get(name)) for _, rows in by_setting)]
+        for name in METHODS
+        if any(name in rows for _, rows in by_setting)
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _error(row: Row | None) -> str:
+    if row is None:
+        return ""
+    text = f"{100 * row.error.estimate:.2f}"
+    outcome = row.to_vanilla.outcome if row.to_vanilla else "open"
+    return {"for": f"**{text}**", "against": f"({text})", "open": text}[outcome]

@@ -1,0 +1,187 @@
+"""What a comparison found, on disk: of a method at work a file for each trial, then one for a setting."""
+
+import functools
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from experiments.comparison.methods import METHODS, Setting
+from experiments.comparison.trials import Trials
+from experiments.disk.files import write_atomically
+from experiments.run.grid import Arrays
+from experiments.store import provenance
+from experiments.store.errors import ResultsError, unreadable
+
+_TUNED = {"validation_error": "tuning_error", "penalty_weight": "penalty_weight"}
+"""What is kept of a trial, and its name then."""
+
+_DIMENSIONS = {
+    "validation_error": ("seed", "moment"),
+    "validation_nll": ("seed", "moment"),
+    "test_error": ("seed",),
+    "test_nll": ("seed",),
+    "test_calibration_error": ("seed",),
+    "test_penalty": ("seed", "layer"),
+}
+"""Of what is kept of a report."""
+
+
+def path_of(folder: Path, setting: Setting) -> Path:
+    """Where the finished methods of a setting are: all [method, ...].
+
+    learning_rate, weight_decay, penalty_share, dropout_rate, penalty_weight [trial], NaN where a method has
+    none; tuning_error [trial, tuning_seed, moment], validation errors of the trials; of the networks of the
+    report, trained with the best trial's numbers, validation_error and validation_nll [seed, moment]; and
+    after the best moment, on the test split, test_error, test_nll, test_calibration_error [seed] and
+    test_penalty (P) [seed, layer]; seconds of one training step of one of these networks, as its process
+    measured it. And what `provenance` tells.
+    """
+    return folder / f"{setting.name}.nc"
+
+
+def load(path: Path) -> xr.Dataset:
+    """The finished methods of a setting; ResultsError if the file is no comparison's."""
+    try:
+        found = xr.load_dataset(path, engine="h5netcdf")
+    except Exception as error:  # of a file that is no netCDF4 it has many kinds
+        raise unreadable(path, error, "netCDF4 file") from error
+    if "setting" not in found.attrs or not {*_DIMENSIONS} <= {*map(str, found.variables)}:
+        raise ResultsError(f"{path} was not written by a comparison: move it away")
+    return found
+
+
+def one(found: xr.Dataset, method: str) -> xr.Dataset:
+    """A method of a setting. Not found.sel(method=...): that is a parameter of `sel` itself."""
+    return found.sel({"method": method})
+
+
+def setting_of(found: xr.Dataset) -> Setting:
+    """The setting that results are of."""
+    return Setting(**json.loads(found.attrs["setting"]))
+
+
+def done(folder: Path, setting: Setting) -> list[str]:
+    """The methods that are finished; ResultsError if they were compared in another setting of that name."""
+    path = path_of(folder, setting)
+    if not path.exists():
+        return []
+    found = load(path)
+    _check(path, found.attrs["setting"], setting)
+    return [str(name) for name in found.method.values]
+
+
+def _check(path: Path, found: str, setting: Setting) -> None:
+    there, wanted = json.loads(found), setting.configuration()
+    if different := [name for name in wanted if there.get(name) != wanted[name]]:
+        name = different[0]
+        raise ResultsError(
+            f"{path} was made with other options ({name} is {there.get(name)} there, not {wanted[name]}): "
+            "give the same ones, or another --out"
+        )
+
+
+def trial_path(folder: Path, setting: Setting, method: str, trial: int | None) -> Path:
+    """Where a trial of a method at work is, or its report."""
+    return folder / setting.name / f"{method}.{'report' if trial is None else f'trial-{trial}'}.nc"
+
+
+def write_trials(folder: Path, trials: Trials, found: Arrays, dataset_version: str) -> None:
+    """Keeps what trials gave when they ended, each in its file."""
+    for i, numbers in enumerate(trials.numbers):
+        trial = trials.first + i if trials.test_moment is None else None
+        path = trial_path(folder, trials.setting, trials.method_name, trial)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {name: value[i] for name, value in found.items()}
+        seconds, weight = (arrays.pop(name, np.full(1, np.nan))[0] for name in ("seconds", "penalty_weight"))
+        one = xr.Dataset(
+            {name: (_DIMENSIONS[name], value.astype(np.float32)) for name, value in arrays.items()}
+            | {"seconds": seconds, "penalty_weight": weight},
+            coords={"seed": list(trials.seeds)},
+            attrs={
+                "setting": json.dumps(trials.setting.configuration()),
+                "numbers": json.dumps(asdict(numbers)),
+                "dataset_version": dataset_version,
+                **provenance.current(),
+            },
+        )
+        write_atomically(path, functools.partial(one.to_netcdf, engine="h5netcdf"))
+
+
+def read_trial(folder: Path, setting: Setting, method: str, trial: int | None) -> xr.Dataset | None:
+    """What `write_trials` kept; None if it has not ended. ResultsError if it was of another setting."""
+    path = trial_path(folder, setting, method, trial)
+    if not path.exists():
+        return None
+    try:
+        found = xr.load_dataset(path, engine="h5netcdf")
+    except Exception as error:
+        raise unreadable(path, error, "netCDF4 file") from error
+    _check(path, found.attrs.get("setting", "{}"), setting)
+    return found
+
+
+def best(tuning_error: np.ndarray) -> tuple[int, int]:
+    """The trial, and how many moments it takes, whose error [trial, seed, moment] is least in the mean."""
+    means = np.asarray(tuning_error, np.float64).mean(axis=1)
+    trial, moment = np.unravel_index(means.argmin(), means.shape)
+    return int(trial), int(moment) + 1
+
+
+def tuned(folder: Path, setting: Setting, method: str) -> tuple[int, int]:
+    """`best` of a method all of whose trials have ended."""
+    return best(np.stack([one.validation_error.values for one in _trials(folder, setting, method)]))
+
+
+def _trials(folder: Path, setting: Setting, method: str) -> list[xr.Dataset]:
+    found = [read_trial(folder, setting, method, trial) for trial in range(setting.trials)]
+    return [one for one in found if one is not None]
+
+
+def finish(folder: Path, setting: Setting, method: str) -> None:
+    """Adds a method, whose trials and report have ended, to the setting's file."""
+    trials, report = _trials(folder, setting, method), read_trial(folder, setting, method, None)
+    assert report is not None and len(trials) == setting.trials
+    numbers = [json.loads(one.attrs["numbers"]) for one in trials]
+    kept = report[[*_DIMENSIONS, "seconds"]].drop_attrs()
+    kept = kept.assign(
+        {name: ("trial", np.array([each[name] for each in numbers], np.float64)) for name in numbers[0]}
+        | {"penalty_weight": ("trial", [float(one.penalty_weight) for one in trials])}
+        | {
+            "tuning_error": (
+                ("trial", "tuning_seed", "moment"),
+                np.stack([one.validation_error.values for one in trials]),
+            )
+        }
+        | {name: report.attrs[name] for name in ("dataset_version", *provenance.NAMES)}
+    )
+    methods = [kept.assign_coords(method=method)]
+    path = path_of(folder, setting)
+    if path.exists():
+        before = load(path)
+        methods += [before.isel(method=i) for i in range(before.sizes["method"])]
+    _save(path, setting, methods)
+    for trial in (*range(setting.trials), None):
+        trial_path(folder, setting, method, trial).unlink()
+    if not any((folder / setting.name).iterdir()):
+        (folder / setting.name).rmdir()
+
+
+def _save(path: Path, setting: Setting, methods: Iterable[xr.Dataset]) -> None:
+    order = list(METHODS)
+    whole = xr.concat(
+        sorted(methods, key=lambda one: order.index(str(one.method.values))),
+        dim="method",
+        data_vars="all",
+        coords="minimal",
+        compat="equals",
+        join="exact",
+        combine_attrs="drop",
+    ).drop_encoding()
+    whole.attrs["setting"] = json.dumps(setting.configuration())
+    packed = {"zlib": True, "complevel": 9, "shuffle": True}
+    encoding = {str(name): packed for name in whole if whole[name].dtype.kind == "f" and whole[name].ndim > 1}
+    write_atomically(path, lambda file: whole.to_netcdf(file, engine="h5netcdf", encoding=encoding))

@@ -1,0 +1,138 @@
+"""Trials on the devices of this process: training, and what is measured at each moment."""
+
+import functools
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+import optax
+
+from decorr.config import Regulariser
+from decorr.training import steps
+from decorr.training.seen import seen
+from decorr.training.split import Split
+from decorr.training.steps import Trainer
+from experiments.comparison.methods import BASE, Method, Setting
+from experiments.data.load import Dataset
+from experiments.run import engine, local
+from experiments.run.grid import Arrays
+from experiments.statistics import classification
+
+if TYPE_CHECKING:
+    from experiments.comparison.trials import Trials
+
+_INITIAL = 1000
+"""Images on which a penalty is measured before training."""
+
+
+def trainer_of(setting: Setting, method: Method, dataset: Dataset) -> Trainer:
+    """What trains a method's networks, up to their numbers: learning rate and weight decay too."""
+    model = local.model_of(setting.family, setting.architecture(method), dataset.classes, dataset.image_shape)
+    return Trainer(model, _sgd(), BASE.batch_size, local.PENALTIES[method.penalty])
+
+
+@functools.cache
+def _sgd() -> optax.GradientTransformation:
+    """As `steps.sgd`, but learning rate and weight decay are arrays in the optimiser's state, of each run."""
+
+    def sgd(learning_rate: float, weight_decay: float) -> optax.GradientTransformation:
+        return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(learning_rate))
+
+    return optax.inject_hyperparams(sgd)(BASE.learning_rate, BASE.weight_decay)
+
+
+def subset(train: Split, images: int) -> Split:
+    """The first images of a fixed random order of a training split."""
+    order = np.random.default_rng(0).permutation(len(train.labels))[:images]
+    return train._replace(images=train.images[order], labels=train.labels[order])
+
+
+def train(
+    trials: "Trials", dataset: Dataset, devices: Sequence[jax.Device]
+) -> Iterator[tuple[int, Arrays | None]]:
+    """Trains the networks of some trials.
+
+    Args:
+      trials: which.
+      dataset: its validation split is looked at after every moment, its test split after `test_moment`.
+      devices: which share the runs.
+
+    Yields:
+      The number of moments done, at the start and after each; with the last of them, by name and all
+      [trial, seed, ...]: validation_error and validation_nll [..., moment], seconds (of a training step, the
+      median over moments), penalty_weight if there is a penalty; of a report test_error, test_nll,
+      test_calibration_error and test_penalty [..., layer] (P, over minibatches) besides.
+    """
+    setting, runs = trials.setting, trials.runs
+    mesh = engine.mesh(devices[:runs])
+    trainer = trials.trainer(dataset)
+    chosen = subset(dataset.train, setting.images)
+    train, validation = engine.share((chosen, dataset.validation), mesh)
+    rates, decays, shares, dropout_rates = zip(*map(astuple, trials.numbers), strict=True)
+    numbers: Arrays = {}
+    weights = None
+    if shares[0] is not None:
+        first = chosen.batch(slice(_INITIAL))[0]
+        weights = np.array(shares) * math.log(dataset.classes) / float(_penalty(trainer, first))
+        numbers["penalty_weight"] = _each_seed(trials, weights)
+
+    regulariser = Regulariser(
+        penalty_weight=None if weights is None else _each_seed(trials, weights),
+        dropout_rate=None if dropout_rates[0] is None else _each_seed(trials, dropout_rates),
+    )
+    seeds = trials.seeds * len(trials.numbers)
+    states = engine.start(trainer, seeds, regulariser, chosen.images.shape[1], mesh)
+    hyperparams = {"learning_rate": rates, "weight_decay": decays}
+    states = states._replace(
+        opt_state=states.opt_state._replace(  # type: ignore[attr-defined]
+            hyperparams={
+                name: engine.per_run(_each_seed(trials, values), runs, mesh)
+                for name, values in hyperparams.items()
+            }
+        )
+    )
+
+    def measured(split: Split, on_devices: Split) -> dict[str, np.ndarray]:
+        found = np.asarray(engine.logits(mesh, trainer, states, on_devices))[:runs]
+        return classification.measures(found, split.labels)
+
+    yield 0, None
+    seconds, history = [], []
+    for moment in range(1, setting.moments + 1):
+        started = time.monotonic()
+        states = engine.train_steps(mesh, trainer, states, train, setting.steps // setting.moments)
+        jax.block_until_ready(states)
+        seconds.append(time.monotonic() - started)
+        history.append(measured(dataset.validation, validation))
+        if moment == trials.test_moment:
+            assert dataset.test is not None
+            (test,) = engine.share((dataset.test,), mesh)
+            numbers |= {f"test_{name}": value for name, value in measured(dataset.test, test).items()}
+            numbers["test_penalty"] = np.asarray(engine.penalty(mesh, trainer, states, test))[:runs]
+        if moment < setting.moments:
+            yield moment, None
+
+    for name in ("error", "nll"):
+        numbers[f"validation_{name}"] = np.stack([each[name] for each in history], axis=1)
+    per_step = np.median(seconds) / (setting.steps // setting.moments) / runs
+    numbers["seconds"] = np.full(runs, per_step)
+    shape = len(trials.numbers), len(trials.seeds)
+    yield setting.moments, {name: value.reshape(*shape, *value.shape[1:]) for name, value in numbers.items()}
+
+
+def _each_seed(trials: "Trials", values: Sequence[float] | np.ndarray) -> Any:
+    """Numbers of the trials as those of the runs: [trial, seed], flat."""
+    return np.repeat(np.asarray(values, np.float32), len(trials.seeds))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _penalty(trainer: Trainer, x: jax.Array) -> jax.Array:
+    """Its sum over layers before training, of seed 0."""
+    key = jax.random.key(0)
+    state = steps.init(trainer, key, Regulariser(), x[:1])
+    _, activations = trainer.model.apply(state.variables, x)
+    return sum(map(trainer.penalty, seen(activations, key, 0, trainer.max_samples)))  # type: ignore[return-value]

@@ -1,0 +1,70 @@
+"""Trials of a method: the runs that executors train. Without JAX but for what trains."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from decorr.config import Protocol
+from experiments.comparison.methods import METHODS, Method, Numbers, Setting
+from experiments.run.grid import Arrays
+
+if TYPE_CHECKING:  # they bring JAX
+    import jax
+
+    from decorr.training.steps import Trainer
+    from experiments.data.load import Dataset
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Some trials of a method with the same seeds, or its report; all of them networks of one program."""
+
+    unit: ClassVar[str] = "moment"
+    setting: Setting
+    method_name: str
+    numbers: tuple[Numbers, ...]
+    """Of each trial."""
+    first: int
+    """The first trial's place among those of the method."""
+    seeds: tuple[int, ...]
+    """Of the networks of each trial."""
+    test_moment: int | None = None
+    """After which moment the test split is looked at; None: never, as while a method is tuned."""
+
+    @property
+    def method(self) -> Method:
+        return METHODS[self.method_name]
+
+    @property
+    def name(self) -> str:
+        if self.test_moment is not None:
+            return f"{self.setting.name} {self.method_name}, report"
+        last = self.first + len(self.numbers) - 1
+        to = f" to {last}" if last > self.first else ""
+        return f"{self.setting.name} {self.method_name}, trial {self.first}{to}"
+
+    @property
+    def runs(self) -> int:
+        return len(self.numbers) * len(self.seeds)
+
+    @property
+    def length(self) -> int:
+        return self.setting.moments
+
+    def cost(self, image_shape: tuple[int, ...]) -> float:
+        """Products of the hidden layers for all images that are seen in training."""
+        products = Protocol(family=self.setting.family).products(self.setting.size, image_shape)
+        return self.runs * self.setting.steps * products
+
+    def trainer(self, dataset: "Dataset") -> "Trainer":
+        from experiments.comparison import training
+
+        return training.trainer_of(self.setting, self.method, dataset)
+
+    def train(
+        self, dataset: "Dataset", checkpoint: None, checkpoint_seconds: float, devices: "Sequence[jax.Device]"
+    ) -> Iterator[tuple[int, Arrays | None]]:
+        """As `training.train`: without checkpoints, for what it keeps comes at the end."""
+        from experiments.comparison import training
+
+        return training.train(self, dataset, devices)

@@ -1,0 +1,45 @@
+"""How good predictions of classes are, over the last two axes of NumPy arrays."""
+
+import numpy as np
+
+BINS = 15
+"""Of confidence, of equal width."""
+
+
+def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Error, negative log-likelihood and expected calibration error.
+
+    error: the share of samples whose largest logit is not the label's; nll: the mean of
+    -log softmax(logits)[label]; calibration_error: sum over bins of the largest probability of
+    |its mean - the share of right answers| x the bin's share of samples.
+
+    Args:
+      logits: [..., sample, class]; where any is NaN the error is that of guessing, 1 - 1 / classes, the
+        others NaN.
+      labels: [sample], integers.
+
+    Returns:
+      By name: error, nll (nats), calibration_error, each [...].
+
+    Source: expected calibration error: Naeini, Cooper and Hauskrecht, Obtaining Well Calibrated Probabilities
+      Using Bayesian Binning (2015); 15 bins: Guo et al., On Calibration of Modern Neural Networks (2017).
+    """
+    logits = np.asarray(logits, np.float64)
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    log_probability = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    right = logits.argmax(axis=-1) == labels
+    confidence = np.exp(log_probability.max(axis=-1))
+    finite = np.isfinite(log_probability).all(axis=(-1, -2))
+    own = np.take_along_axis(log_probability, np.broadcast_to(labels, right.shape)[..., None], axis=-1)
+    return {
+        "error": np.where(finite, 1 - right.mean(axis=-1), 1 - 1 / logits.shape[-1]),
+        "nll": -own[..., 0].mean(axis=-1),
+        "calibration_error": np.where(finite, _calibration_error(confidence, right), np.nan),
+    }
+
+
+def _calibration_error(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
+    number = np.clip(np.nan_to_num(confidence) * BINS, 0, BINS - 1).astype(int)
+    gap = confidence - right
+    in_bins = [np.abs(np.where(number == each, gap, 0).sum(axis=-1)) for each in range(BINS)]
+    return np.sum(in_bins, axis=0) / right.shape[-1]

@@ -1,0 +1,108 @@
+"""The command: trained once, resumed where it stopped, and one line for what cannot be."""
+
+import contextlib
+import dataclasses
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments import compare
+from experiments.compare import Compare
+from experiments.comparison import results
+from experiments.run import executor
+from experiments.store.errors import ResultsError
+
+SMALL = Compare(images=(200,), methods=("corr",), trials=2, seeds=1, report_seeds=2, moments=2, steps=8)
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """What was trained, by name, in this process."""
+    names = []
+
+    def connect(*_):
+        return contextlib.nullcontext(executor.Executor(executor.Room("cpu", 1, 1e12), 1, run_blocks))
+
+    def run_blocks(work, dataset, read, seconds):
+        for each in work:
+            names.append(each.name.removeprefix("digits-200 "))
+            yield from executor.local.run_blocks([each], dataset, read, seconds)
+
+    monkeypatch.setattr(executor, "connect", connect)
+    return names
+
+
+def test_what_ended_is_not_trained_again(tmp_path, begun, monkeypatch):
+    options, console = dataclasses.replace(SMALL, out=tmp_path), Console(record=True, width=160)
+    write = results.write_trials
+
+    def interrupted(folder, trials, *rest):
+        if trials.name == "digits-200 corr, trial 1":
+            raise KeyboardInterrupt
+        write(folder, trials, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(results, "write_trials", interrupted)
+        compare.compare(options, console)
+    compare.compare(dataclasses.replace(options, plan=True), console)
+    assert "corr          8 steps  missing, 1 of 2 trials done" in console.export_text()
+    assert begun == ["vanilla, trial 0", "vanilla, trial 1", "corr, trial 0", "corr, trial 1"]
+    begun.clear()
+    compare.compare(options, console)
+    assert begun == ["corr, trial 1", "vanilla, report", "corr, report"]
+    assert (tmp_path / "compare.html").exists() and not (tmp_path / "digits-200").exists()
+
+    before = results.load(tmp_path / "digits-200.nc")
+    begun.clear()
+    compare.compare(dataclasses.replace(options, methods=("corr", "dropout")), console)
+    assert begun == ["dropout, trial 0", "dropout, trial 1", "dropout, report"]
+    after = results.load(tmp_path / "digits-200.nc")
+    assert after.method.values.tolist() == ["vanilla", "dropout", "corr"]
+    for name in ("vanilla", "corr"):
+        for each in ("tuning_error", "test_error", "learning_rate"):
+            np.testing.assert_array_equal(
+                results.one(after, name)[each], results.one(before, name)[each], err_msg=each
+            )
+    assert (
+        before.seed.values.tolist() == [1, 2] and np.isfinite(results.one(after, "corr").penalty_weight).all()
+    )
+    assert np.isnan(results.one(after, "vanilla").penalty_weight).all()
+    with pytest.raises(ResultsError, match=r"other options \(steps is 8 there, not 10\): give the same ones"):
+        compare.compare(dataclasses.replace(options, steps=10), console)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"methods": ("dorpout",)},
+            "unknown method 'dorpout'; the methods are vanilla, dropout, weight-decay",
+        ),
+        ({"images": ()}, "number of images must be at least 1; got 0"),
+        ({"address": "a:1"}, "--address is a Ray cluster's: give --executor ray with it"),
+    ],
+)
+def test_options_that_cannot_be(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(SMALL, **change)
+
+
+def test_more_images_than_there_are_mean_all():
+    settings = dataclasses.replace(SMALL, images=(500, 2000, 10000)).settings("digits", 1250)
+    assert [setting.images for setting in settings] == [500, 1250]
+
+
+def test_the_best_trial_is_stopped_at_its_best_moment():
+    errors = np.full((3, 2, 4), 0.5)
+    errors[1, 0, 2], errors[1, 1, 2] = 0.1, 0.3  # in the mean 0.2
+    errors[2, 0, 3] = 0.0  # 0.25
+    assert results.best(errors) == (1, 3)
+
+
+def test_what_is_no_comparison_is_left_alone(tmp_path):
+    path = tmp_path / "digits-200.nc"
+    path.write_text("mine")
+    with pytest.raises(ResultsError, match="not a readable netCDF4 file"):
+        results.load(path)
+    assert path.read_text() == "mine"
