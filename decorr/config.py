@@ -28,6 +28,9 @@ Penalty = Literal["correlation", "decov", "vcreg"]
 """What a penalty's weight multiplies, of each hidden layer: `correlation_penalty`, `decov_loss`, or
 `vcreg_loss`, both of whose parts have the weight 1."""
 
+Scaling = Literal["max", "zscore", "zca"]
+"""What is done to an image's pixels: divided by the largest; z-scored, all alike; whitened by ZCA."""
+
 Schedule = Literal["constant", "cosine", "exponential"]
 """How a number changes over training: `decorr.training.schedules`."""
 
@@ -106,9 +109,10 @@ class Protocol:
     """descending: 360-180-90 for huge, each layer half of the one before (text, Section 1.3; code).
     ascending: 90-180-360, as Table 1 prints it; an ablation, its columns are reversed by mistake. Of the
     family mlp: the channels of conv, 36-72-144 for huge, know no other order."""
-    input_scaling: Literal["max", "zscore"] = "max"
+    input_scaling: Scaling = "max"
     """max: pixels divided by the largest (code). zscore: by their mean and standard deviation over the
-    training set (text, Section 2.2: "approximately z-scored")."""
+    training set (text, Section 2.2: "approximately z-scored"). zca: whitened by mean and covariance there;
+    not in the paper's experiments."""
     nonlinearity: Literal["prelu", "leaky_relu"] = "prelu"
     """prelu (code); leaky_relu (text, Section 1.3)."""
     negative_slope: float = 0.25

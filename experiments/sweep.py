@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
-from decorr.config import SIZES, Family, Protocol, Size
+from decorr.config import SIZES, Family, Protocol, Scaling, Size
 from experiments.command import explained, is_live, make_console, parse
 from experiments.disk.files import remove_temporaries
 from experiments.paper.protocols import EARLY, PROTOCOLS, VARIANTS
@@ -55,6 +55,9 @@ class Sweep:
     """Samples a minibatch. Default: the protocol's 50."""
     width_order: Literal["descending", "ascending"] | None = None
     """ascending is Table 1 as printed, an ablation. Default: the protocol's, 360-180-90 for huge."""
+    input_scaling: Scaling | None = None
+    """max: pixels divided by the largest. zscore: by their mean and standard deviation. zca: whitened.
+    Default: the protocol's, max for released."""
     out: Path | None = None
     """Folder of the results, one netCDF4 file a size and variant. Default: results/DATASET-PROTOCOL, for conv
     results/DATASET-PROTOCOL-conv."""
@@ -75,11 +78,9 @@ class Sweep:
         """The protocol with the options that override it."""
         if self.protocol not in PROTOCOLS:
             raise ValueError(f"unknown protocol {self.protocol!r}; the protocols are {', '.join(PROTOCOLS)}")
-        protocol = dataclasses.replace(PROTOCOLS[self.protocol], family=self.family)
-        if self.epochs is not None:
-            protocol = dataclasses.replace(protocol, epochs=self.epochs)
-        if self.width_order is not None:
-            protocol = dataclasses.replace(protocol, width_order=self.width_order)
+        options = {name: getattr(self, name) for name in ("epochs", "width_order", "input_scaling")}
+        given = {name: value for name, value in options.items() if value is not None}
+        protocol = dataclasses.replace(PROTOCOLS[self.protocol], family=self.family, **given)
         if self.batch_size is not None:
             optimisation = dataclasses.replace(protocol.optimisation, batch_size=self.batch_size)
             protocol = dataclasses.replace(protocol, optimisation=optimisation)

@@ -8,10 +8,10 @@ import numpy as np
 
 
 class Split(NamedTuple):
-    """One split, pixels as stored (a quarter of the memory of float32) and how to scale them."""
+    """One split, pixels as stored (uint8 is a quarter of the memory of float32) and how to scale them."""
 
     images: np.ndarray
-    """[sample, pixel] uint8, flattened as height, width, channel."""
+    """[sample, pixel] uint8 or float32, flattened as height, width, channel."""
     labels: np.ndarray
     """[sample] int32, from 0."""
     offset: np.ndarray

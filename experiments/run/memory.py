@@ -59,8 +59,9 @@ class Room(NamedTuple):
 
     def needed(self, block: Work, dataset: Dataset) -> float:
         """What a block takes of each device, in bytes: an estimate, up to `_LOOSE` times too high."""
-        train, validation, pixels = _samples(dataset)
-        shared, run, lane = _parts(block.trainer(dataset), train, validation, pixels)
+        train, pixels = dataset.train.images.shape
+        run, lane = _parts(block.trainer(dataset), train, pixels)
+        shared = sum(leaf.nbytes for leaf in jax.tree.leaves((dataset.train, dataset.validation)))
         runs = math.ceil(block.runs / self.devices)
         return shared + runs * run + min(runs, engine.LANES.get(self.platform, runs)) * lane
 
@@ -96,14 +97,9 @@ def _machine() -> float:
     return min(limits)
 
 
-def _samples(dataset: Dataset) -> tuple[int, int, int]:
-    """Training samples, validation samples, pixels of one."""
-    return len(dataset.train.labels), len(dataset.validation.labels), dataset.train.images.shape[1]
-
-
 @functools.cache
-def _parts(trainer: Trainer, train: int, validation: int, pixels: int) -> tuple[float, float, float]:
-    """Bytes that all runs of a device share, of each run, and of each that is side by side with others."""
+def _parts(trainer: Trainer, train: int, pixels: int) -> tuple[float, float]:
+    """Bytes of each run, and of each that is side by side with others."""
     one = jax.ShapeDtypeStruct((1, pixels), jnp.float32)
     states, layers = jax.eval_shape(functools.partial(_one_run, trainer), one)
     state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states))
@@ -112,12 +108,10 @@ def _parts(trainer: Trainer, train: int, validation: int, pixels: int) -> tuple[
     maps = 4 * _COPIES * _PATCHES * sum(layer.size for layer in layers)
     positions = any(layer.ndim > 2 for layer in layers)
 
-    # Pixels as stored and labels, and the order of the training set's.
-    shared = (train + validation) * (pixels + 4)
-    run = _STATES * (state + matrices) + 4 * train
+    run = _STATES * (state + matrices) + 4 * train  # which is the order of the training samples
     sample = 4 * _COPIES * pixels + (maps if positions else units)
     # Of a minibatch in training, of a chunk in the evaluation.
-    return shared, run, max(state + trainer.batch_size * sample, max(CHUNK, trainer.batch_size) * sample)
+    return run, max(state + trainer.batch_size * sample, max(CHUNK, trainer.batch_size) * sample)
 
 
 def _one_run(trainer: Trainer, x: jax.Array) -> tuple[steps.TrainingState, steps.Activations]:

@@ -224,6 +224,19 @@ def test_results_of_other_options_are_kept(finished):
     assert path.read_bytes() == before
 
 
+def test_inputs_are_whitened_where_asked(finished, compiled, tmp_path):
+    whitened = (*TINY, "--variants", "vanilla", "--epochs", "2", "--input-scaling", "zca")
+    done = sweep(tmp_path, *whitened, JAX_NUM_CPU_DEVICES="1", **compiled)  # it compiles once
+    assert (done.returncode, done.stderr) == (0, "")
+    path = finished[0] / "tiny-vanilla.nc"
+    with cells.read(tmp_path / "tiny-vanilla.nc") as dataset, cells.read(path) as of_max:
+        assert json.loads(dataset.attrs["configuration"])["protocol"]["input_scaling"] == "zca"
+        nll = dataset.train_nll.values
+        assert (nll[:, 1] < nll[:, 0]).all() and (nll[:, 1] < of_max.train_nll[:, 1]).all()
+    done = sweep(finished[0], *whitened, "--epochs", str(EPOCHS))
+    assert_one_line_error(done, str(path), "protocol.input_scaling is max there, not zca")
+
+
 def test_networks_of_two_families_are_not_mixed(finished):
     folder, _ = finished
     before = {path: path.read_bytes() for path in folder.glob("*.nc")}

@@ -5,6 +5,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from experiments.data import load as data
+from experiments.data.whitening import EPSILON
 
 
 def test_digits_are_those_of_scikit_learn_in_their_order(tmp_path):
@@ -39,8 +40,26 @@ def test_zscore_takes_its_moments_from_the_training_part_alone():
     assert abs(inputs.std(dtype=np.float64) - 1) < 1e-6
 
 
+def test_zca_whitens_by_the_training_part_alone():
+    digits, source = data.load(scaling="zca"), load_digits().data
+    training = source[:1250]
+    covariance = np.cov(training.T, ddof=0)
+    added = EPSILON * np.diag(covariance).mean()
+    variances, directions = np.linalg.eigh(covariance)
+    wanted = (source - training.mean(0)) @ (directions / np.sqrt(variances + added)) @ directions.T
+    inputs = [split.batch(...)[0] for split in (digits.train, digits.validation, digits.test)]
+    assert {array.dtype for array in inputs} == {np.dtype(np.float32)}
+    np.testing.assert_allclose(np.concatenate(inputs), wanted, atol=1e-5)
+    constant = np.ptp(training, axis=0) == 0
+    assert constant.any() and not inputs[0][:, constant].any()
+    np.testing.assert_allclose(inputs[0].mean(0, dtype=np.float64), 0, atol=1e-6)
+    found = directions.T @ np.cov(inputs[0].T.astype(np.float64), ddof=0) @ directions
+    np.testing.assert_allclose(found, np.diag(variances / (variances + added)), atol=1e-5)
+    assert found.max() > 0.95
+
+
 def test_scaling_is_checked():
-    with pytest.raises(ValueError, match="scaling must be 'max' or 'zscore'; got 'min'"):
+    with pytest.raises(ValueError, match="scaling must be one of max, zscore, zca; got 'min'"):
         data.load(scaling="min")
 
 

@@ -19,9 +19,9 @@ from experiments.run.memory import Room
 CELL = Cell("mnist", "huge", Variant("corr", 0.1), 1000, Protocol())
 
 
-def split(samples):
+def split(samples, dtype=np.uint8):
     """Of MNIST's shape, of no memory of its own."""
-    images = np.broadcast_to(np.uint8(0), (samples, 784))
+    images = np.broadcast_to(dtype(0), (samples, 784))
     return Split(images, np.broadcast_to(np.int32(0), samples), np.float32(0), np.float32(1))
 
 
@@ -74,6 +74,12 @@ def test_the_largest_blocks_that_fit(platform, devices):
     assert runs > 1 and fits == [True, runs == CELL.seeds]
     assert room.runs(CELL, MNIST, 5) == 5
     room.check(Block(CELL, 0, runs - 1), MNIST)
+
+
+def test_whitened_pixels_take_four_times_as_much():
+    whitened = MNIST._replace(train=split(50_000, np.float32), validation=split(10_000, np.float32))
+    needed = [Room("cuda", 1, math.inf).needed(Block(CELL, 0, 3), dataset) for dataset in (MNIST, whitened)]
+    assert needed[1] - needed[0] == 60_000 * 784 * 3
 
 
 def test_one_run_that_does_not_fit_is_refused():

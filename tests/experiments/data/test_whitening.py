@@ -1,0 +1,58 @@
+"""Whitening of pixels, against the library's and where rounding could show."""
+
+import jax
+import numpy as np
+import pytest
+
+import decorr
+from experiments.data.whitening import EPSILON, Whitening
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Correlated, more than one chunk of exact sums; pixel 2 is always 255."""
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(2100, 5)) @ rng.normal(size=(5, 5))
+    made = np.clip(128 + 40 * mixed, 0, 255).astype(np.uint8)
+    made[:, 2] = 255
+    return made
+
+
+def test_the_matrix_is_the_librarys(images):
+    covariance = np.cov(images.T, ddof=0)
+    share = EPSILON / (1 + EPSILON)  # (1 - share) (C + eps I) = (1 - share) C + share mean_i(C_ii) I
+    with jax.enable_x64(True):
+        wanted = np.array(decorr.whitening_matrix(covariance, shrinkage=share)) * (1 - share) ** 0.5
+    wanted[2, 2] = 0
+    found = Whitening.of(images)
+    np.testing.assert_allclose(found.matrix, wanted, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found.mean, images.mean(0), rtol=1e-6)
+    assert found.matrix.dtype == found.mean.dtype == np.float32
+
+
+def test_every_image_is_whitened_alike(images):
+    """Whichever are whitened with it, in chunks and without."""
+    whitening = Whitening.of(images[:1300])
+    found = whitening.apply(images)
+    wanted = (images - whitening.mean.astype(np.float64)) @ whitening.matrix.astype(np.float64)
+    assert found.dtype == np.float32 and np.abs(wanted).max() > 2
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    np.testing.assert_allclose(whitening.apply(images[1200:1400]), wanted[1200:1400], atol=1e-5)
+
+
+def test_a_constant_pixel_is_zero_where_it_varies_too(images):
+    whitening, other = Whitening.of(images), images[:3].copy()
+    assert np.array_equal(whitening.apply(images)[:, 2], np.zeros(2100))
+    other[:, 2] = 0
+    np.testing.assert_array_equal(whitening.apply(other), whitening.apply(images[:3]))
+
+
+def test_the_sums_are_exact():
+    """Two pixels that differ from white once in 2,000 images: float32 alone would see no such variance."""
+    images = np.full((2000, 2), 255, np.uint8)
+    images[0, 0], images[1, 1] = 254, 253
+    found = Whitening.of(images)
+    covariance = np.cov(images.astype(np.float64).T, ddof=0)
+    regular = covariance + EPSILON * np.trace(covariance) / 2 * np.eye(2)
+    matrix = found.matrix.astype(np.float64)
+    np.testing.assert_allclose(matrix @ regular @ matrix, np.eye(2), atol=1e-6)
