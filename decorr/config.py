@@ -24,7 +24,7 @@ Normalisation = Literal["none", "batch", "whiten"]
 """What stands between a layer's weights and its nonlinearity: nothing; batch normalisation
 (`flax.linen.BatchNorm`); batch whitening (`decorr.BatchWhitening`)."""
 
-Penalty = Literal["correlation", "decov", "vcreg"]
+Penalty = Literal["corr", "decov", "vcreg"]
 """What a penalty's weight multiplies, of each hidden layer: `correlation_penalty`, `decov_loss`, or
 `vcreg_loss`, both of whose parts have the weight 1."""
 
@@ -179,7 +179,7 @@ class VariantKind:
     """What it adds to training, of a protocol and its number."""
     valid: Callable[[float], bool] | None = None
     """Which numbers may follow the name; None: none."""
-    penalty: Penalty = "correlation"
+    penalty: Penalty = "corr"
     """What its penalty's weight multiplies, if it has one."""
     normalisation: Normalisation = "none"
     """Of its hidden layers."""
@@ -192,14 +192,13 @@ class VariantKind:
 
 
 def _penalised(
-    name: str,
     penalty: Penalty,
     multiplier: Callable[[Protocol, float], float],
     looks: Mapping[float | None, Look] | None = None,
 ) -> VariantKind:
-    """The kind of a penalty, by its weight."""
+    """The kind of a penalty, named after it, by its weight."""
     return VariantKind(
-        usage=f"{name}-WEIGHT with WEIGHT >= 0, {name}-WEIGHT-cosine, {name}-WEIGHT-exponential",
+        usage=f"{penalty}-WEIGHT with WEIGHT >= 0, {penalty}-WEIGHT-cosine, {penalty}-WEIGHT-exponential",
         regulariser=lambda protocol, weight: Regulariser(penalty_weight=multiplier(protocol, weight)),
         valid=lambda weight: 0 <= weight < math.inf,
         penalty=penalty,
@@ -224,12 +223,11 @@ VARIANT_KINDS: dict[str, VariantKind] = {
     ),
     "corr": _penalised(
         "corr",
-        "correlation",
         lambda protocol, weight: protocol.penalty_weight(weight),
         {0.1: Look("#009E73", "//", "s", "-."), 1.0: Look("#D55E00", "xx", "D", ":")},
     ),
-    "decov": _penalised("decov", "decov", lambda _, weight: weight),
-    "vcreg": _penalised("vcreg", "vcreg", lambda _, weight: weight),
+    "decov": _penalised("decov", lambda _, weight: weight),
+    "vcreg": _penalised("vcreg", lambda _, weight: weight),
     "batchnorm": VariantKind(
         usage="batchnorm",
         regulariser=lambda protocol, _: Regulariser(),

@@ -45,8 +45,9 @@ class Sweep:
     sizes: tuple[Size, ...] = tuple(SIZES)
     """Network sizes, as in Table 1."""
     variants: tuple[str, ...] = tuple(variant.name for variant in VARIANTS)
-    """vanilla; drop (rate 0.3) or drop-RATE; corr-WEIGHT, for any rate in [0, 1) and weight >= 0;
-    corr-WEIGHT-cosine or corr-WEIGHT-exponential, a weight that shrinks over all epochs."""
+    """vanilla; drop (rate 0.3) or drop-RATE; penalties: corr-WEIGHT, decov-WEIGHT, vcreg-WEIGHT, for any
+    rate in [0, 1) and weight >= 0; corr-WEIGHT-cosine or corr-WEIGHT-exponential, a weight that shrinks
+    over all epochs; batchnorm or whiten: layers normalised by batch statistics, or whitened."""
     seeds: int = 10
     """Networks of each size and variant, with the seeds 0, 1, ..."""
     epochs: int | None = None

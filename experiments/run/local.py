@@ -21,7 +21,7 @@ def _vcreg(a: jax.Array) -> jax.Array:
 
 
 PENALTIES: dict[Penalty, Callable[[jax.Array], jax.Array]] = {
-    "correlation": correlation_penalty,
+    "corr": correlation_penalty,
     "decov": decov_loss,
     "vcreg": _vcreg,
 }

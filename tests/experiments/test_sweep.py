@@ -13,6 +13,7 @@ import filelock
 import numpy as np
 import pytest
 
+from decorr.config import VARIANT_KINDS
 from experiments.run import memory
 from experiments.store import cells, compact
 from experiments.store.errors import ResultsError
@@ -353,3 +354,4 @@ def test_an_unknown_size_is_refused(tmp_path):
 def test_help(tmp_path):
     done = sweep(tmp_path, "--help", JAX_PLATFORMS="no_such")
     assert done.returncode == 0 and "--checkpoint-seconds" in done.stdout
+    assert set(VARIANT_KINDS) <= set(re.findall(r"\w+", done.stdout))
