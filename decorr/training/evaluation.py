@@ -47,8 +47,28 @@ class _Sums(NamedTuple):
     correlation: tuple[CorrelationState, ...]
     """Of each layer."""
 
+    def update(self, logits: jax.Array, labels: jax.Array, activations: Activations) -> "_Sums":
+        """With these samples too; of a layer with positions, some of them."""
+        states = zip(self.correlation, activations, strict=True)
+        return _Sums(
+            nll=self.nll + len(labels) * negative_log_likelihood(logits, labels),
+            errors=self.errors + len(labels) * error_rate(logits, labels),
+            correlation=tuple(state.update(a) for state, a in states),
+        )
 
-def evaluate(trainer: Trainer, params: Any, data: Split, batch_stats: Any = None) -> Evaluation:
+    def evaluation(self, samples: int, penalty: jax.Array) -> Evaluation:
+        """What they make of so many samples."""
+        correlation = tuple(state.correlation() for state in self.correlation)
+        return Evaluation(
+            nll=self.nll / samples,
+            error=self.errors / samples,
+            penalty=penalty,
+            mean_correlation=jnp.stack([mean_absolute(rho) for rho in correlation]),
+            correlation=correlation,
+        )
+
+
+def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
     """Evaluates one network on a whole split, without dropout.
 
     P depends on the number of samples (`decorr.independent_penalty`), so it is taken over minibatches
@@ -59,9 +79,8 @@ def evaluate(trainer: Trainer, params: Any, data: Split, batch_stats: Any = None
 
     Args:
       trainer: the model, and the samples of a minibatch, m in P; static.
-      params: of the model.
+      variables: of the model, as `TrainingState.variables` has them.
       data: a split of at least one minibatch.
-      batch_stats: of the model, if its normalisation has any.
 
     Returns:
       An Evaluation.
@@ -77,25 +96,21 @@ def evaluate(trainer: Trainer, params: Any, data: Split, batch_stats: Any = None
     if batches < 1:
         raise ValueError(f"a minibatch of {size} needs as many samples; got {samples}")
     whole = batches * size
-    together = _divisor(batches, CHUNK // size)  # minibatches of a chunk
-    spacing = _divisor(together, batches // MINIBATCHES)
+    together = largest_divisor(batches, CHUNK // size)  # minibatches of a chunk
+    spacing = largest_divisor(together, batches // MINIBATCHES)
     each = max(1, trainer.max_samples // samples)  # positions of a sample, in the correlations
-    variables = {"params": params} | ({"batch_stats": batch_stats} if batch_stats else {})
 
     def add(sums: _Sums, numbers: jax.Array, images: Any, labels: Any) -> tuple[_Sums, Activations]:
         """With the samples of these minibatches; and their activations [minibatch, sample, ...]."""
         x, labels = data._replace(images=images, labels=labels).batch(...)
         logits, activations = trainer.model.apply(variables, x)
-        count, length = len(labels), len(labels) // len(numbers)
+        length = len(labels) // len(numbers)
         activations = tuple(a.reshape(-1, length, *a.shape[1:]) for a in activations)
-        kept = _draw(activations, numbers, each * length)
-        states = (state.update(a) for state, a in zip(sums.correlation, kept, strict=True))
-        nll = sums.nll + count * negative_log_likelihood(logits, labels)
-        return _Sums(nll, sums.errors + count * error_rate(logits, labels), tuple(states)), activations
+        return sums.update(logits, labels, _draw(activations, numbers, each * length)), activations
 
     def chunk(sums: _Sums, samples: tuple[jax.Array, Any, Any]) -> tuple[_Sums, jax.Array]:
         sums, activations = add(sums, *samples)
-        spaced, numbers = (jax.tree.map(lambda a: a[::spacing], tree) for tree in (activations, samples[0]))
+        spaced, numbers = jax.tree.map(lambda a: a[::spacing], (activations, samples[0]))
         penalised = _draw(spaced, numbers, trainer.max_samples)
         return sums, jnp.stack([jax.vmap(correlation_penalty)(a).sum() for a in penalised])
 
@@ -107,14 +122,7 @@ def evaluate(trainer: Trainer, params: Any, data: Split, batch_stats: Any = None
     sums, penalties = jax.lax.scan(chunk, sums, chunks)
     if whole < samples:
         sums, _ = add(sums, jnp.array([batches]), data.images[whole:], data.labels[whole:])
-    correlation = tuple(state.correlation() for state in sums.correlation)
-    return Evaluation(
-        nll=sums.nll / samples,
-        error=sums.errors / samples,
-        penalty=penalties.sum(axis=0) / (batches // spacing),
-        mean_correlation=jnp.stack([mean_absolute(rho) for rho in correlation]),
-        correlation=correlation,
-    )
+    return sums.evaluation(samples, penalties.sum(axis=0) / (batches // spacing))
 
 
 def _draw(activations: Activations, numbers: jax.Array, max_samples: int) -> Activations:
@@ -123,7 +131,7 @@ def _draw(activations: Activations, numbers: jax.Array, max_samples: int) -> Act
     return jax.vmap(lambda a, number: seen(a, key, number, max_samples))(activations, numbers)
 
 
-def _divisor(n: int, most: int) -> int:
+def largest_divisor(n: int, most: int) -> int:
     """The largest divisor of n that is at most `most`; at least 1."""
     return max(i for i in range(1, max(1, most) + 1) if n % i == 0)
 

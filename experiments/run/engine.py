@@ -156,7 +156,7 @@ def epoch(
     Three programs and not one: the order is compiled once for a sweep, the evaluation once for a size.
     """
     states, metrics, minibatch = train_epoch(on, trainer, states, train, last)
-    evaluated, slope = _evaluate(on, trainer)(states.params, states.batch_stats, validation)
+    evaluated, slope = _evaluate(on, trainer)(states.variables, validation)
     record = {
         "train_nll": metrics.nll,
         "train_error": metrics.error,
@@ -203,19 +203,13 @@ def _unfused(on: Mesh) -> dict[str, bool]:
     return _UNFUSED if _platform(on) == "cpu" else {}
 
 
-def _lanes(on: Mesh, runs: int) -> int:
-    """How many of a device's runs are one vmap: the most that are allowed and leave no lane empty."""
-    limit = min(runs, LANES.get(_platform(on), runs))
-    return max(lanes for lanes in range(1, limit + 1) if runs % lanes == 0)
-
-
 def _each_run(on: Mesh, function: Callable, per_run: tuple, *shared: object) -> Any:
     """function(*per_run, *shared) of every run, each device its own runs: they do not communicate."""
 
     def on_one_device(*arguments):
         mine, shared = arguments[: len(per_run)], arguments[len(per_run) :]
         runs = jax.tree.leaves(mine)[0].shape[0]
-        lanes = _lanes(on, runs)
+        lanes = evaluation.largest_divisor(runs, LANES.get(_platform(on), runs))  # so that none is empty
         if lanes == 1:
             return jax.lax.map(lambda one: function(*one, *shared), mine)
         one_batch = jax.vmap(lambda *one: function(*one, *shared))
@@ -262,13 +256,13 @@ def _train(on: Mesh, trainer: Trainer) -> Any:
 
 @functools.cache
 def _evaluate(on: Mesh, trainer: Trainer) -> Any:
-    """The program of the evaluation, of (params, batch_stats, validation)."""
+    """The program of the evaluation, of (variables, validation)."""
 
-    def one_run(params, batch_stats, validation):
-        return evaluation.evaluate(trainer, params, validation, batch_stats), slopes(params)
+    def one_run(variables, validation):
+        return evaluation.evaluate(trainer, variables, validation), slopes(variables["params"])
 
-    def evaluate_runs(params, batch_stats, validation):
-        return _each_run(on, one_run, (params, batch_stats), validation)
+    def evaluate_runs(variables, validation):
+        return _each_run(on, one_run, (variables,), validation)
 
     return jax.jit(evaluate_runs, compiler_options=_unfused(on))
 

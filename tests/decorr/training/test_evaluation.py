@@ -10,7 +10,7 @@ import pytest
 from decorr.config import Architecture, Optimisation
 from decorr.models import MLP, ConvNet
 from decorr.training import evaluation
-from decorr.training.evaluation import BINS, evaluate, histogram, mean_absolute
+from decorr.training.evaluation import BINS, evaluate, histogram, largest_divisor, mean_absolute
 from decorr.training.split import Split
 from decorr.training.steps import Trainer, sgd
 
@@ -26,18 +26,18 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def params():
-    return jax.jit(MODEL.init)(jax.random.key(0), jnp.zeros((1, 6)))["params"]
+def variables():
+    return jax.jit(MODEL.init)(jax.random.key(0), jnp.zeros((1, 6)))
 
 
 @pytest.fixture(scope="module")
-def seen(params, data):
-    return jax.jit(evaluate, static_argnums=0)(TRAINER, params, data)
+def seen(variables, data):
+    return jax.jit(evaluate, static_argnums=0)(TRAINER, variables, data)
 
 
 @pytest.fixture(scope="module")
-def outputs(params, data):
-    logits, activations = MODEL.apply({"params": params}, (data.images.astype(np.float32) - 2) / 5)
+def outputs(variables, data):
+    logits, activations = MODEL.apply(variables, (data.images.astype(np.float32) - 2) / 5)
     return jax.tree.map(lambda a: np.asarray(a, np.float64), (logits, list(activations)))
 
 
@@ -67,13 +67,13 @@ def test_correlations_are_of_the_whole_set(seen, outputs):
         np.testing.assert_allclose(seen.mean_correlation[layer], off_diagonal(rho).mean(), rtol=1e-5)
 
 
-def test_a_large_set_is_streamed_and_p_is_of_every_second_minibatch(params):
+def test_a_large_set_is_streamed_and_p_is_of_every_second_minibatch(variables):
     """200 minibatches and 7 samples: 2 x `MINIBATCHES`, in four chunks and a remainder."""
     rng = np.random.default_rng(1)
     images = rng.integers(0, 16, (2007, 6), np.uint8)
     many = Split(images, rng.integers(0, 3, 2007, np.int32), np.float32(2), np.float32(5))
-    found = jax.jit(evaluate, static_argnums=0)(TRAINER, params, many)
-    logits, activations = MODEL.apply({"params": params}, many.batch(...)[0])
+    found = jax.jit(evaluate, static_argnums=0)(TRAINER, variables, many)
+    logits, activations = MODEL.apply(variables, many.batch(...)[0])
     np.testing.assert_allclose(found.error, np.mean(logits.argmax(1) != many.labels), rtol=1e-6)
     for layer, a in enumerate(activations):
         np.testing.assert_allclose(found.correlation[layer], correlation(a), atol=1e-5)
@@ -81,15 +81,20 @@ def test_a_large_set_is_streamed_and_p_is_of_every_second_minibatch(params):
         np.testing.assert_allclose(found.penalty[layer], np.mean(squares) / (2 * a.shape[1]), rtol=1e-5)
 
 
-def test_outside_jit_it_is_the_same(seen, params, data):
-    found = evaluate(TRAINER, params, data)
+def test_outside_jit_it_is_the_same(seen, variables, data):
+    found = evaluate(TRAINER, variables, data)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(seen), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_fewer_samples_than_a_minibatch(params, data):
+def test_fewer_samples_than_a_minibatch(variables, data):
     with pytest.raises(ValueError, match="minibatch of 48 needs as many samples; got 47"):
-        evaluate(dataclasses.replace(TRAINER, batch_size=48), params, data)
+        evaluate(dataclasses.replace(TRAINER, batch_size=48), variables, data)
+
+
+@pytest.mark.parametrize(("n", "most", "wanted"), [(12, 5, 4), (7, 6, 1), (7, 7, 7), (6, 100, 6), (10, 0, 1)])
+def test_the_largest_divisor(n, most, wanted):
+    assert largest_divisor(n, most) == wanted
 
 
 def test_mean_absolute_leaves_the_diagonal_out():
@@ -124,11 +129,11 @@ def test_histogram_of_nan_is_nan():
 
 @pytest.fixture(scope="module")
 def convolutional(data):
-    """Trainer, parameters and outputs of a network of 3 x 1 and 2 x 1 positions."""
+    """Trainer, variables and outputs of a network of 3 x 1 and 2 x 1 positions."""
     model = ConvNet(dataclasses.replace(MODEL.architecture, widths=(4, 5)), 3, (6, 1, 1))
-    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 6)))["params"]
-    logits, activations = model.apply({"params": params}, data.batch(...)[0])
-    return Trainer(model, sgd(Optimisation()), 10), params, logits, activations
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 6)))
+    logits, activations = model.apply(variables, data.batch(...)[0])
+    return Trainer(model, sgd(Optimisation()), 10), variables, logits, activations
 
 
 def correlation(a):
@@ -136,8 +141,8 @@ def correlation(a):
 
 
 def test_with_room_for_all_positions_all_are_seen(convolutional, data):
-    trainer, params, logits, activations = convolutional
-    found = jax.jit(evaluate, static_argnums=0)(trainer, params, data)
+    trainer, variables, logits, activations = convolutional
+    found = jax.jit(evaluate, static_argnums=0)(trainer, variables, data)
     share = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(found.nll, -np.log(share[np.arange(47), data.labels]).mean(), rtol=1e-5)
     np.testing.assert_allclose(found.error, np.mean(logits.argmax(1) != data.labels), rtol=1e-6)
@@ -149,9 +154,9 @@ def test_with_room_for_all_positions_all_are_seen(convolutional, data):
 
 def test_at_least_one_position_of_each_sample_is_seen(convolutional, data, monkeypatch):
     """Fewer samples than the set has: one position of each, and every time the same."""
-    trainer, params, _, activations = convolutional
+    trainer, variables, _, activations = convolutional
     few = dataclasses.replace(trainer, max_samples=20)
-    found, again = (jax.jit(evaluate, static_argnums=0)(few, params, data) for _ in range(2))
+    found, again = (jax.jit(evaluate, static_argnums=0)(few, variables, data) for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, found, again)
     for layer, a in enumerate(activations):
         # One position of every sample has all their means and spreads, near enough.
@@ -161,5 +166,5 @@ def test_at_least_one_position_of_each_sample_is_seen(convolutional, data, monke
     seen_by_penalty = []
     penalty = lambda a: seen_by_penalty.append(a.shape) or jnp.mean(a)  # noqa: E731
     monkeypatch.setattr(evaluation, "correlation_penalty", penalty)
-    jax.eval_shape(lambda: evaluate(few, params, data))
+    jax.eval_shape(lambda: evaluate(few, variables, data))
     assert seen_by_penalty == [(10, 2, 4), (10, 2, 5)]

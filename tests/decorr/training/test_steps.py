@@ -164,12 +164,12 @@ def test_running_statistics_are_trained_and_evaluated_with(normalisation):
         trainer, state, data, jnp.arange(40).reshape(4, 10)
     )
     assert not np.allclose(after.batch_stats["norm_3"]["mean"], state.batch_stats["norm_3"]["mean"])
-    found = evaluation.evaluate(trainer, after.params, data, after.batch_stats)
+    found = evaluation.evaluate(trainer, after.variables, data)
     variables = {"params": after.params, "batch_stats": after.batch_stats}
     logits, _ = model.apply(variables, data.batch(slice(None))[0])
     np.testing.assert_allclose(found.nll, negative_log_likelihood(logits, data.labels), rtol=1e-5)
     with pytest.raises(ScopeCollectionNotFound):
-        evaluation.evaluate(trainer, after.params, data)
+        evaluation.evaluate(trainer, {"params": after.params}, data)
 
 
 # --- whole epochs ----------------------------------------------------------------------------------------

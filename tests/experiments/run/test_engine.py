@@ -95,7 +95,7 @@ def eight_devices():
     programs = [
         program(mesh, trainer, states, train),
         engine._order(mesh, 1250, 50).lower(states.key, states.step),
-        engine._evaluate(mesh, trainer).lower(states.params, states.batch_stats, train),
+        engine._evaluate(mesh, trainer).lower(states.variables, train),
     ]
     for each in programs:
         text = each.compile().as_text()
@@ -191,9 +191,7 @@ def test_half_of_the_minibatches_give_the_penalty_of_all_to_a_percent(variant, m
     def penalties(minibatches):
         monkeypatch.setattr(evaluation, "MINIBATCHES", minibatches)
         engine._evaluate.cache_clear()
-        return np.asarray(
-            engine._evaluate(mesh, trainer)(states.params, states.batch_stats, validation)[0].penalty
-        )
+        return np.asarray(engine._evaluate(mesh, trainer)(states.variables, validation)[0].penalty)
 
     half, every = penalties(evaluation.MINIBATCHES), penalties(200)
     engine._evaluate.cache_clear()

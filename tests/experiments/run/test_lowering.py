@@ -33,11 +33,11 @@ def programs(family, variant):
     states = initial.eval_shape(seeds)._replace(regulariser=numbers)
     training = states, array(RUNS, 2, 50, dtype=jnp.int32), split(100), array(dtype=bool)
     *_, minibatch = train.eval_shape(*training)
-    evaluated, _ = evaluate.eval_shape(states.params, states.batch_stats, split(70))
+    evaluated, _ = evaluate.eval_shape(states.variables, split(70))
     return {
         "order": (order, (states.key, states.step)),
         "train": (train, training),
-        "evaluate": (evaluate, (states.params, states.batch_stats, split(70))),
+        "evaluate": (evaluate, (states.variables, split(70))),
         "initial": (initial, (seeds,)),
         "summarise": (engine.summarise, ((minibatch, evaluated.correlation),)),
     }

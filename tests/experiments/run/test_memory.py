@@ -49,7 +49,7 @@ def compiled(cell, runs):
     states = initial.eval_shape(shape(runs, dtype=jnp.int32))._replace(regulariser=weights)
     order = shape(runs, 50_000 // trainer.batch_size, trainer.batch_size, dtype=jnp.int32)
     training = engine._train(mesh, trainer).lower(states, order, train, shape(dtype=bool))
-    evaluation = engine._evaluate(mesh, trainer).lower(states.params, states.batch_stats, validation)
+    evaluation = engine._evaluate(mesh, trainer).lower(states.variables, validation)
     return max(total(training), total(evaluation) + MNIST.train.images.size)  # which stay on the device
 
 
