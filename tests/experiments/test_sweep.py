@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from decorr.config import VARIANT_KINDS
+from experiments.paper.protocols import PROTOCOLS
 from experiments.run import memory
 from experiments.store import cells, compact
 from experiments.store.errors import ResultsError
@@ -355,3 +356,10 @@ def test_help(tmp_path):
     done = sweep(tmp_path, "--help", JAX_PLATFORMS="no_such")
     assert done.returncode == 0 and "--checkpoint-seconds" in done.stdout
     assert set(VARIANT_KINDS) <= set(re.findall(r"\w+", done.stdout))
+
+
+def test_the_readme_names_every_kind_of_variant_and_every_protocol():
+    named = set(re.findall(r"`([\w-]+)", (ROOT / "experiments" / "README.md").read_text()))
+    assert set(VARIANT_KINDS) <= {name.removesuffix("-WEIGHT") for name in named}
+    steps = {name: re.sub("^(ablation|released-without)-", "", name) for name in PROTOCOLS}
+    assert [name for name, step in steps.items() if not {name, step} & named] == []
