@@ -36,7 +36,7 @@ class Method:
 
     strength: Callable[[float, float], dict[str, float]]
     """Those of `Numbers` that it chooses, of two uniform draws."""
-    penalty: Penalty = "correlation"
+    penalty: Penalty = "corr"
     """What the penalty's share is of, if it has one."""
     normalisation: Normalisation = "none"
     """Of its hidden layers."""

@@ -186,12 +186,12 @@ def train_steps(on: Mesh, trainer: Trainer, states: TrainingState, train: Split,
 
 def logits(on: Mesh, trainer: Trainer, states: TrainingState, data: Split) -> jax.Array:
     """What the networks make of a whole split, dropout off: [run, sample, class]."""
-    return _logits(on, trainer)(states.params, states.batch_stats, data)
+    return _logits(on, trainer)(states.variables, data)
 
 
 def penalty(on: Mesh, trainer: Trainer, states: TrainingState, data: Split) -> jax.Array:
     """The networks' P on a split, as `evaluation.evaluate` takes it: [run, layer]."""
-    found, _ = _evaluate(on, trainer)(states.params, states.batch_stats, data)
+    found, _ = _evaluate(on, trainer)(states.variables, data)
     return found.penalty
 
 
@@ -269,14 +269,13 @@ def _evaluate(on: Mesh, trainer: Trainer) -> Any:
 
 @functools.cache
 def _logits(on: Mesh, trainer: Trainer) -> Any:
-    """The program of `logits`, of (params, batch_stats, data)."""
+    """The program of `logits`, of (variables, data)."""
 
-    def one_run(params, batch_stats, data):
+    def one_run(variables, data):
         def chunk(images):
             x, _ = data._replace(images=images, labels=data.labels[:0]).batch(...)
             return trainer.model.apply(variables, x)[0]
 
-        variables = {"params": params} | ({"batch_stats": batch_stats} if batch_stats else {})
         size = min(evaluation.CHUNK, len(data.images))
         whole = len(data.images) // size * size
         chunks = data.images[:whole].reshape(-1, size, *data.images.shape[1:])
@@ -285,8 +284,8 @@ def _logits(on: Mesh, trainer: Trainer) -> Any:
             return found
         return jnp.concatenate([found, chunk(data.images[whole:])])
 
-    def all_runs(params, batch_stats, data):
-        return _each_run(on, one_run, (params, batch_stats), data)
+    def all_runs(variables, data):
+        return _each_run(on, one_run, (variables,), data)
 
     return jax.jit(all_runs, compiler_options=_unfused(on))
 

@@ -85,12 +85,12 @@ def test_networks_are_those_that_steps_train(digits):
         optimisation = Optimisation(learning_rate=each.learning_rate, weight_decay=each.weight_decay)
         trainer = steps.Trainer(model, steps.sgd(optimisation), 50)
         state = steps.init(trainer, key, Regulariser(), np.zeros((1, 64), np.float32))
-        at_15, at_20 = (steps.train_epoch(trainer, state, chosen, order[:n])[0].params for n in (15, 20))
-        test = evaluation.evaluate(trainer, at_15, digits.test)
+        at_15, at_20 = (steps.train_epoch(trainer, state, chosen, order[:n])[0] for n in (15, 20))
+        test = evaluation.evaluate(trainer, at_15.variables, digits.test)
         np.testing.assert_allclose(found["test_nll"][trial, 1], test.nll, rtol=1e-4)
         np.testing.assert_allclose(found["test_error"][trial, 1], test.error, atol=1.1 / 297)
         np.testing.assert_allclose(found["test_penalty"][trial, 1], test.penalty, rtol=1e-4)
-        validation = evaluation.evaluate(trainer, at_20, digits.validation)
+        validation = evaluation.evaluate(trainer, at_20.variables, digits.validation)
         np.testing.assert_allclose(found["validation_nll"][trial, 1, -1], validation.nll, rtol=1e-4)
 
 
