@@ -1,15 +1,17 @@
 """What the paper leaves open, judged on other sweeps of the reference run: as PLAN.md says."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 
-from decorr.config import SIZES, Network, Variant
+from decorr.config import SIZES, Network, Size, Variant
 from experiments.paper import claims
-from experiments.paper.protocols import CORR_10, EARLY, VANILLA
+from experiments.paper.protocols import BY_WEIGHT, CORR_01, CORR_10, EARLY, VANILLA
 from experiments.statistics.verdicts import Verdict, above_zero
+from experiments.store.sweep import networks
 
 SHRINKING = Variant.parse("corr-1.0-cosine")
 """Its weight falls as the learning rate of `protocols.DECAY` does."""
@@ -18,17 +20,38 @@ MARGIN = 0.001
 """An error that is not more than this above another is not worse: a tenth of a percentage point."""
 
 
-def judge(sweeps: Mapping[str, xr.Dataset]) -> tuple[Verdict, ...]:
-    """What can be judged of these sweeps, by name."""
+CONVOLUTIONAL: tuple[Size, ...] = ("tiny", "small")
+"""Sizes of the convolutional networks; what needs one, takes the last."""
+
+
+def judge(main: xr.Dataset, others: Mapping[str, xr.Dataset]) -> tuple[Verdict, ...]:
+    """What can be judged of the sweep `mnist` and others, by name, that were trained to their end."""
     verdicts = []
-    if (forty := sweeps.get("mnist-forty")) is not None:
-        verdicts.append(replace(claims.c5(forty), claim="C5-forty"))
-    if (decay := sweeps.get("mnist-decay")) is not None:
-        verdicts.append(c9(decay))
-        for claim in (claims.c6, claims.c8):
-            judged = claim(decay)
-            verdicts.append(replace(judged, claim=f"{judged.claim}-decay"))
+    if (forty := _whole(others, "mnist-forty", SIZES, (VANILLA, CORR_01))) is not None:
+        verdicts.append(_named(claims.c5(forty), "forty"))
+    if (decay := _whole(others, "mnist-decay", SIZES, (*BY_WEIGHT, SHRINKING))) is not None:
+        verdicts += [c9(decay), _named(claims.c6(decay), "decay"), _named(claims.c8(decay), "decay")]
+    if (cosine := _whole(others, "mnist-cosine", SIZES, (SHRINKING,))) is not None:
+        verdicts.append(c8_shrinking(main, cosine))
+    if (conv := _whole(others, "fashion_mnist-conv", CONVOLUTIONAL, BY_WEIGHT)) is not None:
+        verdicts += [
+            c12(conv),
+            *(_named(claim(conv, CONVOLUTIONAL), "conv") for claim in (claims.c7, claims.c8)),
+        ]
     return tuple(verdicts)
+
+
+def _whole(
+    sweeps: Mapping[str, xr.Dataset], name: str, sizes: Iterable[Size], variants: Iterable[Variant]
+) -> xr.Dataset | None:
+    """The sweep of a name, if it has all these networks."""
+    sweep = sweeps.get(name)
+    needed = {Network(size, variant) for size, variant in itertools.product(sizes, variants)}
+    return sweep if sweep is not None and needed <= {*networks(sweep)} else None
+
+
+def _named(judged: Verdict, sweep: str) -> Verdict:
+    return replace(judged, claim=f"{judged.claim}-{sweep}")
 
 
 def c9(sweep: xr.Dataset) -> Verdict:
@@ -53,4 +76,40 @@ def c9(sweep: xr.Dataset) -> Verdict:
         "A learning rate that falls to 0 by a half cosine. Kept: fewer errors than vanilla after "
         f"{EARLY} epochs. Not impeded: after the last not more than {100 * MARGIN:g} percentage points above "
         "vanilla of the same schedule." + claims.on_diverged(sweep, (VANILLA, CORR_10, SHRINKING)),
+    )
+
+
+def c8_shrinking(main: xr.Dataset, cosine: xr.Dataset) -> Verdict:
+    """C8 of a penalty whose weight shrinks while the rate stays, against the main sweep's vanilla."""
+    constant, shrinking = (
+        {
+            size: claims.error(sweep, Network(size, variant), -1)
+            - claims.error(main, Network(size, VANILLA), -1)
+            for size in reversed(SIZES)
+        }
+        for sweep, variant in ((main, CORR_10), (cosine, SHRINKING))
+    )
+    means = ", ".join(f"{values.mean():.4f} ({size})" for size, values in constant.items())
+    return replace(
+        claims.c8(main),
+        claim="C8-cosine",
+        comparisons=above_zero(
+            {f"{size}: {SHRINKING.name} - vanilla": values for size, values in shrinking.items()}
+        ),
+        remark="Validation error after the last epoch, the penalty's weight having fallen from "
+        f"{CORR_10.number} to 0 by a half cosine. With the weight constant the means are {means}."
+        + claims.on_diverged(cosine, (SHRINKING,)),
+    )
+
+
+def c12(sweep: xr.Dataset) -> Verdict:
+    """Section 4, of convolutional networks: C4's comparisons."""
+    return replace(
+        claims.c4(sweep, CONVOLUTIONAL[-1]),
+        claim="C12",
+        section="4",
+        sentence="Another useful extension would be to extend the correlation regularizer so that it can be "
+        "applied to convolutional layers.",
+        remark="Applied so, channels being units and positions samples, more weight means less correlation: "
+        "mean |rho| of each layer, over the positions of minibatches.",
     )

@@ -123,11 +123,11 @@ def _penalty(a: np.ndarray) -> complex:
     return (rho * rho).sum() / (2 * a.shape[1])
 
 
-def c4(sweep: xr.Dataset) -> Verdict:
-    """Section 3.1 and Figure 2."""
+def c4(sweep: xr.Dataset, size: Size = "huge") -> Verdict:
+    """Section 3.1 and Figure 2, which is of the huge network."""
     differences = {
-        f"layer {layer}, huge: {less.name} - {more.name}": _correlation(sweep, Network("huge", less), layer)
-        - _correlation(sweep, Network("huge", more), layer)
+        f"layer {layer}, {size}: {less.name} - {more.name}": _correlation(sweep, Network(size, less), layer)
+        - _correlation(sweep, Network(size, more), layer)
         for layer in (1, 2, 3)
         for less, more in itertools.pairwise(BY_WEIGHT)
     }
@@ -177,12 +177,12 @@ def c6(sweep: xr.Dataset) -> Verdict:
     )
 
 
-def c7(sweep: xr.Dataset) -> Verdict:
+def c7(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
     """Section 3.3 and Figure 4."""
     differences = {
         f"{size}: {less.name} - {more.name}": error(sweep, Network(size, less), EARLY)
         - error(sweep, Network(size, more), EARLY)
-        for size in reversed(SIZES)
+        for size in reversed(sizes)
         for less, more in itertools.pairwise(BY_WEIGHT)
     }
     return Verdict(
@@ -195,13 +195,13 @@ def c7(sweep: xr.Dataset) -> Verdict:
     )
 
 
-def c8(sweep: xr.Dataset) -> Verdict:
+def c8(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
     """Section 3.3."""
     differences = {
         f"{size}: {variant.name} - vanilla": error(sweep, Network(size, variant), -1)
         - error(sweep, Network(size, VANILLA), -1)
         for variant in _heavy(sweep)
-        for size in reversed(SIZES)
+        for size in reversed(sizes)
     }
     return Verdict(
         "C8",

@@ -57,8 +57,8 @@ def write(
     comparison: Sequence[xr.Dataset] = (),
 ) -> Path:
     """Writes figures/NAME.svg and .png, the page report.html, and its tables verdicts.md, agreement.md and,
-    if these were trained, beyond.md, ablation.md, without.md, merging.md, dropout-law.md and basins.md into a
-    folder.
+    if these were trained, beyond.md, ablation.md, without.md, merging.md, dropout-law.md, convolutions.md and
+    basins.md into a folder.
 
     Args:
       sweep: what is judged, as `sweep.gather` gives it.
@@ -75,7 +75,7 @@ def write(
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     verdicts = claims.judge(sweep)
-    further = beyond.judge(others) + analysis.c10(comparison) + merging.judge(measured.get("merging"))
+    further = beyond.judge(sweep, others) + analysis.c10(comparison) + merging.judge(measured.get("merging"))
     topics = _topics(folder, others, measured)
     steps, without = ablation.steps(others), ablation.without(others)
     compared = agreement.compare(sweep)
@@ -119,7 +119,8 @@ def _topics(
     folder: Path, others: Mapping[str, xr.Dataset], measured: Mapping[str, xr.Dataset]
 ) -> list[Topic]:
     """All that there may be; those that nothing was trained for have no tables."""
-    merged, law, forty = measured.get("merging"), measured.get("dropout-law"), others.get("mnist-forty")
+    merged, law = measured.get("merging"), measured.get("dropout-law")
+    forty, convolutional = others.get("mnist-forty"), others.get("fashion_mnist-conv")
     found = {
         "merging": (
             "What units can be merged for nothing",
@@ -137,6 +138,14 @@ def _topics(
             law,
             [] if law is None else tables.dropout_laws(dropout_law.rows(law)),
         ),
+        "convolutions": (
+            "The penalty in convolutional layers",
+            "Fashion-MNIST. The table: after the last epoch, on the validation set, means over seeds of each "
+            "layer: mean |rho|, and d / (2P), the effective number of units with what chance adds.",
+            _convolutional,
+            convolutional,
+            [] if convolutional is None else tables.layers(convolutional),
+        ),
         "basins": (
             "Where HUGE-VANILLANET ends",
             "By the PReLU slope of layer 1 after the last epoch, with Wilson's intervals; and how numbers "
@@ -151,6 +160,12 @@ def _topics(
         Topic(name, text, drawing.picture(folder, name, title, functools.partial(draw, of)), table)
         for name, (title, text, draw, of, table) in found.items()
     ]
+
+
+def _convolutional(sweep: xr.Dataset | None) -> Figure:
+    if sweep is None:
+        raise drawing.Missing("needs convolutional networks")
+    return curves.correlation_curves(sweep)
 
 
 def _on_laws(law: xr.Dataset) -> str:

@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import xarray as xr
+
 from experiments.paper import basins, dropout_law, merging
 from experiments.paper.ablation import Step
 from experiments.statistics.verdicts import Verdict
+from experiments.store.sweep import effective_units, split
 
 
 def verdicts(judged: Sequence[Verdict]) -> str:
@@ -72,6 +75,23 @@ def dropout_laws(found: Sequence[dropout_law.Row]) -> list[Table]:
     header = "layer", "law", "slope, mean (least to most)", "R^2"
     rows = [(each.layer, each.law, spread(*each.slope), spread(*each.r2)) for each in found]
     return _some(Table(header, rows))
+
+
+def layers(sweep: xr.Dataset) -> list[Table]:
+    """What each layer of a sweep's networks is like after training; those that diverged are left out."""
+    rows = []
+    for cell in split(sweep):
+        last = cell.isel(seed=cell.diverged_epoch.values == 0, epoch=-1)
+        correlation = last.mean_correlation.mean("seed").values
+        units = effective_units(cell).isel(epoch=-1).sel(seed=last.seed).mean("seed").values
+        rows.append(
+            (
+                str(cell.cell.values),
+                *(f"{rho:.3f}, {worth:.1f}" for rho, worth in zip(correlation, units, strict=True)),
+            )
+        )
+    names = [f"layer {layer}: mean abs. rho, effective units" for layer in sweep.layer.values]
+    return _some(Table(("network", *names), rows))
 
 
 def basin(groups: Sequence[basins.Basin], signs: Sequence[basins.Sign]) -> list[Table]:

@@ -226,13 +226,41 @@ def test_an_advantage_that_is_kept_and_not_paid_for(early, last, verdict):
 
 
 def test_what_is_beyond_the_paper_is_judged_where_it_was_trained():
-    forty = made_up.sweep(c5(1), variants=("vanilla", "corr-0.1"), seeds=40)
-    judged = beyond.judge(
-        {"mnist-forty": forty, "mnist-decay": decayed(0.05, 0.0), "digits": made_up.sweep()}
+    main = made_up.sweep(lambda size, variant: {"error": 0.12 if variant == "corr-1.0" else 0.1}, noise=0)
+    others = {
+        "mnist-forty": made_up.sweep(c5(1), variants=("vanilla", "corr-0.1"), seeds=40),
+        "mnist-decay": decayed(0.05, 0.0),
+        "mnist-cosine": made_up.sweep(lambda *_: {"error": 0.11}, variants=("corr-1.0-cosine",)),
+        "fashion_mnist-conv": made_up.sweep(
+            lambda size, variant: {"correlation": {"vanilla": 0.3, "corr-0.1": 0.2}.get(variant, 0.1)},
+            sizes=("tiny", "small"),
+            variants=("vanilla", "corr-0.1", "corr-1.0"),
+            noise=1e-4,
+            family="conv",
+        ),
+        "digits": made_up.sweep(),
+    }
+    judged = {each.claim: each for each in beyond.judge(main, others)}
+    assert list(judged) == [
+        *("C5-forty", "C9", "C6-decay", "C8-decay", "C8-cosine", "C12", "C7-conv", "C8-conv")
+    ]
+    assert judged["C5-forty"].verdict == "holds" and judged["C5-forty"].comparisons[0].finite.size == 40
+    cosine = judged["C8-cosine"]
+    assert [round(each.interval.estimate, 3) for each in cosine.comparisons] == [0.01] * 5
+    assert (
+        "0.0200 (huge), " in cosine.remark and cosine.comparisons[0].what == "huge: corr-1.0-cosine - vanilla"
     )
-    assert [each.claim for each in judged] == ["C5-forty", "C9", "C6-decay", "C8-decay"]
-    assert judged[0].verdict == "holds" and judged[0].comparisons[0].finite.size == 40
-    assert beyond.judge({}) == ()
+    assert judged["C12"].verdict == "holds" and len(judged["C12"].comparisons) == 6
+    assert {each.what.split(":")[0] for each in judged["C12"].comparisons} == {
+        f"layer {layer}, small" for layer in (1, 2, 3)
+    }
+    assert (len(judged["C7-conv"].comparisons), len(judged["C8-conv"].comparisons)) == (4, 2)
+    assert all(each.finite.size for verdict in judged.values() for each in verdict.comparisons)
+
+
+def test_what_is_still_in_training_is_not_judged():
+    others = {"mnist-decay": decayed(0.05, 0.0).isel(cell=slice(-1))}
+    assert beyond.judge(made_up.sweep(), others) == beyond.judge(made_up.sweep(), {}) == ()
 
 
 def test_how_large_an_effect_may_still_be():

@@ -20,6 +20,7 @@ from experiments.store import measurements
 from experiments.store.errors import ResultsError
 from experiments.sweep import Sweep
 from tests import made_up
+from tests.experiments.comparison import made_up as comparison
 
 DIGITS = Sweep(sizes=("tiny",), variants=("vanilla", "drop", "corr-0.1", "corr-1.0"), seeds=2, epochs=1)
 
@@ -86,12 +87,25 @@ def test_the_laws_on_trained_networks(measured):
 
 def test_the_page_has_what_was_measured_and_only_that(measured, forty, tmp_path):
     sweep, found = made_up.sweep(sizes=("tiny",)), report.measurements_of(measured[0].out.parent)
-    names = ("merging", "dropout-law", "basins")
-    page = report.write(sweep, tmp_path, {"mnist-forty": forty}, found).read_text()
+    names = ("merging", "dropout-law", "convolutions", "basins")
+    variants = ("vanilla", "corr-0.1", "corr-1.0")
+    convolutional = made_up.sweep(sizes=("tiny", "small"), variants=variants, noise=0, family="conv")
+    others = {"mnist-forty": forty, "fashion_mnist-conv": convolutional}
+    compared = [comparison.setting({"vanilla": 0.1, "corr": 0.08, "decov": 0.09, "vcreg": 0.09})]
+    page = report.write(sweep, tmp_path, others, found, compared).read_text()
     for name in names:
         assert f'<h3 id="{name}">' in page
         assert (tmp_path / "figures" / f"{name}.svg").exists() and (tmp_path / f"{name}.md").exists()
-    assert '<h3 id="C11">' in page and "| C11 (1.1) | " in (tmp_path / "beyond.md").read_text()
+    table = (tmp_path / "beyond.md").read_text()
+    assert '<h3 id="C11">' in page and "| C11 (1.1) | " in table
+    assert '<h3 id="C10"' in page and "| C10 (1.2) | " in table and "**holds** | 2, 0, 0" in table
+    # P is 1.2: of 4 channels d / (2P) = 1.7.
+    assert (
+        (tmp_path / "convolutions.md")
+        .read_text()
+        .splitlines()[2]
+        .startswith("| tiny-vanilla | 0.200, 1.7 | ")
+    )
     assert "Of 2030 pairs 0 are left out" in page
     page = report.write(sweep, tmp_path).read_text()
     assert "Beyond the paper" not in page
