@@ -67,6 +67,21 @@ def test_duplicates_reach_the_threshold_1(m, dtype):
     assert set(map(tuple, pairs.tolist())) == wanted
 
 
+def test_duplicates_of_units_that_rarely_fire_reach_the_threshold_1():
+    """The sums of squares of a product in float32 are off by 50 roundings and more."""
+    x = np.maximum(np.random.default_rng(1).normal(size=(1000, 64)) - np.linspace(0, 2.5, 64), 0)
+    x = jnp.asarray(x[:, (x > 0).sum(axis=0) > 1], jnp.float32)
+    rho = np.array(correlation_matrix(jnp.concatenate([x, 2 * x], axis=1)))
+    d = x.shape[1]
+    # As far off as the largest that was seen, whatever this processor's product does.
+    rho[1, 1], rho[1, d + 1], rho[d + 1, d + 1] = np.float32([1.000012, 1.000012, 1.000012])
+    rho[2, 2], rho[2, d + 2], rho[d + 2, d + 2] = np.float32([0.999988, 0.999988, 0.999988])
+    wanted = {(i, i + d) for i in range(d)}
+    assert wanted <= set(map(tuple, redundant_pairs(rho, 1.0).tolist()))
+    below = np.tril(np.full((2 * d, 2 * d), 7, np.float32), -1)
+    np.testing.assert_array_equal(redundant_pairs(np.triu(rho) + below, 1.0), redundant_pairs(rho, 1.0))
+
+
 def test_equally_strong_pairs_are_in_order():
     rho = np.full((4, 4), -0.5)
     np.testing.assert_array_equal(redundant_pairs(rho, 0.5), [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]])
