@@ -63,8 +63,8 @@ def effective_units(
     """How many uncorrelated units a layer is worth: the participation ratio of its correlation matrix.
 
     (tr R)^2 / tr(R^2) = d / (1 + (d - 1) r2), with r2 as `mean_square_correlation`. d: all units
-    uncorrelated; 1: all alike. Where no unit is constant the raw value is d / (2P), P as `correlation_penalty`:
-    P is d over twice the effective number of units.
+    uncorrelated; 1: all alike. Where no unit is constant the raw value is d / (2P), P as
+    `correlation_penalty`: P is d over twice the effective number of units.
 
     Args:
       a: activations [..., unit], floating point; m samples in all.

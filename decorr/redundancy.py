@@ -62,10 +62,10 @@ def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
         depends on them, so not under `jit`, `vmap` or `grad`.
 
     Numerics:
-      eps is 1.2e-7 for half precision and float32, 2.2e-16 for float64. The sums of squares behind a
-      measured correlation round too, by up to 100 eps for units that rarely fire: the diagonal shows it, which
-      is divided by where it is within sqrt(eps) of 1. A constant unit is in no pair, if its
-      correlations are 0 or NaN as `correlation_matrix` and numpy.corrcoef have them: NaN reaches nothing.
+      eps is 1.2e-7 for half precision and float32, 2.2e-16 for float64. The sums behind a measured
+      correlation round too, by 100 eps for units that rarely fire: the diagonal shows it, and where it is
+      within sqrt(eps) of 1 it is divided by. A constant unit is in no pair, if its correlations are 0 or NaN
+      as `correlation_matrix` and numpy.corrcoef have them: NaN reaches nothing.
       m samples show |rho| of about 1/sqrt(m) by chance, and two samples show 1 throughout.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.

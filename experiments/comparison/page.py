@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from experiments.comparison import analysis, results
 from experiments.comparison.analysis import Row
-from experiments.comparison.methods import METHODS, Setting
+from experiments.comparison.methods import BASE, METHODS, Setting
 from experiments.page import drawing
 from experiments.page.evidence import evidence
 from experiments.statistics.verdicts import RULE
@@ -71,6 +71,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
     page = drawing.template(Path(__file__).parent / "compare.html.j2").render(
         recommendation=analysis.recommendation(comparison),
         rule=RULE,
+        batch_size=BASE.batch_size,
         tables=tables,
         judged=judged,
         evidence=[

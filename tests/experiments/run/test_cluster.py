@@ -11,8 +11,10 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from decorr.config import Protocol, Variant
+from experiments.comparison.methods import METHODS, Setting
+from experiments.comparison.trials import Trials
 from experiments.data import load as data
-from experiments.run import cluster
+from experiments.run import cluster, local
 from experiments.run.grid import Block, Cell
 from experiments.store import cells
 
@@ -101,10 +103,27 @@ def test_without_an_address_ray_starts_here(tmp_path):
     assert {path.name for path in tmp_path.glob("*.nc")} == {"tiny-vanilla.nc", "tiny-corr-0.1.nc"}
 
 
-def test_an_error_in_a_task_ends_the_sweep():
+@pytest.fixture(scope="module")
+def resources():
+    """Ray on this machine, and what a task takes of it."""
+    with cluster.connect(None) as found:
+        yield found
+
+
+def test_an_error_in_a_task_ends_the_sweep(resources):
+    assert resources == {"num_cpus": 1}
     block = Block(Cell("digits", "tiny", Variant("vanilla"), 1, Protocol()), 0, 0)
-    with cluster.connect(None) as resources:
-        assert resources == {"num_cpus": 1}
-        epochs = cluster.run_blocks([block], data.load(), lambda _: "nonsense", 0, resources=resources)  # type: ignore
-        with pytest.raises(RuntimeError, match="tiny-vanilla: AttributeError"):
-            next(epochs)
+    epochs = cluster.run_blocks([block], data.load(), lambda _: "nonsense", 0, resources=resources)
+    with pytest.raises(RuntimeError, match="tiny-vanilla: AttributeError"):
+        next(epochs)
+
+
+def test_trials_of_a_comparison_are_tasks_too(resources):
+    setting = Setting("digits", 100, steps=4, trials=2, moments=2)
+    trials = Trials(setting, "dropout", setting.numbers(METHODS["dropout"]), 0, (0, 1))
+    *_, (_, _, wanted) = local.run_blocks([trials], data.load(), lambda _: None, 0)
+    events = list(cluster.run_blocks([trials], data.load(), lambda _: None, 0, resources=resources))
+    assert [moment for _, moment, _ in events] == [0, 1, 2]
+    found = events[-1][2]
+    assert set(found) == set(wanted) and found["validation_error"].shape == (2, 2, 2)
+    np.testing.assert_allclose(found["validation_nll"], wanted["validation_nll"], rtol=1e-5)
