@@ -101,11 +101,16 @@ def differences(group: Sequence[xr.Dataset]) -> Figure:
     figure, axes = drawing.grid(1, len(group), width=2.6, height=2.6)
     for ax, found in zip(axes[0], group, strict=True):
         names = [str(name) for name in found.method.values if name != analysis.VANILLA]
-        for place, name in enumerate(names):
-            values = 100 * analysis.difference(found, name, analysis.VANILLA)
+        points = [100 * analysis.difference(found, name, analysis.VANILLA) for name in names]
+        for place, (name, values) in enumerate(zip(names, points, strict=True)):
             drawing.dots(ax, place, values, 0.5, s=10, color=_LOOKS[name][0], alpha=0.8)
             drawing.error_bar(ax, place, values)
         ax.axhline(0, color="black", linewidth=0.8)
+        if linear := drawing.linear_range(np.concatenate(points), beyond=8):  # a network diverged
+            ax.margins(y=0.1)
+            ax.set_yscale("symlog", linthresh=linear)
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.set_xlabel(f"logarithmic beyond {linear:g}", size=7)
         ax.set_xticks(range(len(names)), names, rotation=60, size=7, ha="right", rotation_mode="anchor")
         ax.set_title(f"{results.setting_of(found).images:,} images", size=9)
     axes[0, 0].set_ylabel("test error - vanilla's, points", size=8)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from decorr.config import Regulariser
 from decorr.training import steps
 from decorr.training.seen import seen
 from decorr.training.split import Split
-from decorr.training.steps import Trainer
+from decorr.training.steps import Trainer, TrainingState
 from experiments.comparison.methods import BASE, Method, Setting
 from experiments.data.load import Dataset
 from experiments.run import engine, local
@@ -72,29 +73,9 @@ def train(
     trainer = trials.trainer(dataset)
     chosen = subset(dataset.train, setting.images)
     train, validation = engine.share((chosen, dataset.validation), mesh)
-    rates, decays, shares, dropout_rates = zip(*map(astuple, trials.numbers), strict=True)
-    numbers: Arrays = {}
-    weights = None
-    if shares[0] is not None:
-        first = chosen.batch(slice(_INITIAL))[0]
-        weights = np.array(shares) * math.log(dataset.classes) / float(_penalty(trainer, first))
-        numbers["penalty_weight"] = _each_seed(trials, weights)
-
-    regulariser = Regulariser(
-        penalty_weight=None if weights is None else _each_seed(trials, weights),
-        dropout_rate=None if dropout_rates[0] is None else _each_seed(trials, dropout_rates),
-    )
-    seeds = trials.seeds * len(trials.numbers)
-    states = engine.start(trainer, seeds, regulariser, chosen.images.shape[1], mesh)
-    hyperparams = {"learning_rate": rates, "weight_decay": decays}
-    states = states._replace(
-        opt_state=states.opt_state._replace(  # type: ignore[attr-defined]
-            hyperparams={
-                name: engine.per_run(_each_seed(trials, values), runs, mesh)
-                for name, values in hyperparams.items()
-            }
-        )
-    )
+    weights = _penalty_weights(trials, trainer, chosen, dataset.classes)
+    states = _start(trials, trainer, weights, chosen.images.shape[1], mesh)
+    numbers: Arrays = {} if weights is None else {"penalty_weight": _each_seed(trials, weights)}
 
     def measured(split: Split, on_devices: Split) -> dict[str, np.ndarray]:
         found = np.asarray(engine.logits(mesh, trainer, states, on_devices))[:runs]
@@ -122,6 +103,33 @@ def train(
     numbers["seconds"] = np.full(runs, per_step)
     shape = len(trials.numbers), len(trials.seeds)
     yield setting.moments, {name: value.reshape(*shape, *value.shape[1:]) for name, value in numbers.items()}
+
+
+def _start(
+    trials: "Trials", trainer: Trainer, weights: np.ndarray | None, features: int, mesh: Mesh
+) -> TrainingState:
+    """The states [run, ...] before training, each run with its trial's numbers."""
+    rates, decays, _, dropout_rates = zip(*map(astuple, trials.numbers), strict=True)
+    regulariser = Regulariser(
+        penalty_weight=None if weights is None else _each_seed(trials, weights),
+        dropout_rate=None if dropout_rates[0] is None else _each_seed(trials, dropout_rates),
+    )
+    states = engine.start(trainer, trials.seeds * len(trials.numbers), regulariser, features, mesh)
+    hyperparams = {
+        name: engine.per_run(_each_seed(trials, values), trials.runs, mesh)
+        for name, values in (("learning_rate", rates), ("weight_decay", decays))
+    }
+    optimiser: Any = states.opt_state
+    return states._replace(opt_state=optimiser._replace(hyperparams=hyperparams))
+
+
+def _penalty_weights(trials: "Trials", trainer: Trainer, chosen: Split, classes: int) -> np.ndarray | None:
+    """What the trials' shares are as multipliers of the penalty [trial]; None without a penalty."""
+    shares = [each.penalty_share for each in trials.numbers]
+    if shares[0] is None:
+        return None
+    first, _ = chosen.batch(slice(_INITIAL))
+    return np.array(shares, float) * math.log(classes) / float(_penalty(trainer, first))
 
 
 def _each_seed(trials: "Trials", values: Sequence[float] | np.ndarray) -> Any:

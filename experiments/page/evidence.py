@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.page import drawing
 from experiments.page.drawing import Missing
 from experiments.statistics.verdicts import Comparison, Verdict
 
@@ -68,9 +69,8 @@ def _means(ax: Axes, shown: list[Comparison]) -> None:
         ax.plot(each.interval.estimate, place, marker, color=shade, markersize=6, markeredgecolor="black")
     ax.axvline(shown[0].expected, color="black", linewidth=0.8)
     far = np.abs(np.concatenate([each.finite for each in shown]))
-    typical = np.median(far[far > 0]) if far.any() else 0
-    if far.max() > max(0.5, 30 * typical):  # a network diverged: the others would be one blot
-        linear = float(f"{4 * typical:.1g}")
+    # Above 0.5 a network diverged.
+    if linear := drawing.linear_range(far, beyond=30) if far.max() > 0.5 else None:
         ax.margins(x=0.1)
         ax.set_xscale("symlog", linthresh=linear)
         ax.xaxis.set_major_formatter("{x:g}")
