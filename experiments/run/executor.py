@@ -8,8 +8,6 @@ from typing import Literal, NamedTuple
 from experiments.run import engine, local, processes
 from experiments.run.memory import Room
 
-Kind = Literal["local", "ray"]
-
 
 class Executor(NamedTuple):
     """What trains work."""
@@ -23,11 +21,11 @@ class Executor(NamedTuple):
 
 
 @contextmanager
-def connect(kind: Kind, address: str | None, cells: int, seeds: int) -> Iterator[Executor]:
+def connect(kind: Literal["local", "ray"], address: str | None, cells: int, seeds: int) -> Iterator[Executor]:
     """What there is to train on, until the context ends.
 
     Args:
-      kind: local or ray.
+      kind: this machine, or a Ray cluster.
       address: of the Ray cluster's head; None: Ray starts here.
       cells: how many there are to train.
       seeds: the runs of each.
@@ -41,7 +39,8 @@ def connect(kind: Kind, address: str | None, cells: int, seeds: int) -> Iterator
         return
     engine.configure()
     devices = engine.devices()
-    if (count := len(devices)) and devices[0].platform == "cpu":
+    if devices[0].platform == "cpu":
+        count = len(devices)
         run_blocks = functools.partial(processes.run_blocks, processes=count)
         yield Executor(Room.of(devices[:1], count), processes.runs(count, cells, seeds), run_blocks)
     else:
