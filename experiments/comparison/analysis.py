@@ -36,6 +36,8 @@ class Row(NamedTuple):
     """Of a training step of one network."""
     diverged: int
     """Of the report's networks: they have the error of guessing, and no nll."""
+    error_without: float
+    """The mean test error of those that did not; NaN if all did."""
     to_vanilla: Comparison | None
     """Its error subtracted from vanilla's; None of vanilla itself."""
     best_other: str
@@ -88,6 +90,7 @@ def rows(found: xr.Dataset) -> list[Row]:
             [float(units) for units in effective_units(one, setting).mean("seed")],
             float(one.seconds),
             int(np.isnan(one.test_nll).sum()),
+            _mean(one.test_error.where(one.test_nll.notnull()).values).estimate,
             to.get(VANILLA),
             others[name],
             to.get("best other"),

@@ -41,6 +41,15 @@ def test_what_was_chosen_is_said():
     assert row.effective_units[0] == pytest.approx(200 / (1 + 199 * r2))
 
 
+def test_networks_that_diverged_count_and_are_counted():
+    found = made_up.setting(HELPS)
+    found.test_error[2, 4], found.test_nll[2, 4] = 0.9, np.nan  # of corr
+    row = mine(found)
+    assert row.diverged == 1 and row.error.estimate == pytest.approx(0.08 + 0.82 / 10, abs=1e-3)
+    assert row.error_without == pytest.approx(0.08, abs=1e-3)
+    assert row.to_vanilla.outcome == "open" and mine(found, "decov").diverged == 0
+
+
 @pytest.mark.parametrize(
     ("by_size", "words"),
     [
