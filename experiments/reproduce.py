@@ -81,7 +81,7 @@ COMPARISONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Reproduce:
-    """Train the reference run, about thirteen hours on two cores, keep what figures and verdicts need of it, and
+    """Train the reference run, about thirteen hours on two cores, keep what figures and verdicts need, and
     draw them. Networks in the compact files are not trained again; what was interrupted goes on where it was.
     """
 
