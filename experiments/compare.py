@@ -70,6 +70,9 @@ class Compare:
         for name in ("datasets", "images"):
             if not getattr(self, name):
                 raise ValueError(f"number of {name} must be at least 1; got 0")
+        for name, numbers in (("images", self.images), ("moments", [self.moments]), ("steps", [self.steps])):
+            if wrong := [number for number in numbers if number is not None and number < 1]:
+                raise ValueError(f"{name} must be at least 1; got {wrong[0]}")
         if self.address is not None and self.executor != "ray":
             raise ValueError("--address is a Ray cluster's: give --executor ray with it")
 
@@ -81,7 +84,7 @@ class Compare:
                 images,
                 self.family,
                 self.size or _SIZE[self.family],
-                self.steps or steps_for(images, self.moments),
+                steps_for(images, self.moments) if self.steps is None else self.steps,
                 self.trials,
                 self.seeds,
                 self.report_seeds,
@@ -99,15 +102,21 @@ def compare(options: Compare, console: Console) -> None:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a look may not take a GPU's memory
     elif options.executor == "local":
         processes.prepare()  # they import JAX while it is imported here
-    for name in options.datasets:
-        dataset = _dataset(name, options.data_dir)
-        for setting in options.settings(dataset.name, len(dataset.train.labels)):
-            if options.plan:
-                _plan(options, setting, console)
-            else:
-                _train(options, setting, dataset, console)
+    datasets = [_dataset(name, options.data_dir) for name in options.datasets]
+    settings = [
+        (dataset, setting)
+        for dataset in datasets
+        for setting in options.settings(dataset.name, len(dataset.train.labels))
+    ]
+    for _, setting in settings:
+        _missing(options, setting)  # raises before anything is trained
+    for dataset, setting in settings:
+        if options.plan:
+            _plan(options, setting, console)
+        else:
+            _train(options, setting, dataset, console)
+            written = page.write(options.out)
     if not options.plan:
-        written = page.write(options.out)
         console.print(f"page: {written.resolve()}", soft_wrap=True)
 
 
@@ -151,6 +160,8 @@ def _train(options: Compare, setting: Setting, dataset: "Dataset", console: Cons
     with locked(folder):
         for each in (folder, folder / setting.name):
             remove_temporaries(each, ".nc")
+        for method in results.done(folder, setting):
+            results.remove_trials(folder, setting, method)
         missing = _missing(options, setting)
         if not missing:
             return
@@ -182,8 +193,10 @@ def _reports(folder: Path, setting: Setting, methods: Sequence[str]) -> Iterator
 
     seeds = tuple(range(setting.seeds, setting.seeds + setting.report_seeds))
     for name in methods:
-        if results.read_trial(folder, setting, name, None) is None:
-            trial, moment = results.tuned(folder, setting, name)
+        if results.read_report(folder, setting, name) is None:
+            best = results.tuned(folder, setting, name)
+            assert best is not None
+            trial, moment = best
             numbers = setting.numbers(METHODS[name])[trial]
             yield Trials(setting, name, (numbers,), trial, seeds, moment)
 

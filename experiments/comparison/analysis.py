@@ -1,6 +1,6 @@
 """What a comparison says: the table of a setting, C10, and whether the penalty can be recommended."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +8,7 @@ import xarray as xr
 
 from decorr.chance import debiased, participation
 from experiments.comparison import results
-from experiments.comparison.methods import BASE, METHODS, Setting
+from experiments.comparison.methods import BASE, Setting
 from experiments.statistics import intervals
 from experiments.statistics.intervals import Interval
 from experiments.statistics.verdicts import Comparison, Verdict, above_zero
@@ -35,7 +35,7 @@ class Row(NamedTuple):
     seconds: float
     """Of a training step of one network."""
     diverged: int
-    """Of the report's networks: they have the error of guessing, and no nll."""
+    """How many of the report's networks: they have the error of guessing, and are in none of the others."""
     error_without: float
     """The mean test error of those that did not; NaN if all did."""
     to_vanilla: Comparison | None
@@ -81,7 +81,7 @@ def rows(found: xr.Dataset) -> list[Row]:
         to = {label.split(" - ")[0]: compared[label] for label, _ in _rivals(name, others[name])}
         return Row(
             name,
-            _numbers(one.isel(trial=trial), name),
+            _numbers(one, trial),
             moment * setting.steps // setting.moments,
             scores[name],
             _mean(one.test_error.values),
@@ -111,9 +111,11 @@ def _rivals(name: str, best_other: str) -> list[tuple[str, str]]:
     return vanilla + ([(f"best other - {name}", best_other)] if best_other else [])
 
 
-def _numbers(trial: xr.Dataset, name: str) -> dict[str, float]:
-    chosen = {"learning_rate", "penalty_weight", *METHODS[name].strength(0.5, 0.5)}
-    return {each: float(trial[each]) for each in sorted(chosen) if np.isfinite(trial[each])}
+def _numbers(one: xr.Dataset, trial: int) -> dict[str, float]:
+    """What a trial was trained with: the learning rate, and what the method varies from trial to trial."""
+    names = ("learning_rate", "weight_decay", "dropout_rate", "penalty_share", "penalty_weight")
+    varied = [name for name in names if name == "learning_rate" or np.ptp(one[name].values) > 0]
+    return {name: float(one[name][trial]) for name in varied}
 
 
 def _mean(values: np.ndarray) -> Interval:
@@ -121,21 +123,20 @@ def _mean(values: np.ndarray) -> Interval:
 
 
 def effective_units(one: xr.Dataset, setting: Setting) -> xr.DataArray:
-    """Of a method's networks on the test split [seed, layer], as `decorr.effective_units`.
+    """Of a method's networks on the test split [seed, layer], as `decorr.effective_units`; NaN if diverged.
 
     From the mean of P over minibatches, without what chance adds; of layers with positions, whose effective
     number of samples nobody knows, with it.
     """
-    widths = setting.architecture(METHODS[str(one.method.values)]).widths
-    d = xr.DataArray(np.asarray(widths, float), dims="layer")
-    r2 = (2 * one.test_penalty - 1) / (d - 1)
+    d = xr.DataArray(np.asarray(setting.widths, float), dims="layer")
+    r2 = (2 * one.test_penalty.where(one.test_nll.notnull()) - 1) / (d - 1)
     if setting.family == "mlp":
         r2 = debiased(r2, BASE.batch_size)
     return participation(r2, d)
 
 
 def c10(comparison: Sequence[xr.Dataset]) -> tuple[Verdict, ...]:
-    """Section 1.2, of all settings that have corr, decov and vcreg; () if none has."""
+    """Section 1.2, of all settings here that have corr, decov and vcreg; () if none has."""
     differences = {}
     for found in comparison:
         names = {str(name) for name in found.method.values}
@@ -159,12 +160,11 @@ def c10(comparison: Sequence[xr.Dataset]) -> tuple[Verdict, ...]:
     )
 
 
-def recommendation(comparison: Sequence[xr.Dataset]) -> str:
+def recommendation(tables: Iterable[tuple[Setting, Sequence[Row]]]) -> str:
     """Whether corr can be recommended, in plain words, by the fully connected networks: as PLAN.md says."""
     found: dict[str, dict[int, Row]] = {}
-    for each in comparison:
-        setting = results.setting_of(each)
-        mine = [row for row in rows(each) if row.method == OURS]
+    for setting, table in tables:
+        mine = [row for row in table if row.method == OURS]
         if setting.family == "mlp" and mine:
             found.setdefault(setting.dataset, {})[setting.images] = mine[0]
     if not found:

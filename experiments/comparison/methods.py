@@ -107,6 +107,11 @@ class Setting:
         """As plain numbers and strings."""
         return asdict(self)
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Units of each hidden layer, of all methods' networks."""
+        return Protocol(family=self.family).architecture(self.size).widths
+
     def architecture(self, method: Method) -> Architecture:
         """A method's network."""
         plain = Protocol(family=self.family).architecture(self.size)

@@ -1,6 +1,7 @@
 """A comparison as one page: what can be recommended, and for each setting the table and the curves."""
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 
 from experiments.comparison import analysis, results
 from experiments.comparison.analysis import Row
-from experiments.comparison.methods import BASE, METHODS, Setting
+from experiments.comparison.methods import BASE, METHODS, STEPS, Setting
 from experiments.page import drawing
 from experiments.page.evidence import evidence
 from experiments.statistics.verdicts import RULE
@@ -19,29 +20,31 @@ from experiments.store.errors import ResultsError
 REFERENCE = Path(__file__).parent / "reference"
 """The committed comparison."""
 
-# Okabe and Ito's, grey for vanilla; each with a dash of its own.
-_LOOKS = dict(
-    zip(
-        METHODS,
-        (
-            ("#555555", "-"),
-            ("#E69F00", "--"),
-            ("#56B4E9", "-."),
-            ("#0072B2", ":"),
-            ("#000000", "--"),
-            ("#D55E00", "-"),
-            ("#009E73", "-."),
-            ("#CC79A7", ":"),
-            ("#8B4513", "--"),
-        ),
-        strict=True,
-    )
+PLANNED = (
+    *(f"{name}-{images}" for name in ("mnist", "fashion_mnist") for images in STEPS),
+    "fashion_mnist-2000-conv",
 )
+"""The settings of PLAN.md, by name."""
+
+# Okabe and Ito's, after grey; a line's dashes tell them apart too.
+_COLOURS = ["#555555", "#E69F00", "#56B4E9", "#0072B2", "#000000", "#D55E00", "#009E73", "#CC79A7", "#8B4513"]
+_DASHES = ("-", "--", "-.", ":")
+
+
+def _look(method: str) -> tuple[str, str]:
+    place = list(METHODS).index(method) if method in METHODS else 0
+    return _COLOURS[place % len(_COLOURS)], _DASHES[place % len(_DASHES)]
 
 
 def load(folder: Path = REFERENCE) -> list[xr.Dataset]:
     """The settings of a folder."""
     return [results.load(path) for path in sorted(folder.glob("*.nc"))]
+
+
+def planned(folder: Path = REFERENCE) -> list[xr.Dataset]:
+    """The settings of PLAN.md, of which the paper's page judges C10; [] while some are missing."""
+    by_name = {results.setting_of(each).name: each for each in load(folder)}
+    return [by_name[name] for name in PLANNED] if {*PLANNED} <= {*by_name} else []
 
 
 def write(folder: Path, out: Path | None = None) -> Path:
@@ -69,7 +72,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
     }
     judged = analysis.c10(comparison)
     page = drawing.template(Path(__file__).parent / "compare.html.j2").render(
-        recommendation=analysis.recommendation(comparison),
+        recommendation=analysis.recommendation(itertools.chain(*tables.values())),
         rule=RULE,
         batch_size=BASE.batch_size,
         tables=tables,
@@ -101,9 +104,11 @@ def differences(group: Sequence[xr.Dataset]) -> Figure:
     figure, axes = drawing.grid(1, len(group), width=2.6, height=2.6)
     for ax, found in zip(axes[0], group, strict=True):
         names = [str(name) for name in found.method.values if name != analysis.VANILLA]
+        if not names:
+            raise drawing.Missing("needs methods beside vanilla")
         points = [100 * analysis.difference(found, name, analysis.VANILLA) for name in names]
         for place, (name, values) in enumerate(zip(names, points, strict=True)):
-            drawing.dots(ax, place, values, 0.5, s=10, color=_LOOKS[name][0], alpha=0.8)
+            drawing.dots(ax, place, values, 0.5, s=10, color=_look(name)[0], alpha=0.8)
             drawing.error_bar(ax, place, values)
         ax.axhline(0, color="black", linewidth=0.8)
         if linear := drawing.linear_range(np.concatenate(points), beyond=8):  # a network diverged
@@ -125,7 +130,7 @@ def curves(group: Sequence[xr.Dataset]) -> Figure:
         setting = results.setting_of(found)
         steps = np.arange(1, setting.moments + 1) * (setting.steps // setting.moments)
         for name in map(str, found.method.values):
-            one, (colour, dashes) = results.one(found, name), _LOOKS[name]
+            one, (colour, dashes) = results.one(found, name), _look(name)
             means = 100 * one.validation_error.mean("seed").values
             _, moment = results.best(one.tuning_error.values)
             ax.plot(steps, means, dashes, color=colour, linewidth=1.2, label=name)
@@ -140,16 +145,13 @@ def curves(group: Sequence[xr.Dataset]) -> Figure:
 
 def errors(tables: Mapping[str, Sequence[tuple[Setting, Sequence[Row]]]]) -> str:
     """The mean test errors of all settings as Markdown, in %; bold where decidedly below vanilla's, in
-    brackets where decidedly above."""
+    brackets where decidedly above, and how many networks diverged."""
     settings = [each for group in tables.values() for each in group]
     by_setting = [(setting.name, {row.method: row for row in rows}) for setting, rows in settings]
     lines = [["method", *(name for name, _ in by_setting)]]
     lines.append(["---"] * len(lines[0]))
-    lines += [
-        [name, *(_error(rows.get(name)) for _, rows in by_setting)]
-        for name in METHODS
-        if any(name in rows for _, rows in by_setting)
-    ]
+    names = results.in_order({name for _, rows in by_setting for name in rows})
+    lines += [[name, *(_error(rows.get(name)) for _, rows in by_setting)] for name in names]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -158,4 +160,5 @@ def _error(row: Row | None) -> str:
         return ""
     text = f"{100 * row.error.estimate:.2f}"
     outcome = row.to_vanilla.outcome if row.to_vanilla else "open"
-    return {"for": f"**{text}**", "against": f"({text})", "open": text}[outcome]
+    shown = {"for": f"**{text}**", "against": f"({text})", "open": text}[outcome]
+    return shown + (f", {row.diverged} diverged" if row.diverged else "")

@@ -16,9 +16,6 @@ from experiments.run.grid import Arrays
 from experiments.store import provenance
 from experiments.store.errors import ResultsError, unreadable
 
-_TUNED = {"validation_error": "tuning_error", "penalty_weight": "penalty_weight"}
-"""What is kept of a trial, and its name then."""
-
 _DIMENSIONS = {
     "validation_error": ("seed", "moment"),
     "validation_nll": ("seed", "moment"),
@@ -70,12 +67,12 @@ def done(folder: Path, setting: Setting) -> list[str]:
     if not path.exists():
         return []
     found = load(path)
-    _check(path, found.attrs["setting"], setting)
+    _check(path, found.attrs["setting"], setting.configuration())
     return [str(name) for name in found.method.values]
 
 
-def _check(path: Path, found: str, setting: Setting) -> None:
-    there, wanted = json.loads(found), setting.configuration()
+def _check(path: Path, found: str, wanted: dict) -> None:
+    there = json.loads(found)
     if different := [name for name in wanted if there.get(name) != wanted[name]]:
         name = different[0]
         raise ResultsError(
@@ -104,6 +101,7 @@ def write_trials(folder: Path, trials: Trials, found: Arrays, dataset_version: s
             attrs={
                 "setting": json.dumps(trials.setting.configuration()),
                 "numbers": json.dumps(asdict(numbers)),
+                "test_moment": trials.test_moment or 0,
                 "dataset_version": dataset_version,
                 **provenance.current(),
             },
@@ -111,16 +109,33 @@ def write_trials(folder: Path, trials: Trials, found: Arrays, dataset_version: s
         write_atomically(path, functools.partial(one.to_netcdf, engine="h5netcdf"))
 
 
-def read_trial(folder: Path, setting: Setting, method: str, trial: int | None) -> xr.Dataset | None:
-    """What `write_trials` kept; None if it has not ended. ResultsError if it was of another setting."""
+def read_trial(folder: Path, setting: Setting, method: str, trial: int) -> xr.Dataset | None:
+    """What `write_trials` kept; None if it has not ended. ResultsError if it was made with other numbers."""
     path = trial_path(folder, setting, method, trial)
+    if (found := _read(path, setting)) is not None:
+        _check(path, found.attrs["numbers"], asdict(setting.numbers(METHODS[method])[trial]))
+    return found
+
+
+def read_report(folder: Path, setting: Setting, method: str) -> xr.Dataset | None:
+    """What `write_trials` kept; None if it has not ended, or is not of the trial and moment that are best."""
+    found = _read(trial_path(folder, setting, method, None), setting)
+    if found is None or (now_best := tuned(folder, setting, method)) is None:
+        return None
+    trial, moment = now_best
+    best_numbers = json.dumps(asdict(setting.numbers(METHODS[method])[trial]))
+    same = (found.attrs["numbers"], found.attrs["test_moment"]) == (best_numbers, moment)
+    return found if same else None
+
+
+def _read(path: Path, setting: Setting) -> xr.Dataset | None:
     if not path.exists():
         return None
     try:
         found = xr.load_dataset(path, engine="h5netcdf")
     except Exception as error:
         raise unreadable(path, error, "netCDF4 file") from error
-    _check(path, found.attrs.get("setting", "{}"), setting)
+    _check(path, found.attrs.get("setting", "{}"), setting.configuration())
     return found
 
 
@@ -131,9 +146,12 @@ def best(tuning_error: np.ndarray) -> tuple[int, int]:
     return int(trial), int(moment) + 1
 
 
-def tuned(folder: Path, setting: Setting, method: str) -> tuple[int, int]:
-    """`best` of a method all of whose trials have ended."""
-    return best(np.stack([one.validation_error.values for one in _trials(folder, setting, method)]))
+def tuned(folder: Path, setting: Setting, method: str) -> tuple[int, int] | None:
+    """`best` of a method; None unless all of its trials have ended."""
+    trials = _trials(folder, setting, method)
+    if len(trials) < setting.trials:
+        return None
+    return best(np.stack([one.validation_error.values for one in trials]))
 
 
 def _trials(folder: Path, setting: Setting, method: str) -> list[xr.Dataset]:
@@ -143,7 +161,7 @@ def _trials(folder: Path, setting: Setting, method: str) -> list[xr.Dataset]:
 
 def finish(folder: Path, setting: Setting, method: str) -> None:
     """Adds a method, whose trials and report have ended, to the setting's file."""
-    trials, report = _trials(folder, setting, method), read_trial(folder, setting, method, None)
+    trials, report = _trials(folder, setting, method), read_report(folder, setting, method)
     assert report is not None and len(trials) == setting.trials
     numbers = [json.loads(one.attrs["numbers"]) for one in trials]
     kept = report[[*_DIMENSIONS, "seconds"]].drop_attrs()
@@ -164,16 +182,28 @@ def finish(folder: Path, setting: Setting, method: str) -> None:
         before = load(path)
         methods += [before.isel(method=i) for i in range(before.sizes["method"])]
     _save(path, setting, methods)
+    remove_trials(folder, setting, method)
+
+
+def remove_trials(folder: Path, setting: Setting, method: str) -> None:
+    """Removes what a finished method no longer needs."""
     for trial in (*range(setting.trials), None):
-        trial_path(folder, setting, method, trial).unlink()
-    if not any((folder / setting.name).iterdir()):
-        (folder / setting.name).rmdir()
+        trial_path(folder, setting, method, trial).unlink(missing_ok=True)
+    of_setting = folder / setting.name
+    if of_setting.exists() and not any(of_setting.iterdir()):
+        of_setting.rmdir()
+
+
+def in_order(methods: Iterable[str]) -> list[str]:
+    """Names of methods as `METHODS` has them; last those that it has no longer."""
+    known = list(METHODS)
+    return sorted(methods, key=lambda name: known.index(name) if name in known else len(known))
 
 
 def _save(path: Path, setting: Setting, methods: Iterable[xr.Dataset]) -> None:
-    order = list(METHODS)
+    by_name = {str(each.method.values): each for each in methods}
     whole = xr.concat(
-        sorted(methods, key=lambda one: order.index(str(one.method.values))),
+        [by_name[name] for name in in_order(by_name)],
         dim="method",
         data_vars="all",
         coords="minimal",

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from decorr.config import SIZES, Network
 from experiments.comparison import analysis
 from experiments.comparison.page import REFERENCE as COMPARISON
-from experiments.comparison.page import load as load_comparison
+from experiments.comparison.page import planned
 from experiments.page import curves, drawing
 from experiments.page.evidence import evidence
 from experiments.paper import (
@@ -293,4 +293,4 @@ def write_reference(data: Path, out: Path, comparison: Path = COMPARISON) -> Pat
     sweeps = references(data)
     if "mnist" not in sweeps:
         raise ResultsError(f"{data / 'mnist.nc'} is not there: make reference")
-    return write(sweeps.pop("mnist"), out, sweeps, measurements_of(data), load_comparison(comparison))
+    return write(sweeps.pop("mnist"), out, sweeps, measurements_of(data), planned(comparison))

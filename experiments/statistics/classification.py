@@ -14,8 +14,8 @@ def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     |its mean - the share of right answers| x the bin's share of samples.
 
     Args:
-      logits: [..., sample, class]; where any is NaN the error is that of guessing, 1 - 1 / classes, the
-        others NaN.
+      logits: [..., sample, class]; where any is not finite the error is that of guessing, 1 - 1 / classes,
+        and the others are NaN.
       labels: [sample], integers.
 
     Returns:
@@ -29,11 +29,11 @@ def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     log_probability = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     right = logits.argmax(axis=-1) == labels
     confidence = np.exp(log_probability.max(axis=-1))
-    finite = np.isfinite(log_probability).all(axis=(-1, -2))
+    finite = np.isfinite(logits).all(axis=(-1, -2))
     own = np.take_along_axis(log_probability, np.broadcast_to(labels, right.shape)[..., None], axis=-1)
     return {
         "error": np.where(finite, 1 - right.mean(axis=-1), 1 - 1 / logits.shape[-1]),
-        "nll": -own[..., 0].mean(axis=-1),
+        "nll": np.where(finite, -own[..., 0].mean(axis=-1), np.nan),
         "calibration_error": np.where(finite, _calibration_error(confidence, right), np.nan),
     }
 

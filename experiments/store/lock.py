@@ -16,4 +16,4 @@ def locked(folder: Path) -> Iterator[None]:
         with filelock.FileLock(folder / ".lock", timeout=0):
             yield
     except filelock.Timeout:
-        raise ResultsError(f"another sweep is at work in {folder}: wait, or give --out") from None
+        raise ResultsError(f"another command is at work in {folder}: wait, or give --out") from None

@@ -318,7 +318,7 @@ def test_an_interrupted_sweep_says_what_to_do(compiled, tmp_path):
 
 def test_a_second_sweep_stops(tmp_path):
     with filelock.FileLock(tmp_path / ".lock"):
-        assert_one_line_error(sweep(tmp_path, *TINY), f"another sweep is at work in {tmp_path}")
+        assert_one_line_error(sweep(tmp_path, *TINY), f"another command is at work in {tmp_path}")
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,12 @@ def setting(errors, *, dataset="mnist", images=500, family="mlp", noise=0.001):
             "test_penalty": (("seed", "layer"), np.full((SEEDS, LAYERS), 5.0)),
             "tuning_error": (("trial", "tuning_seed", "moment"), tuning),
             "seconds": ((), 0.001),
-            "penalty_weight": (("trial",), np.full(TRIALS, 0.5 if "corr" in name else np.nan)),
         }
         values |= {
             each: (("trial",), np.array([getattr(one, each) for one in numbers], float))
             for each in ("learning_rate", "weight_decay", "penalty_share", "dropout_rate")
         }
+        values["penalty_weight"] = ("trial",), 5 * values["penalty_share"][1]
         values |= {each: ((), "made up") for each in ("dataset_version", *provenance.NAMES)}
         methods.append(xr.Dataset(values, coords={"method": name, "seed": np.arange(3, 3 + SEEDS)}))
     whole = xr.concat(methods, dim="method")

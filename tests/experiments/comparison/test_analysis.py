@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 
-from experiments.comparison import analysis, page
+from experiments.comparison import analysis, methods, page, results
 from tests.experiments.comparison import made_up
 
 HELPS = {"vanilla": 0.10, "dropout": 0.09, "corr": 0.08, "decov": 0.085, "vcreg": 0.12}
 BEATEN = {"vanilla": 0.10, "dropout": 0.06, "corr": 0.08}
 USELESS = {"vanilla": 0.10, "dropout": 0.09, "corr": 0.10}
+
+
+def recommended(comparison):
+    return analysis.recommendation((results.setting_of(each), analysis.rows(each)) for each in comparison)
 
 
 def mine(found, method="corr"):
@@ -31,6 +35,23 @@ def test_a_method_is_compared_to_vanilla_and_to_the_best_other():
     assert not mine(made_up.setting(USELESS)).helps
 
 
+def test_the_best_other_is_chosen_by_the_validation_error():
+    found = made_up.setting(HELPS)
+    worse = made_up.setting(HELPS | {"decov": 0.11})
+    found["tuning_error"] = worse.tuning_error  # now dropout is second there, decov in the test
+    assert mine(found).best_other == "dropout" and mine(found, "dropout").best_other == "corr"
+
+
+def test_another_method_is_one_entry(monkeypatch, tmp_path):
+    monkeypatch.setitem(methods.METHODS, "mine", methods.METHODS["dropout"])
+    made_up.setting(HELPS | {"mine": 0.07}).to_netcdf(tmp_path / "mnist-500.nc", engine="h5netcdf")
+    page.write(tmp_path)
+    assert (tmp_path / "errors.md").read_text().splitlines()[-1] == "| mine | **7.00** |"
+    monkeypatch.delitem(methods.METHODS, "mine")  # results may know methods that are no more
+    page.write(tmp_path)
+    assert (tmp_path / "errors.md").read_text().splitlines()[-1] == "| mine | **7.00** |"
+
+
 def test_what_was_chosen_is_said():
     row = mine(made_up.setting(HELPS))
     assert row.step == 4 * 100 // 5 and row.validation_error == pytest.approx(0.08)
@@ -47,6 +68,10 @@ def test_networks_that_diverged_count_and_are_counted():
     row = mine(found)
     assert row.diverged == 1 and row.error.estimate == pytest.approx(0.08 + 0.82 / 10, abs=1e-3)
     assert row.error_without == pytest.approx(0.08, abs=1e-3)
+    # Whatever their activations were: of the others each layer is the same.
+    found.test_penalty[2, 4] = [99.0, np.nan, np.nan]
+    assert mine(found).effective_units == pytest.approx(mine(found, "decov").effective_units)
+    assert "| corr | 16.21, 1 diverged |" in page.errors({"": [(results.setting_of(found), analysis.rows(found))]})
     assert row.to_vanilla.outcome == "open" and mine(found, "decov").diverged == 0
 
 
@@ -71,12 +96,12 @@ def test_recommendations(by_size, words):
     ]
     # Convolutional networks have no say.
     settings.append(made_up.setting(HELPS, dataset="fashion_mnist", images=2000, family="conv"))
-    assert words in analysis.recommendation(settings)
+    assert words in recommended(settings)
 
 
 def test_sets_that_disagree_give_no_recommendation():
     settings = [made_up.setting(HELPS), made_up.setting(USELESS, dataset="fashion_mnist")]
-    assert "no recommendation" in analysis.recommendation(settings)
+    assert "no recommendation" in recommended(settings)
 
 
 def test_c10_is_of_both_rivals_in_all_settings():
@@ -97,7 +122,7 @@ def test_the_page_shows_all_of_it(tmp_path):
         found = made_up.setting(errors, images=images)
         found.to_netcdf(tmp_path / f"mnist-{images}.nc", engine="h5netcdf")
     written = page.write(tmp_path).read_text()
-    assert analysis.recommendation(page.load(tmp_path)) in written
+    assert recommended(page.load(tmp_path)) in written
     assert 'id="C10"' in written and written.count("<svg") == 3
     assert "better, p = 0.0176" in written and "worse" in written
     assert (tmp_path / "errors.md").read_text().splitlines() == [

@@ -80,12 +80,45 @@ def test_what_ended_is_not_trained_again(tmp_path, begun, monkeypatch):
             "unknown method 'dorpout'; the methods are vanilla, dropout, weight-decay",
         ),
         ({"images": ()}, "number of images must be at least 1; got 0"),
+        ({"images": (500, 0)}, "images must be at least 1; got 0"),
+        ({"moments": 0}, "moments must be at least 1; got 0"),
+        ({"steps": 0}, "steps must be at least 1; got 0"),
         ({"address": "a:1"}, "--address is a Ray cluster's: give --executor ray with it"),
     ],
 )
 def test_options_that_cannot_be(change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(SMALL, **change)
+
+
+def test_a_report_of_other_tuning_is_not_kept(tmp_path, begun, monkeypatch):
+    """As where a trial was damaged, moved away and trained again."""
+    options = dataclasses.replace(SMALL, out=tmp_path, methods=("vanilla",))
+    (setting,) = options.settings("digits", 1250)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(results, "finish", lambda *_: raise_(KeyboardInterrupt()))
+        compare.compare(options, Console(quiet=True))
+    assert begun == ["vanilla, trial 0", "vanilla, trial 1", "vanilla, report"]
+    trial, _ = results.tuned(tmp_path, setting, "vanilla")
+    path = tmp_path / f"digits-200/vanilla.trial-{1 - trial}.nc"
+    worse = results.xr.load_dataset(path, engine="h5netcdf")
+    worse["validation_error"][:] = 0  # now it is the best one
+    worse.to_netcdf(path, engine="h5netcdf")
+    begun.clear()
+    compare.compare(options, Console(quiet=True))
+    assert begun == ["vanilla, report"]
+    kept = results.one(results.load(tmp_path / "digits-200.nc"), "vanilla")
+    assert results.best(kept.tuning_error.values) == (1 - trial, 1)
+
+    path.parent.mkdir()
+    worse.attrs["numbers"] = worse.attrs["numbers"].replace('{"learning_rate": ', '{"learning_rate": 1')
+    worse.to_netcdf(path, engine="h5netcdf")
+    with pytest.raises(ResultsError, match=r"other options \(learning_rate is 1"):
+        results.read_trial(tmp_path, setting, "vanilla", 1 - trial)
+
+
+def raise_(error):
+    raise error
 
 
 def test_more_images_than_there_are_mean_all():

@@ -104,6 +104,12 @@ def test_a_share_is_of_the_loss_of_guessing(method, penalty, digits):
     np.testing.assert_allclose(weight * sum(map(penalty, activations)) / math.log(10), 0.5, rtol=1e-5)
 
 
+def test_while_a_method_is_tuned_nobody_looks_at_the_test_split(digits):
+    few = dataclasses.replace(SETTING, steps=4, moments=2)
+    found = train("vanilla", [Numbers(0.05)], digits._replace(test=None), setting=few)
+    assert not any(name.startswith("test") for name in found)
+
+
 def test_numbers_act(digits):
     """Of each method the trial's numbers, not another's, and no other's: all trainings differ."""
     few = dataclasses.replace(SETTING, steps=10, moments=1)
