@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 OLDEST := .venv-oldest/bin
 ORACLES := .venv-oracles/bin
+DOCS := .venv-docs/bin
 QUIETLY := --quiet --disable-pip-version-check
 
-.PHONY: help sweep test mesh lint notebooks reference oldest oracles wheel
+.PHONY: help sweep test mesh lint notebooks reference oldest oracles docs wheel
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +44,10 @@ oracles: .venv-oracles/ready  ## the penalties against their own reference code 
 	$(ORACLES)/python -m pytest -m oracle --junit-xml=.venv-oracles/report.xml tests/oracles $(ARGS)
 	$(ORACLES)/python .ci/all_ran.py .venv-oracles/report.xml
 
+# -W: a link that leads nowhere, a page that no list names, a formula that cannot be set is a failure.
+docs: .venv-docs/ready  ## the documentation site, in site/; any warning fails (10 s)
+	JAX_PLATFORMS=cpu $(DOCS)/python -m sphinx --quiet -W --keep-going -E -c docs -d .venv-docs/doctrees . site $(ARGS)
+
 wheel: .venv/ready  ## what is published, decorr alone, in dist/ (3 s)
 	rm -rf build
 	$(BIN)/python -m pip wheel $(QUIETLY) --no-deps --wheel-dir dist .
@@ -68,4 +73,10 @@ wheel: .venv/ready  ## what is published, decorr alone, in dist/ (3 s)
 	$(PYTHON) -m venv --clear .venv-oracles
 	$(ORACLES)/python -m pip install $(QUIETLY) --constraint constraints.txt --config-settings editable_mode=compat --editable ".[oracles]"
 	$(ORACLES)/python -m pip install $(QUIETLY) --no-deps --no-build-isolation --requirement requirements-oracles.txt
+	touch $@
+
+.venv-docs/ready: setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")'
+	$(PYTHON) -m venv --clear .venv-docs
+	$(DOCS)/python -m pip install $(QUIETLY) --constraint constraints.txt --config-settings editable_mode=compat --editable ".[docs]"
 	touch $@

@@ -32,13 +32,13 @@ def whitening_matrix(
     C' = (1 - shrinkage) C + shrinkage mean_i(C_ii) I, so that there is a W also where C is singular, as that
     of m <= d samples always is. Whitened are (a - mean) W^T. Every W is another rotation of the same result:
 
-      "zca": W = C'^(-1/2), symmetric: of all whitened activations those nearest to the centred ones, so that
-        unit i stays unit i. An eigendecomposition.
-      "cholesky": W = L^(-1), C' = L L^T: unit i is whitened by the units before it. Cheapest of the exact
-        ones; depends on the order of the units.
-      "newton": C'^(-1/2) approached by Newton-Schulz iterations, matrix products alone. Directions of small
-        variance are reached last: after 9 iterations max |W C' W^T - I| is below 1e-4 at condition number
-        10, and .01 at 100, for 256 units; after 15 below 1e-4 at 100.
+    - "zca": W = C'^(-1/2), symmetric: of all whitened activations those nearest to the centred ones, so that
+      unit i stays unit i. An eigendecomposition.
+    - "cholesky": W = L^(-1), C' = L L^T: unit i is whitened by the units before it. Cheapest of the exact
+      ones; depends on the order of the units.
+    - "newton": C'^(-1/2) approached by Newton-Schulz iterations, matrix products alone. Directions of small
+      variance are reached last: after 9 iterations max |W C' W^T - I| is below 1e-4 at condition number
+      10, and .01 at 100, for 256 units; after 15 below 1e-4 at 100.
 
     Args:
       c: covariances [unit, unit], floating point; only the symmetric part counts. `jax.vmap` adds axes.

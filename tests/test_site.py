@@ -1,9 +1,25 @@
-"""The documentation's pages: their code runs as it stands."""
+"""The documentation site, as far as it can be tested without the tools that `make docs` builds it with."""
 
+import importlib.util
+import inspect
 import re
 from pathlib import Path
 
+import pytest
+
+import decorr
+
 DOCS = Path(__file__).parent.parent / "docs"
+REFERENCE = {path.name: path.read_text() for path in sorted((DOCS / "reference").glob("*.md"))}
+WORDS = re.compile(r"[^\s`:,*\\_|-]+")
+
+
+@pytest.fixture(scope="module")
+def docstrings():
+    spec = importlib.util.spec_from_file_location("docstrings", DOCS / "docstrings.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def executed(page):
@@ -20,3 +36,69 @@ def executed(page):
 def test_the_formulas_of_the_mathematics_are_those_of_the_code():
     """The page asserts them itself."""
     executed("mathematics")
+
+
+# -- the reference ------------------------------------------------------------------------------------------
+
+
+def test_every_public_name_is_in_the_reference_once():
+    named = re.findall(
+        r"^\.\. auto(?:function|class):: decorr\.(\w+)$", "".join(REFERENCE.values()), re.MULTILINE
+    )
+    assert sorted(named) == sorted(decorr.__all__)
+
+
+def test_the_index_of_the_reference_names_them_where_they_are():
+    rows = re.findall(r"^\| \[[^]]+\]\((\w+\.md)\) \| (.*) \|$", REFERENCE["README.md"], re.MULTILINE)
+    assert sorted(page for page, _ in rows) == sorted(set(REFERENCE) - {"README.md"})
+    for page, names in rows:
+        there = re.findall(r"^\.\. auto(?:function|class):: decorr\.(\w+)$", REFERENCE[page], re.MULTILINE)
+        assert re.findall(r"`(\w+)`", names) == there
+
+
+# -- docstrings ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", decorr.__all__)
+def test_nothing_of_a_docstring_is_lost(docstrings, name):
+    text = inspect.getdoc(getattr(decorr, name))
+    found = "\n".join(docstrings.as_rst(text.split("\n"), set()))
+    found = re.sub(r"`(arXiv:[\d.]+) <\S+>`__", r"\1", found)
+    assert WORDS.findall(found) == WORDS.findall(text)
+    for header in re.findall(r"^([A-Z]\w+):(?: |$)", text, re.MULTILINE):
+        assert f":{header}:" in found
+
+
+def test_sections_fields_and_formulas(docstrings):
+    text = """What is *not* markup: a_ |rho|.
+
+    x = a_i * b_i
+
+Args:
+  a: one,
+    and more.
+  where, weights: as `zscore`.
+
+Returns:
+  A number: see `x`.
+
+Source: somebody (arXiv:1234.56789), and
+  another."""
+    assert docstrings.as_rst(text.split("\n"), {"zscore"}) == [
+        r"What is \*not\* markup: a\_ \|rho\|.",
+        "",
+        "::",
+        "",
+        "    x = a_i * b_i",
+        "",
+        ":Args:",
+        "  - **a**: one, and more.",
+        "  - **where**, **weights**: as :py:obj:`zscore <decorr.zscore>`.",
+        ":Returns:",
+        "  A number: see ``x``.",
+        "",
+        ":Source:",
+        "  somebody (`arXiv:1234.56789 <https://arxiv.org/abs/1234.56789>`__), and another.",
+        "",
+        "",
+    ]

@@ -101,9 +101,9 @@ def gradient_terms(
 ) -> GradientTerms:
     """The three terms that Section 3.1 reads the gradient by: dP/da = A * (B - C).
 
-    A_l = 2 / (d (m-1) sigma_l): small for a unit that varies a lot.
-    B_l^(k) = sum_i z_i^(k) rho_il: large if sample k moves the units correlated with l together.
-    C_l^(k) = z_l^(k) sum_i rho_il^2: large if l is correlated with many units and unusual on k.
+    - A_l = 2 / (d (m-1) sigma_l): small for a unit that varies a lot.
+    - B_l^(k) = sum_i z_i^(k) rho_il: large if sample k moves the units correlated with l together.
+    - C_l^(k) = z_l^(k) sum_i rho_il^2: large if l is correlated with many units and unusual on k.
 
     Args:
       a: activations [..., unit], floating point.

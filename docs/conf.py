@@ -1,0 +1,114 @@
+"""The documentation site, as `make docs` builds it: pages where they stand, the API from docstrings.
+
+The source folder is the repository itself, so that a link which works there works on the site.
+"""
+
+import ast
+import inspect
+import sys
+import textwrap
+from pathlib import Path
+
+import ziamath  # for its font, that of formulas
+from docutils import nodes
+from docutils.utils.math import MathError
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util import logging
+
+import decorr
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from docstrings import as_rst
+
+project = html_title = "decorr"
+author = "The decorr authors"
+project_copyright = author
+version = release = decorr.__version__
+
+root_doc = "docs/index"
+include_patterns = ["docs/**", "CONTRIBUTING.md", "CHANGELOG.md", "experiments/README.md"]
+include_patterns += ["experiments/paper/README.md", "experiments/paper/PLAN.md"]
+exclude_patterns = [".*", "build", "decorr", "dist", "notebooks", "results", "site", "tests", "docs/theme"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
+suppress_warnings = ["myst.header"]  # a page's headings may leave a level out
+
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_fence_as_directive = ["math"]  # as GitHub writes and sets formulas
+myst_heading_anchors = 3
+smartquotes = False
+python_maximum_signature_line_length = 80
+viewcode_line_numbers = True
+templates_path: list[str] = []
+
+html_theme = "sphinx_book_theme"
+html_theme_options = {
+    "home_page_in_toc": True,
+    "navbar_persistent": [],  # the search of the side bar is enough
+    "show_toc_level": 2,
+    "use_download_button": False,
+}
+html_static_path = [
+    "theme/style.css",
+    str(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf"),
+]
+html_css_files = ["style.css"]
+html_extra_path = ["theme/index.html"]  # the site's front door, which leads to docs/index.html
+html_copy_source = False
+html_show_sphinx = False
+html_math_renderer = "mathml"
+
+_LOG = logging.getLogger(__name__)
+
+
+def setup(app: Sphinx) -> None:
+    """Formulas, signatures and docstrings are set by this file."""
+    app.add_html_math_renderer("mathml", (_set_inline, None), (_set_block, None))
+    app.connect("autodoc-process-docstring", _docstring)
+    app.connect("autodoc-process-signature", _signature)
+    # One signature for all overloads: the docstring says what is returned when.
+    positions = ModuleAnalyzer.for_module("decorr.positions")
+    positions.analyze()
+    positions.overloads.clear()
+
+
+def _set_inline(translator, node: nodes.Element) -> None:
+    translator.body.append(_mathml(node, as_block=False))
+    raise nodes.SkipNode
+
+
+def _set_block(translator, node: nodes.Element) -> None:
+    translator.body.append(f'<div class="math">{_mathml(node, as_block=True)}</div>\n')
+    raise nodes.SkipNode
+
+
+def _mathml(node: nodes.Element, as_block: bool) -> str:
+    """MathML, which browsers set by themselves: no script, no font, no network."""
+    tex = node.astext()
+    try:
+        if tex.count("{") != tex.count("}"):
+            raise MathError("a brace is not closed, or not opened")
+        return tex2mathml(tex, as_block=as_block)
+    except MathError as error:
+        _LOG.warning("a formula that cannot be set: %s", error, location=node)
+        return ""
+
+
+def _docstring(app: Sphinx, what, name: str, value, options, lines: list[str]) -> None:
+    lines[:] = as_rst(lines, set(decorr.__all__))
+
+
+def _signature(app: Sphinx, what, name: str, value, options, signature, returns):
+    """As the source writes it: `jax.typing.ArrayLike` and not the dozen types that it stands for."""
+    if what not in ("function", "method", "class"):
+        return None
+    definition = ast.parse(textwrap.dedent(inspect.getsource(value))).body[0]
+    if isinstance(definition, ast.ClassDef):
+        fields = [node for node in definition.body if isinstance(node, ast.AnnAssign)]
+        return f"({', '.join(ast.unparse(field) for field in fields)})", None
+    arguments = definition.args
+    if what == "method":
+        arguments.args = arguments.args[1:]  # self, or cls
+    return f"({ast.unparse(arguments)})", definition.returns and ast.unparse(definition.returns)

@@ -1,0 +1,88 @@
+"""Docstrings as reStructuredText: sections as fields, Markdown's backticks, formulas as plain text.
+
+Sphinx's own reading of Google style knows neither `Numerics:` and `Call:`, nor a section that begins on its
+header's line, as `Source:` does, and takes the stars, bars and underscores of a formula for markup.
+"""
+
+import re
+
+SECTIONS = ("Args", "Attributes", "Call", "Returns", "Raises", "Numerics", "Source")
+OF_NAMES = ("Args", "Attributes", "Call", "Raises")
+"""Sections that say something of each of several names."""
+
+_HEADER = re.compile(rf"({'|'.join(SECTIONS)}):\s*(.*)")
+_NAMES = re.compile(r"(\w+(?:, \w+)*): (.*)")
+
+
+def as_rst(lines: list[str], public: set[str]) -> list[str]:
+    """A docstring's lines, without indentation, in reStructuredText; names of the library become links."""
+    rst: list[str] = []
+    for section, body in _sections(lines):
+        if section is None:
+            rst += _blocks(body, public)
+            continue
+        rst += [f":{section}:"]
+        if section in OF_NAMES:
+            entries = [f"- {_bold(names)}: {_inline(text, public)}" for names, text in _entries(body)]
+            rst += [f"  {line}" for line in entries]
+        else:
+            rst += [f"  {line}".rstrip() for line in _blocks(body, public)]
+    return [*rst, ""]
+
+
+def _sections(lines: list[str]) -> list[tuple[str | None, list[str]]]:
+    """Each section's name and lines, without indentation; what stands before the first has none."""
+    found: list[tuple[str | None, list[str]]] = [(None, [])]
+    for line in lines:
+        header = _HEADER.fullmatch(line)
+        if header:
+            found.append((header[1], [header[2]] if header[2] else []))
+        elif found[-1][0] is None:
+            found[-1][1].append(line)
+        else:
+            found[-1][1].append(line.removeprefix("  "))
+    return found
+
+
+def _entries(body: list[str]) -> list[tuple[str, str]]:
+    """The names and what is said of them, of a section of names."""
+    found: list[tuple[str, str]] = []
+    for line in filter(None, body):
+        names = _NAMES.fullmatch(line)
+        if names:
+            found.append((names[1], names[2]))
+        else:
+            found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}")
+    return found
+
+
+def _blocks(body: list[str], public: set[str]) -> list[str]:
+    """Paragraphs, lists, and what is indented: formulas and code, as they stand."""
+    rst: list[str] = []
+    for block in re.split(r"\n\s*\n", "\n".join(body).strip("\n")):
+        lines = block.split("\n")
+        if all(line.startswith("  ") for line in lines):
+            rst += ["::", "", *lines, ""]
+        elif lines[0].startswith("- "):
+            items = re.split(r"^- ", block, flags=re.MULTILINE)[1:]
+            rst += [*(f"- {_inline(' '.join(item.split()), public)}" for item in items), ""]
+        else:
+            rst += [_inline(" ".join(line.strip() for line in lines), public), ""]
+    return rst
+
+
+def _bold(names: str) -> str:
+    return ", ".join(f"**{name}**" for name in names.split(", "))
+
+
+def _inline(text: str, public: set[str]) -> str:
+    """One line: code in backticks, links for the library's names and arXiv, all else as it stands."""
+    rst = ""
+    for i, part in enumerate(text.split("`")):
+        if i % 2:
+            name = part.removeprefix("decorr.")
+            rst += f":py:obj:`{name} <decorr.{name}>`" if name in public else f"``{part}``"
+        else:
+            plain = re.sub(r"([\\*|_])", r"\\\1", part)
+            rst += re.sub(r"arXiv:(\d{4}\.\d{5})", r"`arXiv:\1 <https://arxiv.org/abs/\1>`__", plain)
+    return rst
