@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import decorr
+from decorr.config import VARIANT_KINDS
 
 DOCS = Path(__file__).parent.parent / "docs"
 REFERENCE = {path.name: path.read_text() for path in sorted((DOCS / "reference").glob("*.md"))}
@@ -36,6 +37,36 @@ def executed(page):
 def test_the_formulas_of_the_mathematics_are_those_of_the_code():
     """The page asserts them itself."""
     executed("mathematics")
+
+
+def test_the_start_shows_what_it_says():
+    names = executed("start")
+    assert decorr.correlation_penalty(names["a"]) < 0.7
+    found = {}
+    for weight in (0.0, 0.2):
+        params, (nll, values) = names["train"](weight)
+        worth = [decorr.effective_units(a) for a in names["forward"](params, names["x"])[1].values()]
+        found[weight] = nll, *values.values(), *(-each for each in worth)
+    without, much = found[0.0], found[0.2]
+    assert much[0] > without[0] and all(x < y for x, y in zip(much[1:], without[1:], strict=True))
+
+
+def test_what_extending_adds_is_used():
+    before = dict(VARIANT_KINDS)
+    try:
+        names = executed("extending")
+        assert names["variant"].regulariser(names["Protocol"]()) == names["Regulariser"](0.002, 0.3)
+    finally:
+        VARIANT_KINDS.clear()
+        VARIANT_KINDS.update(before)
+    nll = names["metrics"].nll
+    assert nll.shape == (20,) and nll[-1] < 0.8 * nll[0]
+
+
+def test_extending_names_what_there_is():
+    text = (DOCS / "extending.md").read_text()
+    for path in re.findall(r"`((?:decorr|experiments|tests)/[\w/]+\.py)`", text):
+        assert (DOCS.parent / path).is_file(), path
 
 
 # -- the reference ------------------------------------------------------------------------------------------
