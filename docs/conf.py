@@ -5,6 +5,7 @@ The source folder is the repository itself, so that a link which works there wor
 
 import ast
 import inspect
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -88,8 +89,13 @@ def _mathml(node: nodes.Element, as_block: bool) -> str:
     """MathML, which browsers set by themselves: no script, no font, no network."""
     tex = node.astext()
     try:
+        # What docutils would set as something else, and say nothing.
         if tex.count("{") != tex.count("}"):
             raise MathError("a brace is not closed, or not opened")
+        if re.search(r"\\frac\s*[^{\s]", tex):
+            raise MathError("\\frac needs braces")
+        if re.search(r"\\(bar|hat|tilde|overline)\b[^_^]*[_^]", tex):
+            raise MathError("an accent may not stand before an index")
         return tex2mathml(tex, as_block=as_block)
     except MathError as error:
         _LOG.warning("a formula that cannot be set: %s", error, location=node)
