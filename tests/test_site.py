@@ -69,6 +69,13 @@ def test_extending_names_what_there_is():
         assert (DOCS.parent / path).is_file(), path
 
 
+def test_every_committed_figure_is_shown():
+    folders = (DOCS.parent / "experiments" / name / "reference/figures" for name in ("paper", "comparison"))
+    committed = {path for folder in folders for path in folder.glob("*.svg")}
+    shown = re.findall(r"\]\((\.\./experiments/\S+\.svg)\)", (DOCS / "figures.md").read_text())
+    assert {(DOCS / path).resolve() for path in shown} == committed
+
+
 # -- the reference ------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,12 @@ RATES = 0.01, 0.3
 STEPS = {500: 5_000, 2_000: 12_000, 10_000: 20_000, 50_000: 40_000}
 """Training images -> steps that are enough for the best moment to have come; between them by logarithms."""
 
+PLANNED = (
+    *(f"{name}-{images}" for name in ("mnist", "fashion_mnist") for images in STEPS),
+    "fashion_mnist-2000-conv",
+)
+"""The settings of PLAN.md, by name."""
+
 
 @dataclass(frozen=True)
 class Numbers:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from experiments.comparison import analysis, results
 from experiments.comparison.analysis import Row
-from experiments.comparison.methods import BASE, METHODS, STEPS, Setting
+from experiments.comparison.methods import BASE, METHODS, PLANNED, Setting
 from experiments.page import drawing
 from experiments.page.evidence import evidence
 from experiments.statistics.verdicts import RULE
@@ -19,12 +19,6 @@ from experiments.store.errors import ResultsError
 
 REFERENCE = Path(__file__).parent / "reference"
 """The committed comparison."""
-
-PLANNED = (
-    *(f"{name}-{images}" for name in ("mnist", "fashion_mnist") for images in STEPS),
-    "fashion_mnist-2000-conv",
-)
-"""The settings of PLAN.md, by name."""
 
 # Okabe and Ito's, after grey; a line's dashes tell them apart too.
 _COLOURS = ["#555555", "#E69F00", "#56B4E9", "#0072B2", "#000000", "#D55E00", "#009E73", "#CC79A7", "#8B4513"]

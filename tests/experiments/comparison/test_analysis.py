@@ -71,7 +71,9 @@ def test_networks_that_diverged_count_and_are_counted():
     # Whatever their activations were: of the others each layer is the same.
     found.test_penalty[2, 4] = [99.0, np.nan, np.nan]
     assert mine(found).effective_units == pytest.approx(mine(found, "decov").effective_units)
-    assert "| corr | 16.21, 1 diverged |" in page.errors({"": [(results.setting_of(found), analysis.rows(found))]})
+    assert "| corr | 16.21, 1 diverged |" in page.errors(
+        {"": [(results.setting_of(found), analysis.rows(found))]}
+    )
     assert row.to_vanilla.outcome == "open" and mine(found, "decov").diverged == 0
 
 
@@ -110,7 +112,7 @@ def test_c10_is_of_both_rivals_in_all_settings():
         "mnist-500: decov - corr",
         "mnist-500: vcreg - corr",
     ]
-    assert verdict.verdict == "holds"
+    assert verdict.verdict == "holds" and "These are 2 of the plan's 18 comparisons." in verdict.remark
     worse = made_up.setting(HELPS | {"corr": 0.2})
     (verdict,) = analysis.c10([worse])
     assert verdict.verdict == "does not hold"
