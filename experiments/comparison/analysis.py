@@ -168,16 +168,17 @@ def recommendation(tables: Iterable[tuple[Setting, Sequence[Row]]]) -> str:
     """Whether corr can be recommended, in plain words, by the fully connected networks: as PLAN.md says."""
     found: dict[str, dict[int, Row]] = {}
     for setting, table in tables:
-        mine = [row for row in table if row.method == OURS]
-        if setting.family == "mlp" and mine:
-            found.setdefault(setting.dataset, {})[setting.images] = mine[0]
+        for row in table:
+            if setting.family == "mlp" and row.method == OURS:
+                found.setdefault(setting.dataset, {})[setting.images] = row
     if not found:
         return ""
     sizes = sorted(set.intersection(*(set(by_size) for by_size in found.values())))
     sets = " and ".join(found)
     worth = [size for size in sizes if all(by_size[size].worth_it for by_size in found.values())]
-    anywhere = [(name, size) for name, by_size in found.items() for size in by_size if by_size[size].worth_it]
-    helped = [(name, size) for name, by_size in found.items() for size in by_size if by_size[size].helps]
+    mine = [(name, size, by_size[size]) for name, by_size in found.items() for size in sorted(by_size)]
+    anywhere = [(name, size) for name, size, row in mine if row.worth_it]
+    helped = [(name, size) for name, size, row in mine if row.helps]
     listed = ", ".join(f"{name} with {size:,} images" for name, size in helped)
     if not anywhere:
         where = f" (it beat vanilla on {listed}, but another method beat it)" if helped else ""
