@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from experiments.paper.protocols import ABLATION
 from experiments.paper.report import REFERENCE, references
 from experiments.reproduce import SWEEPS
 from experiments.store.configuration import check_together, differences
@@ -11,6 +12,11 @@ from experiments.store.errors import ResultsError
 from experiments.store.sweep import configuration
 from experiments.sweep import Sweep
 from tests import made_up
+
+OLDER = {"mnist", "digits", "fashion_mnist", "mnist-paper", "mnist-weights", "mnist-rates"} | {
+    protocol.name for protocol in ABLATION
+}
+"""Sweeps that were trained before there were families."""
 
 
 @pytest.mark.golden
@@ -20,10 +26,9 @@ def test_committed_results_are_found():
             str(cell): json.loads(str(text))
             for cell, text in zip(sweep.cell.values, sweep.configuration.values, strict=True)
         }
-        assert configuration(sweep)["protocol"]["family"] == "mlp"
+        assert configuration(sweep)["protocol"]["family"] == SWEEPS[name].family
         for cell in SWEEPS[name].cells():
-            older = not name.startswith("released-without-")
-            assert ("family" not in stored[cell.name]["protocol"]) == older
+            assert ("family" not in stored[cell.name]["protocol"]) == (name in OLDER)
             assert differences(stored[cell.name], cell) == ""
 
 
