@@ -1,6 +1,5 @@
 """docs/weights.md: its tables hold what its script measures, and its picture has no date."""
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 
 from decorr import correlation_matrix
+from tests.pages import script
 
 DOCS = Path(__file__).parent.parent / "docs"
 NUMBER = re.compile(r"(?<![\w=])\d+\.?\d*(?:e[+-]\d+)?")
@@ -15,10 +15,7 @@ NUMBER = re.compile(r"(?<![\w=])\d+\.?\d*(?:e[+-]\d+)?")
 
 @pytest.fixture(scope="module")
 def scaling():
-    spec = importlib.util.spec_from_file_location("scaling", DOCS / "scaling.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(DOCS / "scaling.py")
 
 
 def tables():

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import python_of
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "experiments/README.md")]
 PAGES += [ROOT / "experiments" / "paper" / "README.md", ROOT / "docs" / "weights.md"]
@@ -22,7 +24,5 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_python_runs(page):
-    names = {}
-    for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
-        exec(compile(code, str(page), "exec"), names)
+    names = python_of(page)
     assert page.name != "README.md" or page.parent != ROOT or names["params"]["hidden"].shape == (64, 128)

@@ -1,6 +1,5 @@
 """The documentation site, as far as it can be tested without the tools that `make docs` builds it with."""
 
-import importlib.util
 import inspect
 import re
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 import decorr
 from decorr.config import VARIANT_KINDS
+from tests.pages import python_of, script
 
 DOCS = Path(__file__).parent.parent / "docs"
 REFERENCE = {path.name: path.read_text() for path in sorted((DOCS / "reference").glob("*.md"))}
@@ -17,18 +17,7 @@ WORDS = re.compile(r"[^\s`:,*\\_|-]+")
 
 @pytest.fixture(scope="module")
 def docstrings():
-    spec = importlib.util.spec_from_file_location("docstrings", DOCS / "docstrings.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def executed(page):
-    names = {}
-    text = (DOCS / f"{page}.md").read_text()
-    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(compile(code, f"{page}.md", "exec"), names)
-    return names
+    return script(DOCS / "docstrings.py")
 
 
 # -- pages --------------------------------------------------------------------------------------------------
@@ -36,11 +25,11 @@ def executed(page):
 
 def test_the_formulas_of_the_mathematics_are_those_of_the_code():
     """The page asserts them itself."""
-    executed("mathematics")
+    python_of(DOCS / "mathematics.md")
 
 
 def test_the_start_shows_what_it_says():
-    names = executed("start")
+    names = python_of(DOCS / "start.md")
     assert decorr.correlation_penalty(names["a"]) < 0.7
     found = {}
     for weight in (0.0, 0.2):
@@ -54,7 +43,7 @@ def test_the_start_shows_what_it_says():
 def test_what_extending_adds_is_used():
     before = dict(VARIANT_KINDS)
     try:
-        names = executed("extending")
+        names = python_of(DOCS / "extending.md")
         assert names["variant"].regulariser(names["Protocol"]()) == names["Regulariser"](0.002, 0.3)
     finally:
         VARIANT_KINDS.clear()
