@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from decorr.chance import debiased, participation
 from experiments.comparison import results
 from experiments.comparison.methods import BASE, PLANNED, Setting
 from experiments.statistics import intervals
 from experiments.statistics.intervals import Interval
 from experiments.statistics.verdicts import Comparison, Verdict, above_zero
+from experiments.store.sweep import units_worth
 
 VANILLA, OURS, RIVALS = "vanilla", "corr", ("decov", "vcreg")
 
@@ -128,11 +128,8 @@ def effective_units(one: xr.Dataset, setting: Setting) -> xr.DataArray:
     From the mean of P over minibatches, without what chance adds; of layers with positions, whose effective
     number of samples nobody knows, with it.
     """
-    d = xr.DataArray(np.asarray(setting.widths, float), dims="layer")
-    r2 = (2 * one.test_penalty.where(one.test_nll.notnull()) - 1) / (d - 1)
-    if setting.family == "mlp":
-        r2 = debiased(r2, BASE.batch_size)
-    return participation(r2, d)
+    penalty = one.test_penalty.where(one.test_nll.notnull())
+    return units_worth(penalty, setting.widths, BASE.batch_size if setting.family == "mlp" else None)
 
 
 def c10(comparison: Sequence[xr.Dataset]) -> tuple[Verdict, ...]:

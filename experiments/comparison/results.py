@@ -13,8 +13,9 @@ from experiments.comparison.methods import METHODS, Setting
 from experiments.comparison.trials import Trials
 from experiments.disk.files import write_atomically
 from experiments.run.grid import Arrays
-from experiments.store import provenance
-from experiments.store.errors import ResultsError, unreadable
+from experiments.store import cells, provenance
+from experiments.store.configuration import check_numbers
+from experiments.store.errors import ResultsError
 
 _DIMENSIONS = {
     "validation_error": ("seed", "moment"),
@@ -42,10 +43,8 @@ def path_of(folder: Path, setting: Setting) -> Path:
 
 def load(path: Path) -> xr.Dataset:
     """The finished methods of a setting; ResultsError if the file is no comparison's."""
-    try:
-        found = xr.load_dataset(path, engine="h5netcdf")
-    except Exception as error:  # of a file that is no netCDF4 it has many kinds
-        raise unreadable(path, error, "netCDF4 file") from error
+    with cells.read(path) as stored:
+        found = stored.load()
     if "setting" not in found.attrs or not {*_DIMENSIONS} <= {*map(str, found.variables)}:
         raise ResultsError(f"{path} was not written by a comparison: move it away")
     return found
@@ -67,18 +66,8 @@ def done(folder: Path, setting: Setting) -> list[str]:
     if not path.exists():
         return []
     found = load(path)
-    _check(path, found.attrs["setting"], setting.configuration())
+    check_numbers(path, found.attrs["setting"], setting.configuration())
     return [str(name) for name in found.method.values]
-
-
-def _check(path: Path, found: str, wanted: dict) -> None:
-    there = json.loads(found)
-    if different := [name for name in wanted if there.get(name) != wanted[name]]:
-        name = different[0]
-        raise ResultsError(
-            f"{path} was made with other options ({name} is {there.get(name)} there, not {wanted[name]}): "
-            "give the same ones, or another --out"
-        )
 
 
 def trial_path(folder: Path, setting: Setting, method: str, trial: int | None) -> Path:
@@ -113,7 +102,7 @@ def read_trial(folder: Path, setting: Setting, method: str, trial: int) -> xr.Da
     """What `write_trials` kept; None if it has not ended. ResultsError if it was made with other numbers."""
     path = trial_path(folder, setting, method, trial)
     if (found := _read(path, setting)) is not None:
-        _check(path, found.attrs["numbers"], asdict(setting.numbers(METHODS[method])[trial]))
+        check_numbers(path, found.attrs["numbers"], asdict(setting.numbers(METHODS[method])[trial]))
     return found
 
 
@@ -131,11 +120,9 @@ def read_report(folder: Path, setting: Setting, method: str) -> xr.Dataset | Non
 def _read(path: Path, setting: Setting) -> xr.Dataset | None:
     if not path.exists():
         return None
-    try:
-        found = xr.load_dataset(path, engine="h5netcdf")
-    except Exception as error:
-        raise unreadable(path, error, "netCDF4 file") from error
-    _check(path, found.attrs.get("setting", "{}"), setting.configuration())
+    with cells.read(path) as stored:
+        found = stored.load()
+    check_numbers(path, found.attrs.get("setting", "{}"), setting.configuration())
     return found
 
 

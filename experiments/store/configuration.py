@@ -21,7 +21,16 @@ def complete(stored: dict) -> dict:
 
 def check(path: Path, found: str, cell: Cell) -> None:
     """ResultsError if the configuration that was found in a file, as JSON, is not the cell's."""
-    if different := differences(json.loads(found), cell):
+    _refuse(path, differences(json.loads(found), cell))
+
+
+def check_numbers(path: Path, found: str, wanted: dict) -> None:
+    """ResultsError if what was found in a file, as JSON, is not what is wanted: plain numbers and strings."""
+    _refuse(path, "; ".join(_differences(json.loads(found), wanted)))
+
+
+def _refuse(path: Path, different: str) -> None:
+    if different:
         raise ResultsError(
             f"{path} was made with other options ({different}): give the same ones, or another --out"
         )

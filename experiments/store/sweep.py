@@ -101,11 +101,17 @@ def effective_units(cell: xr.Dataset) -> xr.DataArray:
     positions, whose effective number of samples nobody knows, the raw d / (2P), which chance makes smaller.
     """
     made = configuration(cell)
-    d = xr.DataArray(np.asarray(made["widths"], float), dims="layer", coords={"layer": cell.layer})
-    r2 = (2 * cell.penalty - 1) / (d - 1)
-    if made["protocol"]["family"] == "mlp":
-        r2 = debiased(r2, made["protocol"]["optimisation"]["batch_size"])
-    return participation(r2, d)
+    mlp = made["protocol"]["family"] == "mlp"
+    batch_size = made["protocol"]["optimisation"]["batch_size"] if mlp else None
+    return units_worth(cell.penalty, made["widths"], batch_size)
+
+
+def units_worth(penalty: xr.DataArray, widths: Sequence[int], batch_size: int | None) -> xr.DataArray:
+    """What layers are worth by P [..., layer], without what chance adds over minibatches of so many samples;
+    None: with it."""
+    d = xr.DataArray(np.asarray(widths, float), dims="layer")
+    r2 = (2 * penalty - 1) / (d - 1)
+    return participation(r2 if batch_size is None else debiased(r2, batch_size), d)
 
 
 def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[int, int]]:
