@@ -1,10 +1,12 @@
-"""docs/weights.md: its tables hold what its script measures, and its picture has no date."""
+"""What scripts of docs/ make: the tables of weights.md hold what is measured, its picture has no date, and
+the animation shows what it says."""
 
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from decorr import correlation_matrix
 from tests.pages import script
@@ -63,3 +65,20 @@ def test_normalisations_are_sums_over_pairs(scaling, correlation):
 
 def test_the_picture_has_no_date():
     assert "<dc:date>" not in (DOCS / "scaling.svg").read_text()
+
+
+@pytest.mark.slow
+def test_the_animation_shows_networks_of_one_start_that_the_penalty_decorrelates(tmp_path, monkeypatch):
+    animation = script(DOCS / "animation.py")
+    moments = list(animation.watch(2))
+    monkeypatch.setattr(animation, "watch", lambda epochs: moments)
+    first, last = (moment.effective_units for moment in (moments[0], moments[-1]))
+    np.testing.assert_allclose(first, first[0], rtol=1e-5)
+    assert (np.diff(last) > 0).all()  # with more weight units are worth more
+    animation.draw(tmp_path / "animation.gif", epochs=2)
+    committed = DOCS / "animation.gif"
+    with Image.open(tmp_path / "animation.gif") as drawn, Image.open(committed) as shown:
+        assert (drawn.n_frames, drawn.size) == (3, shown.size)
+        assert shown.n_frames == animation.EPOCHS + 1
+    assert committed.stat().st_size < 1e6
+    assert "(docs/animation.gif)" in (DOCS.parent / "README.md").read_text()

@@ -8,8 +8,6 @@ import xarray as xr
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from scipy.cluster import hierarchy
-from scipy.spatial.distance import squareform
 
 from decorr.chance import independent_penalty
 from decorr.config import SIZES, Network, Size, Variant
@@ -87,7 +85,7 @@ def correlation_curves(sweep: xr.Dataset) -> Figure:
 
 
 def heat_maps(sweep: xr.Dataset) -> Figure:
-    """|rho| between the units of the last hidden layer, first seed, ordered by average-linkage clustering."""
+    """|rho| between the units of the last hidden layer, first seed, those alike beside each other."""
     if "correlation" not in sweep:
         raise Missing("needs matrices, which compact files of scans do not keep")
     size = drawing.sizes(sweep)[-1]
@@ -102,9 +100,7 @@ def heat_maps(sweep: xr.Dataset) -> Figure:
         ax.set_yticks([])
         if width == 0:
             continue
-        rho = rho[:width, :width]
-        distance = squareform(np.clip(1 - (rho + rho.T) / 2, 0, 1), checks=False)
-        order = hierarchy.leaves_list(hierarchy.linkage(distance, "average", optimal_ordering=True))
+        order = drawing.by_similarity(rho[:width, :width])
         ax.imshow(rho[np.ix_(order, order)], **scale, interpolation="nearest")
     shown = ScalarMappable(Normalize(scale["vmin"], scale["vmax"]), scale["cmap"])
     figure.colorbar(shown, ax=axes[0].tolist(), label="|rho|, last hidden layer", shrink=0.8)

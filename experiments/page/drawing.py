@@ -16,6 +16,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
 
 from decorr.config import SIZES, Network, Size, Variant
 from experiments.disk.files import write_atomically
@@ -97,6 +99,12 @@ def log_scale(axes: Axes) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_locator(NullLocator())
+
+
+def by_similarity(rho: np.ndarray) -> np.ndarray:
+    """An order of units that puts those alike beside each other: average linkage by 1 - |rho|."""
+    distance = squareform(np.clip(1 - np.abs(rho + rho.T) / 2, 0, 1), checks=False)
+    return hierarchy.leaves_list(hierarchy.linkage(distance, "average", optimal_ordering=True))
 
 
 def linear_range(values: np.ndarray, beyond: float) -> float | None:
