@@ -1,7 +1,6 @@
 """The reference run: every sweep that the report of the paper rests on. `python -m experiments.reproduce`."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +14,7 @@ from experiments.paper import dropout_law, merging
 from experiments.paper.protocols import ABLATION, WITHOUT
 from experiments.paper.report import NETWORKS, REFERENCE, write_reference
 from experiments.store import compact, measurements
-from experiments.store.configuration import differences
-from experiments.store.errors import ResultsError
+from experiments.store.configuration import check
 from experiments.store.sweep import concatenate, gather, split
 from experiments.sweep import Sweep, train
 
@@ -100,9 +98,11 @@ class Reproduce:
 def reproduce(name: str, options: Sweep, path: Path, console: Console) -> None:
     """Trains what a compact file lacks of a sweep; each cell is added to the file when it is done."""
     kept = split(compact.load(path)) if path.exists() else []
-    done = {str(cell.cell.values): json.loads(str(cell.configuration.values)) for cell in kept}
+    done = {str(cell.cell.values): str(cell.configuration.values) for cell in kept}
     for cell in options.cells():
-        if cell.name not in done:
+        if cell.name in done:
+            check(f"{cell.name} in {path}", done[cell.name], cell)
+        else:
             console.print(f"{name}: {cell.name}")
             folder = options.folder()
             train(options, (cell,), folder, console)
@@ -111,11 +111,6 @@ def reproduce(name: str, options: Sweep, path: Path, console: Console) -> None:
                 trained = trained.drop_dims(["unit", "other_unit"])
             kept += split(trained)
             compact.save(concatenate(kept), path)
-        elif different := differences(done[cell.name], cell):
-            raise ResultsError(
-                f"{cell.name} in {path} was made with other options ({different}): "
-                "give the same ones, or another --out"
-            )
 
 
 def measure(

@@ -19,30 +19,21 @@ def complete(stored: dict) -> dict:
     return stored | {"protocol": protocol}
 
 
-def check(path: Path, found: str, cell: Cell) -> None:
-    """ResultsError if the configuration that was found in a file, as JSON, is not the cell's."""
-    _refuse(path, differences(json.loads(found), cell))
+def check(what: object, found: str, cell: Cell) -> None:
+    """ResultsError if the configuration that was found of something, as JSON, is not the cell's."""
+    stored = complete(json.loads(found))
+    if "variant" in stored:
+        stored = stored | {"variant": Variant.parse(stored["variant"]).name}  # once stored as it was typed
+    wanted = json.dumps(cell.configuration())  # tuples become lists
+    check_numbers(what, json.dumps(stored), json.loads(wanted))
 
 
-def check_numbers(path: Path, found: str, wanted: dict) -> None:
-    """ResultsError if what was found in a file, as JSON, is not what is wanted: plain numbers and strings."""
-    _refuse(path, "; ".join(_differences(json.loads(found), wanted)))
-
-
-def _refuse(path: Path, different: str) -> None:
-    if different:
+def check_numbers(what: object, found: str, wanted: dict) -> None:
+    """The same of plain numbers and strings."""
+    if different := "; ".join(_differences(json.loads(found), wanted)):
         raise ResultsError(
-            f"{path} was made with other options ({different}): give the same ones, or another --out"
+            f"{what} was made with other options ({different}): give the same ones, or another --out"
         )
-
-
-def differences(found: dict, cell: Cell) -> str:
-    """In which numbers and strings a stored configuration is not the cell's; empty if in none."""
-    wanted = json.loads(json.dumps(cell.configuration()))  # tuples become lists
-    found = complete(found)
-    if "variant" in found:
-        found = found | {"variant": Variant.parse(found["variant"]).name}  # once stored as it was typed
-    return "; ".join(_differences(found, wanted))
 
 
 def check_together(path: Path, found: str, wanted: str) -> None:

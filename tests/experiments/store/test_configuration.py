@@ -7,7 +7,7 @@ import pytest
 from experiments.paper.protocols import ABLATION
 from experiments.paper.report import REFERENCE, references
 from experiments.reproduce import SWEEPS
-from experiments.store.configuration import check_together, differences
+from experiments.store.configuration import check, check_together
 from experiments.store.errors import ResultsError
 from experiments.store.sweep import configuration
 from experiments.sweep import Sweep
@@ -22,36 +22,37 @@ OLDER = {"mnist", "digits", "fashion_mnist", "mnist-paper", "mnist-weights", "mn
 @pytest.mark.golden
 def test_committed_results_are_found():
     for name, sweep in references(REFERENCE).items():
-        stored = {
-            str(cell): json.loads(str(text))
-            for cell, text in zip(sweep.cell.values, sweep.configuration.values, strict=True)
-        }
+        stored = dict(zip(sweep.cell.values.tolist(), sweep.configuration.values.tolist(), strict=True))
         assert configuration(sweep)["protocol"]["family"] == SWEEPS[name].family
         for cell in SWEEPS[name].cells():
-            assert ("family" not in stored[cell.name]["protocol"]) == (name in OLDER)
-            assert differences(stored[cell.name], cell) == ""
+            assert ("family" not in json.loads(stored[cell.name])["protocol"]) == (name in OLDER)
+            check(name, stored[cell.name], cell)
 
 
 def test_what_names_no_family_is_not_conv(tmp_path):
     mlp, conv = (Sweep(family=family, sizes=("tiny",)).cells()[0] for family in ("mlp", "conv"))
     before = mlp.configuration()
     before = before | {"protocol": {k: v for k, v in before["protocol"].items() if k != "family"}}
-    before = json.loads(json.dumps(before))
-    assert differences(before, mlp) == ""
-    assert "protocol.family is mlp there, not conv" in differences(before, conv)
-    check_together(tmp_path, json.dumps(before), json.dumps(mlp.configuration()))
+    before = json.dumps(before)
+    check("it", before, mlp)
+    with pytest.raises(
+        ResultsError, match=r"it was made with other options \(protocol.family is mlp there, not conv"
+    ):
+        check("it", before, conv)
+    check_together(tmp_path, before, json.dumps(mlp.configuration()))
     with pytest.raises(ResultsError, match=r"of another sweep \(protocol.family is mlp there, not conv\)"):
-        check_together(tmp_path, json.dumps(before), json.dumps(conv.configuration()))
+        check_together(tmp_path, before, json.dumps(conv.configuration()))
 
 
 def test_what_names_no_schedule_has_a_constant_rate():
     constant, decay = (
         Sweep(protocol=name, sizes=("tiny",)).cells()[0] for name in ("released", "released-decay")
     )
-    before = json.loads(json.dumps(constant.configuration()))
+    before = constant.configuration()
     del before["protocol"]["optimisation"]["schedule"]
-    assert differences(before, constant) == ""
-    assert "protocol.optimisation.schedule is constant there, not cosine" in differences(before, decay)
+    check("it", json.dumps(before), constant)
+    with pytest.raises(ResultsError, match=r"protocol.optimisation.schedule is constant there, not cosine"):
+        check("it", json.dumps(before), decay)
 
 
 def test_a_made_up_sweep_has_its_family():
