@@ -31,14 +31,16 @@ version = release = decorr.__version__
 
 root_doc = "docs/index"
 include_patterns = ["docs/**", "CONTRIBUTING.md", "CHANGELOG.md", "experiments/README.md"]
-include_patterns += ["experiments/paper/README.md", "experiments/paper/PLAN.md"]
-exclude_patterns = [".*", "build", "decorr", "dist", "notebooks", "results", "site", "tests", "docs/theme"]
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
+include_patterns += ["experiments/paper/README.md", "experiments/paper/PLAN.md", "notebooks/*.ipynb"]
+exclude_patterns = [".*", "build", "decorr", "dist", "results", "site", "tests", "docs/theme"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
 suppress_warnings = ["myst.header"]  # a page's headings may leave a level out
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_fence_as_directive = ["math"]  # as GitHub writes and sets formulas
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # as committed: `make notebooks` executes them
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # a slider needs a kernel, and its scripts the network
 smartquotes = False
 python_maximum_signature_line_length = 80
 viewcode_line_numbers = True
@@ -49,7 +51,6 @@ html_theme_options = {
     "home_page_in_toc": True,
     "navbar_persistent": [],  # the search of the side bar is enough
     "show_toc_level": 2,
-    "use_download_button": False,
 }
 html_static_path = [
     "theme/style.css",
@@ -57,7 +58,6 @@ html_static_path = [
 ]
 html_css_files = ["style.css"]
 html_extra_path = ["theme/index.html"]  # the site's front door, which leads to docs/index.html
-html_copy_source = False
 html_show_sphinx = False
 html_math_renderer = "mathml"
 
