@@ -45,8 +45,9 @@ oracles: .venv-oracles/ready  ## the penalties against their own reference code 
 	$(ORACLES)/python .ci/all_ran.py .venv-oracles/report.xml
 
 # -W: a link that leads nowhere, a page that no list names, a formula that cannot be set is a failure.
-docs: .venv-docs/ready  ## the documentation site, in site/; any warning fails (15 s)
+docs: .venv-docs/ready .venv/ready  ## the documentation site, in site/; any warning fails (30 s)
 	rm -rf site jupyter_execute
+	$(BIN)/python -m experiments.report --reference
 	JAX_PLATFORMS=cpu $(DOCS)/python -m sphinx --quiet -W --keep-going -E -c docs -d .venv-docs/doctrees . site $(ARGS)
 
 wheel: .venv/ready  ## what is published, decorr alone, in dist/ (3 s)

@@ -57,7 +57,8 @@ html_static_path = [
     str(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf"),
 ]
 html_css_files = ["style.css"]
-html_extra_path = ["theme/index.html"]  # the site's front door, which leads to docs/index.html
+# The site's front door, which leads to docs/index.html, and the page that docs/report.md shows.
+html_extra_path = ["theme/index.html", "../results/reference/report.html"]
 html_show_sphinx = False
 html_math_renderer = "mathml"
 
