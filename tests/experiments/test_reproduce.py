@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from decorr.config import Network
 from experiments import reproduce
 from experiments.paper import report
 from experiments.run.grid import Cell
 from experiments.store import compact, measurements
 from experiments.store.errors import ResultsError
-from experiments.store.sweep import effective_units, one
 from experiments.sweep import Sweep
 
 ROOT = Path(__file__).parents[2]
@@ -121,14 +119,3 @@ def assert_same_picture(found, expected, name):
     np.testing.assert_allclose(
         *(np.array(number.findall(svg), float) for svg in (found, expected)), atol=0.02, err_msg=name
     )
-
-
-@pytest.mark.golden
-def test_the_readmes_units_worth_are_the_committed_ones():
-    sweep = report.references(report.REFERENCE)["mnist"]
-    vanilla, corr = (
-        float(effective_units(one(sweep, Network.parse(name))).isel(epoch=-1).mean("seed")[0])
-        for name in ("huge-vanilla", "huge-corr-1.0")
-    )
-    words = f"360 units, ends with {vanilla:.0f} without the penalty and {corr:.0f} with the weight 1.0"
-    assert words in " ".join((ROOT / "README.md").read_text().split())

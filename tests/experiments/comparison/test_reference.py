@@ -59,13 +59,3 @@ def test_the_committed_page_is_that_of_the_committed_results(tmp_path):
     assert set(drawn) == set(committed)
     for name in committed:
         assert_same_picture(drawn[name], committed[name], name)
-
-
-@pytest.mark.golden
-def test_the_readmes_errors_are_the_committed_ones():
-    found = results.load(page.REFERENCE / "mnist-500.nc")
-    corr, vanilla, dropout = (
-        100 * float(results.one(found, name).test_error.mean()) for name in ("corr", "vanilla", "dropout")
-    )
-    words = f"networks err on {corr:.1f}% with it, {vanilla:.1f}% without and {dropout:.1f}% with dropout"
-    assert words in " ".join((ROOT / "README.md").read_text().split())

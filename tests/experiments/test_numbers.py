@@ -1,0 +1,181 @@
+"""The numbers in the READMEs' sentences are those of committed results; of the tables see what draws them."""
+
+import functools
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from decorr.config import SIZES, Network, Protocol, Variant
+from experiments.comparison import page, results
+from experiments.paper import agreement, beyond, claims, merging, published, report, slopes
+from experiments.paper.protocols import BY_WEIGHT, CORR_01, CORR_10, DROP, PAPER, RELEASED, VANILLA
+from experiments.statistics import intervals
+from experiments.store import measurements
+from experiments.store.sweep import diverged, effective_units, one
+
+ROOT = Path(__file__).parents[2]
+HUGE = [Network("huge", variant) for variant in BY_WEIGHT]  # without the penalty, with 0.1, with 1.0
+SETTINGS = {"0.1", "1.0", "0.002", "0.02", "95%"}
+"""Weights and levels, which sentences name and nothing measures."""
+
+
+def sentences(name):
+    """A page without code, tables and the targets of links."""
+    text = (ROOT / name).read_text()
+    for other in (r"```.*?```", r"^    .*?$", r"^\|.*?$", r"\]\([^)]*\)"):
+        text = re.sub(other, "", text, flags=re.DOTALL | re.MULTILINE)
+    return " ".join(text.split())
+
+
+@functools.cache
+def references():
+    return report.references(report.REFERENCE)
+
+
+def penalties():
+    """Time and memory of P and its gradient, and how much longer and larger autodiff is."""
+    rows = json.loads((ROOT / "experiments/benchmark/reference/benchmark.json").read_text())["penalty"]
+    ours, plain, *_ = (row for row in rows if (row["m"], row["d"]) == (256, 8192))
+    return np.median(ours["milliseconds"]), ours["mebibytes"], plain["times_slower"], plain["mebibytes"]
+
+
+def errors_of(setting, method):
+    """[seed] in %."""
+    return 100 * results.one(results.load(page.REFERENCE / f"{setting}.nc"), method).test_error.values
+
+
+def front(sweeps):
+    mnist, cosine = sweeps["mnist"], sweeps["mnist-cosine"]
+    (plain, _, heavy), (last, _, worst) = (
+        [100 * claims.error(mnist, each, epoch).mean() for each in HUGE] for epoch in (2, -1)
+    )
+    yield "after two epochs the largest errs on {}% with the weight 1.0 and {}% without", heavy, plain
+    falling = 100 * claims.error(cosine, Network("huge", beyond.SHRINKING), -1).mean()
+    yield "it costs a little ({}% against {}%; {}% if its weight falls to 0", worst, last, falling
+    compared = [errors_of("mnist-500", name).mean() for name in ("corr", "vanilla", "dropout")]
+    yield "networks err on {}% with it, {}% without and {}% with dropout", *compared
+    worth = [effective_units(one(mnist, each)).isel(epoch=-1).mean("seed")[0] for each in HUGE]
+    yield "360 units, ends with {} without the penalty and {} with the weight 1.0", worth[0], worth[2]
+    yield "The paper's weights 0.1 and 1.0 act as {} and {}", *map(RELEASED.penalty_weight, (0.1, 1.0))
+    judged = agreement.compare(mnist)
+    yield "Of {} published numbers {} lie where", len(judged), sum(each.inside for each in judged)
+    ours, memory, times, more = penalties()
+    yield "take {} ms and {} MiB on two cores, {} times less time than autodiff", ours, memory, times
+    yield "the `d x d` formula, which takes {} MiB", more
+
+
+def experiments(sweeps):
+    errors = errors_of("fashion_mnist-500", "corr")
+    assert (errors > 50).sum() == 1
+    yield "nine err on {}% and one diverged", errors[errors < 50].mean()
+    ours, memory, times, more = penalties()
+    yield "take {} ms and {} MiB besides themselves", ours, memory
+    yield "formula takes {} times as long and {} MiB", times, more
+    narrow, wide = (Protocol(family="conv").architecture(size).widths for size in ("tiny", "huge"))
+    yield "{}, {} and {} channels for `tiny`, {}, {} and {} for `huge`", *narrow, *wide
+
+
+def paper(sweeps):
+    mnist, cosine, fashion = (sweeps[name] for name in ("mnist", "mnist-cosine", "fashion_mnist"))
+    early, last = ([claims.error(mnist, each, epoch).mean() for each in HUGE] for epoch in (2, -1))
+    yield "error is {} without it, {} at weight 0.1 and {} at 1.0", *early
+    yield "{}, {} and {} after 100 epochs", *last
+
+    yield "100 epochs are 2,500 steps, as many as {} epochs of MNIST", 2500 / (50_000 / 50)
+    yield "the weights 0.1 and 1.0 act as {} and {};", *map(RELEASED.penalty_weight, (0.1, 1.0))
+    yield "although the text says {};", PAPER.optimisation.momentum
+    epochs = [one(mnist, Network(size, CORR_10)).diverged_epoch for size in ("small", "medium", "large")]
+    assert sum(int(((each > 0) & (each <= 60)).sum()) for each in epochs) == 3
+    counts = [int((each > 0).sum()) for each in epochs]
+    yield "{} of 10 small, {} of 10 medium and {} of 10 large networks diverged, all but three", *counts
+    scans = diverged(sweeps["mnist-weights"]) | diverged(sweeps["mnist-rates"])
+    yield ("At the weights 3 and 10, and at dropout rate 0.7, all three huge networks diverged",)
+    assert {scans[Network.parse(f"huge-{name}")] for name in ("corr-3", "corr-10", "drop-0.7")} == {(3, 3)}
+    on_fashion = diverged(fashion).items()
+    plain = sum(count for network, (count, _) in on_fashion if network.variant == VANILLA)
+    penalised = sum(count for network, (count, _) in on_fashion if network.variant in (CORR_01, CORR_10))
+    yield "{} of 50 vanilla networks diverged, and {} of 100 with the penalty", plain, penalised
+
+    with_dropout, without = (
+        one(mnist, Network("huge", variant)).mean_correlation_minibatch.sel(layer=1).values
+        for variant in (DROP, VANILLA)
+    )
+    below, near, above = slopes.by_slope(mnist, HUGE[0]).values()
+    ratios = with_dropout / without
+    assert (below.sum(), near.sum(), above.sum()) == (2, 1, 7)
+    as_published = published.FIGURE_1_MEAN[DROP] / published.FIGURE_1_MEAN[VANILLA]
+    yield "layer 1 to {} of it, as published ({})", ratios[above].mean(), as_published
+    yield "In one it is near 0 ({}). The predicted {} is not seen", ratios[near].mean(), 0.7**2
+    yield "more often its slope is below {}", -slopes.FLAT
+
+    outside = [(each.value, each.interval.estimate) for each in agreement.compare(mnist) if not each.inside]
+    assert len(outside) == 3
+    yield "|rho| from 0.5: {}, ours {}), one of Figure 2 (weight 1.0, layer 3", *outside[0]
+    yield (
+        "|rho| below 0.1: {}, ours {}) and one of Figure 4 (tiny, weight 1.0: {}, ours {})",
+        *outside[1],
+        *outside[2],
+    )
+
+    with_momentum = sweeps["ablation-initialisation"]
+    plain = [claims.error(with_momentum, Network(size, VANILLA), 2).mean() for size in SIZES]
+    yield "without a penalty rises from about {} to the published level", np.mean(plain)
+    furthest = max(step.distance for step in report.ablation.steps(sweeps))
+    yield "The path's rise to {} goes", furthest
+
+    judged = beyond.c8_shrinking(mnist, cosine).comparisons
+    changes = {each.what.split(":")[0]: each.interval for each in judged}
+    stays = last[2] - last[0]
+    yield "can see ({} on average, {} at most by its interval, against {})", *changes["huge"][::2], stays
+    costs = [changes[size].estimate for size in ("small", "medium")]
+    yield "of the small and the medium one still {} and {}", *costs
+    fell, constant = (
+        sum(count for network, (count, _) in diverged(sweep).items() if network.variant == variant)
+        for sweep, variant in ((cosine, beyond.SHRINKING), (mnist, CORR_10))
+    )
+    yield "{} of 50 networks, against {} with the weight 1.0 constant", fell, constant
+
+    merged = measurements.load(report.REFERENCE / report.NETWORKS / "merging.nc").sel(threshold=0.6)
+    kept, errors = 100 * merging.shares(merged).mean("seed"), 100 * merged.error.mean("seed")
+    numbers = [each.sel(variant=name) for name in ("vanilla", "corr-0.1") for each in (kept, errors)]
+    yield (
+        "|rho| >= 0.6, the vanilla networks keep {}% of their units and err on {}%, "
+        "those with the weight 0.1 keep {}% and err on {}%",
+        *numbers,
+    )
+
+
+PAGES = {"README.md": front, "experiments/README.md": experiments, "experiments/paper/README.md": paper}
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", PAGES)
+def test_the_numbers_of_the_sentences(name):
+    text = sentences(name)
+    for template, *values in PAGES[name](references()):
+        found = re.search(re.escape(template).replace(r"\{\}", r"([+-]?\d+(?:\.\d+)?)"), text)
+        assert found, template
+        for number, value in zip(found.groups(), values, strict=True):
+            decimals = len(number.partition(".")[2])
+            assert abs(float(number) - value) <= 0.501 * 10**-decimals, (template, number, value)
+        text = text.replace(found[0], "")
+    for apart in (r"Python \d\.\d+", r"Apache-2\.0", r"Section \d\.\d", r"[\d.]+ us a kernel"):
+        text = re.sub(apart, "", text)
+    assert set(re.findall(r"\d+\.\d+%?|\d+%", text)) <= SETTINGS
+
+
+@pytest.mark.golden
+def test_the_table_of_digits():
+    digits = references()["digits"]
+    for variant in ("vanilla", "drop", "corr-0.1", "corr-1.0"):
+        cell = one(digits, Network("huge", Variant.parse(variant)))
+        measured = [cell.validation_error.sel(epoch=epoch) for epoch in (2, 100)]
+        measured += [cell.mean_correlation.isel(epoch=-1).sel(layer=layer) for layer in cell.layer]
+        cells = []
+        for mean, _, high in (intervals.of_mean(each.values) for each in measured):
+            cells.append(f"{mean:.3f} ± {high - mean:.3f}")
+        row = f"| huge-{variant} | {' | '.join(cells)} |\n"
+        assert row in (ROOT / "experiments" / "README.md").read_text()
