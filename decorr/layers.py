@@ -39,7 +39,10 @@ def layer_penalties(
     Raises:
       ValueError: a pattern that matches no layer; the names are listed. An error of the penalty names the
         layer.
+      TypeError: weights that are no dict by pattern.
     """
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"weights must be a dict by pattern, as {{'*': 0.002}}; got {weights!r}")
     leaves = jax.tree_util.tree_leaves_with_path(activations)
     layers = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
     for pattern in weights:

@@ -68,6 +68,15 @@ def test_a_pattern_without_a_layer(pattern):
         layer_penalties(activations(), {"*": 1.0, pattern: 1.0})
 
 
+@pytest.mark.parametrize("weights", [0.1, [0.1, 0.2], "*"])
+def test_weights_that_are_not_by_pattern(weights):
+    with pytest.raises(
+        TypeError,
+        match=r"weights must be a dict by pattern, as {'\*': 0\.002}; got " + re.escape(repr(weights)),
+    ):
+        layer_penalties(activations(), weights)
+
+
 def test_no_layer_at_all():
     with pytest.raises(ValueError, match="the layers are none"):
         layer_penalties({}, {"*": 1.0})
