@@ -1,4 +1,4 @@
-"""The numbers in the READMEs' sentences are those of committed results; of the tables see what draws them."""
+"""The numbers in the pages' sentences are those of committed results; of the tables see what draws them."""
 
 import functools
 import json
@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from decorr import independent_penalty
 from decorr.config import SIZES, Network, Protocol, Variant
 from experiments.comparison import page, results
-from experiments.paper import agreement, beyond, claims, merging, published, report, slopes
+from experiments.paper import ablation, agreement, beyond, claims, merging, published, report, slopes
 from experiments.paper.protocols import BY_WEIGHT, CORR_01, CORR_10, DROP, PAPER, RELEASED, VANILLA
 from experiments.statistics import intervals
 from experiments.store import measurements
@@ -18,8 +19,8 @@ from experiments.store.sweep import diverged, effective_units, one
 
 ROOT = Path(__file__).parents[2]
 HUGE = [Network("huge", variant) for variant in BY_WEIGHT]  # without the penalty, with 0.1, with 1.0
-SETTINGS = {"0.1", "1.0", "0.002", "0.02", "95%"}
-"""Weights and levels, which sentences name and nothing measures."""
+SETTINGS = {"0.1", "1.0", "0.002", "0.02", "0.25", "95%"}
+"""Weights, levels and a correlation, which sentences name and nothing measures."""
 
 
 def sentences(name):
@@ -123,7 +124,7 @@ def paper(sweeps):
     with_momentum = sweeps["ablation-initialisation"]
     plain = [claims.error(with_momentum, Network(size, VANILLA), 2).mean() for size in SIZES]
     yield "without a penalty rises from about {} to the published level", np.mean(plain)
-    furthest = max(step.distance for step in report.ablation.steps(sweeps))
+    furthest = max(step.distance for step in ablation.steps(sweeps))
     yield "The path's rise to {} goes", furthest
 
     judged = beyond.c8_shrinking(mnist, cosine).comparisons
@@ -148,7 +149,20 @@ def paper(sweeps):
     )
 
 
-PAGES = {"README.md": front, "experiments/README.md": experiments, "experiments/paper/README.md": paper}
+def weights(_):
+    yield "The paper's weights 0.1 and 1.0 act as {} and {}", *map(RELEASED.penalty_weight, (0.1, 1.0))
+    of_pairs = [0.002 * (d - 1) / 2 for d in (64, 1024)]  # as the page's formula has it
+    yield "For 64 units 0.002 on P is {} on the mean; for 1024 units it is {}", *of_pairs
+    yield "64 independent units show P = {}, where 0.5 is the least", independent_penalty(32, 64)
+    yield "the momentum {} that the text has", PAPER.optimisation.momentum
+
+
+PAGES = {
+    "README.md": front,
+    "experiments/README.md": experiments,
+    "experiments/paper/README.md": paper,
+    "docs/weights.md": weights,
+}
 
 
 @pytest.mark.golden
