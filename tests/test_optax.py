@@ -13,10 +13,12 @@ import pytest
 import decorr
 from tests.pages import python_of
 
+DOCS = Path(__file__).parent.parent / "docs"
+
 
 @pytest.fixture(scope="module")
 def proposal():
-    return python_of(Path(__file__).parent.parent / "docs" / "optax.md")
+    return python_of(DOCS / "optax.md")
 
 
 @pytest.mark.slow
