@@ -45,7 +45,7 @@ oracles: .venv-oracles/ready  ## the penalties against their own reference code 
 	$(ORACLES)/python .ci/all_ran.py .venv-oracles/report.xml
 
 # -W: a link that leads nowhere, a page that no list names, a formula that cannot be set is a failure.
-# The page of the committed results is drawn first: docs/report.md shows it.
+# The pages of the committed results are drawn first: docs/report.md shows them.
 docs: .venv-docs/ready .venv/ready  ## the documentation site, in site/; any warning fails (30 s)
 	rm -rf site jupyter_execute
 	$(BIN)/python -m experiments.report --reference

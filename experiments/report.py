@@ -17,21 +17,26 @@ class Report:
     folder: tyro.conf.Positional[Path | None] = None
     """Folder of a sweep's results. Default: the one under results/ that was last written to."""
     reference: bool = False
-    """The committed reference run instead."""
+    """The committed reference run instead, and in comparison/ the page of the committed comparison."""
     out: Path | None = None
     """Where to write. Default: the sweep's folder, or results/reference."""
 
 
-def write(options: Report) -> Path:
-    """Writes the page that is asked for; returns its path."""
+def write(options: Report) -> list[Path]:
+    """Writes the pages that are asked for; returns their paths."""
     # Here and not above: --help need not wait for all that draws.
+    from experiments.comparison import page
     from experiments.paper import report
     from experiments.store import sweep
 
     if options.reference:
-        return report.write_reference(report.REFERENCE, options.out or Path("results/reference"))
+        out = options.out or Path("results/reference")
+        return [
+            report.write_reference(report.REFERENCE, out),
+            page.write(page.REFERENCE, out / "comparison"),
+        ]
     folder = options.folder or _last()
-    return report.write(sweep.gather(folder), options.out or folder)
+    return [report.write(sweep.gather(folder), options.out or folder)]
 
 
 def _last() -> Path:
@@ -43,8 +48,8 @@ def _last() -> Path:
 
 def main() -> None:
     with explained():
-        page = write(parse(Report, "report"))
-        make_console().print(f"report: {page.resolve()}", soft_wrap=True)
+        for page in write(parse(Report, "report")):
+            make_console().print(f"report: {page.resolve()}", soft_wrap=True)
 
 
 if __name__ == "__main__":
