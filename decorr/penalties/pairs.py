@@ -62,8 +62,9 @@ def pair_penalty(
       included, and gradient 0. Fewer than two valid samples: every unit is constant, so value and gradient
       are 0. Over an `axis_name` d x d numbers are summed where d <= m, else the m x d z-scores are gathered;
       once, for value and gradient together. Under `jit` samples or units may be spread over a mesh, of Auto
-      or Explicit axes, and as much is sent. Where units are fewer than samples, spread units are exchanged
-      for samples on Explicit axes; of Auto axes a library is not told, and the compiler gathers them.
+      or Explicit axes, and as much is sent, but z-scores are gathered twice. Where units are fewer than
+      samples, spread units are exchanged for samples on Explicit axes; of Auto axes a library is not told,
+      and the compiler gathers them.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 3.1, for correlations; Cogswell et al.
       (arXiv:1511.06068) for covariances. Weights as numpy.cov: C = sum_k w_k c_k c_k^T / (V1 - V2 / V1),
