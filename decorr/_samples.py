@@ -210,7 +210,7 @@ def _as_weights(
     if weights is None:
         return valid.astype(dtype)
     given = check_floating(_of_each_sample(_check_weights(weights), shape, "weights"), "weights")
-    return jnp.where(valid, jnp.where(given >= 0, given, jnp.nan), 0).astype(dtype)
+    return jnp.where(valid, jnp.where((given >= 0) & (given < jnp.inf), given, jnp.nan), 0).astype(dtype)
 
 
 def _of_each_sample(x: jax.typing.ArrayLike, shape: tuple[int, ...], what: str) -> jax.Array:
@@ -226,8 +226,10 @@ def _of_each_sample(x: jax.typing.ArrayLike, shape: tuple[int, ...], what: str) 
 def _check_weights(weights: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
     """ValueError for weights that are none; of traced ones nobody can tell: NaN then."""
     known = not isinstance(weights, jax.core.Tracer) and getattr(weights, "is_fully_addressable", True)
-    if known and not np.all((values := np.asarray(weights)) >= 0):
-        raise ValueError(f"weights must be >= 0; got {values[~(values >= 0)].flat[0]}")
+    values = np.asarray(weights) if known else np.zeros(0)
+    bad = values[~((values >= 0) & (values < np.inf))]
+    if bad.size:
+        raise ValueError(f"weights must be finite and >= 0; got {bad.flat[0]}")
     return weights
 
 

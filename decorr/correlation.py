@@ -27,9 +27,9 @@ def zscore(
       a: activations [..., unit], floating point, any unit of measure; m samples in all.
       where: which samples are valid, bool, broadcastable to a.shape[:-1]. The others are selected
         away: padding may hold anything, NaN too. Default: all.
-      weights: of samples, floating, >= 0, broadcastable likewise, as aweights of numpy.cov: in mean and
-        variance, which is divided by V1 - V2 / V1 (V1 = sum w, V2 = sum w^2). Default: all alike. A sample
-        of weight 0 is not valid. Their scale does not matter.
+      weights: of samples, floating, finite, >= 0, broadcastable likewise, as aweights of numpy.cov: in mean
+        and variance, which is divided by V1 - V2 / V1 (V1 = sum w, V2 = sum w^2). Default: all alike. A
+        sample of weight 0 is not valid. Their scale does not matter.
       axis_name: one or several mapped axes (of `jax.shard_map`, `jax.pmap` or `jax.vmap`) over which the
         samples are spread; a device may hold one sample, also as an array [unit], or none that is valid.
         Mean and variance are then those of all samples.
@@ -40,7 +40,7 @@ def zscore(
 
     Raises:
       ValueError: fewer than two dimensions, two samples or one unit; `where` or `weights` of another
-        shape, or weights below 0 (a traced one makes all NaN).
+        shape, or weights below 0 or infinite (a traced one makes all NaN).
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
 
     Numerics:

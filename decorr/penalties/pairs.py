@@ -40,8 +40,8 @@ def pair_penalty(
         depend on it.
       where: which samples are valid, bool, broadcastable to a.shape[:-1]. The others are selected
         away, so padding may hold anything, NaN too, and has gradient 0. Default: all.
-      weights: of samples, floating, >= 0, broadcastable likewise, as aweights of numpy.cov. Default: all
-        alike. A sample of weight 0 is not valid. Their scale does not matter.
+      weights: of samples, floating, finite, >= 0, broadcastable likewise, as aweights of numpy.cov. Default:
+        all alike. A sample of weight 0 is not valid. Their scale does not matter.
       axis_name: one or several mapped axes (of `jax.shard_map`, `jax.pmap` or `jax.vmap`) over which the
         samples are spread; a device may hold one sample, also as an array [unit], or none that is valid.
         Sums are then over all devices: the value, and the gradient, are those of all samples at once.
@@ -51,7 +51,7 @@ def pair_penalty(
 
     Raises:
       ValueError: fewer than two dimensions, two samples or one unit; unknown words or another ddof; `where`
-        or `weights` of another shape, or weights below 0 (a traced one makes L NaN).
+        or `weights` of another shape, or weights below 0 or infinite (a traced one makes L NaN).
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
 
     Numerics:

@@ -283,8 +283,9 @@ def test_a_pair_needs_two_units():
         ({"where": np.ones(5, bool)}, ValueError, r"where must be broadcastable .*\(6,\).*\(5,\)"),
         ({"weights": np.ones((6, 3), np.float32)}, ValueError, r"weights must be broadcastable"),
         ({"weights": np.arange(6)}, TypeError, "weights must have a real floating-point"),
-        ({"weights": np.float32([1, 1, -2, 1, 1, 1])}, ValueError, r"weights must be >= 0; got -2"),
-        ({"weights": np.float32([1, 1, np.nan, 1, 1, 1])}, ValueError, r"weights must be >= 0; got nan"),
+        ({"weights": np.float32([1, 1, -2, 1, 1, 1])}, ValueError, "weights must be finite and >= 0; got -2"),
+        ({"weights": np.float32([1, 1, np.nan, 1, 1, 1])}, ValueError, ">= 0; got nan"),
+        ({"weights": np.float32([1, 1, np.inf, 1, 1, 1])}, ValueError, ">= 0; got inf"),
     ],
 )
 def test_bad_samples(name, stat, kind, words):
@@ -294,10 +295,11 @@ def test_bad_samples(name, stat, kind, words):
 
 
 @of_few
-def test_a_traced_weight_below_zero_shows(name):
+@pytest.mark.parametrize("bad", [-2, np.inf])
+def test_a_traced_weight_that_is_none_shows(name, bad):
     views, penalty, _ = PENALTIES[name]
     arrays = [jnp.asarray(a, jnp.float32) for a in activations(views, (6, 3))]
-    assert np.isnan(jax.jit(lambda w: penalty(*arrays, weights=w))(jnp.float32([1, 1, -2, 1, 1, 1])))
+    assert np.isnan(jax.jit(lambda w: penalty(*arrays, weights=w))(jnp.float32([1, 1, bad, 1, 1, 1])))
 
 
 @of_few
