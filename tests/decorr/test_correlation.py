@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from decorr import correlation_matrix, zscore
+from decorr import correlation_matrix, covariance_matrix, zscore
 
 SHAPES = [(20, 7), (9, 9), (6, 15), (2, 3, 4, 5)]
 D = 5
@@ -28,6 +28,24 @@ def test_equal_to_numpy(float64, shape):
     z = ((samples - samples.mean(axis=0)) / samples.std(axis=0, ddof=1)).reshape(shape)
     np.testing.assert_allclose(zscore(jnp.asarray(a)), z, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(correlation_matrix(jnp.asarray(a)), oracle(a), rtol=1e-12, atol=1e-14)
+
+
+def test_masks_and_weights_are_numpys(float64):
+    rng = np.random.default_rng(1)
+    a, where, weights = activations((3, 8, D)), rng.uniform(size=(3, 8)) < 0.7, rng.uniform(0.5, 2, 8)
+    padded = jnp.asarray(np.where(where[..., None], a, np.nan))
+    stat = {"where": where, "weights": weights}
+    samples, w = a[where], np.broadcast_to(weights, where.shape)[where]
+    biased, covariance = (np.cov(samples, rowvar=False, ddof=ddof, aweights=w) for ddof in (0, 1))
+    found = jax.jit(covariance_matrix, static_argnames="ddof")
+    np.testing.assert_allclose(found(padded, ddof=0, **stat), biased, rtol=1e-12)
+    np.testing.assert_allclose(found(padded, **stat), covariance, rtol=1e-12)
+    sigma = np.sqrt(np.diag(covariance))
+    rho = covariance / np.outer(sigma, sigma)
+    np.testing.assert_allclose(jax.jit(correlation_matrix)(padded, **stat), rho, rtol=1e-12)
+    z = np.zeros(a.shape)
+    z[where] = (samples - np.average(samples, axis=0, weights=w)) / sigma
+    np.testing.assert_allclose(jax.jit(zscore)(padded, **stat), z, rtol=1e-12, atol=1e-14)
 
 
 def test_zscore_by_finite_differences(float64):

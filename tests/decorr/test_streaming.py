@@ -36,6 +36,22 @@ def test_streamed_as_at_once(float64):
     np.testing.assert_allclose(state.correlation(), oracle(a), rtol=1e-12)
 
 
+def test_masks_and_weights_are_numpys(float64):
+    rng = np.random.default_rng(1)
+    a, where, weights = activations((60, D)), rng.uniform(size=60) < 0.7, rng.uniform(0.5, 2, 60)
+    where[:20] = False  # a minibatch without a valid sample
+    state, update = CorrelationState.init(D, jnp.float64), jax.jit(CorrelationState.update)
+    for i in range(0, 60, 20):
+        batch = slice(i, i + 20)
+        padded = np.where(where[batch, None], a[batch], np.nan)
+        state = update(state, padded, where=where[batch], weights=weights[batch])
+    for ddof in (0, 1):
+        wanted = np.cov(a[where], rowvar=False, ddof=ddof, aweights=weights[where])
+        np.testing.assert_allclose(state.covariance(ddof), wanted, rtol=1e-12)
+    sigma = np.sqrt(np.diag(wanted))
+    np.testing.assert_allclose(state.correlation(), wanted / np.outer(sigma, sigma), rtol=1e-12)
+
+
 def test_merging_is_associative(float64):
     a, b, c = (stream([activations((m, D), seed=m)], jnp.float64) for m in (1, 7, 30))
     for one, other in zip(a.merge(b).merge(c), c.merge(b.merge(a)), strict=True):

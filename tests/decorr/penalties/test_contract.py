@@ -3,6 +3,7 @@
 import functools
 import itertools
 import operator
+import re
 
 import jax
 import jax.numpy as jnp
@@ -347,6 +348,20 @@ def test_two_layers_may_differ_in_units():
     assert float(decorr.xcov_loss(jnp.asarray(a, jnp.float32), jnp.asarray(b, jnp.float32))) == pytest.approx(
         wanted, rel=1e-5
     )
+
+
+@of_few
+@pytest.mark.parametrize(("m", "d"), [(37, 5), (5, 37)])
+def test_masks_and_weights_that_are_not_given_are_not_in_the_program(name, m, d):
+    """A number for each sample is nothing else's."""
+    views, penalty, _ = PENALTIES[name]
+    shapes = [jax.ShapeDtypeStruct((m, d), jnp.float32)] * views
+
+    def of_each_sample(**stat):
+        text = with_gradient(penalty, views).lower(*shapes, **stat).as_text()
+        return re.findall(rf"tensor<{m}(?:x1)*x(?:i1|f32)>", text)
+
+    assert of_each_sample() == [] and of_each_sample(where=np.ones(m, bool))
 
 
 @pytest.mark.parametrize(("m", "d"), [(256, 4096), (4096, 256)])

@@ -52,6 +52,19 @@ def test_value_and_gradient(float64, shape):
     np.testing.assert_allclose(np.asarray(A) * np.asarray(B - C), wanted, **scale)
 
 
+@pytest.mark.parametrize("shape", [(20, 7), (6, 15)])
+def test_masks_and_weights(float64, shape):
+    """By the gradient of the penalty, of which the contract has it that it is right."""
+    m, rng = shape[0], np.random.default_rng(1)
+    where, weights = np.arange(m) % 3 > 0, rng.uniform(0.5, 2, m)
+    padded = jnp.asarray(np.where(where[:, None], activations(shape), np.nan))
+    wanted = gradient(padded, where=where, weights=weights)
+    scale = {"rtol": 1e-12, "atol": 1e-12 * float(jnp.abs(wanted).max())}
+    np.testing.assert_allclose(closed_form(padded, where=where, weights=weights), wanted, **scale)
+    A, B, C = jax.jit(gradient_terms)(padded, where=where, weights=weights)
+    np.testing.assert_allclose(np.asarray(A) * np.asarray(B - C), wanted, **scale)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_derivatives_by_finite_differences(float64, shape):
     check_grads(penalty, (jnp.asarray(activations(shape)),), order=2, modes=["fwd", "rev"])
