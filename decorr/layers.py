@@ -37,17 +37,19 @@ def layer_penalties(
       The total, a scalar, and the penalties of the layers that have a weight, by name, without the weight.
 
     Raises:
-      ValueError: a pattern that matches no layer; the names are listed. An error of the penalty names the
-        layer.
+      ValueError: a pattern that matches no layer; the names are listed. A weight or a penalty that is no
+        scalar. An error of the penalty names the layer.
       TypeError: weights that are no dict by pattern.
     """
     if not isinstance(weights, Mapping):
         raise TypeError(f"weights must be a dict by pattern, as {{'*': 0.002}}; got {weights!r}")
     leaves = jax.tree_util.tree_leaves_with_path(activations)
     layers = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-    for pattern in weights:
-        if not fnmatch.filter(layers, pattern):
+    for pattern, weight in weights.items():
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in layers):
             raise ValueError(f"no layer is named {pattern!r}; the layers are {', '.join(layers) or 'none'}")
+        if shape := jnp.shape(weight):
+            raise ValueError(f"the weight of {pattern!r} must be a scalar; got shape {shape}")
     chosen = {name: _weight(name, weights) for name in layers}
     values = {name: _of_layer(penalty, name, layers[name]) for name in layers if chosen[name] is not None}
     total = sum((jnp.asarray(chosen[name]) * value for name, value in values.items()), jnp.zeros(()))
@@ -61,6 +63,11 @@ def _weight(name: str, weights: Mapping[str, jax.typing.ArrayLike]) -> jax.typin
 
 def _of_layer(penalty: Callable[[jax.Array], jax.Array], name: str, a: jax.Array) -> jax.Array:
     try:
-        return penalty(a)
+        value = penalty(a)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"layer {name}: {error}") from error
+        # Not of its own kind: some of JAX's errors take no message.
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"layer {name}: {error}") from error
+    if shape := jnp.shape(value):
+        raise ValueError(f"layer {name}: a penalty must be a scalar; got shape {shape}")
+    return value

@@ -87,6 +87,17 @@ def test_an_error_names_the_layer():
         layer_penalties({"logits": jnp.ones(3)}, {"*": 1.0})
     with pytest.raises(TypeError, match=r"layer ids: .*int32"):
         layer_penalties({"ids": jnp.ones((3, 2), jnp.int32)}, {"*": 1.0})
+    branching = lambda a: a.sum() if a.sum() > 0 else 0.0  # noqa: E731
+    with pytest.raises(TypeError, match=r"layer head: Attempted boolean conversion of traced array"):
+        jax.jit(lambda a: layer_penalties(a, {"head": 1.0}, branching))(activations())
+
+
+def test_what_is_no_scalar_names_its_layer_or_pattern():
+    stacked = jnp.stack([activations()["head"]] * 3)  # [layer, sample, unit], of a scan
+    with pytest.raises(ValueError, match=r"^layer blocks: a penalty must be a scalar; got shape \(3,\)$"):
+        layer_penalties({"blocks": stacked}, {"*": 1.0}, jax.vmap(correlation_penalty))
+    with pytest.raises(ValueError, match=r"^the weight of 'head' must be a scalar; got shape \(3,\)$"):
+        layer_penalties(activations(), {"head": jnp.ones(3)})
 
 
 def test_no_weight_is_no_penalty():
