@@ -27,6 +27,11 @@ class CorrelationState(NamedTuple):
             state = state.update(a)
         rho = state.correlation()         # [unit, unit]
 
+    Raises:
+      ValueError, TypeError: in `update`, as `zscore`, and activations of another number of units; in `init`,
+        no units, or a dtype that is neither float32 nor float64.
+      AssertionError: states of other units or dtypes that are merged.
+
     Source: Chan, Golub, LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample
     Variances (1979), in the matrix form.
     """
@@ -114,7 +119,7 @@ class CorrelationState(NamedTuple):
         return jnp.where(constant[:, None] | constant[None, :], 0, rho)
 
     def covariance(self, ddof: int = 1) -> jax.Array:
-        """Covariances [unit, unit] of all samples, as `covariance_matrix`.
+        """Covariances [unit, unit] of all samples, in units of a^2, as `covariance_matrix`.
 
         0 for a constant unit, and everywhere for fewer than two samples.
         """

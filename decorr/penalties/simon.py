@@ -111,7 +111,8 @@ def gradient_terms(
         V1 - V2 / V1 stands for m - 1 in A.
 
     Returns:
-      GradientTerms(A [unit], B [..., unit], C [..., unit]); float32 for half-precision input.
+      GradientTerms(A [unit], in units of 1 / a, B and C [..., unit], without any); float32 for
+      half-precision input.
 
     Raises:
       ValueError, TypeError: as `correlation_penalty`.

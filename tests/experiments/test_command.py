@@ -158,7 +158,7 @@ def test_names_and_numbers_are_whole_at_any_width(width):
     summary.show(made_up.sweep(sizes=("medium",)), 2, console)
     text = console.export_text()
     assert "medium-corr-0.1" in text and "…" not in text
-    assert len(re.findall(r"0\.\d{4} ± 0\.\d{4}", text)) == 4 * 5
+    assert len(re.findall(r"0\.\d{4} ± 0\.\d{4}", text)) == 4 * 5 and "effective units" in text
     assert ("│" in text) == (width == 300)
 
 
