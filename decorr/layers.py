@@ -52,8 +52,8 @@ def layer_penalties(
             raise ValueError(f"the weight of {pattern!r} must be a scalar; got shape {shape}")
     chosen = {name: _weight(name, weights) for name in layers}
     values = {name: _of_layer(penalty, name, layers[name]) for name in layers if chosen[name] is not None}
-    total = sum((jnp.asarray(chosen[name]) * value for name, value in values.items()), jnp.zeros(()))
-    return total, values
+    total = sum((jnp.asarray(chosen[name]) * value for name, value in values.items()), 0.0)
+    return jnp.asarray(total), values
 
 
 def _weight(name: str, weights: Mapping[str, jax.typing.ArrayLike]) -> jax.typing.ArrayLike | None:

@@ -54,6 +54,11 @@ def test_a_traced_weight_compiles_nothing_anew():
     assert values[-1] == pytest.approx(0, abs=1e-6)
 
 
+def test_where_float64_is_at_hand_float32_stays(float64):
+    a = {"head": jnp.asarray(activations()["head"], jnp.float32)}
+    assert layer_penalties(a, {"*": 0.5})[0].dtype == jnp.float32
+
+
 def test_gradients_reach_the_layers_that_have_a_weight():
     gradient = jax.grad(lambda a: layer_penalties(a, {"head": 1.0})[0])(activations())
     assert np.abs(gradient["head"]).max() > 0
