@@ -122,6 +122,22 @@ def _impatient() -> Iterator[None]:
 
 
 @contextmanager
+def _of_tfds_alone() -> Iterator[None]:
+    """Features of TFDS itself: for others it would import, and so run, whatever module a set's files name."""
+    from tensorflow_datasets.core.features.feature import FeatureConnector
+
+    known = FeatureConnector.cls_from_name
+
+    def cls_from_name(name):
+        if not name.startswith("tensorflow_datasets."):
+            raise ValueError(f"its feature {name} is not one of TFDS, and would be imported")
+        return known(name)
+
+    with mock.patch.object(FeatureConnector, "cls_from_name", cls_from_name):
+        yield
+
+
+@contextmanager
 def _reported(kind: type[Exception], doing: str) -> Iterator[None]:
     """Makes one line of whatever TFDS, its readers or the network raise: they share no class."""
     try:
@@ -142,7 +158,7 @@ def _open(name: str, data_dir: Path) -> PreparedSet:
     import tensorflow_datasets as tfds
 
     try:
-        with _reported(ValueError, f"cannot open TFDS set {name!r}"):
+        with _reported(ValueError, f"cannot open TFDS set {name!r}"), _of_tfds_alone():
             builder = tfds.builder(name, data_dir=data_dir)
     except ValueError:
         _raise_if_refused(data_dir / re.split("[/:]", name)[0])

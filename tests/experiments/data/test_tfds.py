@@ -110,6 +110,19 @@ def test_features_of_another_kind(folders):
         one_line(caught, "'tiny' does not classify uint8 images of one size")
 
 
+def test_a_set_that_names_code_of_its_own_is_not_run(folders, tmp_path, monkeypatch):
+    description = prepare(folders["data_dir"]) / "features.json"
+    text = description.read_text()
+    description.write_text(text.replace('"tensorflow_datasets.core.features.features_dict.', '"trap.'))
+    (tmp_path / "trap.py").write_text("open('executed', 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError) as caught:
+        data.load("tiny", **folders)
+    one_line(caught, "its feature trap.FeaturesDict is not one of TFDS")
+    assert not (tmp_path / "executed").exists()
+
+
 def test_unknown_name_gets_a_suggestion(folders):
     with pytest.raises(ValueError) as caught:
         data.load("mnits", **folders)
