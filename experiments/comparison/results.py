@@ -3,18 +3,18 @@
 import functools
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from experiments.comparison.methods import METHODS, Setting
+from experiments.comparison.methods import BASE, METHODS, Numbers, Setting
 from experiments.comparison.trials import Trials
 from experiments.disk.files import write_atomically
 from experiments.run.grid import Arrays
 from experiments.store import cells, provenance
-from experiments.store.configuration import check_numbers
+from experiments.store.configuration import check_form, check_numbers
 from experiments.store.errors import ResultsError
 
 _DIMENSIONS = {
@@ -26,6 +26,12 @@ _DIMENSIONS = {
     "test_penalty": ("seed", "layer"),
 }
 """Of what is kept of a report."""
+
+_TUNED = {
+    "tuning_error": ("trial", "tuning_seed", "moment"),
+    **dict.fromkeys((*(field.name for field in fields(Numbers)), "penalty_weight"), ("trial",)),
+}
+"""Of what is kept of the trials."""
 
 
 def path_of(folder: Path, setting: Setting) -> Path:
@@ -44,10 +50,16 @@ def path_of(folder: Path, setting: Setting) -> Path:
 def load(path: Path) -> xr.Dataset:
     """The finished methods of a setting; ResultsError if the file is no comparison's."""
     with cells.read(path) as stored:
-        found = stored.load()
-    if "setting" not in found.attrs or not {*_DIMENSIONS} <= {*map(str, found.variables)}:
-        raise ResultsError(f"{path} was not written by a comparison: move it away")
-    return found
+        if "setting" not in stored.attrs or not {*_DIMENSIONS} <= {*map(str, stored.variables)}:
+            raise ResultsError(f"{path} was not written by a comparison: move it away")
+        setting = setting_of(stored)
+        check_form(setting.configuration(), Setting("", BASE.batch_size).configuration())
+        lengths = {"trial": setting.trials, "tuning_seed": setting.seeds, "moment": setting.moments}
+        lengths |= {"seed": setting.report_seeds, "layer": len(setting.widths)}
+        if {name: stored.sizes[name] for name in lengths} != lengths:
+            raise ValueError(f"its dimensions are not those of {setting.name}")
+        cells.check_dimensions(stored, {**_DIMENSIONS, **_TUNED, "seconds": ()}, "method")
+        return stored.load()
 
 
 def one(found: xr.Dataset, method: str) -> xr.Dataset:
@@ -121,9 +133,8 @@ def _read(path: Path, setting: Setting) -> xr.Dataset | None:
     if not path.exists():
         return None
     with cells.read(path) as stored:
-        found = stored.load()
-    check_numbers(path, found.attrs.get("setting", "{}"), setting.configuration())
-    return found
+        check_numbers(path, stored.attrs.get("setting", "{}"), setting.configuration())
+        return stored.load()
 
 
 def best(tuning_error: np.ndarray) -> tuple[int, int]:
@@ -157,7 +168,7 @@ def finish(folder: Path, setting: Setting, method: str) -> None:
         | {"penalty_weight": ("trial", [float(one.penalty_weight) for one in trials])}
         | {
             "tuning_error": (
-                ("trial", "tuning_seed", "moment"),
+                _TUNED["tuning_error"],
                 np.stack([one.validation_error.values for one in trials]),
             )
         }

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.data.tfds import PreparedSet, decode
+from experiments.disk import npz
 from experiments.disk.files import write_atomically
 
 Stored = dict[str, np.ndarray]
@@ -39,17 +40,16 @@ def _read(path: Path, prepared: PreparedSet) -> Stored | None:
     pixels = int(np.prod(prepared.image_shape))
     stored: Stored = {}
     try:
-        # Opened here, since np.load leaves the file open where the archive is damaged.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            for split, samples in prepared.splits.items():
-                images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
-                if (
-                    (images.dtype, images.shape) != (np.uint8, (samples, pixels))
-                    or (labels.dtype, labels.shape) != (np.int32, (samples,))
-                    or not 0 <= labels.min() <= labels.max() < prepared.classes
-                ):
-                    return None
-                stored |= {f"{split}_images": images, f"{split}_labels": labels}
+        arrays = npz.read(path)
+        for split, samples in prepared.splits.items():
+            images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+            if (
+                (images.dtype, images.shape) != (np.uint8, (samples, pixels))
+                or (labels.dtype, labels.shape) != (np.int32, (samples,))
+                or not 0 <= labels.min() <= labels.max() < prepared.classes
+            ):
+                return None
+            stored |= {f"{split}_images": images, f"{split}_labels": labels}
     except Exception:  # which has many names: BadZipFile, ValueError, NotImplementedError, ...
         return None
     return stored

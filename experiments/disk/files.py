@@ -1,8 +1,9 @@
 """Files: the one way in which this project replaces one, and where users keep theirs."""
 
+import math
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,9 @@ def cache_dir() -> Path | None:
         return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "decorr"
     except ValueError:
         return None
+
+
+def least_bytes(shape: Iterable[int], itemsize: int) -> int:
+    """Of an array in a file. One without entries, or of entries of nothing, counts as if it had some: whoever
+    goes along its other axes does so as often."""
+    return math.prod(max(1, length) for length in shape) * max(1, itemsize)

@@ -140,7 +140,8 @@ class Picture:
 
 
 def picture(folder: Path, name: str, title: str, draw: Callable[[], Figure]) -> Picture:
-    """Draws a figure into NAME.svg and NAME.png."""
+    """Draws a figure into NAME.svg and NAME.png, whose / become -: a data set's name may have some."""
+    name = name.replace("/", "-")
     try:
         with settings():
             figure = draw()

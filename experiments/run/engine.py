@@ -319,12 +319,19 @@ def to_host(tree: object, runs: int) -> dict[str, np.ndarray]:
 
 
 def from_host(arrays: Mapping[str, np.ndarray], like: TrainingState) -> TrainingState:
-    """The states that `to_host` made arrays of, laid out on the devices as `like`."""
+    """The states that `to_host` made arrays of, laid out on the devices as `like`; ValueError if they are
+    others."""
 
     def on_devices(path, leaf):
-        array = arrays[jax.tree_util.keystr(path, simple=True, separator=".")]
-        filled = array[np.minimum(np.arange(leaf.shape[0]), len(array) - 1)]
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
         is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        data = jax.eval_shape(jax.random.key_data, leaf) if is_key else leaf
+        array = arrays.get(name, np.empty(0))
+        if (array.shape[1:], array.dtype) != (data.shape[1:], data.dtype) or not len(array):
+            raise ValueError(
+                f"the checkpoint has no {name} of {data.dtype} {[*data.shape[1:]]}: move it away"
+            )
+        filled = array[np.minimum(np.arange(leaf.shape[0]), len(array) - 1)]
         value = jax.random.wrap_key_data(jnp.asarray(filled)) if is_key else filled
         return jax.device_put(value, leaf.sharding)
 

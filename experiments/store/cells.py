@@ -1,7 +1,8 @@
 """Finished cells on disk: one netCDF4 file each, CELL.nc, written whole or not at all."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ VARIABLES = {
     ),
     "diverged_epoch": (("seed",), "first epoch with a nll that is not finite; 0: never"),
 }
+
+DIMENSIONS = {name: dimensions for name, (dimensions, _) in VARIABLES.items()}
 
 ATTRIBUTES = ("configuration", "dataset_version", "devices", "seconds", *provenance.NAMES)
 """What is said of a whole cell."""
@@ -90,14 +93,29 @@ def is_done(folder: Path, cell: Cell) -> bool:
     return True
 
 
-def read(path: Path) -> "xr.Dataset":
-    """Opens a finished cell lazily; use it as a context, or close it."""
+@contextmanager
+def read(path: Path) -> "Iterator[xr.Dataset]":
+    """Opens a file of results lazily. What is wrong with it is a ResultsError, also where that is found out
+    within the context: what relies on what the file says belongs there."""
     import xarray as xr
 
+    from experiments.disk import netcdf
+
     try:
-        return xr.open_dataset(path, engine="h5netcdf")
-    except Exception as error:  # of a file that is no netCDF4 it has many kinds
+        netcdf.check(path)
+        with xr.open_dataset(path, engine="h5netcdf") as dataset:
+            yield dataset
+    except ResultsError:
+        raise
+    except Exception as error:  # of a file that is no netCDF4, or another's, it has many kinds
         raise unreadable(path, error, "netCDF4 file") from error
+
+
+def check_dimensions(dataset: "xr.Dataset", wanted: Mapping[str, tuple[str, ...]], *leading: str) -> None:
+    """ValueError unless variables are of numbers and have the wanted dimensions, after the leading ones."""
+    for name, dimensions in wanted.items():
+        if dataset[name].dims != (*leading, *dimensions) or dataset[name].dtype.kind not in "biuf":
+            raise ValueError(f"{name} is {dataset[name].dtype} [{', '.join(map(str, dataset[name].dims))}]")
 
 
 def parameters(dataset: "xr.Dataset") -> list[dict[str, Any]]:

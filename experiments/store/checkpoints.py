@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.disk import npz
 from experiments.disk.files import write_atomically
 from experiments.run.grid import Arrays, Block, Cell, Checkpoint
 from experiments.store.configuration import check
@@ -23,6 +24,12 @@ def blocks(folder: Path, cell: Cell, runs: int) -> list[Block]:
     """A cell's blocks: as the checkpoints have them, the other seeds in equal blocks of at most `runs`."""
     name = re.compile(re.escape(cell.name) + r"(?:\.seeds-(\d+)-(\d+))?\.checkpoint\.npz")
     matches = [match for path in folder.glob("*.npz") if (match := name.fullmatch(path.name))]
+    for match in matches:
+        if int(match[2] or 0) >= cell.seeds:
+            raise ResultsError(
+                f"{folder / match[0]} has other seeds than 0 to {cell.seeds - 1}: give the same options, or "
+                "another --out"
+            )
     begun = [Block(cell, int(match[1] or 0), int(match[2] or cell.seeds - 1)) for match in matches]
     taken = [seed for block in begun for seed in range(block.first, block.last + 1)]
     if len(taken) > len(set(taken)):
@@ -54,19 +61,19 @@ def read(folder: Path, block: Block) -> Checkpoint | None:
     if not path.exists():
         return None
     try:
-        # Opened here, for np.load does not close what it cannot read.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = dict(file)
-        configuration = str(arrays["configuration"])
+        arrays = npz.read(path)
+        check(path, str(arrays["configuration"]), block.cell)
+        state, history, last_epoch = (
+            {name.removeprefix(part): arrays[name] for name in arrays if name.startswith(part)}
+            for part in ("state/", "history/", "last_epoch/")
+        )
+        epochs = range(len(history["train_nll"]))
+        records = [{name: history[name][epoch] for name in history} for epoch in epochs]
+        return Checkpoint(state, records, last_epoch, float(arrays["seconds"]), str(arrays["devices"]))
+    except ResultsError:
+        raise
     except Exception as error:  # BadZipFile, ValueError, EOFError, KeyError, NotImplementedError, ...
         raise unreadable(path, error, "checkpoint") from error
-    check(path, configuration, block.cell)
-    state, history, last_epoch = (
-        {name.removeprefix(part): arrays[name] for name in arrays if name.startswith(part)}
-        for part in ("state/", "history/", "last_epoch/")
-    )
-    records = [{name: history[name][epoch] for name in history} for epoch in range(len(history["train_nll"]))]
-    return Checkpoint(state, records, last_epoch, float(arrays["seconds"]), str(arrays["devices"]))
 
 
 def stacked(history: list[Arrays], name: str, axis: int) -> np.ndarray:

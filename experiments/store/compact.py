@@ -16,8 +16,9 @@ def load(path: Path) -> xr.Dataset:
     with cells.read(path) as stored:
         if missing := {*cells.VARIABLES, *cells.ATTRIBUTES} - {*map(str, stored.variables)}:
             raise ResultsError(f"{path} is no sweep ({sorted(missing)[0]} is missing): move it away")
+        cells.check_dimensions(stored, cells.DIMENSIONS, "cell")
         sweep = stored.load().drop_encoding()  # has the longest text, to which a longer one would be cut
-    networks = [identify(str(stored)) for stored in sweep.configuration.values]
+        networks = [identify(str(stored)) for stored in sweep.configuration.values]
     # Names were once stored as they were typed: corr-3 for corr-3.0.
     return sweep.assign_coords(
         cell=[network.name for network in networks],

@@ -19,6 +19,24 @@ def complete(stored: dict) -> dict:
     return stored | {"protocol": protocol}
 
 
+def check_form(found: object, like: object, name: str = "configuration") -> None:
+    """ValueError unless a configuration that was found, read from JSON, has all parts of one that it should
+    be like: for a text a text, for a number a number, for a list a list of these."""
+    if _kind(found) != _kind(like):
+        raise ValueError(f"{name} is {found!r:.50}")
+    if isinstance(found, dict) and isinstance(like, dict):
+        for key, value in like.items():
+            check_form(found.get(key), value, key)
+    elif isinstance(found, list) and isinstance(like, (list, tuple)):
+        for each in found:
+            check_form(each, like[0], name)
+
+
+def _kind(value: object) -> object:
+    kinds = {tuple: list, bool: int, float: int}
+    return kinds.get(type(value), type(value))
+
+
 def check(what: object, found: str, cell: Cell) -> None:
     """ResultsError if the configuration that was found of something, as JSON, is not the cell's."""
     stored = complete(json.loads(found))

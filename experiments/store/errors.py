@@ -8,8 +8,9 @@ class ResultsError(Exception):
 
 
 def first_line(error: Exception) -> str:
-    """What an error says first; its kind if it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """What an error says first; its kind if it says nothing. A file's own words may not move the cursor."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
 def unreadable(path: Path, error: Exception, kind: str) -> ResultsError:

@@ -47,9 +47,10 @@ def is_done(path: Path, grid: Sequence[Cell]) -> bool:
     """Whether a measurement of these cells is there; ResultsError if it is of others."""
     if not path.exists():
         return False
-    found = json.loads(load(path).attrs["configurations"])
-    there, wanted = [f"{each['size']}-{each['variant']}" for each in found], [cell.name for cell in grid]
-    check_numbers(path, json.dumps({"networks": ", ".join(there)}), {"networks": ", ".join(wanted)})
-    for each, cell in zip(found, grid, strict=True):
-        check(path, json.dumps(each), cell)
+    with cells.read(path) as stored:
+        found = json.loads(stored.attrs["configurations"])
+        there, wanted = [f"{each['size']}-{each['variant']}" for each in found], [cell.name for cell in grid]
+        check_numbers(path, json.dumps({"networks": ", ".join(there)}), {"networks": ", ".join(wanted)})
+        for each, cell in zip(found, grid, strict=True):
+            check(path, json.dumps(each), cell)
     return True

@@ -8,9 +8,10 @@ import numpy as np
 import xarray as xr
 
 from decorr.chance import debiased, participation
-from decorr.config import Network, Variant
+from decorr.config import Network, Protocol
+from experiments.run.grid import Cell
 from experiments.store import cells
-from experiments.store.configuration import check_together, complete
+from experiments.store.configuration import check_form, check_together, complete
 from experiments.store.errors import ResultsError
 
 
@@ -42,22 +43,24 @@ def gather(folder: Path, networks: Sequence[Network] | None = None) -> xr.Datase
 def _cell(path: Path) -> xr.Dataset:
     with cells.read(path) as stored:
         configuration = cells.configuration_of(path, stored)
+        network = identify(configuration)
+        cells.check_dimensions(stored, cells.DIMENSIONS)
         kept = stored[list(cells.VARIABLES)].load()
         rho = stored[f"correlation_{kept.sizes['layer']}"][0].values
-    kept = kept.assign(
-        {name: stored.attrs[name] for name in cells.ATTRIBUTES}
-        | {"correlation": (("unit", "other_unit"), rho, {"long_name": "rho, last hidden layer, first seed"})}
-    )
-    network, units = identify(configuration), np.arange(len(rho))
+        last = ("unit", "other_unit"), rho, {"long_name": "rho, last hidden layer, first seed"}
+        kept = kept.assign({name: stored.attrs[name] for name in cells.ATTRIBUTES} | {"correlation": last})
+    units = np.arange(len(rho))
     return kept.assign_coords(
         cell=network.name, size=network.size, variant=network.variant.name, unit=units, other_unit=units
     )
 
 
 def identify(configuration: str) -> Network:
-    """The network that a stored configuration is of."""
-    stored = json.loads(configuration)
-    return Network(stored["size"], Variant.parse(stored["variant"]))
+    """The network that a stored configuration is of; ValueError, or what json raises, if it is no cell's."""
+    stored = complete(json.loads(configuration))
+    network = Network.parse(f"{stored['size']}-{stored['variant']}")
+    check_form(stored, Cell("", network.size, network.variant, 1, Protocol()).configuration())
+    return network
 
 
 def concatenate(separate: Iterable[xr.Dataset]) -> xr.Dataset:

@@ -262,6 +262,15 @@ def test_a_round_trip_through_memory_changes_nothing(runs):
     assert_identical(runs.host(again), runs.host(record))
 
 
+@pytest.mark.parametrize(
+    "change", [{"step": np.zeros(3)}, {"key": np.zeros((3, 3), np.uint32)}, {"step": np.empty(0, np.int32)}]
+)
+def test_a_checkpoint_of_other_networks_is_refused(runs, change):
+    states = runs.start()
+    with pytest.raises(ValueError, match=f"the checkpoint has no {next(iter(change))} of .*: move it away"):
+        engine.from_host(runs.host(states) | change, states)
+
+
 @pytest.mark.parametrize("lane", [0, 1])
 def test_a_run_that_blows_up_leaves_the_others_alone(runs, lane):
     def results(spoil):

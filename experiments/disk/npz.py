@@ -1,0 +1,24 @@
+"""Arrays in files of NumPy's, that anybody may have made: nothing in them is executed."""
+
+from pathlib import Path
+
+import numpy as np
+
+from experiments.disk.files import least_bytes
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file that np.savez wrote; an error, of many kinds, for any other.
+
+    np.savez does not compress: nothing in its files is larger than they are.
+    """
+    taken = path.stat().st_size
+    # Opened here, for np.load does not close what it cannot read.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        if sum(member.file_size for member in archive.zip.infolist()) > taken:
+            raise ValueError("it unpacks to more than it takes")
+        arrays = dict(archive)
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or least_bytes(array.shape, array.dtype.itemsize) > taken:
+            raise ValueError(f"{name} is no array, or has more entries than the file has bytes")
+    return arrays

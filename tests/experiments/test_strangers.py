@@ -1,0 +1,129 @@
+"""Results that others made, by accident or to harm: refused in one line by everything that reads them."""
+
+import dataclasses
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from experiments.comparison import page, results
+from experiments.paper import report
+from experiments.store import cells, checkpoints, compact, measurements, sweep
+from experiments.store.errors import ResultsError, first_line
+from tests import made_up
+from tests.experiments.comparison import made_up as made_up_comparison
+from tests.experiments.store.made_up_cell import BLOCK, CELL, write, write_checkpoint
+
+SETTING = results.setting_of(made_up_comparison.setting({"vanilla": 0.1}))
+
+READERS = {
+    "cells": (cells.path_of, (CELL.network,), lambda folder: cells.is_done(folder, CELL)),
+    "sweep": (cells.path_of, (CELL.network,), sweep.gather),
+    "references": (lambda folder: folder / "mnist.nc", (), report.references),
+    "measurements": (
+        lambda folder: folder / "networks/a.nc",
+        (),
+        report.measurements_of,
+    ),
+    "measured": (
+        lambda folder: folder / "a.nc",
+        (),
+        lambda folder: measurements.is_done(folder / "a.nc", [CELL]),
+    ),
+    "comparison": (results.path_of, (SETTING,), page.load),
+    "trial": (
+        results.trial_path,
+        (SETTING, "vanilla", 0),
+        lambda folder: results.read_trial(folder, SETTING, "vanilla", 0),
+    ),
+}
+
+
+@pytest.mark.parametrize(("path", "of", "read"), READERS.values(), ids=READERS.keys())
+def test_no_reader_follows_a_file_elsewhere(tmp_path, path, of, read):
+    (file := path(tmp_path, *of)).parent.mkdir(exist_ok=True)
+    with h5py.File(file, "w") as written:
+        written.create_dataset("a", (9,), "S1", external=[("/etc/passwd", 0, 9)])
+    with pytest.raises(ResultsError, match=r"not a readable netCDF4 file \(a is in another file\)"):
+        read(tmp_path)
+
+
+def configured(text="", **parts):
+    """A sweep whose configuration is a text, or has other parts."""
+
+    def change(found):
+        stored = json.loads(found.configuration.values[0]) | parts
+        return found.assign(configuration=("cell", [text or json.dumps(stored)]))
+
+    return change
+
+
+SWEEPS = {
+    "nested": (configured("[" * 100_000), "recursion"),
+    "a list": (configured("[]"), "not a readable"),
+    "no widths": (configured(widths=None), "widths is None"),
+    "a text for a number": (configured(widths=["1"]), "widths is '1'"),
+    "another variant": (configured(variant="<script>"), "unknown variant '<script>'"),
+    "turned": (lambda found: found.transpose(), r"is float64 \[.*cell\]"),
+    "texts": (lambda found: found.assign(penalty=found.penalty.astype(str)), "penalty is "),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), SWEEPS.values(), ids=SWEEPS.keys())
+def test_a_sweep_of_another_form_is_refused(tmp_path, change, words):
+    change(made_up.sweep(sizes=("tiny",), variants=("drop",))).to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    with pytest.raises(ResultsError, match=words) as error:
+        compact.load(tmp_path / "a.nc")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["[]", '{"dataset": 3, "images": 500}', json.dumps(dataclasses.asdict(SETTING) | {"moments": 10**15})],
+)
+def test_a_comparison_of_another_form_is_refused(tmp_path, setting):
+    found = made_up_comparison.setting({"vanilla": 0.1}).assign_attrs(setting=setting)
+    found.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    with pytest.raises(ResultsError, match="not a readable netCDF4 file"):
+        results.load(tmp_path / "a.nc")
+
+
+def test_a_cell_of_another_form_is_refused(tmp_path):
+    with cells.read(write(tmp_path)) as stored:
+        found = stored.load()
+    found.drop_dims("bin").to_netcdf(path := cells.path_of(tmp_path, CELL.network), engine="h5netcdf")
+    with pytest.raises(ResultsError, match=f"{path} was not written by a sweep"):
+        sweep.gather(tmp_path)
+    found.drop_vars("correlation_1").to_netcdf(path, engine="h5netcdf")
+    with pytest.raises(ResultsError, match=f"{path} is not a readable netCDF4 file"):
+        sweep.gather(tmp_path)
+
+
+def test_checkpoints_that_nobody_wrote_are_refused(tmp_path):
+    with np.load(path := write_checkpoint(tmp_path)) as file:
+        arrays = dict(file)
+    for change in ({"configuration": np.asarray("[]")}, {"history/penalty": np.zeros(1)}):
+        np.savez(path, **arrays | change)
+        with pytest.raises(ResultsError, match="not a readable checkpoint"):
+            checkpoints.read(tmp_path, BLOCK)
+    path.rename(tmp_path / f"{CELL.name}.seeds-0-99.checkpoint.npz")
+    with pytest.raises(ResultsError, match="has other seeds than 0 to 1"):
+        checkpoints.blocks(tmp_path, CELL, 8)
+
+
+def test_names_in_a_file_are_shown_and_nothing_more(tmp_path):
+    found = made_up_comparison.setting({"vanilla": 0.1, "dropout": 0.2}, dataset="../../<b>")
+    found["method"] = ["vanilla", "<script>alert(1)</script>"]
+    (folder := tmp_path / "in").mkdir()
+    found.to_netcdf(folder / "a.nc", engine="h5netcdf")
+    text = page.write(folder).read_text()
+    assert "<script" not in text and "&lt;script&gt;" in text and "<b>" not in text
+    assert [each.name for each in tmp_path.iterdir()] == ["in"]
+    assert {each.name for each in (folder / "figures").iterdir()} == {
+        f"{kind}-..-..-<b>.{end}" for kind in ("curves", "differences") for end in ("svg", "png")
+    }
+
+
+def test_a_message_moves_no_cursor():
+    assert first_line(ValueError("name is \x1b[2J\x9b1mé")) == r"name is \x1b[2J\x9b1mé"
