@@ -4,9 +4,10 @@ BIN := .venv/bin
 OLDEST := .venv-oldest/bin
 ORACLES := .venv-oracles/bin
 DOCS := .venv-docs/bin
+RELEASE := .venv-release/bin
 QUIETLY := --quiet --disable-pip-version-check
 
-.PHONY: help sweep test mesh lint notebooks reference oldest oracles docs wheel
+.PHONY: help sweep test mesh lint notebooks reference oldest pythons oracles docs dist
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,9 +52,16 @@ docs: .venv-docs/ready .venv/ready  ## the documentation site, in site/; any war
 	$(BIN)/python -m experiments.report --reference
 	JAX_PLATFORMS=cpu $(DOCS)/python -m sphinx --quiet -W --keep-going -E -c docs -d .venv-docs/doctrees . site $(ARGS)
 
-wheel: .venv/ready  ## what is published, decorr alone, in dist/ (3 s)
+dist: .venv-release/ready  ## what is published, decorr alone, in dist/: source archive and wheel, checked (20 s)
+	rm -rf build dist
+	$(RELEASE)/python -m build
+	$(RELEASE)/python -m twine check --strict dist/*
+	$(RELEASE)/check-wheel-contents dist/*.whl
+
+PYTHONS ?= 3.11 3.12 3.13 3.14
+pythons:  ## as oldest, with the newest versions, under each of PYTHONS that is there (4 min each)
 	rm -rf build
-	$(BIN)/python -m pip wheel $(QUIETLY) --no-deps --wheel-dir dist .
+	$(PYTHON) .ci/pythons.py $(PYTHONS)
 
 # compat: this folder itself is on sys.path, so that notebooks find the experiments, which are not installed.
 .venv/ready: setup.cfg pyproject.toml constraints.txt
@@ -82,4 +90,10 @@ wheel: .venv/ready  ## what is published, decorr alone, in dist/ (3 s)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")'
 	$(PYTHON) -m venv --clear .venv-docs
 	$(DOCS)/python -m pip install $(QUIETLY) --constraint constraints.txt --config-settings editable_mode=compat --editable ".[docs]"
+	touch $@
+
+.venv-release/ready: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")'
+	$(PYTHON) -m venv --clear .venv-release
+	$(RELEASE)/python -m pip install $(QUIETLY) --constraint constraints.txt build twine check-wheel-contents
 	touch $@

@@ -1,4 +1,5 @@
-"""What is installed: the wheel holds the library alone and brings what that needs, and no more."""
+"""What is published: the wheel holds the library alone and brings what that needs, and no more; the source
+archive its tests too."""
 
 import ast
 import configparser
@@ -7,12 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+import yaml
 
 import decorr
 
@@ -74,13 +77,19 @@ def run(*command, cwd):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Built from a copy: what an earlier build left in the checkout would be packed too."""
-    folder = tmp_path_factory.mktemp("wheel")
+def built(tmp_path_factory):
+    """The folder of the source archive and of the wheel that is made of it, built from a copy: what an
+    earlier build left in the checkout would be packed too."""
+    folder = tmp_path_factory.mktemp("built")
     left_out = shutil.ignore_patterns(".*", "build", "dist", "results", "reference", "*.egg-info")
     shutil.copytree(ROOT, folder / "source", ignore=left_out)
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder, "./source", cwd=folder)
-    return next(folder.glob("*.whl"))
+    run(sys.executable, "-m", "build", "--outdir", folder, "source", cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    return next(built.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +106,17 @@ def test_the_wheel_holds_the_library_and_all_of_it(wheel):
     assert held == {str(path.relative_to(ROOT)) for path in (ROOT / "decorr").rglob("*.py")} | {
         "decorr/py.typed"
     }
+
+
+@pytest.mark.slow
+def test_the_source_archive_holds_the_library_and_its_tests(built):
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        files = {name.partition("/")[2] for name in archive.getnames() if archive.getmember(name).isfile()}
+    paths = [path for folder in ("decorr", "tests/decorr") for path in (ROOT / folder).rglob("*.py")]
+    held = {str(path.relative_to(ROOT)) for path in paths} | {"decorr/py.typed", "tests/conftest.py"}
+    held |= {"README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"}
+    made_of = {"setup.cfg", "pyproject.toml", "MANIFEST.in", "PKG-INFO"}
+    assert {name for name in files if ".egg-info/" not in name} == held | made_of
 
 
 @pytest.mark.slow
@@ -131,6 +151,25 @@ def test_the_oldest_versions_that_are_tested_are_those_that_setup_cfg_allows():
     assert {distribution(bound) for bound in bounds} == imported()
     pinned = (ROOT / "constraints-oldest.txt").read_text().split()
     assert {bound.replace(">=", "==") for bound in bounds} <= set(pinned)
+
+
+def test_the_workflows_run_targets_that_there_are_on_the_pythons_that_are_promised():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    workflows = {path.stem: path.read_text() for path in (ROOT / ".github/workflows").glob("*.yml")}
+    for text in workflows.values():
+        assert set(re.findall(r"\bmake ([a-z]+)", text)) <= targets
+        assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
+        assert all(
+            re.fullmatch(r"\./.*|.*@v\d+|.*@release/v\d+", each) for each in re.findall(r"uses: (\S+)", text)
+        )
+    jobs = yaml.safe_load(workflows["ci"])["jobs"]
+    assert set(jobs["make"]["strategy"]["matrix"]["target"]) <= targets
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    promised = re.findall(r"Python :: (\d\.\d+)", setup["metadata"]["classifiers"])
+    assert jobs["newest"]["strategy"]["matrix"]["python"] == promised
+    assert set(promised) <= set(re.search(r"^PYTHONS \?= (.*)", makefile, re.MULTILINE)[1].split())
 
 
 def test_the_citation_and_the_changelog_are_of_this_version():

@@ -1,0 +1,61 @@
+"""The library's tests on its wheel and the newest versions that pip finds, under each of some Pythons.
+
+pythons.py VERSION ...: each has an environment of its own, .venv-VERSION. Fails if tests fail, or none ran.
+"""
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as tree
+from pathlib import Path
+
+PACKAGES = ("jax", "flax", "optax", "numpy")
+VERSIONS = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
+
+
+def interpreter(version):
+    """The command of this Python: on the PATH, or pyenv's; None if there is none."""
+    for command in (f"python{version}", *Path.home().glob(f".pyenv/versions/{version}.*/bin/python")):
+        try:
+            said = subprocess.run([command, "--version"], capture_output=True, text=True).stdout
+        except OSError:
+            continue
+        if said.startswith(f"Python {version}."):  # a shim of pyenv's may lead nowhere
+            return command
+    return None
+
+
+def tested(version):
+    """What came of it: passed, failed or skipped, and why."""
+    if (command := interpreter(version)) is None:
+        return "skipped: no such interpreter on the PATH or in ~/.pyenv"
+    folder = Path(f".venv-{version}")
+    python, report = folder / "bin/python", folder / "report.xml"
+    subprocess.run([command, "-m", "venv", "--clear", folder], check=True)
+    pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=jaxlib")
+    installed = subprocess.run([*pip, ".", "pytest", "pytest-xdist"], stderr=subprocess.PIPE, text=True)
+    if installed.returncode:
+        reason = installed.stderr.strip().splitlines()[-1]
+        return f"{'skipped' if 'No matching distribution' in reason else 'failed'}: {reason}"
+    asked = subprocess.run([python, "-c", VERSIONS, *PACKAGES], capture_output=True, text=True, check=True)
+    found = ", ".join(map(" ".join, zip(PACKAGES, asked.stdout.split(), strict=True)))
+    # As `make oldest`: -P keeps the checkout off sys.path, and compiling is most of the time.
+    subprocess.run(
+        [python, "-P", "-m", "pytest", "-n", "auto", f"--junit-xml={report}", "tests/decorr"],
+        env=os.environ | {"DECORR_INSTALLED": "1", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+    )
+    if not report.exists():
+        return f"failed: pytest broke off, with {found}"
+    suite = tree.parse(report).getroot().find("testsuite")
+    tests, failures, errors, skipped = (
+        int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")
+    )
+    outcome = "failed" if failures or errors or not tests else "passed"
+    return f"{outcome}: {tests} tests, {failures + errors} failed, {skipped} skipped, with {found}"
+
+
+results = {version: tested(version) for version in sys.argv[1:]}
+for version, result in results.items():
+    print(f"Python {version:5} {result}")
+outcomes = {result.partition(":")[0] for result in results.values()}
+sys.exit("failed" in outcomes or "passed" not in outcomes)
