@@ -30,7 +30,7 @@ project_copyright = author
 version = release = decorr.__version__
 
 root_doc = "docs/index"
-include_patterns = ["docs/**", "CONTRIBUTING.md", "CHANGELOG.md", "experiments/README.md"]
+include_patterns = ["docs/**", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "experiments/README.md"]
 include_patterns += ["experiments/paper/README.md", "experiments/paper/PLAN.md", "notebooks/*.ipynb"]
 exclude_patterns = [".*", "build", "decorr", "dist", "results", "site", "tests", "docs/theme"]
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
