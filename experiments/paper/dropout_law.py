@@ -27,6 +27,15 @@ LAWS = ("general", "keep^2 rho", "keep rho")
 """`decorr.dropout_correlation` of each unit's mean and variance; `decorr.dropout_estimator`, which is Section
 2.1's, of the estimator that does not divide by variances; and the general law where all means are 0."""
 
+DIMENSIONS = {
+    "slope": ("law", "seed", "layer"),
+    "r2": ("law", "seed", "layer"),
+    "pairs": ("seed", "layer"),
+    "left_out": ("seed", "layer"),
+    "counts": ("law", "layer", "predicted", "observed"),
+}
+"""Of what `measure` gives."""
+
 BINS = 80
 """Of a correlation, from -1 to 1, in the pictures."""
 
@@ -64,16 +73,16 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
                 slope[law, seed, layer], r2[law, seed, layer] = fit(observed, predicted[name])
                 histogram, *_ = np.histogram2d(predicted[name], observed, BINS, [[-1, 1], [-1, 1]])
                 counts[law, layer] += histogram.astype(np.int32)
-    per_network = ("law", "seed", "layer")
+    found = {
+        "slope": (slope, "of observed on predicted, through the origin"),
+        "r2": (r2, "R^2 of observed = predicted"),
+        "pairs": (pairs, "pairs compared"),
+        "left_out": (left_out, "pairs without a correlation"),
+        "counts": (counts, "pairs, all seeds"),
+    }
     middles = (np.arange(BINS) + 0.5) * 2 / BINS - 1
     return xr.Dataset(
-        {
-            "slope": (per_network, slope, {"long_name": "of observed on predicted, through the origin"}),
-            "r2": (per_network, r2, {"long_name": "R^2 of observed = predicted"}),
-            "pairs": (per_network[1:], pairs, {"long_name": "pairs compared"}),
-            "left_out": (per_network[1:], left_out, {"long_name": "pairs without a correlation"}),
-            "counts": (("law", "layer", "predicted", "observed"), counts, {"long_name": "pairs, all seeds"}),
-        },
+        {name: (DIMENSIONS[name], values, {"long_name": said}) for name, (values, said) in found.items()},
         coords={
             "law": list(LAWS),
             "seed": np.arange(len(networks)),

@@ -29,6 +29,15 @@ THRESHOLDS = (0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 SAMPLES = 10_000
 """Training images, the first ones, over which units are compared."""
 
+DIMENSIONS = {
+    "units": ("variant", "seed", "threshold", "layer"),
+    "error": ("variant", "seed", "threshold"),
+    "whole_error": ("variant", "seed"),
+    "width": ("layer",),
+    "diverged": ("variant", "seed"),
+}
+"""Of what `measure` gives."""
+
 _ROUNDING = 1e-6
 """Errors are float32: two that differ by the margin do so up to this, and by an image by a hundred times."""
 
@@ -75,15 +84,15 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
             for t, threshold in enumerate(THRESHOLDS):
                 merged, units[i, seed, t] = merge(run, params, samples, threshold)
                 error[i, seed, t] = error_rate(run(merged, validation)[0], labels)
-    per_network = ("variant", "seed")
+    found = {
+        "units": (units, "units left"),
+        "error": (error, "validation error, merged"),
+        "whole_error": (whole_error, "validation error, all units"),
+        "width": (np.asarray(widths, np.int16), "units as trained"),
+        "diverged": (diverged, "1: the network diverged"),
+    }
     return xr.Dataset(
-        {
-            "units": ((*per_network, "threshold", "layer"), units, {"long_name": "units left"}),
-            "error": ((*per_network, "threshold"), error, {"long_name": "validation error, merged"}),
-            "whole_error": (per_network, whole_error, {"long_name": "validation error, all units"}),
-            "width": (("layer",), np.asarray(widths, np.int16), {"long_name": "units as trained"}),
-            "diverged": (per_network, diverged, {"long_name": "1: the network diverged"}),
-        },
+        {name: (DIMENSIONS[name], values, {"long_name": said}) for name, (values, said) in found.items()},
         coords={
             "variant": [cell.variant.name for cell in grid],
             "seed": np.arange(shape[1]),

@@ -280,7 +280,9 @@ def _provenance(sweep: xr.Dataset) -> dict[str, str]:
 
 def measurements_of(data: Path = REFERENCE) -> dict[str, xr.Dataset]:
     """What was measured of other networks, by name."""
-    return {path.stem: measurements.load(path) for path in sorted((data / NETWORKS).glob("*.nc"))}
+    of = {"merging": merging.DIMENSIONS, "dropout-law": dropout_law.DIMENSIONS}
+    paths = {name: data / NETWORKS / f"{name}.nc" for name in of}
+    return {name: measurements.load(path, of[name]) for name, path in paths.items() if path.exists()}
 
 
 def references(data: Path = REFERENCE) -> dict[str, xr.Dataset]:

@@ -19,6 +19,9 @@ def load(path: Path) -> xr.Dataset:
         cells.check_dimensions(stored, cells.DIMENSIONS, "cell")
         sweep = stored.load().drop_encoding()  # has the longest text, to which a longer one would be cut
         networks = [identify(str(stored)) for stored in sweep.configuration.values]
+        for network in networks:
+            if networks.count(network) > 1:
+                raise ValueError(f"it has {network.name} more than once")
     # Names were once stored as they were typed: corr-3 for corr-3.0.
     return sweep.assign_coords(
         cell=[network.name for network in networks],

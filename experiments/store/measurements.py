@@ -1,7 +1,7 @@
 """What was measured of the networks of finished cells: one small file a measurement, fit to be committed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import xarray as xr
@@ -35,11 +35,12 @@ def save(measured: xr.Dataset, path: Path, folder: Path, grid: Sequence[Cell]) -
     write_atomically(path, lambda file: dataset.to_netcdf(file, engine="h5netcdf", encoding=encoding))
 
 
-def load(path: Path) -> xr.Dataset:
-    """A measurement, as it was made, from a file that `save` wrote."""
+def load(path: Path, dimensions: Mapping[str, tuple[str, ...]]) -> xr.Dataset:
+    """A measurement of variables with these dimensions, as it was made, from a file that `save` wrote."""
     with cells.read(path) as stored:
         if "configurations" not in stored.attrs:
             raise ResultsError(f"{path} is no measurement: move it away")
+        cells.check_dimensions(stored, dimensions)
         return stored.load().drop_encoding()
 
 

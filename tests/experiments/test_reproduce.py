@@ -84,7 +84,7 @@ def test_the_committed_run_is_small_and_of_these_sweeps():
     assert set(SWEEPS) - planned <= committed <= set(SWEEPS)
     for path in (report.REFERENCE / report.NETWORKS).glob("*.nc"):
         assert measurements.is_done(path, SWEEPS[path.stem].cells())
-        made = measurements.load(path).attrs
+        made = measurements.load(path, {}).attrs
         assert "dirty" not in made["commit"] + made["trained_by_commit"] and path.stat().st_size < 3e5
     for path in report.REFERENCE.glob("*.nc"):
         sweep, wanted = compact.load(path), reproduce.SWEEPS[path.stem].cells()

@@ -6,6 +6,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
 
 from experiments.comparison import page, results
 from experiments.paper import report
@@ -22,7 +23,7 @@ READERS = {
     "sweep": (cells.path_of, (CELL.network,), sweep.gather),
     "references": (lambda folder: folder / "mnist.nc", (), report.references),
     "measurements": (
-        lambda folder: folder / "networks/a.nc",
+        lambda folder: folder / "networks/merging.nc",
         (),
         report.measurements_of,
     ),
@@ -66,6 +67,7 @@ SWEEPS = {
     "a text for a number": (configured(widths=["1"]), "widths is '1'"),
     "another variant": (configured(variant="<script>"), "unknown variant '<script>'"),
     "turned": (lambda found: found.transpose(), r"is float64 \[.*cell\]"),
+    "the same twice": (lambda found: found.isel(cell=[0, 0]), "tiny-drop more than once"),
     "texts": (lambda found: found.assign(penalty=found.penalty.astype(str)), "penalty is "),
 }
 
@@ -87,6 +89,14 @@ def test_a_comparison_of_another_form_is_refused(tmp_path, setting):
     found.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
     with pytest.raises(ResultsError, match="not a readable netCDF4 file"):
         results.load(tmp_path / "a.nc")
+
+
+@pytest.mark.parametrize("name", ["merging", "dropout-law"])
+def test_a_measurement_of_another_form_is_refused(tmp_path, name):
+    (path := tmp_path / f"networks/{name}.nc").parent.mkdir()
+    xr.Dataset(attrs={"configurations": "[]"}).to_netcdf(path, engine="h5netcdf")
+    with pytest.raises(ResultsError, match=f"{path} is not a readable netCDF4 file"):
+        report.measurements_of(tmp_path)
 
 
 def test_a_cell_of_another_form_is_refused(tmp_path):

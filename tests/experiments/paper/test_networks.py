@@ -41,7 +41,7 @@ def test_a_measurement_is_made_once_and_of_what_it_says(measured, monkeypatch):
     options, paths = measured
     path = paths["merging"]
     assert path.stat().st_size < 3e5 and paths["dropout-law"].stat().st_size < 3e5
-    attributes = measurements.load(path).attrs
+    attributes = measurements.load(path, {}).attrs
     assert [each["variant"] for each in json.loads(attributes["configurations"])] == list(DIGITS.variants)
     assert {"commit", "trained_by_commit", "created", "dataset_version"} <= attributes.keys()
     monkeypatch.setattr(reproduce, "train", None)  # would fail
@@ -61,7 +61,7 @@ def test_a_measurement_is_made_once_and_of_what_it_says(measured, monkeypatch):
 
 
 def test_merging_trained_networks(measured):
-    merged = measurements.load(measured[1]["merging"])
+    merged = measurements.load(measured[1]["merging"], merging.DIMENSIONS)
     assert merged.units.shape == (4, 2, len(merging.THRESHOLDS), 3)
     assert merged.width.values.tolist() == [40, 20, 10]
     assert (merged.units > 0).all() and (merged.units <= merged.width).all()
@@ -76,7 +76,7 @@ def test_merging_trained_networks(measured):
 
 
 def test_the_laws_on_trained_networks(measured):
-    law = measurements.load(measured[1]["dropout-law"])
+    law = measurements.load(measured[1]["dropout-law"], dropout_law.DIMENSIONS)
     assert law.pairs.values.tolist() == [[40 * 39 / 2, 20 * 19 / 2, 10 * 9 / 2]] * 2
     assert int(law.left_out.sum()) == 0
     assert law.counts.sum(["predicted", "observed"]).values.tolist() == [[2 * 780, 2 * 190, 2 * 45]] * 3
