@@ -16,6 +16,9 @@ _BYTES, _RATIO = 2**30, 100
 _NUMBERS_AND_TEXTS = "biufS"
 """Kinds of types, beside that of texts of any length."""
 
+_OF_DIMENSIONS = ("DIMENSION_LIST", "REFERENCE_LIST")
+"""Attributes of references, by which netCDF4 ties variables to their dimensions."""
+
 
 def check(path: Path) -> None:
     """An error, of many kinds, unless a file is as this project writes them: variables in its root, which lie
@@ -55,11 +58,7 @@ def _sizes_of_attributes(of: h5py.File | h5py.Dataset) -> Iterator[int]:
         yield attribute.get_storage_size()
         if _is_of_texts(attribute.dtype) and attribute.shape == ():
             yield sys.getsizeof(of.attrs[name])
-        # The last two are netCDF4's own, of references.
-        elif attribute.dtype.kind not in _NUMBERS_AND_TEXTS and name not in (
-            "DIMENSION_LIST",
-            "REFERENCE_LIST",
-        ):
+        elif attribute.dtype.kind not in _NUMBERS_AND_TEXTS and name not in _OF_DIMENSIONS:
             raise ValueError(f"its attribute {name} is neither of numbers nor a text")
 
 

@@ -45,6 +45,7 @@ VARIABLES = {
 }
 
 DIMENSIONS = {name: dimensions for name, (dimensions, _) in VARIABLES.items()}
+"""Of what is recorded, by name."""
 
 ATTRIBUTES = ("configuration", "dataset_version", "devices", "seconds", *provenance.NAMES)
 """What is said of a whole cell."""
