@@ -52,14 +52,14 @@ docs: .venv-docs/ready .venv/ready  ## the documentation site, in site/; any war
 	$(BIN)/python -m experiments.report --reference
 	JAX_PLATFORMS=cpu $(DOCS)/python -m sphinx --quiet -W --keep-going -E -c docs -d .venv-docs/doctrees . site $(ARGS)
 
-dist: .venv-release/ready  ## what is published, decorr alone, in dist/: source archive and wheel, checked (20 s)
+dist: .venv-release/ready  ## what is published, decorr alone, in dist/: source archive and wheel, checked (30 s)
 	rm -rf build dist
 	$(RELEASE)/python -m build
 	$(RELEASE)/python -m twine check --strict dist/*
 	$(RELEASE)/check-wheel-contents dist/*.whl
 
 PYTHONS ?= 3.11 3.12 3.13 3.14
-pythons:  ## as oldest, with the newest versions, under each of PYTHONS that is there (4 min each)
+pythons:  ## as oldest, with the newest versions, under each of PYTHONS that is there; each takes as long
 	rm -rf build
 	$(PYTHON) .ci/pythons.py $(PYTHONS)
 
