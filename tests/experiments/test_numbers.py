@@ -14,7 +14,6 @@ from experiments.comparison import page, results
 from experiments.paper import ablation, agreement, beyond, claims, merging, published, report, slopes
 from experiments.paper.protocols import BY_WEIGHT, CORR_01, CORR_10, DROP, PAPER, RELEASED, VANILLA
 from experiments.statistics import intervals
-from experiments.store import measurements
 from experiments.store.sweep import diverged, effective_units, one
 
 ROOT = Path(__file__).parents[2]
@@ -139,7 +138,7 @@ def paper(sweeps):
     )
     yield "{} of 50 networks, against {} with the weight 1.0 constant", fell, constant
 
-    merged = measurements.load(report.REFERENCE / report.NETWORKS / "merging.nc").sel(threshold=0.6)
+    merged = report.measurements_of()["merging"].sel(threshold=0.6)
     kept, errors = 100 * merging.shares(merged).mean("seed"), 100 * merged.error.mean("seed")
     numbers = [each.sel(variant=name) for name in ("vanilla", "corr-0.1") for each in (kept, errors)]
     yield (
