@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from decorr.config import Family, Protocol, Size, Variant
+from experiments.disk import npz
 from experiments.paper.protocols import RELEASED
 from experiments.run.grid import Cell
 
@@ -90,8 +91,7 @@ def make(path: str, family: Family, size: Size) -> tuple[Any, dict[str, Any]]:
 
 
 def read(path: str | Path) -> Task:
-    with np.load(path) as file:
-        arrays = dict(file)
+    arrays = npz.read(Path(path))
     images, labels, order = (arrays.pop(name) for name in ("images", "labels", "order"))
     return Task(images, labels, order, arrays)
 

@@ -16,9 +16,6 @@ _BYTES, _RATIO = 2**30, 100
 _NUMBERS_AND_TEXTS = "biufS"
 """Kinds of types, beside that of texts of any length."""
 
-_OF_DIMENSIONS = ("DIMENSION_LIST", "REFERENCE_LIST")
-"""Attributes of references, by which netCDF4 ties variables to their dimensions."""
-
 
 def check(path: Path) -> None:
     """An error, of many kinds, unless a file is as this project writes them: variables in its root, which lie
@@ -58,8 +55,20 @@ def _sizes_of_attributes(of: h5py.File | h5py.Dataset) -> Iterator[int]:
         yield attribute.get_storage_size()
         if _is_of_texts(attribute.dtype) and attribute.shape == ():
             yield sys.getsizeof(of.attrs[name])
-        elif attribute.dtype.kind not in _NUMBERS_AND_TEXTS and name not in _OF_DIMENSIONS:
+        elif attribute.dtype.kind not in _NUMBERS_AND_TEXTS and not _ties_dimensions(name, attribute):
             raise ValueError(f"its attribute {name} is neither of numbers nor a text")
+
+
+def _ties_dimensions(name: str, attribute: h5py.h5a.AttrID) -> bool:
+    """Whether this is one of the attributes of references by which netCDF4 ties variables to dimensions."""
+    if name == "DIMENSION_LIST":
+        listed = h5py.check_vlen_dtype(attribute.dtype)
+        return listed is not None and h5py.check_ref_dtype(listed) is h5py.Reference
+    types = [attribute.dtype[field] for field in attribute.dtype.names or ()]
+    return name == "REFERENCE_LIST" and [h5py.check_ref_dtype(each) for each in types] == [
+        h5py.Reference,
+        None,
+    ]
 
 
 def _is_of_texts(dtype: np.dtype) -> bool:

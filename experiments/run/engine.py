@@ -327,7 +327,8 @@ def from_host(arrays: Mapping[str, np.ndarray], like: TrainingState) -> Training
         is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         data = jax.eval_shape(jax.random.key_data, leaf) if is_key else leaf
         array = arrays.get(name, np.empty(0))
-        if (array.shape[1:], array.dtype) != (data.shape[1:], data.dtype) or not len(array):
+        same = array.ndim == data.ndim and (array.shape[1:], array.dtype) == (data.shape[1:], data.dtype)
+        if not same or not len(array):
             raise ValueError(
                 f"the checkpoint has no {name} of {data.dtype} {[*data.shape[1:]]}: move it away"
             )

@@ -85,6 +85,10 @@ NETCDF = {
         lambda file: file.attrs.create("a", ["x", "y"], dtype=h5py.string_dtype()),
         "its attribute a is neither",
     ),
+    "texts in a list of dimensions": (
+        lambda file: file.attrs.create("DIMENSION_LIST", ["x", "y"], dtype=h5py.string_dtype()),
+        "its attribute DIMENSION_LIST is neither",
+    ),
     "a chunk that lies": (
         lambda file: chunk(file, zlib.compress(bytes(10**6)), compression="gzip"),
         "unpacks to more than it says",

@@ -263,7 +263,13 @@ def test_a_round_trip_through_memory_changes_nothing(runs):
 
 
 @pytest.mark.parametrize(
-    "change", [{"step": np.zeros(3)}, {"key": np.zeros((3, 3), np.uint32)}, {"step": np.empty(0, np.int32)}]
+    "change",
+    [
+        {"step": np.zeros(3)},
+        {"step": np.int32(0)},
+        {"step": np.empty(0, np.int32)},
+        {"key": np.zeros((3, 3), np.uint32)},
+    ],
 )
 def test_a_checkpoint_of_other_networks_is_refused(runs, change):
     states = runs.start()
