@@ -78,7 +78,7 @@ def done(folder: Path, setting: Setting) -> list[str]:
     if not path.exists():
         return []
     found = load(path)
-    check_numbers(path, found.attrs["setting"], setting.configuration())
+    check_numbers(path, json.loads(found.attrs["setting"]), setting.configuration())
     return [str(name) for name in found.method.values]
 
 
@@ -114,7 +114,8 @@ def read_trial(folder: Path, setting: Setting, method: str, trial: int) -> xr.Da
     """What `write_trials` kept; None if it has not ended. ResultsError if it was made with other numbers."""
     path = trial_path(folder, setting, method, trial)
     if (found := _read(path, setting)) is not None:
-        check_numbers(path, found.attrs["numbers"], asdict(setting.numbers(METHODS[method])[trial]))
+        wanted = asdict(setting.numbers(METHODS[method])[trial])
+        check_numbers(path, json.loads(found.attrs["numbers"]), wanted)
     return found
 
 
@@ -133,7 +134,7 @@ def _read(path: Path, setting: Setting) -> xr.Dataset | None:
     if not path.exists():
         return None
     with cells.read(path) as stored:
-        check_numbers(path, stored.attrs.get("setting", "{}"), setting.configuration())
+        check_numbers(path, json.loads(stored.attrs.get("setting", "{}")), setting.configuration())
         return stored.load()
 
 

@@ -42,13 +42,12 @@ def check(what: object, found: str, cell: Cell) -> None:
     stored = complete(json.loads(found))
     if "variant" in stored:
         stored = stored | {"variant": Variant.parse(stored["variant"]).name}  # once stored as it was typed
-    wanted = json.dumps(cell.configuration())  # tuples become lists
-    check_numbers(what, json.dumps(stored), json.loads(wanted))
+    check_numbers(what, stored, json.loads(json.dumps(cell.configuration())))  # tuples become lists
 
 
-def check_numbers(what: object, found: str, wanted: dict) -> None:
-    """The same of plain numbers and strings."""
-    if different := "; ".join(_differences(json.loads(found), wanted)):
+def check_numbers(what: object, found: dict, wanted: dict) -> None:
+    """ResultsError if what was found of something is not what is wanted."""
+    if different := "; ".join(_differences(found, wanted)):
         raise ResultsError(
             f"{what} was made with other options ({different}): give the same ones, or another --out"
         )

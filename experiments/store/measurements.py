@@ -51,7 +51,7 @@ def is_done(path: Path, grid: Sequence[Cell]) -> bool:
     with cells.read(path) as stored:
         found = json.loads(stored.attrs["configurations"])
         there, wanted = [f"{each['size']}-{each['variant']}" for each in found], [cell.name for cell in grid]
-        check_numbers(path, json.dumps({"networks": ", ".join(there)}), {"networks": ", ".join(wanted)})
+        check_numbers(path, {"grid": ", ".join(there)}, {"grid": ", ".join(wanted)})
         for each, cell in zip(found, grid, strict=True):
             check(path, json.dumps(each), cell)
     return True

@@ -53,7 +53,7 @@ def test_a_measurement_is_made_once_and_of_what_it_says(measured, monkeypatch):
         ({"epochs": 3}, r"other options \(protocol.epochs is 1 there, not 3\)"),
         (
             {"variants": ("vanilla",)},
-            r"other options \(networks is tiny-vanilla, .* there, not tiny-vanilla\)",
+            r"other options \(grid is tiny-vanilla, .* there, not tiny-vanilla\)",
         ),
     ):
         with pytest.raises(ResultsError, match=said):
