@@ -31,12 +31,12 @@ def tested(version):
         return "skipped: no such interpreter on the PATH or in ~/.pyenv"
     folder = Path(f".venv-{version}")
     python, report = folder / "bin/python", folder / "report.xml"
-    subprocess.run([command, "-m", "venv", "--clear", folder], check=True)
     pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=jaxlib")
-    installed = subprocess.run([*pip, ".", "pytest", "pytest-xdist"], stderr=subprocess.PIPE, text=True)
-    if installed.returncode:
-        reason = installed.stderr.strip().splitlines()[-1]
-        return f"{'skipped' if 'No matching distribution' in reason else 'failed'}: {reason}"
+    for make in ((command, "-m", "venv", "--clear", folder), (*pip, ".", "pytest", "pytest-xdist")):
+        made = subprocess.run(make, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if made.returncode:
+            reason = [made.args[2], *made.stdout.strip().splitlines()][-1]
+            return f"{'skipped' if 'No matching distribution' in reason else 'failed'}: {reason}"
     asked = subprocess.run([python, "-c", VERSIONS, *PACKAGES], capture_output=True, text=True, check=True)
     found = ", ".join(map(" ".join, zip(PACKAGES, asked.stdout.split(), strict=True)))
     # As `make oldest`: -P keeps the checkout off sys.path, and compiling is most of the time.
