@@ -81,15 +81,13 @@ def frame(epoch: int, moment: Moment, orders: Sequence[np.ndarray]) -> Image.Ima
     figure = Figure(figsize=(width / dpi, height / dpi), dpi=dpi)
     title = f"Epoch {epoch}: |rho| between the {units} units of a layer, from 0 (blue) to 1 (yellow)"
     figure.text(0.5, 1 - 20 / height, title, size=9, ha="center")
+    colours = colormaps["cividis"].resampled(COLOURS)
     for i, (weight, order) in enumerate(zip(WEIGHTS, orders, strict=True)):
         left = gap + i * (side + gap)
         axes = figure.add_axes((left / width, below / height, side / width, side / height))
         axes.set_axis_off()
         axes.set_title(f"weight {weight:g}" if weight else "without the penalty", size=8)
-        rho, colours = (
-            np.abs(moment.correlation[i])[np.ix_(order, order)],
-            colormaps["cividis"].resampled(COLOURS),
-        )
+        rho = np.abs(moment.correlation[i])[np.ix_(order, order)]
         axes.imshow(rho, vmin=0, vmax=1, cmap=colours, interpolation="nearest")
         found = f"worth {moment.effective_units[i]:.0f} units, error {moment.error[i]:.0%}"
         figure.text((left + side / 2) / width, 20 / height, found, size=8, ha="center")

@@ -24,7 +24,7 @@ def float64():
         yield
 
 
-if "DECORR_INSTALLED" in os.environ:  # `make oldest` tests the wheel
+if "DECORR_INSTALLED" in os.environ:  # `make oldest` and `make pythons` test the wheel
     import decorr
 
     assert "site-packages" in decorr.__file__, decorr.__file__

@@ -1,7 +1,8 @@
-"""What tests of pages share: their Python is run, and their scripts are imported, which are in no package."""
+"""What tests of pages share: their Python is run, their scripts are imported, which are in no package."""
 
 import importlib.util
 import re
+from pathlib import Path
 
 
 def python_of(page):
@@ -10,6 +11,12 @@ def python_of(page):
     for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
         exec(compile(code, str(page), "exec"), names)
     return names
+
+
+def make_targets():
+    """What the Makefile can be asked for."""
+    makefile = Path(__file__).parent.parent / "Makefile"
+    return set(re.findall(r"^(\w+):", makefile.read_text(), re.MULTILINE))
 
 
 def script(path):

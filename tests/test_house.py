@@ -117,12 +117,6 @@ def test_a_sweep_begins_without_waiting_for_what_comes_later(imported, then, unn
     assert within(found, "experiments") and not within(found, *unneeded)
 
 
-@pytest.mark.parametrize("target", ["sweep", "test"])
-def test_the_readmes_commands_exist(target):
-    assert f"make {target}" in (ROOT / "README.md").read_text()
-    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
-
-
 @pytest.mark.parametrize("name", decorr.__all__)
 def test_public_names_are_documented(name):
     value = getattr(decorr, name)

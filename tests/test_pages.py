@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments import command
-from tests.pages import python_of
+from tests.pages import make_targets, python_of
 
 ROOT = Path(__file__).parent.parent
 PAGES = {
@@ -52,8 +52,9 @@ def slug(heading):
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def test_the_readme_is_two_screens():
+def test_the_readme_is_two_screens_and_has_two_commands():
     assert len(PAGES["README.md"].read_bytes()) < 7000
+    assert re.findall(r"^    make (\w+)", TEXT["README.md"], re.MULTILINE) == ["sweep", "test"]
 
 
 def test_no_python_is_left_out():
@@ -90,7 +91,7 @@ def test_commands_are_accepted(page, name, arguments, monkeypatch):
 def test_options_and_targets_exist():
     fields = {field.name for name in COMMANDS for field in dataclasses.fields(options_of(name))}
     options = {f"--{name.replace('_', '-')}" for name in fields} | {"--help"}
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = make_targets()
     for page, text in TEXT.items():
         if page != "CHANGELOG.md":  # which names what is gone
             assert set(re.findall(r"`(--[\w-]+)", text)) <= options, page
