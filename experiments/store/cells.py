@@ -147,12 +147,17 @@ def finish(folder: Path, cell: Cell, blocks: Sequence[Block], dataset_version: s
     """
     parts = [part for block in blocks if (part := checkpoints.read(folder, block)) and part.last_epoch]
     if len(parts) == len(blocks):
-        _write(folder, cell, parts, dataset_version)
+        try:
+            results = _results(cell, parts, dataset_version)
+        except (KeyError, ValueError) as error:  # of checkpoints that hold other records
+            raise unreadable(checkpoints.path_of(folder, blocks[0]), error, "checkpoint") from error
+        path = path_of(folder, cell.network)
+        write_atomically(path, lambda file: results.to_netcdf(file, engine="h5netcdf"))
         for block in blocks:
             checkpoints.path_of(folder, block).unlink()
 
 
-def _write(folder: Path, cell: Cell, parts: Sequence[Checkpoint], dataset_version: str) -> None:
+def _results(cell: Cell, parts: Sequence[Checkpoint], dataset_version: str) -> "xr.Dataset":
     import xarray as xr
 
     per_epoch = {
@@ -188,7 +193,7 @@ def _write(folder: Path, cell: Cell, parts: Sequence[Checkpoint], dataset_versio
     )
     for name, (_, meaning) in VARIABLES.items():
         dataset[name].attrs["long_name"] = meaning
-    write_atomically(path_of(folder, cell.network), lambda file: dataset.to_netcdf(file, engine="h5netcdf"))
+    return dataset
 
 
 def _dimensions(name: str, value: np.ndarray) -> tuple[str, ...]:

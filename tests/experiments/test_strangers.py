@@ -14,7 +14,7 @@ from experiments.store import cells, checkpoints, compact, measurements, sweep
 from experiments.store.errors import ResultsError, first_line
 from tests import made_up
 from tests.experiments.comparison import made_up as made_up_comparison
-from tests.experiments.store.made_up_cell import BLOCK, CELL, write, write_checkpoint
+from tests.experiments.store.made_up_cell import BLOCK, CELL, history, write, write_checkpoint
 
 SETTING = results.setting_of(made_up_comparison.setting({"vanilla": 0.1}))
 
@@ -120,6 +120,14 @@ def test_checkpoints_that_nobody_wrote_are_refused(tmp_path):
     path.rename(tmp_path / f"{CELL.name}.seeds-0-99.checkpoint.npz")
     with pytest.raises(ResultsError, match="has other seeds than 0 to 1"):
         checkpoints.blocks(tmp_path, CELL, 8)
+
+
+def test_checkpoints_of_other_records_are_refused(tmp_path):
+    for name in ("penalty", "validation_nll"):
+        records = [{key: value for key, value in record.items() if key != name} for record in history()]
+        with pytest.raises(ResultsError, match=f"not a readable checkpoint .*{name}"):
+            write(tmp_path, records=records)
+        assert not cells.path_of(tmp_path, CELL.network).exists()
 
 
 def test_names_in_a_file_are_shown_and_nothing_more(tmp_path):
