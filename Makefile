@@ -6,6 +6,7 @@ ORACLES := .venv-oracles/bin
 DOCS := .venv-docs/bin
 RELEASE := .venv-release/bin
 QUIETLY := --quiet --disable-pip-version-check
+IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")
 
 .PHONY: help sweep test mesh lint notebooks reference oldest pythons oracles docs dist
 
@@ -65,7 +66,7 @@ pythons:  ## as oldest, with the newest versions, under each of PYTHONS that is 
 
 # compat: this folder itself is on sys.path, so that notebooks find the experiments, which are not installed.
 .venv/ready: setup.cfg pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")'
+	@$(PYTHON) -c '$(IS_NEW_ENOUGH)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install $(QUIETLY) --constraint constraints.txt --config-settings editable_mode=compat --editable ".[dev]"
 	touch $@
@@ -80,20 +81,20 @@ pythons:  ## as oldest, with the newest versions, under each of PYTHONS that is 
 # 1.7 GB and a minute where pip finds a torch for the CPU (PyTorch has an index of these: PIP_EXTRA_INDEX_URL); one for GPUs
 # does as well, and is several times that.
 .venv-oracles/ready: setup.cfg pyproject.toml constraints.txt requirements-oracles.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")'
+	@$(PYTHON) -c '$(IS_NEW_ENOUGH)'
 	$(PYTHON) -m venv --clear .venv-oracles
 	$(ORACLES)/python -m pip install $(QUIETLY) --constraint constraints.txt --config-settings editable_mode=compat --editable ".[oracles]"
 	$(ORACLES)/python -m pip install $(QUIETLY) --no-deps --no-build-isolation --requirement requirements-oracles.txt
 	touch $@
 
 .venv-docs/ready: setup.cfg pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")'
+	@$(PYTHON) -c '$(IS_NEW_ENOUGH)'
 	$(PYTHON) -m venv --clear .venv-docs
 	$(DOCS)/python -m pip install $(QUIETLY) --constraint constraints.txt --config-settings editable_mode=compat --editable ".[docs]"
 	touch $@
 
 .venv-release/ready: constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")'
+	@$(PYTHON) -c '$(IS_NEW_ENOUGH)'
 	$(PYTHON) -m venv --clear .venv-release
 	$(RELEASE)/python -m pip install $(QUIETLY) --constraint constraints.txt build twine check-wheel-contents
 	touch $@
