@@ -226,10 +226,11 @@ def _of_each_sample(x: jax.typing.ArrayLike, shape: tuple[int, ...], what: str) 
 def _check_weights(weights: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
     """ValueError for weights that are none; of traced ones nobody can tell: NaN then."""
     known = not isinstance(weights, jax.core.Tracer) and getattr(weights, "is_fully_addressable", True)
-    values = np.asarray(weights) if known else np.zeros(0)
-    bad = values[~((values >= 0) & (values < np.inf))]
-    if bad.size:
-        raise ValueError(f"weights must be finite and >= 0; got {bad.flat[0]}")
+    if known:
+        values = np.asarray(weights)
+        bad = values[~((values >= 0) & (values < np.inf))]
+        if bad.size:
+            raise ValueError(f"weights must be finite and >= 0; got {bad.flat[0]}")
     return weights
 
 
