@@ -15,7 +15,7 @@ from experiments.command import explained, is_live, make_console, parse
 from experiments.disk.files import remove_temporaries
 from experiments.paper.protocols import EARLY, PROTOCOLS, VARIANTS
 from experiments.run import processes
-from experiments.run.grid import Cell, Precision, cells
+from experiments.run.grid import Block, Cell, Precision, cells
 from experiments.run.progress import SweepProgress
 from experiments.store import cells as finished
 from experiments.store import checkpoints
@@ -25,6 +25,7 @@ from experiments.store.lock import locked
 # does --plan where all is done, and the first epoch for JAX alone.
 if TYPE_CHECKING:
     from experiments.data.load import Dataset
+    from experiments.run.executor import Executor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Sweep:
     rate in [0, 1) and weight >= 0; corr-WEIGHT-cosine or corr-WEIGHT-exponential, a weight that shrinks
     over all epochs; batchnorm or whiten: layers normalised by batch statistics, or whitened."""
     seeds: int = 10
-    """Networks of each size and variant, with the seeds 0, 1, ..."""
+    """Networks of each size and variant, with the seeds 0, 1, ... Where some are done, only the others are
+    trained."""
     epochs: int | None = None
     """Passes over the training set. Default: the protocol's 100."""
     batch_size: int | None = None
@@ -128,7 +130,7 @@ def plan(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -
         dataset = _dataset(options, missing[0].protocol)
         with executor.connect(options.executor, options.address, len(missing), options.seeds) as on:
             for cell in missing:
-                parts = checkpoints.blocks(folder, cell, on.room.runs(cell, dataset, on.runs))
+                parts = _blocks(folder, cell, dataset, on)
                 largest = max(parts, key=lambda block: block.runs)
                 blocks[cell] = f"{len(parts):4} x {largest.runs} runs, {on.room.describe(largest, dataset)}"
     for cell in grid:
@@ -158,9 +160,7 @@ def _train_missing(options: Sweep, missing: Sequence[Cell], folder: Path, consol
 
     with executor.connect(options.executor, options.address, len(missing), options.seeds) as on:
         dataset = _dataset(options, protocol)
-        parts = {
-            cell: checkpoints.blocks(folder, cell, on.room.runs(cell, dataset, on.runs)) for cell in missing
-        }
+        parts = {cell: _blocks(folder, cell, dataset, on) for cell in missing}
         blocks = [each for of_cell in parts.values() for each in of_cell]
         for block in blocks:
             on.room.check(block, dataset)
@@ -175,6 +175,12 @@ def _train_missing(options: Sweep, missing: Sequence[Cell], folder: Path, consol
                     checkpoints.write(folder, block, checkpoint)
                 if epoch == protocol.epochs:
                     finished.finish(folder, block.cell, parts[block.cell], dataset.version)
+
+
+def _blocks(folder: Path, cell: Cell, dataset: "Dataset", on: "Executor") -> list[Block]:
+    """In which the seeds that a folder lacks of a cell are trained."""
+    runs = on.room.runs(cell, dataset, on.runs)
+    return checkpoints.blocks(folder, cell, runs, finished.seeds_done(folder, cell))
 
 
 def _dataset(options: Sweep, protocol: Protocol) -> "Dataset":

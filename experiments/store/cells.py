@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,12 +87,20 @@ def configuration_of(path: Path, dataset: "xr.Dataset") -> str:
 
 def is_done(folder: Path, cell: Cell) -> bool:
     """Whether the cell's results are there; ResultsError if they are of another configuration."""
+    return seeds_done(folder, cell) == cell.seeds
+
+
+def seeds_done(folder: Path, cell: Cell) -> int:
+    """Of how many of the cell's seeds, from 0, results are there: others can be added. ResultsError if they
+    are of another configuration, or of more seeds than the cell has."""
     path = path_of(folder, cell.network)
     if not path.exists():
-        return False
+        return 0
     with read(path) as dataset:
-        check(path, configuration_of(path, dataset), cell)
-    return True
+        found = configuration_of(path, dataset)
+        seeds = min(dataset.sizes["seed"], cell.seeds)
+        check(path, found, replace(cell, seeds=seeds))
+    return seeds
 
 
 @contextmanager
@@ -142,7 +151,7 @@ def finish(folder: Path, cell: Cell, blocks: Sequence[Block], dataset_version: s
     Args:
       folder: the sweep's folder.
       cell: whose results.
-      blocks: all its blocks, in the order of their seeds.
+      blocks: all its blocks, in the order of their seeds; the results of the seeds before are there.
       dataset_version: of the data that it was trained on.
     """
     parts = [part for block in blocks if (part := checkpoints.read(folder, block)) and part.last_epoch]
@@ -152,6 +161,8 @@ def finish(folder: Path, cell: Cell, blocks: Sequence[Block], dataset_version: s
         except (KeyError, ValueError) as error:  # of checkpoints that hold other records
             raise unreadable(checkpoints.path_of(folder, blocks[0]), error, "checkpoint") from error
         path = path_of(folder, cell.network)
+        if blocks[0].first:
+            results = _added(path, results)
         write_atomically(path, lambda file: results.to_netcdf(file, engine="h5netcdf"))
         for block in blocks:
             checkpoints.path_of(folder, block).unlink()
@@ -194,6 +205,23 @@ def _results(cell: Cell, parts: Sequence[Checkpoint], dataset_version: str) -> "
     for name, (_, meaning) in VARIABLES.items():
         dataset[name].attrs["long_name"] = meaning
     return dataset
+
+
+def _added(path: Path, results: "xr.Dataset") -> "xr.Dataset":
+    """The results in a file, and after them those of further seeds; of what was made twice both are told."""
+    import xarray as xr
+
+    with read(path) as stored:
+        before = stored.load().drop_encoding()
+        first = before.sizes["seed"]
+        further = results.assign_coords(seed=first + results.seed)
+        whole = xr.concat([before, further], "seed", compat="equals", join="exact", combine_attrs="override")
+        told = {
+            name: "; ".join(dict.fromkeys((before.attrs[name], results.attrs[name])))
+            for name in ("dataset_version", "devices", *provenance.NAMES)
+        }
+        seconds = before.attrs["seconds"] + results.attrs["seconds"]
+    return whole.assign_attrs(results.attrs | told | {"seconds": seconds})
 
 
 def _dimensions(name: str, value: np.ndarray) -> tuple[str, ...]:

@@ -20,8 +20,9 @@ def path_of(folder: Path, block: Block) -> Path:
     return folder / f"{block.name}.checkpoint.npz"
 
 
-def blocks(folder: Path, cell: Cell, runs: int) -> list[Block]:
-    """A cell's blocks: as the checkpoints have them, the other seeds in equal blocks of at most `runs`."""
+def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
+    """A cell's blocks, of all seeds but the first that are done: as the checkpoints have them, the other
+    seeds in equal blocks of at most `runs`."""
     name = re.compile(re.escape(cell.name) + r"(?:\.seeds-(\d+)-(\d+))?\.checkpoint\.npz")
     matches = [match for path in folder.glob("*.npz") if (match := name.fullmatch(path.name))]
     for match in matches:
@@ -30,12 +31,16 @@ def blocks(folder: Path, cell: Cell, runs: int) -> list[Block]:
                 f"{folder / match[0]} has other seeds than 0 to {cell.seeds - 1}: give the same options, or "
                 "another --out"
             )
-    begun = [Block(cell, int(match[1] or 0), int(match[2] or cell.seeds - 1)) for match in matches]
+    begun = [
+        Block(cell, int(match[1] or 0), int(match[2] or cell.seeds - 1))
+        for match in matches
+        if int(match[1] or 0) >= done  # a sweep that was killed as it had finished left others
+    ]
     taken = [seed for block in begun for seed in range(block.first, block.last + 1)]
     if len(taken) > len(set(taken)):
         names = ", ".join(str(folder / match[0]) for match in matches)
         raise ResultsError(f"checkpoints hold the same seeds more than once ({names}): move the older away")
-    left = sorted(set(range(cell.seeds)) - set(taken))
+    left = sorted(set(range(done, cell.seeds)) - set(taken))
     for _, gap in itertools.groupby(enumerate(left), lambda each: each[1] - each[0]):
         seeds = [seed for _, seed in gap]
         parts = np.array_split(seeds, math.ceil(len(seeds) / runs))

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import chex
 import filelock
 import numpy as np
 import pytest
@@ -174,6 +175,23 @@ def test_what_is_done_is_skipped(finished):
     assert again.stdout.startswith("2 of 2 already done, skipped\n")
     assert again.stdout.endswith(first.stdout[first.stdout.index("validation error") :])  # the same table
     assert before and before == {path: path.stat().st_mtime_ns for path in folder.glob("*.nc")}
+
+
+def test_of_more_seeds_only_those_that_are_missing_are_trained(finished, compiled, tmp_path):
+    with cells.read(finished[0] / "tiny-vanilla.nc") as cell:
+        all_three = cell.load()
+    of_two = json.dumps(json.loads(all_three.configuration) | {"seeds": 2})
+    two = all_three.isel(seed=slice(2)).assign_attrs(configuration=of_two)
+    two.to_netcdf(tmp_path / "tiny-vanilla.nc", engine="h5netcdf")
+    done = sweep(tmp_path, *TINY, "--variants", "vanilla", **compiled)
+    assert done.returncode == 0, done.stderr
+    assert "[1/1]  tiny-vanilla.seeds-2-2  epoch" in done.stdout
+    with cells.read(tmp_path / "tiny-vanilla.nc") as cell:
+        added_to = cell.load()
+    assert added_to.configuration == all_three.configuration
+    assert added_to.isel(seed=slice(2)).equals(two)
+    # Trained alone it rounds in another order.
+    chex.assert_trees_all_close(*(cells.parameters(each)[2] for each in (added_to, all_three)), atol=0.02)
 
 
 def test_what_a_killed_writer_left_is_removed(finished):

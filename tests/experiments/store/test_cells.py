@@ -1,5 +1,6 @@
 """Cells on disk: complete, exact, never of another configuration, and errors of one line."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -73,6 +74,28 @@ def test_blocks_make_the_cell_that_one_block_would(tmp_path):
     with cells.read(cells.path_of(folder, CELL.network)) as dataset:
         assert dataset.equals(whole) and dataset.attrs["seconds"] == 5
     assert [file.name for file in folder.iterdir()] == ["tiny-corr-0.1.nc"]
+
+
+def test_further_seeds_are_added_to_those_that_are_there(tmp_path):
+    with cells.read(write(tmp_path)) as dataset:
+        before = dataset.load()
+    four = dataclasses.replace(CELL, seeds=4)
+    assert cells.seeds_done(tmp_path, four) == 2
+    block = Block(four, 2, 3)
+    made = checkpoint(records=history(seed=5))._replace(devices="1 x gpu (H200), 2 runs each")
+    checkpoints.write(tmp_path, block, made)
+    cells.finish(tmp_path, four, [block], "1998")
+    assert cells.is_done(tmp_path, four)
+    with cells.read(cells.path_of(tmp_path, four.network)) as dataset:
+        assert dataset.seed.values.tolist() == [0, 1, 2, 3]
+        assert dataset.isel(seed=slice(2)).equals(before)
+        for name, value in history(seed=5)[2].items():
+            np.testing.assert_array_equal(dataset[name].sel(epoch=3)[2:], value)
+        assert dataset.attrs["devices"] == "1 x cpu (cpu), 2 runs each; 1 x gpu (H200), 2 runs each"
+        assert dataset.attrs["seconds"] == 5 and dataset.attrs["dataset_version"] == "1998"
+    with pytest.raises(ResultsError) as error:  # nothing is taken away
+        cells.is_done(tmp_path, CELL)
+    assert_one_line(error, "seeds is 4 there, not 2")
 
 
 def test_a_cell_with_a_block_at_work_is_not_finished(tmp_path):

@@ -21,16 +21,18 @@ from tests.experiments.store.made_up_cell import (
 
 
 @pytest.mark.parametrize(
-    ("begun", "runs", "expected"),
+    ("begun", "runs", "done", "expected"),
     [
-        ([], 10, [(0, 9)]),
-        ([], 8, [(0, 4), (5, 9)]),  # not 8 and 2
-        ([(0, 9)], 4, [(0, 9)]),
-        ([(3, 4)], 8, [(0, 2), (3, 4), (5, 9)]),
-        ([(3, 4)], 2, [(0, 1), (2, 2), (3, 4), (5, 6), (7, 8), (9, 9)]),
+        ([], 10, 0, [(0, 9)]),
+        ([], 8, 0, [(0, 4), (5, 9)]),  # not 8 and 2
+        ([(0, 9)], 4, 0, [(0, 9)]),
+        ([(3, 4)], 8, 0, [(0, 2), (3, 4), (5, 9)]),
+        ([(3, 4)], 2, 0, [(0, 1), (2, 2), (3, 4), (5, 6), (7, 8), (9, 9)]),
+        ([(3, 4)], 8, 2, [(2, 2), (3, 4), (5, 9)]),
+        ([(0, 4)], 8, 5, [(5, 9)]),  # left behind
     ],
 )
-def test_blocks_are_as_begun_and_the_rest_anew(tmp_path, begun, runs, expected):
+def test_blocks_are_as_begun_and_the_rest_anew(tmp_path, begun, runs, done, expected):
     cell = dataclasses.replace(CELL, seeds=10)
     for other in (
         cell,
@@ -38,7 +40,7 @@ def test_blocks_are_as_begun_and_the_rest_anew(tmp_path, begun, runs, expected):
     ):  # another cell's do not count
         for first, last in begun if other is cell else [(0, 1)]:
             write_checkpoint(tmp_path, Block(other, first, last))
-    found = checkpoints.blocks(tmp_path, cell, runs)
+    found = checkpoints.blocks(tmp_path, cell, runs, done)
     assert [(block.first, block.last) for block in found] == expected
 
 
