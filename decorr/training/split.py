@@ -26,10 +26,10 @@ class Split(NamedTuple):
         a jitted function as an argument (it is a PyTree), or its pixels become constants of the program.
 
         Args:
-            index: an int array of any shape, a slice, or `...` for the whole split.
+          index: an int array of any shape, a slice, or `...` for the whole split.
 
         Returns:
-            Inputs [..., pixel] float32 and labels [...] int32.
+          Inputs [..., pixel] float32 and labels [...] int32.
         """
         images: Any = self.images
         labels: Any = self.labels

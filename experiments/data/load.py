@@ -55,29 +55,29 @@ def load(
     want of a home folder, costs a warning.
 
     Args:
-        name: "digits", or a set's TFDS name: "mnist", "mnist:3.0.1", "cifar10_corrupted/fog_1".
-        data_dir: TFDS's folder. None is TFDS's own default: $TFDS_DATA_DIR, else
-            ~/tensorflow_datasets. "digits" is embedded and does not look at it.
-        scaling: "max" divides pixels by the largest of the training part (MNIST: 255). "zscore"
-            subtracts the mean and divides by the standard deviation of all its pixels together. "zca"
-            whitens by its mean and covariance (`Whitening`). Its images are float32, whitened here and once:
-            in every step of MNIST that would be more products than a huge network takes.
-        cache_dir: folder for decoded arrays. None is $XDG_CACHE_HOME/decorr, else ~/.cache/decorr.
+      name: "digits", or a set's TFDS name: "mnist", "mnist:3.0.1", "cifar10_corrupted/fog_1".
+      data_dir: TFDS's folder. None is TFDS's own default: $TFDS_DATA_DIR, else
+        ~/tensorflow_datasets. "digits" is embedded and does not look at it.
+      scaling: "max" divides pixels by the largest of the training part (MNIST: 255). "zscore"
+        subtracts the mean and divides by the standard deviation of all its pixels together. "zca"
+        whitens by its mean and covariance (`Whitening`). Its images are float32, whitened here and once:
+        in every step of MNIST that would be more products than a huge network takes.
+      cache_dir: folder for decoded arrays. None is $XDG_CACHE_HOME/decorr, else ~/.cache/decorr.
 
     Returns:
-        The set, all its splits scaled alike.
+      The set, all its splits scaled alike.
 
     Raises:
-        ValueError: TFDS cannot open a set of that name; it does not classify uint8 images of one
-            size; it has no training split, or one of fewer than 6 images, or of equal pixels. No
-            `data_dir`, TFDS_DATA_DIR or home folder says where TFDS's folder is.
-        FileNotFoundError: the set is prepared in another format than array_record; or not at all,
-            and TensorFlow, which could prepare it, is not installed.
-        PermissionError: this user may not read the set's folder or description.
-        RuntimeError: the set cannot be prepared (no network, for one), or its files not be read.
+      ValueError: TFDS cannot open a set of that name; it does not classify uint8 images of one
+        size; it has no training split, or one of fewer than 6 images, or of equal pixels. No
+        `data_dir`, TFDS_DATA_DIR or home folder says where TFDS's folder is.
+      FileNotFoundError: the set is prepared in another format than array_record; or not at all,
+        and TensorFlow, which could prepare it, is not installed.
+      PermissionError: this user may not read the set's folder or description.
+      RuntimeError: the set cannot be prepared (no network, for one), or its files not be read.
 
     Source: split and "max" are the paper's released code, up to the order. The digits are
-        scikit-learn's `load_digits`, from the UCI repository (Alpaydin and Kaynak, 1998).
+      scikit-learn's `load_digits`, from the UCI repository (Alpaydin and Kaynak, 1998).
     """
     if scaling not in get_args(Scaling):
         raise ValueError(f"scaling must be one of {', '.join(get_args(Scaling))}; got {scaling!r}")

@@ -30,16 +30,16 @@ class Whitening(NamedTuple):
         """That of the mean and the covariance C of images.
 
         Args:
-            images: [sample, pixel] uint8, not all equal.
+          images: [sample, pixel] uint8, not all equal.
 
         Returns:
-            The whitening. On these images its result has mean 0 and in a direction of variance l the variance
-            l / (l + eps); it is the same for pixels in any unit. A pixel that is constant in them has
-            variance 0, and is 0 in all images.
+          The whitening. On these images its result has mean 0 and in a direction of variance l the variance
+          l / (l + eps); it is the same for pixels in any unit. A pixel that is constant in them has
+          variance 0, and is 0 in all images.
 
         Numerics:
-            Sums are exact integers up to 370,000 images, and the root is taken in float64: NumPy's, for to
-            load data starts no device.
+          Sums are exact integers up to 370,000 images, and the root is taken in float64: NumPy's, for to
+          load data starts no device.
 
         Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, Appendix A, with eps.
         """
