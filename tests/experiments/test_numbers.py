@@ -10,7 +10,8 @@ import pytest
 
 from decorr import independent_penalty
 from decorr.config import SIZES, Network, Protocol, Variant
-from experiments.comparison import page, results
+from experiments.comparison import analysis, page, results
+from experiments.comparison.methods import METHODS
 from experiments.paper import ablation, agreement, beyond, claims, merging, published, report, slopes
 from experiments.paper.protocols import BY_WEIGHT, CORR_01, CORR_10, DROP, PAPER, RELEASED, VANILLA
 from experiments.statistics import intervals
@@ -47,6 +48,12 @@ def errors_of(setting, method):
     return 100 * results.one(results.load(page.REFERENCE / f"{setting}.nc"), method).test_error.values
 
 
+@functools.cache
+def compared():
+    """The table of each setting of the comparison, by name."""
+    return {results.setting_of(each).name: analysis.rows(each) for each in page.load()}
+
+
 def front(sweeps):
     mnist, cosine = sweeps["mnist"], sweeps["mnist-cosine"]
     (plain, _, heavy), (last, _, worst) = (
@@ -68,9 +75,42 @@ def front(sweeps):
 
 
 def experiments(sweeps):
-    errors = errors_of("fashion_mnist-500", "corr")
-    assert (errors > 50).sum() == 1
-    yield "nine err on {}% and one diverged", errors[errors < 50].mean()
+    tables = compared().values()
+    rows = {name: [row for table in tables for row in table if row.method == name] for name in METHODS}
+
+    def decided(name):
+        outcomes = [row.to_vanilla.outcome for row in rows[name]]
+        return outcomes.count("for"), outcomes.count("against")
+
+    yield (
+        "batch normalisation is decidedly better than vanilla in {} (and decidedly worse in {}), "
+        "dropout in {} ({}), DeCov in {} ({}), the penalty in {} ({}), whitening in {} ({}), "
+        "the penalty with dropout in {} ({}), weight decay and VCReg in none",
+        *(
+            count
+            for name in ("batchnorm", "dropout", "decov", "corr", "whiten", "corr-dropout")
+            for count in decided(name)
+        ),
+    )
+    assert decided("weight-decay")[0] == decided("vcreg")[0] == 0
+    count = {name: sum(row.diverged for row in rows[name]) for name in METHODS}
+    yield (
+        "{} of vanilla, {} of dropout, {} of weight decay, {} of the penalty, {} of DeCov, {} of VCReg, "
+        "{} of the penalty with dropout, and none of batch normalisation and whitening",
+        *(count[name] for name in METHODS if name not in ("batchnorm", "whiten")),
+    )
+    assert count["batchnorm"] == count["whiten"] == 0
+    (few,) = (row for row in compared()["fashion_mnist-500"] if row.method == "corr")
+    assert few.diverged == 1
+    yield "nine err on {}% and one diverged", 100 * few.error_without
+    yield "on MNIST it errs on {}% and only DeCov", errors_of("mnist-50000", "vanilla").mean()
+    plain, *_, both = compared()["fashion_mnist-50000"]
+    assert plain.diverged == 1
+    yield (
+        "others err on {}%, with dropout and the penalty together on {}%",
+        100 * plain.error_without,
+        100 * both.error.estimate,
+    )
     ours, memory, times, more = penalties()
     yield "take {} ms and {} MiB besides themselves", ours, memory
     yield "formula takes {} times as long and {} MiB", times, more
@@ -137,6 +177,19 @@ def paper(sweeps):
         for sweep, variant in ((cosine, beyond.SHRINKING), (mnist, CORR_10))
     )
     yield "{} of 50 networks, against {} with the weight 1.0 constant", fell, constant
+
+    by_what = {each.what: each for each in analysis.c10(page.planned())[0].comparisons}
+    outcomes = [each.outcome for each in by_what.values()]
+    assert outcomes.count("for") == 4 and outcomes.count("against") == 0
+    yield "a rival on covariances in four of {} comparisons", len(outcomes)
+    few = ("mnist-500: vcreg", "mnist-2000: vcreg", "mnist-500: decov")
+    gains = [100 * by_what[f"{each} - corr"].interval.estimate for each in few]
+    yield "2,000 images of MNIST, by {} and {} points", *gains[:2]
+    yield "with 500 images of MNIST, by {} points", gains[2]
+    (rival,) = (row for row in compared()["fashion_mnist-2000"] if row.method == "vcreg")
+    yield "where {} of VCReg's {} networks diverged", rival.diverged, 10
+    undecided = [c for what, c in by_what.items() if "decov" in what and c.outcome == "open"]
+    assert (sum(c.interval.estimate < 0 for c in undecided), len(undecided)) == (6, 8)
 
     merged = report.measurements_of()["merging"].sel(threshold=0.6)
     kept, errors = 100 * merging.shares(merged).mean("seed"), 100 * merged.error.mean("seed")
