@@ -103,7 +103,7 @@ def experiments(sweeps):
     (few,) = (row for row in compared()["fashion_mnist-500"] if row.method == "corr")
     assert few.diverged == 1
     yield "nine err on {}% and one diverged", 100 * few.error_without
-    yield "on MNIST it errs on {}% and only DeCov", errors_of("mnist-50000", "vanilla").mean()
+    yield "On MNIST it errs on {}%, and only DeCov", errors_of("mnist-50000", "vanilla").mean()
     plain, *_, both = compared()["fashion_mnist-50000"]
     assert plain.diverged == 1
     yield (
