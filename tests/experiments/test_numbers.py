@@ -166,6 +166,31 @@ def paper(sweeps):
     furthest = max(step.distance for step in ablation.steps(sweeps))
     yield "The path's rise to {} goes", furthest
 
+    decay = sweeps["mnist-decay"]
+    above = {
+        each.what.removesuffix(f" + {beyond.MARGIN}, last epoch"): [
+            100 * (beyond.MARGIN - bound) for bound in (each.interval.estimate, each.interval.low)
+        ]
+        for each in beyond.c9(decay).comparisons
+        if each.what.endswith("last epoch")
+    }
+    yield "ends decidedly more than {} points above", 100 * beyond.MARGIN
+    constant, falls = (
+        {size: above[f"{size}: vanilla - {variant.name}"] for size in SIZES}
+        for variant in (CORR_10, beyond.SHRINKING)
+    )
+    stay = [constant[size][0] for size in ("huge", "large", "small", "tiny")]
+    yield "huge by {} points, large by {}, small by {}, tiny by {}, and of the medium", *stay
+    yield "the huge network ends {} points above vanilla ({} at most by its interval)", *falls["huge"]
+    yield "large {} and tiny {}, all undecided", falls["large"][0], falls["tiny"][0]
+    also = [falls[size][0] for size in ("medium", "small")]
+    yield "medium {} and small {}, decidedly more than {}.", *also, 100 * beyond.MARGIN
+    few, many = (
+        sum(count for network, (count, _) in diverged(sweep).items() if network.variant == CORR_10)
+        for sweep in (decay, mnist)
+    )
+    yield "{} of 50 networks with the weight 1.0 diverged, against {} at the constant rate", few, many
+
     judged = beyond.c8_shrinking(mnist, cosine).comparisons
     changes = {each.what.split(":")[0]: each.interval for each in judged}
     stays = last[2] - last[0]
