@@ -203,6 +203,17 @@ def paper(sweeps):
     )
     yield "{} of 50 networks, against {} with the weight 1.0 constant", fell, constant
 
+    conv = sweeps["fashion_mnist-conv"]
+    assert not diverged(conv)
+    _, early, late = beyond.judge(mnist, {"fashion_mnist-conv": conv})
+    assert [each.what for each in early.comparisons if each.outcome != "open"] == [
+        "small: vanilla - corr-0.1"
+    ]
+    yield "to the weight 0.1, by {} points", 100 * early.comparisons[0].interval.estimate
+    changes = [100 * each.interval.estimate for each in late.comparisons]
+    yield "changes the error by {} points (small) and {} (tiny)", *changes
+    yield "{} and {} at most by their intervals", *(100 * each.bound for each in late.comparisons)
+
     by_what = {each.what: each for each in analysis.c10(page.planned())[0].comparisons}
     outcomes = [each.outcome for each in by_what.values()]
     assert outcomes.count("for") == 4 and outcomes.count("against") == 0
