@@ -157,7 +157,7 @@ def finish(folder: Path, cell: Cell, blocks: Sequence[Block], dataset_version: s
     parts = [part for block in blocks if (part := checkpoints.read(folder, block)) and part.last_epoch]
     if len(parts) == len(blocks):
         try:
-            results = _results(cell, parts, dataset_version)
+            results = _results(cell, blocks[0].first, parts, dataset_version)
         except (KeyError, ValueError) as error:  # of checkpoints that hold other records
             raise unreadable(checkpoints.path_of(folder, blocks[0]), error, "checkpoint") from error
         path = path_of(folder, cell.network)
@@ -168,7 +168,8 @@ def finish(folder: Path, cell: Cell, blocks: Sequence[Block], dataset_version: s
             checkpoints.path_of(folder, block).unlink()
 
 
-def _results(cell: Cell, parts: Sequence[Checkpoint], dataset_version: str) -> "xr.Dataset":
+def _results(cell: Cell, first: int, parts: Sequence[Checkpoint], dataset_version: str) -> "xr.Dataset":
+    """Of the seeds from the first."""
     import xarray as xr
 
     per_epoch = {
@@ -189,7 +190,7 @@ def _results(cell: Cell, parts: Sequence[Checkpoint], dataset_version: str) -> "
     dataset = xr.Dataset(
         {name: (_dimensions(name, value), value) for name, value in (values | parameters).items()},
         coords={
-            "seed": np.arange(seeds),
+            "seed": np.arange(first, first + seeds),
             "epoch": np.arange(1, epochs + 1),
             "layer": np.arange(1, layers + 1),
             "bin": ("bin", np.arange(bins) / bins, {"long_name": "left edge of the bin of |rho|"}),
@@ -213,9 +214,7 @@ def _added(path: Path, results: "xr.Dataset") -> "xr.Dataset":
 
     with read(path) as stored:
         before = stored.load().drop_encoding()
-        first = before.sizes["seed"]
-        further = results.assign_coords(seed=first + results.seed)
-        whole = xr.concat([before, further], "seed", compat="equals", join="exact", combine_attrs="override")
+        whole = xr.concat([before, results], "seed", compat="equals", join="exact", combine_attrs="override")
         told = {
             name: "; ".join(dict.fromkeys((before.attrs[name], results.attrs[name])))
             for name in ("dataset_version", "devices", *provenance.NAMES)
