@@ -1,9 +1,12 @@
 """A whole sweep as one small file, fit to be committed."""
 
 from pathlib import Path
+from typing import Any
 
+import h5netcdf
 import numpy as np
 import xarray as xr
+from xarray.backends import H5NetCDFStore
 
 from experiments.disk.files import write_atomically
 from experiments.store import cells
@@ -42,7 +45,13 @@ def save(sweep: xr.Dataset, path: Path) -> None:
             encoding[name] |= {"dtype": "int16", "scale_factor": 1e-4, "_FillValue": np.int16(-(2**15))}
         elif values.dtype == np.float32 and not name.endswith("error"):
             small[name] = values.copy(data=_rounded(values.values))
-    write_atomically(path, lambda file: small.to_netcdf(file, engine="h5netcdf", encoding=encoding))
+
+    def write_to(file: Any) -> None:
+        # In the format of HDF5 1.10 an array of one chunk has no index; by default it has one of 2 kB.
+        with h5netcdf.File(file, "w", libver=("v110", "v110")) as written:
+            small.dump_to_store(H5NetCDFStore(written, autoclose=False), encoding=encoding)
+
+    write_atomically(path, write_to)
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A sweep as one small file: what is exact, what is rounded, and cells added to it."""
 
+import h5py
 import numpy as np
 
 from experiments.store import cells, compact
@@ -30,6 +31,14 @@ def test_a_compact_file_has_exact_errors_and_four_digits_of_the_rest(tmp_path):
     np.testing.assert_array_equal(loaded.validation_error, values)
     np.testing.assert_allclose(loaded.train_nll, values, rtol=2**-13)
     assert (loaded.train_nll.values != values).sum() >= 4
+
+
+def test_a_compact_file_is_little_more_than_its_arrays(tmp_path):
+    path = tmp_path / "sweep.nc"
+    compact.save(made_up.sweep(), path)
+    with h5py.File(path) as file:
+        arrays = [array.id.get_storage_size() for array in file.values()]
+    assert path.stat().st_size < sum(arrays) + 2_000 * len(arrays)
 
 
 def test_a_compact_file_takes_cells_of_longer_names(tmp_path):
