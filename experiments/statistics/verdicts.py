@@ -1,5 +1,6 @@
 """How a sentence is judged: as `RULE` says."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,8 +45,10 @@ class Comparison:
 
     @property
     def bound(self) -> float:
-        """How far from `expected` the mean may still be: the farther end of its interval."""
-        return max(abs(self.interval.low - self.expected), abs(self.interval.high - self.expected))
+        """How large the difference may still be, or how far from the value that the sentence names: to the
+        farther end of the mean's interval."""
+        centre = self.expected if np.isnan(self.p) else 0.0
+        return max(abs(self.interval.low - centre), abs(self.interval.high - centre))
 
     @property
     def finite(self) -> np.ndarray:
@@ -86,17 +89,21 @@ class Verdict:
         return ", ".join(str(outcomes.count(kind)) for kind in ("for", "against", "open"))
 
 
-def above_zero(differences: dict[str, np.ndarray]) -> tuple[Comparison, ...]:
-    """Comparisons of a claim that all these paired differences [seed] are positive."""
-    kept = [values[np.isfinite(values)] for values in differences.values()]
-    corrected = intervals.holm(np.array([intervals.sign_flip_p(values) for values in kept]))
+def above_zero(
+    differences: dict[str, np.ndarray], margins: Mapping[str, float] | None = None
+) -> tuple[Comparison, ...]:
+    """Comparisons of a claim that all these paired differences [seed] are positive; or, of those that have a
+    margin, that they are not below zero by more than it (non-inferiority)."""
+    expected = {what: -(margins or {}).get(what, 0.0) for what in differences}
+    kept = {what: values[np.isfinite(values)] for what, values in differences.items()}
+    p = [intervals.sign_flip_p(finite - expected[what]) for what, finite in kept.items()]
     comparisons = []
-    for (what, values), finite, p in zip(differences.items(), kept, corrected, strict=True):
-        interval = intervals.bootstrap(finite)
+    for (what, values), corrected in zip(differences.items(), intervals.holm(np.array(p)), strict=True):
+        interval = intervals.bootstrap(kept[what])
         outcome: Outcome = "open"
-        if p < LEVEL:
-            outcome = "for" if interval.estimate > 0 else "against"
-        comparisons.append(Comparison(what, values, interval, outcome, p=float(p)))
+        if corrected < LEVEL:
+            outcome = "for" if interval.estimate > expected[what] else "against"
+        comparisons.append(Comparison(what, values, interval, outcome, expected[what], float(corrected)))
     return tuple(comparisons)
 
 

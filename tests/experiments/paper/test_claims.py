@@ -248,7 +248,8 @@ def test_what_is_beyond_the_paper_is_judged_where_it_was_trained():
     cosine = judged["C8-cosine"]
     assert [round(each.interval.estimate, 3) for each in cosine.comparisons] == [0.01] * 5
     assert (
-        "0.0200 (huge), " in cosine.remark and cosine.comparisons[0].what == "huge: corr-1.0-cosine - vanilla"
+        "0.0200 (huge, 0.0200 at most), " in cosine.remark
+        and cosine.comparisons[0].what == "huge: corr-1.0-cosine - vanilla"
     )
     assert judged["C12"].verdict == "holds" and len(judged["C12"].comparisons) == 6
     assert {each.what.split(":")[0] for each in judged["C12"].comparisons} == {
@@ -268,3 +269,6 @@ def test_how_large_an_effect_may_still_be():
     (open_,) = verdicts.above_zero({"x": values})
     assert open_.outcome == "open"
     assert open_.bound == max(-open_.interval.low, open_.interval.high) > abs(open_.interval.estimate)
+    (not_worse,) = verdicts.above_zero({"x": values}, {"x": 10.0})
+    assert not_worse.outcome == "for" and not_worse.expected == -10
+    assert not_worse.bound == open_.bound  # of the difference, whatever its margin

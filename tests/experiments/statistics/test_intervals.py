@@ -57,6 +57,8 @@ def test_too_few_values_have_no_interval(function):
         (np.array([1.0, -1, 2, -2]), 1.0),
         (np.array([1.0, 1, 1]), 0.25),  # three seeds can never tell
         (np.zeros(4), 1.0),
+        (np.repeat([0.1, -0.1], [28, 12]), stats.binomtest(28, 40).pvalue),  # exact, and with ties
+        (np.arange(1.0, 41), 2 / 2**40),
     ],
 )
 def test_sign_flips(differences, p):
