@@ -16,7 +16,8 @@ RATES = 0.01, 0.3
 """Between which learning rates are drawn, by their logarithms."""
 
 STEPS = {500: 5_000, 2_000: 12_000, 10_000: 20_000, 50_000: 40_000}
-"""Training images -> steps that are enough for the best moment to have come; between them by logarithms."""
+"""Training images -> steps, by the end of which most methods have passed their best moment; between them by
+logarithms."""
 
 PLANNED = (
     *(f"{name}-{images}" for name in ("mnist", "fashion_mnist") for images in STEPS),

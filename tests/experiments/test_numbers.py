@@ -13,7 +13,7 @@ from decorr.config import SIZES, Network, Protocol, Variant
 from experiments.comparison import analysis, page, results
 from experiments.comparison.methods import METHODS
 from experiments.paper import ablation, agreement, beyond, claims, merging, published, report, slopes
-from experiments.paper.protocols import BY_WEIGHT, CORR_01, CORR_10, DROP, PAPER, RELEASED, VANILLA
+from experiments.paper.protocols import BY_WEIGHT, CORR_10, DROP, PAPER, RELEASED, VANILLA
 from experiments.statistics import intervals
 from experiments.store.sweep import diverged, effective_units, one
 
@@ -54,16 +54,32 @@ def compared():
     return {results.setting_of(each).name: analysis.rows(each) for each in page.load()}
 
 
+def on_diverged(sweep, variant):
+    """How many networks of a variant diverged."""
+    return sum(count for network, (count, _) in diverged(sweep).items() if network.variant == variant)
+
+
 def front(sweeps):
-    mnist, cosine = sweeps["mnist"], sweeps["mnist-cosine"]
+    mnist, decay = sweeps["mnist"], sweeps["mnist-decay"]
     (plain, _, heavy), (last, _, worst) = (
         [100 * claims.error(mnist, each, epoch).mean() for each in HUGE] for epoch in (2, -1)
     )
     yield "after two epochs the largest errs on {}% with the weight 1.0 and {}% without", heavy, plain
-    falling = 100 * claims.error(cosine, Network("huge", beyond.SHRINKING), -1).mean()
-    yield "it costs a little ({}% against {}%; {}% if its weight falls to 0", worst, last, falling
-    compared = [errors_of("mnist-500", name).mean() for name in ("corr", "vanilla", "dropout")]
-    yield "networks err on {}% with it, {}% without and {}% with dropout", *compared
+    yield "the largest errs on {}% against {}%", worst, last
+    constant, shrinking = (on_diverged(sweep, CORR_10) for sweep in (mnist, decay))
+    yield "{} of 50 networks with the weight 1.0 diverged", constant
+    cost = {
+        size: 100
+        * np.subtract(*(claims.error(decay, Network(size, each), -1) for each in (CORR_10, VANILLA)))
+        for size in SIZES
+    }
+    yield "with a rate that shrinks {} of 50 did", shrinking
+    yield "the cost is {} points in the largest network", cost["huge"].mean()
+    assert min(cost[size].mean() for size in claims.BELOW_HUGE) > cost["huge"].mean()
+    errors = [errors_of("mnist-500", name).mean() for name in ("corr", "vanilla", "dropout")]
+    yield "networks err on {}% with it, {}% without and {}% with dropout", *errors
+    rows = [row for table in compared().values() for row in table if row.method == "corr"]
+    assert sum(row.diverged for row in rows) == 2 and len(rows) == 9
     worth = [effective_units(one(mnist, each)).isel(epoch=-1).mean("seed")[0] for each in HUGE]
     yield "360 units, ends with {} without the penalty and {} with the weight 1.0", worth[0], worth[2]
     yield "The paper's weights 0.1 and 1.0 act as {} and {}", *map(RELEASED.penalty_weight, (0.1, 1.0))
@@ -100,6 +116,10 @@ def experiments(sweeps):
         *(count[name] for name in METHODS if name not in ("batchnorm", "whiten")),
     )
     assert count["batchnorm"] == count["whiten"] == 0
+    trained = [(results.setting_of(each).steps, row) for each in page.load() for row in analysis.rows(each)]
+    assert sum(row.step == steps for steps, row in trained) == 6
+    yield "In six of the {} trainings", len(trained)
+    assert [row.best_other for row in rows["corr"]].count("corr-dropout") == 4
     (few,) = (row for row in compared()["fashion_mnist-500"] if row.method == "corr")
     assert few.diverged == 1
     yield "nine err on {}% and one diverged", 100 * few.error_without
@@ -134,10 +154,8 @@ def paper(sweeps):
     scans = diverged(sweeps["mnist-weights"]) | diverged(sweeps["mnist-rates"])
     yield ("At the weights 3 and 10, and at dropout rate 0.7, all three huge networks diverged",)
     assert {scans[Network.parse(f"huge-{name}")] for name in ("corr-3", "corr-10", "drop-0.7")} == {(3, 3)}
-    on_fashion = diverged(fashion).items()
-    plain = sum(count for network, (count, _) in on_fashion if network.variant == VANILLA)
-    penalised = sum(count for network, (count, _) in on_fashion if network.variant in (CORR_01, CORR_10))
-    yield "{} of 50 vanilla networks diverged, and {} of 100 with the penalty", plain, penalised
+    plain, *penalised = (on_diverged(fashion, variant) for variant in BY_WEIGHT)
+    yield "{} of 50 vanilla networks diverged, and {} of 100 with the penalty", plain, sum(penalised)
 
     with_dropout, without = (
         one(mnist, Network("huge", variant)).mean_correlation_minibatch.sel(layer=1).values
@@ -164,15 +182,18 @@ def paper(sweeps):
     plain = [claims.error(with_momentum, Network(size, VANILLA), 2).mean() for size in SIZES]
     yield "without a penalty rises from about {} to the published level", np.mean(plain)
     furthest = max(step.distance for step in ablation.steps(sweeps))
-    yield "The path's rise to {} goes", furthest
+    yield "the path's rise to {} is the undivided penalty's", furthest
+    bars = np.array(list(published.FIGURE_4_BY_NETWORK.values()))
+    flat = np.median(bars)
+    yield "all bars at their median of {}, has the distance {}", flat, abs(bars - flat).mean()
+    *lost, spared = (step.distance for step in ablation.without(sweeps))
+    assert min(lost) > abs(bars - flat).mean() > spared
 
     decay = sweeps["mnist-decay"]
     above = {
-        each.what.removesuffix(f" + {beyond.MARGIN}, last epoch"): [
-            100 * (beyond.MARGIN - bound) for bound in (each.interval.estimate, each.interval.low)
-        ]
+        each.what.split(",")[0]: [-100 * bound for bound in (each.interval.estimate, each.interval.low)]
         for each in beyond.c9(decay).comparisons
-        if each.what.endswith("last epoch")
+        if "last epoch" in each.what
     }
     yield "ends decidedly more than {} points above", 100 * beyond.MARGIN
     constant, falls = (
@@ -185,10 +206,7 @@ def paper(sweeps):
     yield "large {} and tiny {}, all undecided", falls["large"][0], falls["tiny"][0]
     also = [falls[size][0] for size in ("medium", "small")]
     yield "medium {} and small {}, decidedly more than {}.", *also, 100 * beyond.MARGIN
-    few, many = (
-        sum(count for network, (count, _) in diverged(sweep).items() if network.variant == CORR_10)
-        for sweep in (decay, mnist)
-    )
+    few, many = (on_diverged(sweep, CORR_10) for sweep in (decay, mnist))
     yield "{} of 50 networks with the weight 1.0 diverged, against {} at the constant rate", few, many
 
     judged = beyond.c8_shrinking(mnist, cosine).comparisons
@@ -196,11 +214,10 @@ def paper(sweeps):
     stays = last[2] - last[0]
     yield "can see ({} on average, {} at most by its interval, against {})", *changes["huge"][::2], stays
     costs = [changes[size].estimate for size in ("small", "medium")]
-    yield "of the small and the medium one still {} and {}", *costs
-    fell, constant = (
-        sum(count for network, (count, _) in diverged(sweep).items() if network.variant == variant)
-        for sweep, variant in ((cosine, beyond.SHRINKING), (mnist, CORR_10))
-    )
+    yield "of the small and the medium one, decidedly, still {} and {}", *costs
+    assert [each.what.split(":")[0] for each in judged if each.outcome == "for"] == ["medium", "small"]
+    yield "of the tiny one, undecided, {}", changes["tiny"].estimate
+    fell, constant = on_diverged(cosine, beyond.SHRINKING), on_diverged(mnist, CORR_10)
     yield "{} of 50 networks, against {} with the weight 1.0 constant", fell, constant
 
     conv = sweeps["fashion_mnist-conv"]
@@ -242,7 +259,7 @@ def weights(_):
     of_pairs = [0.002 * (d - 1) / 2 for d in (64, 1024)]  # as the page's formula has it
     yield "For 64 units 0.002 on P is {} on the mean; for 1024 units it is {}", *of_pairs
     yield "64 independent units show P = {}, where 0.5 is the least", independent_penalty(32, 64)
-    yield "the momentum {} that the text has", PAPER.optimisation.momentum
+    yield "the momentum {}, which the text", PAPER.optimisation.momentum
 
 
 PAGES = {
