@@ -29,7 +29,7 @@ def judge(main: xr.Dataset, others: Mapping[str, xr.Dataset]) -> tuple[Verdict, 
     """What can be judged of the sweep `mnist` and others, by name, that were trained to their end."""
     verdicts = []
     if (forty := _whole(others, "mnist-forty", SIZES, (VANILLA, CORR_01))) is not None:
-        verdicts.append(_named(claims.c5(forty), "forty"))
+        verdicts.append(c5_forty(main, forty))
     if (decay := _whole(others, "mnist-decay", SIZES, (*BY_WEIGHT, SHRINKING))) is not None:
         verdicts += [c9(decay), _named(claims.c6(decay), "decay"), _named(claims.c8(decay), "decay")]
     if (cosine := _whole(others, "mnist-cosine", SIZES, (SHRINKING,))) is not None:
@@ -53,6 +53,15 @@ def _whole(
 
 def _named(judged: Verdict, sweep: str) -> Verdict:
     return replace(judged, claim=f"{judged.claim}-{sweep}")
+
+
+def c5_forty(main: xr.Dataset, forty: xr.Dataset) -> Verdict:
+    """C5 of more seeds than the main sweep has, whose own are among them."""
+    judged = _named(claims.c5(forty), "forty")
+    unseen = claims.c5(forty.isel(seed=~forty.seed.isin(main.seed).values))
+    seeds = unseen.comparisons[0].values.size
+    apart = f" By the {seeds} seeds alone that C5 has not: {unseen.verdict} ({unseen.counts})."
+    return replace(judged, remark=judged.remark + apart)
 
 
 def c9(sweep: xr.Dataset) -> Verdict:
