@@ -5,16 +5,24 @@ squares, sum_ij M_ij^2 = sum_kl w_k w_l K_kl^2: U the z-scores or the centred va
 weights, N their number less the degrees of freedom. Spread over devices, M is summed over them where d <= m;
 else U is gathered, and each device has its own rows of K. Two layers have X^T W Y / N and (X X^T) (Y Y^T) /
 N^2.
+
+Without the diagonal it is the sum of K's squares less those of the variances. Of covariances a few units of a
+larger scale would leave nothing of that but rounding: the units of the largest variances are set apart, and
+paired with all others by parts of M.
 """
 
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from decorr._samples import AxisName, Samples, centre, product, standardise
 
 Kind = Literal["correlation", "covariance"]
+
+_APART = 32
+"""Units of the largest variances that are set apart."""
 
 
 class Form(NamedTuple):
@@ -58,20 +66,25 @@ def pair_sum(form: Form, samples: Samples) -> jax.Array:
 def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, Terms]:
     """`pair_sum` and the terms of its gradient."""
     u, scale_of_units, constant = _units(form, samples)
-    size = samples.size(form.ddof)
+    size, apart = samples.size(form.ddof), None
     if u.shape[1] <= samples.number:
         matrix = pair_matrix(form, samples, u)
         B, squares = product(u, matrix), jnp.sum(matrix * matrix, axis=0, keepdims=True)
     else:
-        every = samples.gathered(u)
-        B = product(_of_columns(samples, product(u, every.T) / size), every)
-        squares = samples.total(u * B) / size  # sum_i M_il^2, without M
+        rest, apart = _set_apart(form, samples, u)
+        every = samples.gathered(rest)
+        B = product(_of_columns(samples, product(rest, every.T) / size), every)
+        squares = samples.total(rest * B) / size  # sum_i M_il^2, without M
         if not form.diagonal:
-            own = samples.total(u * u) / size
-            B, squares = B - own * u, squares - own * own
+            own = samples.total(rest * rest) / size
+            B, squares = B - own * rest, squares - own * own
+        if apart is not None:
+            theirs = product(apart.u, apart.among) + product(rest, apart.cross.T)
+            B = (B + product(apart.u, apart.cross)).at[:, apart.which].add(theirs)
     A = jnp.where(constant, 0, 4 * form.scale / (size * jnp.where(constant, 1, scale_of_units)))
     C = u * squares if form.kind == "correlation" else jnp.zeros_like(u)
-    return form.scale * jnp.sum(squares), Terms(A, B, C)
+    total = jnp.sum(squares) + (0 if apart is None else apart.sum())
+    return form.scale * total, Terms(A, B, C)
 
 
 def _value(form: Form, axis_name: AxisName, values: jax.Array, weights: jax.Array | None) -> jax.Array:
@@ -79,11 +92,12 @@ def _value(form: Form, axis_name: AxisName, values: jax.Array, weights: jax.Arra
     u, *_ = _units(form, samples)
     if u.shape[1] <= samples.number:
         return form.scale * jnp.sum(jnp.square(pair_matrix(form, samples, u)))
-    k = product(u, samples.gathered(u).T) / samples.size(form.ddof)
+    rest, apart = _set_apart(form, samples, u)
+    k = product(rest, samples.gathered(rest).T) / samples.size(form.ddof)
     total = samples.everywhere(jnp.sum(samples.weighted(_of_columns(samples, jnp.square(k)))))
     if not form.diagonal:
-        total = total - jnp.sum(jnp.square(samples.total(u * u) / samples.size(form.ddof)))
-    return form.scale * total
+        total = total - jnp.sum(jnp.square(samples.total(rest * rest) / samples.size(form.ddof)))
+    return form.scale * (total if apart is None else total + apart.sum())
 
 
 _pair_sum = jax.custom_jvp(_value, nondiff_argnums=(0, 1))
@@ -113,6 +127,34 @@ def _units(form: Form, samples: Samples) -> tuple[jax.Array, jax.Array, jax.Arra
         return standardise(samples, form.ddof)
     c, constant = centre(samples)
     return c, jnp.ones_like(c[0]), constant
+
+
+class _Apart(NamedTuple):
+    """The units that are set apart."""
+
+    which: jax.Array
+    """[large], their places among all."""
+    u: jax.Array
+    """[sample, large]."""
+    among: jax.Array
+    """M [large, large], 0 on the diagonal."""
+    cross: jax.Array
+    """M [large, unit], 0 where the unit is large too."""
+
+    def sum(self) -> jax.Array:
+        """Over the pairs of which at least one unit is large."""
+        return jnp.sum(jnp.square(self.among)) + 2 * jnp.sum(jnp.square(self.cross))
+
+
+def _set_apart(form: Form, samples: Samples, u: jax.Array) -> tuple[jax.Array, _Apart | None]:
+    """U with 0 for the units of the largest variances, and these; of z-scores, or with the diagonal, none."""
+    if form.diagonal or form.kind == "correlation":
+        return u, None
+    _, which = lax.top_k(lax.stop_gradient(samples.total(u * u)[0]), min(_APART, samples.number))
+    large, rest = u[:, which], u.at[:, which].set(0)
+    return rest, _Apart(
+        which, large, pair_matrix(form, samples, large), samples.moment(large, rest) / samples.size(form.ddof)
+    )
 
 
 def pair_matrix(form: Form, samples: Samples, u: jax.Array) -> jax.Array:
