@@ -13,7 +13,7 @@ from decorr.config import SIZES, Network, Protocol, Variant
 from experiments.comparison import analysis, page, results
 from experiments.comparison.methods import METHODS
 from experiments.paper import ablation, agreement, beyond, claims, merging, published, report, slopes
-from experiments.paper.protocols import BY_WEIGHT, CORR_10, DROP, PAPER, RELEASED, VANILLA
+from experiments.paper.protocols import BY_WEIGHT, CORR_01, CORR_10, DROP, PAPER, RELEASED, VANILLA
 from experiments.statistics import intervals
 from experiments.store.sweep import diverged, effective_units, one
 
@@ -188,6 +188,44 @@ def paper(sweeps):
     yield "all bars at their median of {}, has the distance {}", flat, abs(bars - flat).mean()
     *lost, spared = (step.distance for step in ablation.without(sweeps))
     assert min(lost) > abs(bars - flat).mean() > spared
+
+    forty = sweeps["mnist-forty"]
+    assert not diverged(forty)
+    grows = {each.what.split(":")[0]: each for each in beyond.c5_forty(mnist, forty).comparisons}
+    assert [size for size, each in grows.items() if each.outcome == "against"] == ["medium", "small"]
+    yield (
+        "grows by {} points more with the weight 0.1 than without a penalty, to the small one by {}, both",
+        *(-100 * grows[size].interval.estimate for size in ("medium", "small")),
+    )
+    undecided = [grows[size] for size in ("large", "tiny")]
+    yield "to large and tiny by {} and {}, undecided", *(-100 * each.interval.estimate for each in undecided)
+    yield "smaller than {} and {} (95%)", *(100 * each.bound for each in undecided)
+    plain, penalised = (published.FIGURE_3[each] for each in (VANILLA, CORR_01))
+    as_published = {size: plain[size] - penalised[size] for size in grows}
+    yield "Figure 3 shows, {} to {} points", *(100 * f(as_published.values()) for f in (min, max))
+    inside = [size for size in grows if as_published[size] <= grows[size].interval.high]
+    assert inside == ["large"]
+    unseen = claims.c5(forty.isel(seed=slice(10, None))).comparisons
+    assert [each.outcome for each in unseen] == [each.outcome for each in grows.values()]
+    worse = [
+        100
+        * np.subtract(*(claims.error(forty, Network(size, each), -1).mean() for each in (CORR_01, VANILLA)))
+        for size in ("huge", *claims.BELOW_HUGE)
+    ]
+    yield "by {} points for huge and {}, {}, {} and {} for the smaller ones", *worse
+
+    ends = one(forty, HUGE[0])
+    slope = ends.slope.isel(slope_layer=0).sel(epoch=1).values
+    fell, near, above = slopes.by_slope(forty, HUGE[0]).values()
+    yield "which begins at {}. Of forty", RELEASED.negative_slope
+    final = [100 * ends.validation_error.isel(epoch=-1).values[group].mean() for group in (above, fell)]
+    yield "{}% above, {}% below", *final
+    yield (
+        "each network of at least {} goes on to end above 3, each of at most {}",
+        slope[above].min(),
+        max(slope[fell | near]),
+    )
+    assert ends.slope.isel(slope_layer=0, epoch=-1).values[above].min() > 3
 
     decay = sweeps["mnist-decay"]
     above = {
