@@ -35,8 +35,9 @@ def check_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
         floating = array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.float32)
         return jnp.where((floating >= 0) & (floating <= 1), floating, jnp.nan)
     values = np.asarray(number)
-    if not np.all((values >= 0) & (values <= 1)):
-        raise ValueError(f"{what} must be in [0, 1]; got {number}")
+    bad = values[~((values >= 0) & (values <= 1))]
+    if bad.size:
+        raise ValueError(f"{what} must be in [0, 1]; got {bad.flat[0]}")
     return array
 
 

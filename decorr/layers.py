@@ -27,9 +27,9 @@ def layer_penalties(
     Args:
       activations: a PyTree of arrays [..., unit], each of one layer. Of layers that were stacked by a scan,
         [layer, ..., unit], the leading axis would be taken for samples: see `docs/recipes/scan.md`.
-      weights: by pattern, in which * stands for any characters, slashes too, and ? for one. A layer has the
-        weight of the first pattern that matches its name, and no penalty if none does. Weights are scalars
-        that may be traced, so one from a schedule compiles nothing anew.
+      weights: by pattern, in which * stands for any characters, slashes too, and ? for one; brackets are
+        brackets. A layer has the weight of the first pattern that matches its name, and no penalty if none
+        does. Weights are scalars that may be traced, so one from a schedule compiles nothing anew.
       penalty: of one layer's activations, a scalar. Others than the default are handed their options by
         `functools.partial`, `where` and `axis_name` too.
 
@@ -37,17 +37,23 @@ def layer_penalties(
       The total, a scalar, and the penalties of the layers that have a weight, by name, without the weight.
 
     Raises:
-      ValueError: a pattern that matches no layer; the names are listed. A weight or a penalty that is no
-        scalar. An error of the penalty names the layer.
+      ValueError: a pattern that matches no layer; the names are listed. Two layers of one name. A weight or
+        a penalty that is no scalar. An error of the penalty names the layer.
       TypeError: weights that are no dict by pattern.
     """
     if not isinstance(weights, Mapping):
         raise TypeError(f"weights must be a dict by pattern, as {{'*': 0.002}}; got {weights!r}")
     leaves = jax.tree_util.tree_leaves_with_path(activations)
-    layers = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    layers: dict[str, Any] = {}
+    for path, leaf in leaves:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if name in layers:
+            raise ValueError(f"two layers are named {name!r}: give them other keys")
+        layers[name] = leaf
     for pattern, weight in weights.items():
-        if not any(fnmatch.fnmatchcase(name, pattern) for name in layers):
-            raise ValueError(f"no layer is named {pattern!r}; the layers are {', '.join(layers) or 'none'}")
+        if not any(_matches(name, pattern) for name in layers):
+            names = ", ".join(name or "'' (an array alone)" for name in layers)
+            raise ValueError(f"no layer is named {pattern!r}; the layers are {names or 'none'}")
         if shape := jnp.shape(weight):
             raise ValueError(f"the weight of {pattern!r} must be a scalar; got shape {shape}")
     chosen = {name: _weight(name, weights) for name in layers}
@@ -57,8 +63,11 @@ def layer_penalties(
 
 
 def _weight(name: str, weights: Mapping[str, jax.typing.ArrayLike]) -> jax.typing.ArrayLike | None:
-    matching = (weight for pattern, weight in weights.items() if fnmatch.fnmatchcase(name, pattern))
-    return next(matching, None)
+    return next((weight for pattern, weight in weights.items() if _matches(name, pattern)), None)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 def _of_layer(penalty: Callable[[jax.Array], jax.Array], name: str, a: jax.Array) -> jax.Array:

@@ -205,8 +205,8 @@ def _check_shapes(d: int, incoming: Any, kernel: jax.Array, bias: jax.Array) -> 
 
 
 def _lowest(threshold: float, x: jax.Array) -> float:
-    """The |rho| that reaches the threshold, of numbers as precise as x."""
-    return threshold - _ROUNDINGS * float(jnp.finfo(widen(x).dtype).eps)
+    """The |rho| that reaches the threshold, of numbers as precise as x; never 0."""
+    return max(threshold - _ROUNDINGS * float(jnp.finfo(widen(x).dtype).eps), np.finfo(np.float64).tiny)
 
 
 def _valid(a: jax.Array, where: Any, weights: Any) -> tuple[np.ndarray, np.ndarray]:

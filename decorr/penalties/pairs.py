@@ -58,6 +58,8 @@ def pair_penalty(
       Works on the smaller of the d x d matrix and the m x m Gram matrix of the samples, chosen by the
       shape: no array is larger than the input or min(d, m)^2. Derivatives are closed forms, by the weights
       too, and not a trace through the standardisation; `jit`, `vmap`, `grad`, `jvp` and `hessian` work.
+      Of covariances of more units than samples the 32 units of the largest variances, or as many as there are
+      samples, are paired with all others directly: a few units of another scale cost no digits.
       Half precision is summed in float32. A constant unit (see `zscore`) has M = 0 with every unit, itself
       included, and gradient 0. Fewer than two valid samples: every unit is constant, so value and gradient
       are 0. Over an `axis_name` d x d numbers are summed where d <= m, else the m x d z-scores are gathered;

@@ -82,6 +82,24 @@ def test_weights_that_are_not_by_pattern(weights):
         layer_penalties(activations(), weights)
 
 
+def test_brackets_are_brackets():
+    a = {"h[0]": activations()["head"], "h0": activations()["head"]}
+    assert list(layer_penalties(a, {"h[0]": 1.0})[1]) == ["h[0]"]
+
+
+def test_two_layers_of_one_name():
+    a = activations()["head"]
+    with pytest.raises(ValueError, match=r"^two layers are named 'a/b': give them other keys$"):
+        layer_penalties({"a/b": a, "a": {"b": a}}, {"*": 1.0})
+
+
+def test_an_array_alone():
+    a = activations()["head"]
+    assert layer_penalties(a, {"*": 1.0})[1] == {"": correlation_penalty(a)}
+    with pytest.raises(ValueError, match=r"^no layer is named 'head'; the layers are '' \(an array alone\)$"):
+        layer_penalties(a, {"head": 1.0})
+
+
 def test_no_layer_at_all():
     with pytest.raises(ValueError, match="the layers are none"):
         layer_penalties({}, {"*": 1.0})

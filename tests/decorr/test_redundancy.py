@@ -82,6 +82,10 @@ def test_duplicates_of_units_that_rarely_fire_reach_the_threshold_1():
     np.testing.assert_array_equal(redundant_pairs(np.triu(rho) + below, 1.0), redundant_pairs(rho, 1.0))
 
 
+def test_uncorrelated_units_are_in_no_pair():
+    assert len(redundant_pairs(np.eye(4, dtype=np.float32), 1e-9)) == 0
+
+
 def test_equally_strong_pairs_are_in_order():
     rho = np.full((4, 4), -0.5)
     np.testing.assert_array_equal(redundant_pairs(rho, 0.5), [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]])
