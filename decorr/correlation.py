@@ -40,8 +40,7 @@ def zscore(
 
     Raises:
       ValueError: fewer than two dimensions, two samples or one unit; `where` or `weights` of another
-        shape, or weights below 0 or infinite (a traced one makes all NaN that
-        is not 0 anyway).
+        shape, or weights below 0 or infinite (a traced one makes NaN what is not 0 anyway).
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
 
     Numerics:
