@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from decorr._samples import check_floating, check_probability, widen
+from decorr._samples import check_floating, check_probability, check_scalar_probability, widen
 
 
 def dropout(key: jax.Array, x: jax.Array, rate: jax.typing.ArrayLike) -> jax.Array:
@@ -40,10 +40,7 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.typing.ArrayLike) -> jax.Arr
       al., Parallel random numbers: as easy as 1, 2, 3 (2011), Threefry-2x32 with 20 rounds, as in JAX.
     """
     x = check_floating(x, "what is dropped from")
-    rate = check_probability(rate, "rate")
-    if rate.ndim:
-        raise ValueError(f"rate must be a scalar; got shape {rate.shape}")
-    keep = 1 - rate.astype(jnp.float32)
+    keep = 1 - check_scalar_probability(rate, "rate").astype(jnp.float32)
     # How many of the 2^16 values of a half word keep an element: one at least, or the scale is infinite.
     kept = jnp.where(keep > 0, jnp.maximum(jnp.round(keep * 2**16), 1), 0)
     words = _words(jax.random.bits(key, (2,), jnp.uint32), -(-x.size // 4))  # a block gives four masks

@@ -41,6 +41,14 @@ def check_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
     return array
 
 
+def check_scalar_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
+    """As `check_probability`; ValueError also if it is no scalar."""
+    array = check_probability(number, what)
+    if array.ndim:
+        raise ValueError(f"{what} must be a scalar; got shape {array.shape}")
+    return array
+
+
 def widen(x: jax.Array) -> jax.Array:
     """Half precision as float32, other floating point as it is."""
     return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x

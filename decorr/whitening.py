@@ -16,7 +16,7 @@ from decorr._samples import (
     as_samples,
     centre,
     check_floating,
-    check_probability,
+    check_scalar_probability,
     product,
     widen,
 )
@@ -74,7 +74,9 @@ def whitening_matrix(
     if c.ndim != 2 or c.shape[0] != c.shape[1] or c.shape[0] < 1:
         raise ValueError(f"a covariance matrix must have shape [unit, unit]; got {c.shape}")
     check_method(method, iterations)
-    w: jax.Array = over_mesh(_matrix, (widen(c), check_shrinkage(shrinkage)), method, iterations)
+    w: jax.Array = over_mesh(
+        _matrix, (widen(c), check_scalar_probability(shrinkage, "shrinkage")), method, iterations
+    )
     return w
 
 
@@ -120,18 +122,10 @@ def whiten(
     Source: Huang et al., Decorrelated Batch Normalization, for "zca"; groups as there.
     """
     check_method(method, iterations)
-    arrays = (jnp.asarray(a), where, weights, check_shrinkage(shrinkage))
+    arrays = (jnp.asarray(a), where, weights, check_scalar_probability(shrinkage, "shrinkage"))
     static = (method, iterations, groups, axis_name, 2)
     y: jax.Array = over_mesh(by_batch, arrays, *static, specs=where_it_lies).y
     return y
-
-
-def check_shrinkage(shrinkage: jax.typing.ArrayLike) -> jax.Array:
-    """A shrinkage as an array; ValueError if it is no scalar or not in [0, 1], as `check_probability`."""
-    array = check_probability(shrinkage, "shrinkage")
-    if array.ndim:
-        raise ValueError(f"shrinkage must be a scalar; got shape {array.shape}")
-    return array
 
 
 def check_method(method: str, iterations: int) -> None:

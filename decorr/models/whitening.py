@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName
-from decorr.whitening import by_batch, by_known, check_groups, check_method, check_shrinkage, where_it_lies
+from decorr._samples import AxisName, check_scalar_probability
+from decorr.whitening import by_batch, by_known, check_groups, check_method, where_it_lies
 
 
 class BatchWhitening(nn.Module):
@@ -70,7 +70,7 @@ class BatchWhitening(nn.Module):
         """As the class says under Call."""
         running = nn.merge_param("use_running_average", self.use_running_average, use_running_average)
         check_method(self.method, self.iterations)
-        shrinkage = check_shrinkage(self.shrinkage)
+        shrinkage = check_scalar_probability(self.shrinkage, "shrinkage")
         x = jnp.asarray(x)
         d = x.shape[-1]
         check_groups(d, self.groups)

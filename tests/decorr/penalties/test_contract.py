@@ -139,6 +139,13 @@ def formula(name, arrays, w):
     return jax.value_and_grad(naive, argnums=tuple(range(views)))(*flat, w=jnp.asarray(w))
 
 
+def in_float64(name, arrays):
+    """Value and gradient by the formula, of [sample, unit] in float64 whatever the type of the arrays."""
+    with jax.enable_x64(True):
+        doubles = [np.asarray(a, np.float64) for a in arrays]
+        return jax.tree.map(np.asarray, formula(name, doubles, np.ones(len(doubles[0]))))
+
+
 @of_every
 @pytest.mark.parametrize("shape", [(5, 4, 5), (4, 9)], ids=str)
 def test_value_and_gradient(float64, name, shape):
@@ -228,8 +235,7 @@ def test_half_precision_accumulates_in_float32(name):
     views, penalty, _ = PENALTIES[name]
     arrays = [jnp.asarray(a, jnp.bfloat16) for a in activations(views, (200, 10))]
     value, gradients = with_gradient(penalty, views)(*arrays)
-    with jax.enable_x64(True):
-        wanted, _ = formula(name, [np.asarray(a, np.float64) for a in arrays], np.ones(200))
+    wanted, _ = in_float64(name, arrays)
     assert value.dtype == jnp.float32 and float(value) == pytest.approx(float(wanted), rel=2e-5)
     assert all(gradient.dtype == jnp.bfloat16 for gradient in gradients)
 
@@ -265,8 +271,7 @@ def test_what_is_not_finite_shows(name, bad, shape):
 def test_large_means_cost_no_digits(name):
     views, penalty, _ = PENALTIES[name]
     arrays = [(a + 3e3).astype(np.float32) for a in activations(views, (50, 8))]
-    with jax.enable_x64(True):
-        wanted, _ = formula(name, [a.astype(np.float64) for a in arrays], np.ones(50))
+    wanted, _ = in_float64(name, arrays)
     assert float(penalty(*arrays)) == pytest.approx(float(wanted), rel=1e-4)
 
 
@@ -278,9 +283,7 @@ def test_a_unit_of_another_scale_costs_no_digits(name, shape):
     arrays = [a.astype(np.float32) for a in activations(views, shape)]
     for a in arrays:
         a[:, 3] *= 1e4
-    with jax.enable_x64(True):
-        doubles = [a.astype(np.float64) for a in arrays]
-        wanted = jax.tree.map(np.asarray, formula(name, doubles, np.ones(shape[0])))
+    wanted = in_float64(name, arrays)
     found = with_gradient(penalty, views)(*arrays)
     assert_close(found, wanted, 1e-4)
     for gradient, slope in zip(found[1], wanted[1], strict=True):
