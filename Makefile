@@ -8,7 +8,7 @@ RELEASE := .venv-release/bin
 QUIETLY := --quiet --disable-pip-version-check
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")
 
-.PHONY: help sweep test mesh lint notebooks reference oldest pythons oracles docs dist
+.PHONY: help sweep test check slow mesh golden lint notebooks reference oldest pythons oracles docs dist
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,11 +16,25 @@ help:  ## this list
 sweep: .venv/ready  ## train every network of the paper on the embedded digits (2 min); ARGS="--help" lists options
 	$(BIN)/python -m experiments.sweep $(ARGS)
 
-test: .venv/ready  ## the test suite (10 min)
-	$(BIN)/python -m pytest -n auto $(ARGS)
+test: .venv/ready  ## the quick tests (4 min; 2 when run again)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+check: slow mesh golden lint docs dist notebooks oldest oracles  ## all that `test` leaves out, part by part
+
+check: NOTEBOOKS_TO = --output-dir $(shell mktemp -d)
+
+# As users run it: with the optimisations that other tests do without.
+slow: .venv/ready  ## the tests of whole sweeps, killed processes, a cluster, the wheel
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n auto -m slow $(ARGS)
 
 mesh: .venv/ready  ## the tests of mapped axes and meshes, on eight devices of one CPU (2 min)
 	CPU_DEVICES=8 $(BIN)/python -m pytest -n auto -m mesh $(ARGS)
+
+# Nothing that is compared may hang on a processor's rounding: as a processor without AVX-512 adds up.
+# NumPy warns of a feature that it does not use or the machine does not have, so it is asked for those it does.
+golden: .venv/ready  ## the golden values, slow ones too, on other kernels
+	wide=$$($(BIN)/python .ci/wide.py) && JAX_DISABLE_MOST_OPTIMIZATIONS=0 OPENBLAS_CORETYPE=Haswell \
+		XLA_FLAGS=--xla_cpu_max_isa=AVX2 NPY_DISABLE_CPU_FEATURES="$$wide" $(BIN)/python -m pytest -n auto -m golden $(ARGS)
 
 lint: .venv/ready  ## formatting, lint and types (20 s)
 	$(BIN)/ruff format --check .
@@ -35,11 +49,10 @@ reference: .venv/ready  ## the reference run, in resumable parts (13 h)
 	$(BIN)/python -m experiments.reproduce $(ARGS)
 
 # The wheel, not the checkout: -P keeps this folder off sys.path, also off that of the workers; conftest looks.
-# What differs between versions is what can be called, and compiling is most of the time: without optimisations.
 oldest: .venv-oldest/ready  ## the library's tests on the wheel and the oldest versions that it allows (4 min)
 	rm -rf build
 	$(OLDEST)/python -m pip install $(QUIETLY) --no-deps --force-reinstall .
-	DECORR_INSTALLED=1 JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(OLDEST)/python -P -m pytest -n auto tests/decorr $(ARGS)
+	DECORR_INSTALLED=1 $(OLDEST)/python -P -m pytest -n auto tests/decorr $(ARGS)
 
 # A run that skipped or found none of these tests is a failure.
 oracles: .venv-oracles/ready  ## the penalties against their own reference code (2 min)

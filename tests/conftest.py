@@ -1,13 +1,37 @@
-"""What every test runs under: two devices or $CPU_DEVICES, float64 at hand, no silent promotion."""
+"""What every test runs under: cheap compiling, two devices or $CPU_DEVICES, no silent promotion, a budget."""
 
 import os
+from pathlib import Path
 
-import jax
 import pytest
+
+# Compiling is most of the time. So programs are compiled without optimisations, and all processes of this run
+# and of the next share them. JAX reads these when it is imported, here and in processes that tests start.
+for name, value in {
+    "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parents[1] / ".pytest_cache" / "jax"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+}.items():
+    os.environ.setdefault(name, value)
+
+import jax  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", int(os.environ.get("CPU_DEVICES", "2")))
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+CI = bool(os.environ.get("CI"))
+
+BUDGET = 15
+"""Seconds of processor time for one test in CI, with its fixtures, its processes and what it compiles.
+
+About three times what the slowest one takes here: other machines are slower, and shared ones add some.
+"""
+
+
+def pytest_configure(config):
+    if CI:
+        config.option.durations = config.option.durations or 10
 
 
 def pytest_runtest_setup(item):
@@ -15,6 +39,39 @@ def pytest_runtest_setup(item):
     sets = [os.path.join(folder or "", name) for name in ("mnist", "fashion_mnist")]
     if item.get_closest_marker("real_data") and not (folder and all(map(os.path.isdir, sets))):
         pytest.skip("TFDS_DATA_DIR names no folder with mnist and fashion_mnist")
+
+
+def processor_seconds():
+    return sum(os.times()[:4])
+
+
+started = pytest.StashKey[float]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    item.stash[started] = processor_seconds()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if CI and report.when == "teardown" and not item.get_closest_marker("slow"):
+        seconds = processor_seconds() - item.stash[started]
+        if seconds > BUDGET:
+            report.outcome = "failed"
+            report.longrepr = (
+                f"{seconds:.1f} s of processor time; the budget is {BUDGET} s, or mark the test slow"
+            )
+    return report
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Compiled programs are most of a process's memory, and the next module uses few of them."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture
