@@ -1,35 +1,16 @@
-"""The paper's networks and how they are trained, as values: frozen dataclasses, standard library only.
+"""Architectures, optimisers and regularisers as values: frozen dataclasses, standard library only.
 
-Sources, as named at each field: "text" is the paper; "code" is the author's released Torch7 code, which
-differs from the text in ways that decide whether the published figures come out.
+Sources, as named at each field: "text" is the paper; "code" is the author's released Torch7 code.
 """
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, get_args
-
-Size = Literal["tiny", "small", "medium", "large", "huge"]
-SIZES: dict[Size, float] = {"tiny": 0.1, "small": 0.3, "medium": 0.5, "large": 0.7, "huge": 0.9}
-"""Size name -> factor on the base widths 400, 200, 100 (code); Table 1 prints the products."""
-
-Family = Literal["mlp", "conv"]
-FAMILIES: dict[Family, tuple[int, ...]] = {"mlp": (400, 200, 100), "conv": (40, 80, 160)}
-"""Kind of network -> base widths. mlp: fully connected, the paper's (code). conv: convolutional, not in the
-paper; its layers grow as the maps shrink, and the products are whole at every size."""
-
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 Normalisation = Literal["none", "batch", "whiten"]
 """What stands between a layer's weights and its nonlinearity: nothing; batch normalisation
 (`flax.linen.BatchNorm`); batch whitening (`decorr.BatchWhitening`)."""
-
-Penalty = Literal["corr", "decov", "vcreg"]
-"""What a penalty's weight multiplies, of each hidden layer: `correlation_penalty`, `decov_loss`, or
-`vcreg_loss`, both of whose parts have the weight 1."""
-
-Scaling = Literal["max", "zscore", "zca"]
-"""What is done to an image's pixels: divided by the largest; z-scored, all alike; whitened by ZCA."""
 
 Schedule = Literal["constant", "cosine", "exponential"]
 """How a number changes over training: `decorr.training.schedules`."""
@@ -41,15 +22,15 @@ class Architecture:
 
     widths: tuple[int, ...]
     """Units of each hidden layer, first to last: of a convolutional one its channels."""
-    nonlinearity: Literal["prelu", "leaky_relu"]
+    nonlinearity: Literal["prelu", "leaky_relu"] = "prelu"
     """prelu: one learned slope a layer (code). leaky_relu: the slope is fixed (text)."""
-    negative_slope: float
-    """The slope below zero; for prelu its initial value."""
-    initialisation: Literal["torch", "flax"]
+    negative_slope: float = 0.25
+    """The slope below zero; for prelu its initial value, 0.25 in Torch (code)."""
+    initialisation: Literal["torch", "flax"] = "torch"
     """torch: weights and biases uniform in +-1/sqrt(fan_in) (code). flax: Flax's defaults,
     truncated normal of variance 1/fan_in and zero biases."""
-    input_dropout: bool
-    """Whether dropout acts on the inputs too, not only after each hidden layer."""
+    input_dropout: bool = True
+    """Whether dropout acts on the inputs too (code), not only after each hidden layer."""
     normalisation: Normalisation = "none"
     """Of each hidden layer, before the nonlinearity."""
 
@@ -95,245 +76,3 @@ class Regulariser(NamedTuple):
     """Multiplier of the sum over hidden layers of P (Section 3.1) in the loss that is differentiated."""
     dropout_rate: float | None = None
     """Probability to drop an activation in training."""
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """Everything that the networks of one sweep have in common. The defaults are the released code's."""
-
-    name: str = "released"
-    """How results name it."""
-    family: Family = "mlp"
-    """Kind of network: mlp, the paper's (`decorr.models.MLP`), or conv (`decorr.models.ConvNet`)."""
-    width_order: Literal["descending", "ascending"] = "descending"
-    """descending: 360-180-90 for huge, each layer half of the one before (text, Section 1.3; code).
-    ascending: 90-180-360, as Table 1 prints it; an ablation, its columns are reversed by mistake. Of the
-    family mlp: the channels of conv, 36-72-144 for huge, know no other order."""
-    input_scaling: Scaling = "max"
-    """max: pixels divided by the largest (code). zscore: by their mean and standard deviation over the
-    training set (text, Section 2.2: "approximately z-scored"). zca: whitened by mean and covariance there;
-    not in the paper's experiments."""
-    nonlinearity: Literal["prelu", "leaky_relu"] = "prelu"
-    """prelu (code); leaky_relu (text, Section 1.3)."""
-    negative_slope: float = 0.25
-    """Torch's initial PReLU slope 0.25 (code)."""
-    initialisation: Literal["torch", "flax"] = "torch"
-    """torch (code); the text gives none."""
-    input_dropout: bool = True
-    """True (code); the text says "at each layer", read here as each hidden layer."""
-    penalty_scale: Literal["per_sample", "full"] = "per_sample"
-    """per_sample: the gradient of P is multiplied by weight / batch_size (code), so that the weights 0.1
-    and 1.0 act as 0.002 and 0.02. full: by weight (text, Section 3.1)."""
-    optimisation: Optimisation = Optimisation()
-    """The optimiser (text, Section 1.3; code)."""
-    epochs: int = 100
-    """Passes over the training set (text, code)."""
-
-    def architecture(self, size: Size) -> Architecture:
-        """The network of a size: tiny, small, medium, large or huge."""
-        if size not in SIZES:
-            raise ValueError(f"unknown size {size!r}; the sizes are {', '.join(SIZES)}")
-        if self.family not in FAMILIES:
-            raise ValueError(f"unknown family {self.family!r}; the families are {', '.join(FAMILIES)}")
-        ascending = self.width_order == "ascending"
-        if ascending and self.family == "conv":
-            raise ValueError("width order ascending is an ablation of the family mlp; conv has one order")
-        # Rounded before the floor: 100 * 0.7 is a little more or less than 70 in binary.
-        widths = tuple(math.floor(round(base * SIZES[size], 6)) for base in FAMILIES[self.family])
-        return Architecture(
-            widths=widths[::-1] if ascending else widths,
-            nonlinearity=self.nonlinearity,
-            negative_slope=self.negative_slope,
-            initialisation=self.initialisation,
-            input_dropout=self.input_dropout,
-        )
-
-    def products(self, size: Size, image_shape: tuple[int, ...]) -> int:
-        """What a network of a size costs: the products of its hidden layers for one image."""
-        architecture = self.architecture(size)
-        if self.family == "conv":
-            return architecture.convolutional_products(image_shape)
-        return architecture.weights(math.prod(image_shape))
-
-    def penalty_weight(self, weight: float) -> float:
-        """What a weight, as the paper counts it, is as a multiplier of P in the loss."""
-        return weight / (self.optimisation.batch_size if self.penalty_scale == "per_sample" else 1)
-
-
-class Look(NamedTuple):
-    """How a variant is drawn, in matplotlib's words: told apart in grey and by the colour-blind."""
-
-    colour: str
-    hatch: str
-    marker: str
-    line: str
-
-
-@dataclass(frozen=True)
-class VariantKind:
-    """A kind of variant: how its names are read, what it adds to training, how it is drawn."""
-
-    usage: str
-    """How its names are written, for those who wrote another."""
-    regulariser: Callable[[Protocol, float], Regulariser]
-    """What it adds to training, of a protocol and its number."""
-    valid: Callable[[float], bool] | None = None
-    """Which numbers may follow the name; None: none."""
-    penalty: Penalty = "corr"
-    """What its penalty's weight multiplies, if it has one."""
-    normalisation: Normalisation = "none"
-    """Of its hidden layers."""
-    shrinks: bool = False
-    """Whether the number may shrink over training: a schedule may follow it."""
-    default: float | None = None
-    """The number that the bare name stands for; None: the name needs its number, if it takes one."""
-    looks: Mapping[float | None, Look] = field(default_factory=dict)
-    """By number; other numbers are drawn where only their number counts, and not by name."""
-
-
-def _penalised(
-    penalty: Penalty,
-    multiplier: Callable[[Protocol, float], float],
-    looks: Mapping[float | None, Look] | None = None,
-) -> VariantKind:
-    """The kind of a penalty, named after it, by its weight."""
-    return VariantKind(
-        usage=f"{penalty}-WEIGHT with WEIGHT >= 0, {penalty}-WEIGHT-cosine, {penalty}-WEIGHT-exponential",
-        regulariser=lambda protocol, weight: Regulariser(penalty_weight=multiplier(protocol, weight)),
-        valid=lambda weight: 0 <= weight < math.inf,
-        penalty=penalty,
-        shrinks=True,
-        looks=looks or {},
-    )
-
-
-# Blue, orange, green and red as in the paper, by Okabe and Ito.
-VARIANT_KINDS: dict[str, VariantKind] = {
-    "vanilla": VariantKind(
-        usage="vanilla",
-        regulariser=lambda protocol, _: Regulariser(),
-        looks={None: Look("#0072B2", "", "o", "-")},
-    ),
-    "drop": VariantKind(
-        usage="drop, drop-RATE with 0 <= RATE < 1",
-        regulariser=lambda protocol, rate: Regulariser(dropout_rate=rate),
-        valid=lambda rate: 0 <= rate < 1,
-        default=0.3,  # text, Section 1.3; code
-        looks={0.3: Look("#E69F00", "..", "^", "--")},
-    ),
-    "corr": _penalised(
-        "corr",
-        lambda protocol, weight: protocol.penalty_weight(weight),
-        {0.1: Look("#009E73", "//", "s", "-."), 1.0: Look("#D55E00", "xx", "D", ":")},
-    ),
-    "decov": _penalised("decov", lambda _, weight: weight),
-    "vcreg": _penalised("vcreg", lambda _, weight: weight),
-    "batchnorm": VariantKind(
-        usage="batchnorm",
-        regulariser=lambda protocol, _: Regulariser(),
-        normalisation="batch",
-    ),
-    "whiten": VariantKind(
-        usage="whiten",
-        regulariser=lambda protocol, _: Regulariser(),
-        normalisation="whiten",
-    ),
-}
-"""Every kind of variant, by the name that its variants begin with, in the order of tables and figures."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What tells networks of one size apart: vanilla, drop, drop-0.5, corr-0.1, corr-1.0-cosine, ...
-
-    `Variant.parse` reads a name. Two names of one variant, such as drop and drop-0.3, give equal values.
-    """
-
-    kind: str
-    """A key of `VARIANT_KINDS`."""
-    number: float | None = None
-    """The rate or weight; None if the kind takes none."""
-    schedule: Schedule = "constant"
-    """How that number changes over training."""
-
-    @classmethod
-    def parse(cls, name: str) -> "Variant":
-        """The variant of a name; ValueError lists what there is."""
-        kind, dash, number = name.partition("-")
-        known = VARIANT_KINDS.get(kind)
-        schedule: Schedule = "constant"
-        for shrinking in get_args(Schedule)[1:]:
-            if known is not None and known.shrinks and number.endswith(f"-{shrinking}"):
-                number, schedule = number.removesuffix(f"-{shrinking}"), shrinking
-        if known is not None and not dash and (known.valid is None or known.default is not None):
-            return cls(kind, known.default)
-        try:
-            value = float(number)
-        except ValueError:
-            value = math.nan
-        if known is None or known.valid is None or not known.valid(value):
-            usages = ", ".join(each.usage for each in VARIANT_KINDS.values())
-            raise ValueError(f"unknown variant {name!r}; the variants are {usages}")
-        return cls(kind, value + 0.0, schedule)  # -0 is 0
-
-    @property
-    def name(self) -> str:
-        """The canonical name, as the paper writes it in lower case: drop, corr-0.1, corr-1.0."""
-        number = "" if self.number == VARIANT_KINDS[self.kind].default else f"-{self.number}"
-        return self.kind + number + ("" if self.schedule == "constant" else f"-{self.schedule}")
-
-    @property
-    def title(self) -> str:
-        """As the paper writes it: DROPNET, CORRNET-0.1."""
-        kind, dash, number = self.name.partition("-")
-        return f"{kind.upper()}NET{dash}{number.upper()}"
-
-    @property
-    def look(self) -> Look | None:
-        """How it is drawn; None if it has no look of its own."""
-        return VARIANT_KINDS[self.kind].looks.get(self.number) if self.schedule == "constant" else None
-
-    @property
-    def order(self) -> tuple[int, float, int]:
-        """By which variants are sorted: kind, then number, then schedule."""
-        schedules = get_args(Schedule)
-        return list(VARIANT_KINDS).index(self.kind), self.number or 0.0, schedules.index(self.schedule)
-
-    def regulariser(self, protocol: Protocol) -> Regulariser:
-        """What it adds to training under a protocol."""
-        return VARIANT_KINDS[self.kind].regulariser(protocol, self.number or 0.0)
-
-    def architecture(self, protocol: Protocol, size: Size) -> Architecture:
-        """Its network of a size under a protocol."""
-        return replace(protocol.architecture(size), normalisation=VARIANT_KINDS[self.kind].normalisation)
-
-
-@dataclass(frozen=True)
-class Network:
-    """A size and a variant: what the paper calls HUGE-CORRNET-0.1, and results huge-corr-0.1."""
-
-    size: Size
-    variant: Variant
-
-    @classmethod
-    def parse(cls, name: str) -> "Network":
-        """The network of a name, SIZE-VARIANT; ValueError if it is none."""
-        size, _, variant = name.partition("-")
-        if size not in SIZES:
-            raise ValueError(f"unknown size {size!r}; the sizes are {', '.join(SIZES)}")
-        return cls(size, Variant.parse(variant))
-
-    @property
-    def name(self) -> str:
-        """How results name it: huge-corr-0.1."""
-        return f"{self.size}-{self.variant.name}"
-
-    @property
-    def title(self) -> str:
-        """As the paper writes it: HUGE-CORRNET-0.1."""
-        return f"{self.size.upper()}-{self.variant.title}"
-
-    @property
-    def order(self) -> tuple[int, tuple[int, float, int]]:
-        """By which networks are sorted: sizes as in Table 1, then variants."""
-        return list(SIZES).index(self.size), self.variant.order

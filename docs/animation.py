@@ -19,10 +19,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from decorr import MLP, correlation_matrix, effective_units
-from decorr.config import Protocol, Regulariser
+from decorr.config import Regulariser
 from decorr.training.objective import error_rate
 from decorr.training.steps import Trainer, init, sgd, train_epochs
 from experiments.data.load import load
+from experiments.grid.networks import Recipe
 from experiments.page.drawing import by_similarity, settings
 
 WEIGHTS = (0.0, 0.002, 0.02)
@@ -45,7 +46,7 @@ class Moment(NamedTuple):
 
 def watch(epochs: int) -> Iterator[Moment]:
     """The networks of all weights, from one start: before training and after each epoch."""
-    digits, protocol = load(), Protocol()
+    digits, protocol = load(), Recipe()
     train_set, (x, labels) = jax.device_put((digits.train, digits.validation.batch(slice(None))))
     model = MLP(protocol.architecture("huge"), digits.classes)
     trainer = Trainer(model, sgd(protocol.optimisation), protocol.optimisation.batch_size)

@@ -16,8 +16,8 @@ import optax
 from sklearn.datasets import load_digits
 
 from decorr import MLP, correlation_penalty, independent_penalty
-from decorr.config import Protocol
 from decorr.training.objective import negative_log_likelihood
+from experiments.grid.networks import Recipe
 from experiments.page import style
 from experiments.page.drawing import grid, settings
 
@@ -82,7 +82,7 @@ def ratios() -> list[list[str]]:
 
 def _train(weight: float) -> np.ndarray:
     """Norm of the weighted penalties' gradient / norm of the loss's, in all parameters, of each minibatch."""
-    protocol = Protocol()
+    protocol = Recipe()
     digits = load_digits()
     x, labels = np.asarray(digits.data / 16, np.float32), digits.target.astype(np.int32)
     model = MLP(protocol.architecture("huge"), classes=10)

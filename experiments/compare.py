@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
-from decorr.config import Family, Size
 from experiments.command import explained, is_live, make_console, parse
 from experiments.comparison.methods import METHODS, STEPS, Setting, steps_for
 from experiments.comparison.trials import Trials
 from experiments.disk.files import remove_temporaries
+from experiments.grid.networks import Family, Size
 from experiments.run import processes
 from experiments.run.progress import SweepProgress
 from experiments.store.lock import locked

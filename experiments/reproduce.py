@@ -10,8 +10,8 @@ from rich.console import Console
 from experiments.command import explained, make_console, parse
 from experiments.compare import Compare, compare
 from experiments.comparison.page import REFERENCE as COMPARISON
+from experiments.grid.protocols import ABLATION, WITHOUT
 from experiments.paper import dropout_law, merging
-from experiments.paper.protocols import ABLATION, WITHOUT
 from experiments.paper.report import NETWORKS, REFERENCE, write_reference
 from experiments.store import compact, measurements
 from experiments.store.configuration import check

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
-from decorr.config import SIZES, Family, Protocol, Scaling, Size
 from experiments.command import explained, is_live, make_console, parse
 from experiments.disk.files import remove_temporaries
-from experiments.paper.protocols import EARLY, PROTOCOLS, VARIANTS
+from experiments.grid.cells import Block, Cell, Precision, cells
+from experiments.grid.networks import SIZES, Family, Recipe, Scaling, Size
+from experiments.grid.protocols import EARLY, PROTOCOLS, VARIANTS
 from experiments.run import processes
-from experiments.run.grid import Block, Cell, Precision, cells
 from experiments.run.progress import SweepProgress
 from experiments.store import cells as finished
 from experiments.store import checkpoints
@@ -77,7 +77,7 @@ class Sweep:
     """Only print which sizes and variants are done and which are missing: these in blocks of how many runs,
     and what a block takes of a device's memory."""
 
-    def chosen_protocol(self) -> Protocol:
+    def chosen_protocol(self) -> Recipe:
         """The protocol with the options that override it."""
         if self.protocol not in PROTOCOLS:
             raise ValueError(f"unknown protocol {self.protocol!r}; the protocols are {', '.join(PROTOCOLS)}")
@@ -183,7 +183,7 @@ def _blocks(folder: Path, cell: Cell, dataset: "Dataset", on: "Executor") -> lis
     return checkpoints.blocks(folder, cell, runs, finished.seeds_done(folder, cell))
 
 
-def _dataset(options: Sweep, protocol: Protocol) -> "Dataset":
+def _dataset(options: Sweep, protocol: Recipe) -> "Dataset":
     from experiments.data.load import load
 
     dataset = load(options.dataset, data_dir=options.data_dir, scaling=protocol.input_scaling)

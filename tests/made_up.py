@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from decorr.config import SIZES, Network
-from experiments.paper.protocols import RELEASED, VARIANTS
-from experiments.run.grid import Cell
+from experiments.grid.cells import Cell
+from experiments.grid.networks import SIZES, Network
+from experiments.grid.protocols import RELEASED, VARIANTS
 from experiments.store import cells
 from experiments.store.sweep import concatenate
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import decorr
-from decorr.config import VARIANT_KINDS, Protocol
+from decorr.config import Architecture
+from experiments.grid.networks import VARIANT_KINDS
 from tests.pages import python_of, script
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -54,7 +55,7 @@ def test_what_extending_adds_is_used():
     before = dict(VARIANT_KINDS)
     try:
         names = python_of(DOCS / "extending.md")
-        assert names["variant"].regulariser(names["Protocol"]()) == names["Regulariser"](0.002, 0.3)
+        assert names["variant"].regulariser(names["Recipe"]()) == names["Regulariser"](0.002, 0.3)
     finally:
         VARIANT_KINDS.clear()
         VARIANT_KINDS.update(before)
@@ -107,10 +108,14 @@ def test_the_code_of_a_docstring_runs(name):
         params = model.init(key, x)["params"]
         activations, nll, batches, d = {"relu": a}, 0.0, a, 8
         public = {each: getattr(decorr, each) for each in decorr.__all__}
-        names = public | {"Protocol": Protocol, "dataclasses": dataclasses, "architecture": architecture}
+        names = public | {
+            "Architecture": Architecture,
+            "dataclasses": dataclasses,
+            "architecture": architecture,
+        }
         exec(example(name), names | locals())
 
-    architecture, key = Protocol().architecture("tiny"), jax.random.key(0)
+    architecture, key = Architecture((40, 20, 10)), jax.random.key(0)
     x, a = jax.random.normal(key, (10, 784)), jax.random.normal(key, (4, 3, 3, 8))
     if name == "merge_units":  # looks at numbers, and not at shapes alone
         run(key, x, a)

@@ -23,7 +23,7 @@ class ConvNet(nn.Module):
     channels are the units, and positions are samples, though not independent ones: a penalty of all of them
     is dear, see `decorr.sample_positions`.
 
-        model = ConvNet(Protocol(family="conv").architecture("huge"), 10, image_shape=(28, 28, 1))
+        model = ConvNet(Architecture((36, 72, 144)), 10, image_shape=(28, 28, 1))
         variables = model.init(key, x)                      # x [..., 784]
         logits, activations = model.apply(variables, x)     # shapes [..., 14, 14, 36], [..., 7, 7, 72], ...
 

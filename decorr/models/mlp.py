@@ -18,7 +18,7 @@ class MLP(nn.Module):
     learned (PReLU, one a layer), then dropout if a rate is given. The activations are taken after the
     nonlinearity and before dropout, as in the author's released code.
 
-        model = MLP(Protocol().architecture("huge"), classes=10)   # of decorr.config
+        model = MLP(Architecture((360, 180, 90)), classes=10)                 # of decorr.config
         variables = model.init(key, x)
         logits, activations = model.apply(variables, x)                       # evaluation
         logits, activations = model.apply(variables, x, 0.3, rngs={"dropout": key})   # training

@@ -13,10 +13,10 @@ from typing import Any, Literal
 import jax
 from rich.console import Console
 
-from decorr.config import Family, Size
 from experiments.benchmark import penalty, plot, roofline, startup, tables, training
 from experiments.benchmark.workers import Group, Work, together
 from experiments.command import make_console, parse
+from experiments.grid.networks import Family, Size
 from experiments.run.processes import cores
 
 Section = Literal["training", "overhead", "penalty", "startup", "scaling", "roofline"]

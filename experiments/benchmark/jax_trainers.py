@@ -11,11 +11,11 @@ from flax import linen as nn
 from flax.training.train_state import TrainState
 from flax.traverse_util import unflatten_dict
 
-from decorr.config import Family, Size, Variant
 from decorr.training.split import Split
 from experiments.benchmark import task
 from experiments.benchmark.workers import Work
-from experiments.paper.protocols import RELEASED
+from experiments.grid.networks import Family, Size, Variant
+from experiments.grid.protocols import RELEASED
 from experiments.run import engine, local
 
 

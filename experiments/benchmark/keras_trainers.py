@@ -4,11 +4,11 @@ import jax
 import keras
 import numpy as np
 
-from decorr.config import Size, Variant
 from experiments.benchmark import task
 from experiments.benchmark.jax_trainers import gram_penalty
 from experiments.benchmark.workers import Work
-from experiments.paper.protocols import RELEASED
+from experiments.grid.networks import Size, Variant
+from experiments.grid.protocols import RELEASED
 
 
 def fit(path: str, size: Size, variant: str) -> Work:

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from decorr.config import Size, Variant
 from experiments.benchmark import task
 from experiments.benchmark.jax_trainers import gram_penalty, sgd
 from experiments.benchmark.workers import Work
-from experiments.paper.protocols import RELEASED
+from experiments.grid.networks import Size, Variant
+from experiments.grid.protocols import RELEASED
 
 
 class Network(nnx.Module):

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from decorr.config import SIZES, Size, Variant
 from decorr.training import steps
 from decorr.training.split import Split
 from experiments.benchmark import task
 from experiments.benchmark.training import TRIED
 from experiments.benchmark.workers import Group, Work, together
-from experiments.paper.protocols import RELEASED, VARIANTS
+from experiments.grid.networks import SIZES, Size, Variant
+from experiments.grid.protocols import RELEASED, VARIANTS
 from experiments.run import engine, local
 
 WIDTHS = (1, 4, 16, 64, 256, 1024)

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from decorr.config import Family, Protocol, Size, Variant
 from experiments.disk import npz
-from experiments.paper.protocols import RELEASED
-from experiments.run.grid import Cell
+from experiments.grid.cells import Cell
+from experiments.grid.networks import Family, Recipe, Size, Variant
+from experiments.grid.protocols import RELEASED
 
 SIDE, CLASSES = 28, 10
 SAMPLES: dict[Family, int] = {"mlp": 10_000, "conv": 2_500}
@@ -36,7 +36,7 @@ class Task(NamedTuple):
     convolution [row, column, in, out]; slope_1, ..."""
 
 
-def protocol(family: Family) -> Protocol:
+def protocol(family: Family) -> Recipe:
     """As the author's code trains, networks of either family."""
     return replace(RELEASED, family=family)
 

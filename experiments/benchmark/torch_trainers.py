@@ -8,10 +8,10 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
-from decorr.config import Family, Size, Variant
 from experiments.benchmark import task
 from experiments.benchmark.workers import Work
-from experiments.paper.protocols import RELEASED
+from experiments.grid.networks import Family, Size, Variant
+from experiments.grid.protocols import RELEASED
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

@@ -9,10 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from decorr.config import Family, Size, Variant
 from experiments.benchmark import task
 from experiments.benchmark.workers import Group, interleaved, median_ratio, separate, together
-from experiments.paper.protocols import RELEASED
+from experiments.grid.networks import Family, Size, Variant
+from experiments.grid.protocols import RELEASED
 from experiments.run.processes import cores
 
 Layout = Sequence[Sequence[int]]

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from decorr.config import Architecture, Family, Normalisation, Optimisation, Penalty, Protocol, Size
+from decorr.config import Architecture, Normalisation, Optimisation
+from experiments.grid.networks import Family, Penalty, Recipe, Size
 
 BASE = Optimisation()
 """What methods do not choose: the released code's batch size and, but for weight decay, its weight decay."""
@@ -72,7 +73,7 @@ METHODS: dict[str, Method] = {
     "vcreg": Method(lambda u, v: {"penalty_share": _share(u)}, penalty="vcreg"),
     "corr-dropout": Method(lambda u, v: {"penalty_share": _share(u), "dropout_rate": _dropout_rate(v)}),
 }
-"""By name, in the order of tables. The penalties are those of `decorr.config.Penalty`."""
+"""By name, in the order of tables. The penalties are those of `experiments.grid.networks.Penalty`."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,11 @@ class Setting:
     @property
     def widths(self) -> tuple[int, ...]:
         """Units of each hidden layer, of all methods' networks."""
-        return Protocol(family=self.family).architecture(self.size).widths
+        return Recipe(family=self.family).architecture(self.size).widths
 
     def architecture(self, method: Method) -> Architecture:
         """A method's network."""
-        plain = Protocol(family=self.family).architecture(self.size)
+        plain = Recipe(family=self.family).architecture(self.size)
         return replace(plain, normalisation=method.normalisation)
 
     def numbers(self, method: Method) -> tuple[Numbers, ...]:

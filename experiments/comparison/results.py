@@ -12,7 +12,7 @@ import xarray as xr
 from experiments.comparison.methods import BASE, METHODS, Numbers, Setting
 from experiments.comparison.trials import Trials
 from experiments.disk.files import write_atomically
-from experiments.run.grid import Arrays
+from experiments.grid.cells import Arrays
 from experiments.store import cells, provenance
 from experiments.store.configuration import check_form, check_numbers
 from experiments.store.errors import ResultsError

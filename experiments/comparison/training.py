@@ -19,8 +19,8 @@ from decorr.training.split import Split
 from decorr.training.steps import Trainer, TrainingState
 from experiments.comparison.methods import BASE, Method, Setting
 from experiments.data.load import Dataset
+from experiments.grid.cells import Arrays
 from experiments.run import engine, local
-from experiments.run.grid import Arrays
 from experiments.statistics import classification
 
 if TYPE_CHECKING:

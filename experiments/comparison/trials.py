@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from decorr.config import Protocol
 from experiments.comparison.methods import METHODS, Method, Numbers, Setting
-from experiments.run.grid import Arrays
+from experiments.grid.cells import Arrays
+from experiments.grid.networks import Recipe
 
 if TYPE_CHECKING:  # they bring JAX
     import jax
@@ -53,7 +53,7 @@ class Trials:
 
     def cost(self, image_shape: tuple[int, ...]) -> float:
         """Products of the hidden layers for all images that are seen in training."""
-        products = Protocol(family=self.setting.family).products(self.setting.size, image_shape)
+        products = Recipe(family=self.setting.family).products(self.setting.size, image_shape)
         return self.runs * self.setting.steps * products
 
     def trainer(self, dataset: "Dataset") -> "Trainer":

@@ -11,12 +11,12 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 
-from decorr.config import Scaling
 from decorr.training.split import Split
 from experiments.data import tfds
 from experiments.data.cache import Stored, cached
 from experiments.data.whitening import Whitening
 from experiments.disk import files
+from experiments.grid.networks import Scaling
 
 
 class Dataset(NamedTuple):

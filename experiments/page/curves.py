@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from decorr.chance import independent_penalty
-from decorr.config import SIZES, Network, Size, Variant
+from experiments.grid.networks import SIZES, Network, Size, Variant
 from experiments.page import drawing, style
 from experiments.page.drawing import Missing
 from experiments.store import sweep as stored

@@ -19,8 +19,8 @@ from matplotlib.ticker import LogLocator, NullLocator
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from decorr.config import SIZES, Network, Size, Variant
 from experiments.disk.files import write_atomically
+from experiments.grid.networks import SIZES, Network, Size, Variant
 from experiments.page import style
 from experiments.statistics import intervals
 from experiments.store.sweep import networks

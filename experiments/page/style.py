@@ -1,8 +1,8 @@
-"""How variants look, in matplotlib's words: as `decorr.config.VARIANT_KINDS` says."""
+"""How variants look, in matplotlib's words: as `experiments.grid.networks.VARIANT_KINDS` says."""
 
 from typing import Any
 
-from decorr.config import VARIANT_KINDS, Look, Variant
+from experiments.grid.networks import VARIANT_KINDS, Look, Variant
 
 _PLAIN = Look("#555555", "", "o", "-")
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import xarray as xr
 
-from decorr.config import Network, Protocol
+from experiments.grid.networks import Network, Recipe
+from experiments.grid.protocols import ABLATION, EARLY, WITHOUT
 from experiments.paper import published
-from experiments.paper.protocols import ABLATION, EARLY, WITHOUT
 from experiments.store.sweep import networks
 
 
@@ -35,12 +35,12 @@ def without(sweeps: Mapping[str, xr.Dataset]) -> list[Step]:
     return list(_measured(sweeps, WITHOUT, ["without " + _step(protocol) for protocol in WITHOUT]))
 
 
-def _step(protocol: Protocol) -> str:
+def _step(protocol: Recipe) -> str:
     return protocol.name.removeprefix("ablation-").removeprefix("released-without-")
 
 
 def _measured(
-    sweeps: Mapping[str, xr.Dataset], protocols: Sequence[Protocol], names: Sequence[str]
+    sweeps: Mapping[str, xr.Dataset], protocols: Sequence[Recipe], names: Sequence[str]
 ) -> Iterator[Step]:
     """Those protocols of which sweeps, by name, have all networks of Figure 4."""
     bars = published.FIGURE_4_BY_NETWORK

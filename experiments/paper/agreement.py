@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from decorr.config import Network
+from experiments.grid.networks import Network
+from experiments.grid.protocols import EARLY
 from experiments.paper import published
-from experiments.paper.protocols import EARLY
 from experiments.statistics import intervals
 from experiments.statistics.intervals import Interval
 from experiments.store.sweep import error, networks, one

@@ -7,10 +7,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 from scipy import stats
 
+from experiments.grid.protocols import VANILLA
 from experiments.page import drawing, style
 from experiments.page.drawing import Missing
 from experiments.paper.claims import HUGE_VANILLA
-from experiments.paper.protocols import VANILLA
 from experiments.paper.slopes import by_slope
 from experiments.statistics import intervals
 from experiments.statistics.intervals import Interval

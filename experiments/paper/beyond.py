@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from decorr.config import SIZES, Network, Size, Variant
+from experiments.grid.networks import SIZES, Network, Size, Variant
+from experiments.grid.protocols import BY_WEIGHT, CORR_01, CORR_10, EARLY, VANILLA
 from experiments.paper import claims
-from experiments.paper.protocols import BY_WEIGHT, CORR_01, CORR_10, EARLY, VANILLA
 from experiments.statistics.verdicts import Verdict, above_zero
 from experiments.store.sweep import networks
 

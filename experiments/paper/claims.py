@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import xarray as xr
 
-from decorr.config import SIZES, Network, Size, Variant
-from experiments.paper.protocols import BY_WEIGHT, CORR_01, CORR_10, DROP, EARLY, VANILLA
+from experiments.grid.networks import SIZES, Network, Size, Variant
+from experiments.grid.protocols import BY_WEIGHT, CORR_01, CORR_10, DROP, EARLY, VANILLA
 from experiments.paper.slopes import by_slope
 from experiments.statistics.verdicts import Verdict, above_zero, always, equal
 from experiments.store.sweep import diverged, networks, one

@@ -10,10 +10,10 @@ import xarray as xr
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from experiments.grid.cells import Cell
 from experiments.page import drawing
 from experiments.page.drawing import Missing
 from experiments.paper import trained
-from experiments.run.grid import Cell
 from experiments.store import cells
 
 # What measures imports JAX where it is used: what reads results needs none.

@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from decorr.config import SIZES, Network, Size, Variant
+from experiments.grid.networks import SIZES, Network, Size, Variant
+from experiments.grid.protocols import DROP, EARLY, RELEASED, VANILLA
 from experiments.page import drawing, style
 from experiments.page.drawing import Missing, need
 from experiments.paper import published
 from experiments.paper.agreement import rebinned
-from experiments.paper.protocols import DROP, EARLY, RELEASED, VANILLA
 from experiments.statistics import intervals
 from experiments.store.sweep import configuration, error, one
 

@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from decorr.config import Variant
+from experiments.grid.cells import Cell
+from experiments.grid.networks import Variant
+from experiments.grid.protocols import CORR_01, CORR_10, DROP, VANILLA
 from experiments.page import drawing, style
 from experiments.page.drawing import Missing
 from experiments.paper import trained
 from experiments.paper.beyond import MARGIN
-from experiments.paper.protocols import CORR_01, CORR_10, DROP, VANILLA
-from experiments.run.grid import Cell
 from experiments.statistics.verdicts import Verdict, above_zero
 from experiments.store import cells
 

@@ -5,8 +5,8 @@ Errors and fractions are in [0, 1]. A fraction of 0 stands for a bar too low to 
 
 from typing import NamedTuple
 
-from decorr.config import Network, Size, Variant
-from experiments.paper.protocols import CORR_01, CORR_10, DROP, VANILLA
+from experiments.grid.networks import Network, Size, Variant
+from experiments.grid.protocols import CORR_01, CORR_10, DROP, VANILLA
 
 TABLE_1: dict[Size, tuple[int, int, int]] = {
     "tiny": (10, 20, 40),

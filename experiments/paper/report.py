@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import xarray as xr
 from matplotlib.figure import Figure
 
-from decorr.config import SIZES, Network
 from experiments.comparison import analysis
 from experiments.comparison.page import REFERENCE as COMPARISON
 from experiments.comparison.page import planned
+from experiments.grid.networks import SIZES, Network
+from experiments.grid.protocols import BY_WEIGHT, PROTOCOLS
 from experiments.page import curves, drawing
 from experiments.page.evidence import evidence
 from experiments.paper import (
@@ -28,7 +29,6 @@ from experiments.paper import (
     slopes,
     tables,
 )
-from experiments.paper.protocols import BY_WEIGHT, PROTOCOLS
 from experiments.statistics.verdicts import RULE, Verdict
 from experiments.store import cells, compact, measurements
 from experiments.store import sweep as stored

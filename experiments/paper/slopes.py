@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from decorr.config import Network
+from experiments.grid.networks import Network
 from experiments.page import drawing, style
 from experiments.page.drawing import Missing
 from experiments.store.sweep import networks, one

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from decorr.config import Architecture
-from experiments.run.grid import Cell
+from experiments.grid.cells import Cell
 
 Program = Callable[[Any, Any], tuple[Any, tuple[Any, ...]]]
 """Of parameters and inputs [sample, feature]: logits [sample, class] and activations [sample, unit] of each

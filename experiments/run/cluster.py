@@ -11,8 +11,8 @@ import jax
 import decorr
 import experiments
 from experiments.data.load import Dataset
+from experiments.grid.cells import Work
 from experiments.run import engine, processes
-from experiments.run.grid import Work
 from experiments.run.memory import Room
 
 Resources = dict[str, int]

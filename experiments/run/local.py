@@ -6,14 +6,15 @@ from typing import Any
 
 import jax
 
-from decorr.config import VARIANT_KINDS, Architecture, Family, Penalty
+from decorr.config import Architecture
 from decorr.models import MLP, ConvNet
 from decorr.penalties import correlation_penalty, decov_loss, vcreg_loss
 from decorr.training.schedules import schedule
 from decorr.training.steps import Model, Trainer, sgd
 from experiments.data.load import Dataset
+from experiments.grid.cells import Block, Cell, Checkpoint, Work
+from experiments.grid.networks import VARIANT_KINDS, Family, Penalty
 from experiments.run import engine
-from experiments.run.grid import Block, Cell, Checkpoint, Work
 
 
 def _vcreg(a: jax.Array) -> jax.Array:

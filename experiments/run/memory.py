@@ -16,8 +16,8 @@ from decorr.training import steps
 from decorr.training.evaluation import CHUNK
 from decorr.training.steps import Trainer
 from experiments.data.load import Dataset
+from experiments.grid.cells import Block, Cell, Work
 from experiments.run import engine
-from experiments.run.grid import Block, Cell, Work
 
 _COPIES = 3
 """Of each activation, at once: before the nonlinearity and after, and what is passed back or standardised."""

@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments.run.grid import Work
+from experiments.grid.cells import Work
 
 if TYPE_CHECKING:  # it brings JAX, which is to be imported here while it is where processes are forked
     from experiments.data.load import Dataset

@@ -7,7 +7,7 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from experiments.run.grid import Work
+from experiments.grid.cells import Work
 
 
 class SweepProgress:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from decorr.config import Network
 from experiments.disk.files import write_atomically
-from experiments.run.grid import Block, Cell, Checkpoint
+from experiments.grid.cells import Block, Cell, Checkpoint
+from experiments.grid.networks import Network
 from experiments.store import checkpoints, provenance
 from experiments.store.configuration import check, check_together
 from experiments.store.errors import ResultsError, unreadable

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.disk import npz
 from experiments.disk.files import write_atomically
-from experiments.run.grid import Arrays, Block, Cell, Checkpoint
+from experiments.grid.cells import Arrays, Block, Cell, Checkpoint
 from experiments.store.configuration import check
 from experiments.store.errors import ResultsError, unreadable
 

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from decorr.config import Variant
-from experiments.run.grid import Cell
+from experiments.grid.cells import Cell
+from experiments.grid.networks import Variant
 from experiments.store.errors import ResultsError
 
 _OF_ONE_CELL = ("size", "variant", "widths", "regulariser")

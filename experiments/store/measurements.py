@@ -7,7 +7,7 @@ from pathlib import Path
 import xarray as xr
 
 from experiments.disk.files import write_atomically
-from experiments.run.grid import Cell
+from experiments.grid.cells import Cell
 from experiments.store import cells, provenance
 from experiments.store.configuration import check, check_numbers
 from experiments.store.errors import ResultsError

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from decorr.chance import debiased, participation
-from decorr.config import Network, Protocol
-from experiments.run.grid import Cell
+from experiments.grid.cells import Cell
+from experiments.grid.networks import Network, Recipe
 from experiments.store import cells
 from experiments.store.configuration import check_form, check_together, complete
 from experiments.store.errors import ResultsError
@@ -59,7 +59,7 @@ def identify(configuration: str) -> Network:
     """The network that a stored configuration is of; ValueError, or what json raises, if it is no cell's."""
     stored = complete(json.loads(configuration))
     network = Network.parse(f"{stored['size']}-{stored['variant']}")
-    check_form(stored, Cell("", network.size, network.variant, 1, Protocol()).configuration())
+    check_form(stored, Cell("", network.size, network.variant, 1, Recipe()).configuration())
     return network
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import rich.console
 
-from decorr import config
-from decorr.config import Look, Regulariser, VariantKind
+from decorr.config import Regulariser
 from experiments import command
 from experiments import sweep as command_sweep
+from experiments.grid import networks
+from experiments.grid.networks import Look, VariantKind
 from experiments.page import summary
 from experiments.run import local, processes
 from experiments.store import cells, provenance
@@ -166,11 +167,11 @@ def test_a_variant_is_one_entry(tmp_path, monkeypatch, capsys):
     """What adds half of its number as a weight: parsed, trained, stored, ordered, in table and figures."""
     half = VariantKind(
         usage="half-WEIGHT with WEIGHT >= 0",
-        regulariser=lambda protocol, weight: Regulariser(penalty_weight=weight / 2),
+        regulariser=lambda recipe, weight: Regulariser(penalty_weight=weight / 2),
         valid=lambda weight: weight >= 0,
         looks={1.0: Look("#CC79A7", "--", "v", "-")},
     )
-    monkeypatch.setitem(config.VARIANT_KINDS, "half", half)
+    monkeypatch.setitem(networks.VARIANT_KINDS, "half", half)
     # Other processes read the entries that are in the file.
     monkeypatch.setattr(processes, "run_blocks", lambda *args, processes: local.run_blocks(*args))
     arguments = ("--sizes", "tiny", "--seeds", "2", "--epochs", "1", "--variants", "half-1", "vanilla")

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from decorr import independent_penalty
-from decorr.config import SIZES, Network, Protocol, Variant
 from experiments.comparison import analysis, page, results
 from experiments.comparison.methods import METHODS
+from experiments.grid.networks import SIZES, Network, Recipe, Variant
+from experiments.grid.protocols import BY_WEIGHT, CORR_01, CORR_10, DROP, PAPER, RELEASED, VANILLA
 from experiments.paper import ablation, agreement, beyond, claims, merging, published, report, slopes
-from experiments.paper.protocols import BY_WEIGHT, CORR_01, CORR_10, DROP, PAPER, RELEASED, VANILLA
 from experiments.statistics import intervals
 from experiments.store.sweep import diverged, effective_units, one
 
@@ -136,7 +136,7 @@ def experiments(sweeps):
     ours, memory, times, more = penalties()
     yield "take {} ms and {} MiB besides themselves", ours, memory
     yield "formula takes {} times as long and {} MiB", times, more
-    narrow, wide = (Protocol(family="conv").architecture(size).widths for size in ("tiny", "huge"))
+    narrow, wide = (Recipe(family="conv").architecture(size).widths for size in ("tiny", "huge"))
     yield "{}, {} and {} channels for `tiny`, {}, {} and {} for `huge`", *narrow, *wide
 
 

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from experiments import reproduce
+from experiments.grid.cells import Cell
 from experiments.paper import report
-from experiments.run.grid import Cell
 from experiments.store import compact, measurements
 from experiments.store.errors import ResultsError
 from experiments.sweep import Sweep

@@ -14,8 +14,8 @@ import filelock
 import numpy as np
 import pytest
 
-from decorr.config import VARIANT_KINDS
-from experiments.paper.protocols import PROTOCOLS
+from experiments.grid.networks import VARIANT_KINDS
+from experiments.grid.protocols import PROTOCOLS
 from experiments.run import memory
 from experiments.store import cells, compact
 from experiments.store.errors import ResultsError

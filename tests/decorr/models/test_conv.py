@@ -10,7 +10,7 @@ import pytest
 from flax import linen as nn
 
 from decorr import ConvNet
-from decorr.config import SIZES, Architecture, Protocol
+from decorr.config import Architecture
 from decorr.models import slopes
 
 KEY = jax.random.key(0)
@@ -72,10 +72,8 @@ def test_pixels_lie_as_in_a_split():
 
 
 def test_shapes_and_cost_of_every_size():
-    for size, factor in SIZES.items():
-        protocol = Protocol(family="conv")
-        architecture = protocol.architecture(size)
-        assert architecture.widths == tuple(round(base * factor) for base in (40, 80, 160))
+    for factor in (0.1, 0.9):
+        architecture = Architecture(tuple(round(base * factor) for base in (40, 80, 160)))
         model = ConvNet(architecture, 10, (28, 28, 1))
         logits, activations = jax.eval_shape(lambda: model.init_with_output(KEY, jnp.ones((9, 784)))[0])  # noqa: B023
         assert logits.shape == (9, 10)
@@ -85,7 +83,7 @@ def test_shapes_and_cost_of_every_size():
         ]
         inputs = (1, *architecture.widths)
         wanted = sum(a.size // 9 * 9 * i for a, i in zip(activations, inputs, strict=False))
-        assert protocol.products(size, (28, 28, 1)) == wanted
+        assert architecture.convolutional_products((28, 28, 1)) == wanted
 
 
 def test_torch_initial_values_fill_their_bounds(check_fills_bound):

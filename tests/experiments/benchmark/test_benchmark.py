@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmark import penalty, roofline, tables, task, training, workers
-from experiments.paper.protocols import RELEASED
+from experiments.grid.protocols import RELEASED
 from experiments.run import processes
 
 

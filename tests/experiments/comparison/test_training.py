@@ -7,16 +7,17 @@ import jax
 import numpy as np
 import pytest
 
-from decorr.config import Optimisation, Protocol, Regulariser
+from decorr.config import Optimisation, Regulariser
 from decorr.penalties import correlation_penalty, decov_loss
 from decorr.training import evaluation, steps
 from experiments.comparison import training
 from experiments.comparison.methods import METHODS, Numbers, Setting, steps_for
 from experiments.comparison.trials import Trials
 from experiments.data.load import load
+from experiments.grid.networks import Recipe
 from experiments.run import engine, local
 
-MEDIUM = Protocol().architecture("medium")
+MEDIUM = Recipe().architecture("medium")
 SETTING = Setting("digits", 300, steps=20, trials=3, seeds=2, report_seeds=2, moments=4)
 
 

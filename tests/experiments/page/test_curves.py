@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from decorr.chance import independent_penalty
-from decorr.config import SIZES, Network
+from experiments.grid.networks import SIZES, Network
 from experiments.page import curves
 from experiments.page.drawing import Missing
 from experiments.paper.slopes import slopes

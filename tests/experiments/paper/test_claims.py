@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from decorr.config import SIZES, Network
+from experiments.grid.networks import SIZES, Network
 from experiments.paper import agreement, beyond, claims, published, slopes
 from experiments.statistics import verdicts
 from tests import made_up

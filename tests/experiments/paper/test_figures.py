@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
 
-from decorr.config import SIZES
+from experiments.grid.networks import SIZES
+from experiments.grid.protocols import DROP, VANILLA
 from experiments.page.drawing import Missing
 from experiments.paper import figures, published
-from experiments.paper.protocols import DROP, VANILLA
 from experiments.store.sweep import error
 from tests import made_up
 

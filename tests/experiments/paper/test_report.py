@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from decorr.config import Network
+from experiments.grid.networks import Network
+from experiments.grid.protocols import ABLATION, WITHOUT
 from experiments.paper import ablation, claims, report, tables
-from experiments.paper.protocols import ABLATION, WITHOUT
 from experiments.store import compact
 from tests import made_up
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from ray.cluster_utils import Cluster
 
-from decorr.config import Protocol, Variant
 from experiments.comparison.methods import METHODS, Setting
 from experiments.comparison.trials import Trials
 from experiments.data import load as data
+from experiments.grid.cells import Block, Cell
+from experiments.grid.networks import Recipe, Variant
 from experiments.run import cluster, local
-from experiments.run.grid import Block, Cell
 from experiments.store import cells
 
 # Ray forks this process, where JAX runs, only to start others.
@@ -112,7 +112,7 @@ def resources():
 
 def test_an_error_in_a_task_ends_the_sweep(resources):
     assert resources == {"num_cpus": 1}
-    block = Block(Cell("digits", "tiny", Variant("vanilla"), 1, Protocol()), 0, 0)
+    block = Block(Cell("digits", "tiny", Variant("vanilla"), 1, Recipe()), 0, 0)
     epochs = cluster.run_blocks([block], data.load(), lambda _: "nonsense", 0, resources=resources)
     with pytest.raises(RuntimeError, match="tiny-vanilla: AttributeError"):
         next(epochs)

@@ -6,17 +6,18 @@ import jax
 import numpy as np
 import pytest
 
-from decorr.config import Architecture, Optimisation, Protocol, Regulariser
+from decorr.config import Architecture, Optimisation, Regulariser
 from decorr.models import MLP, ConvNet
 from decorr.training import steps
 from decorr.training.steps import Trainer, sgd
 from experiments.data import load as data
+from experiments.grid.networks import Recipe
 from experiments.run import cpu
 
 DIGITS = data.load("digits")
 OPTIMISATION = Optimisation(momentum=0.9)  # of which the state has kernels too
 MODELS = {
-    family: kind(Protocol(family=family).architecture("tiny"), DIGITS.classes, *shape)
+    family: kind(Recipe(family=family).architecture("tiny"), DIGITS.classes, *shape)
     for family, kind, shape in (("mlp", MLP, ()), ("conv", ConvNet, (DIGITS.image_shape,)))
 }
 

@@ -12,18 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from decorr.config import Optimisation, Protocol, Regulariser, Variant
+from decorr.config import Optimisation, Regulariser
 from decorr.models import MLP
 from decorr.training import evaluation
 from decorr.training.split import Split
 from decorr.training.steps import Trainer, sgd
 from experiments.data import load as data
-from experiments.paper.protocols import PAPER
+from experiments.grid.cells import Block, Cell
+from experiments.grid.networks import Recipe, Variant
+from experiments.grid.protocols import PAPER
 from experiments.run import engine, local
-from experiments.run.grid import Block, Cell
 
 ROOT = Path(__file__).parents[3]
-SHORT = Protocol(epochs=2)
+SHORT = Recipe(epochs=2)
 
 
 @functools.cache
@@ -222,7 +223,7 @@ class Runs:
         self.mesh = engine.mesh(jax.devices()[:2])
         self.splits = engine.share((made_up(40), self.validation), self.mesh)
         optimisation = Optimisation(batch_size=10)
-        self.protocol = Protocol(optimisation=optimisation)
+        self.protocol = Recipe(optimisation=optimisation)
         self.trainer = Trainer(MLP(self.protocol.architecture("tiny"), CLASSES), sgd(optimisation), 10)
 
     def start(self, variant="corr-0.1"):

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import pytest
 from jax import export
 
-from decorr.config import Protocol, Variant
 from decorr.training.split import Split
+from experiments.grid.cells import Cell
+from experiments.grid.networks import Recipe, Variant
 from experiments.run import engine, local
-from experiments.run.grid import Cell
 
 RUNS, FEATURES = 6, 64  # three runs a device, more than a CPU has side by side
 
@@ -23,7 +23,7 @@ def split(samples):
 
 def programs(family, variant):
     """Every program of a block of huge networks, with its arguments: arrays are shapes."""
-    mesh, protocol = engine.mesh(jax.devices()[:2]), Protocol(family=family)
+    mesh, protocol = engine.mesh(jax.devices()[:2]), Recipe(family=family)
     cell = Cell("digits", "huge", Variant.parse(variant), RUNS, protocol)
     trainer = local.trainer_of(cell, 10, (8, 8, 1), 100)
     numbers = jax.tree.map(lambda _: array(RUNS), cell.variant.regulariser(protocol))

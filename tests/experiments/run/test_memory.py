@@ -9,14 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from decorr.config import Optimisation, Protocol, Variant
+from decorr.config import Optimisation
 from decorr.training.split import Split
 from experiments.data.load import Dataset
+from experiments.grid.cells import Block, Cell
+from experiments.grid.networks import Recipe, Variant
 from experiments.run import engine, local
-from experiments.run.grid import Block, Cell
 from experiments.run.memory import Room
 
-CELL = Cell("mnist", "huge", Variant("corr", 0.1), 1000, Protocol())
+CELL = Cell("mnist", "huge", Variant("corr", 0.1), 1000, Recipe())
 
 
 def split(samples, dtype=np.uint8):
@@ -59,7 +60,7 @@ def compiled(cell, runs):
 )  # evaluation, or training, takes most
 def test_a_block_takes_what_its_programs_do(monkeypatch, family, batch_size):
     monkeypatch.setattr(engine, "LANES", {})  # as on an accelerator
-    protocol = Protocol(family=family, optimisation=Optimisation(batch_size=batch_size))
+    protocol = Recipe(family=family, optimisation=Optimisation(batch_size=batch_size))
     cell = dataclasses.replace(CELL, protocol=protocol)
     needed = Room("cpu", 1, math.inf).needed(Block(cell, 0, 3), MNIST)
     taken = compiled(cell, 4)

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from decorr.config import Protocol, Variant
 from experiments.data.load import load
+from experiments.grid.cells import Block, Cell
+from experiments.grid.networks import Recipe, Variant
 from experiments.run import local, processes
-from experiments.run.grid import Block, Cell
 
-CELL = Cell("digits", "tiny", Variant("corr", 0.1), 3, Protocol(epochs=2))
+CELL = Cell("digits", "tiny", Variant("corr", 0.1), 3, Recipe(epochs=2))
 BLOCKS = [Block(CELL, 0, 0), Block(CELL, 1, 1), Block(CELL, 2, 2)]
 
 

@@ -6,13 +6,13 @@ import gc
 import numpy as np
 import pytest
 
-from decorr.config import Protocol, Variant
-from experiments.run.grid import Block, Cell, Checkpoint
+from experiments.grid.cells import Block, Cell, Checkpoint
+from experiments.grid.networks import Recipe, Variant
 from experiments.store import cells, checkpoints
 from experiments.store.errors import ResultsError
 
 EPOCHS, LAYERS, BINS = 4, 3, 40
-CELL = Cell("digits", "tiny", Variant("corr", 0.1), 2, Protocol(epochs=EPOCHS))
+CELL = Cell("digits", "tiny", Variant("corr", 0.1), 2, Recipe(epochs=EPOCHS))
 OTHER = dataclasses.replace(CELL, protocol=dataclasses.replace(CELL.protocol, epochs=5))
 BLOCK = Block(CELL, 0, 1)
 PER_LAYER = ("penalty", "mean_correlation", "slope")

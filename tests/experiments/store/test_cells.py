@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments.run.grid import Block
+from experiments.grid.cells import Block
 from experiments.store import cells, checkpoints
 from experiments.store.errors import ResultsError
 from tests.experiments.store.made_up_cell import (

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decorr.config import Variant
-from experiments.run.grid import Block
+from experiments.grid.cells import Block
+from experiments.grid.networks import Variant
 from experiments.store import checkpoints
 from experiments.store.errors import ResultsError
 from tests.experiments.store.made_up_cell import (

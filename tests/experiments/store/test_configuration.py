@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.paper.protocols import ABLATION
+from experiments.grid.protocols import ABLATION
 from experiments.paper.report import REFERENCE, references
 from experiments.reproduce import SWEEPS
 from experiments.store.configuration import check, check_together

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from decorr.config import Optimisation, Protocol, Variant
+from decorr.config import Optimisation
+from experiments.grid.networks import Recipe, Variant
 
 VANILLA, DROP, CORR_01, CORR_10 = VARIANTS = tuple(
     map(Variant.parse, ("vanilla", "drop", "corr-0.1", "corr-1.0"))
@@ -16,10 +17,10 @@ BY_WEIGHT = VANILLA, CORR_01, CORR_10
 EARLY = 2
 """The epoch of Figure 4."""
 
-RELEASED = Protocol()
+RELEASED = Recipe()
 """What the author's released code does: the protocol that gives the published figures."""
 
-PAPER = Protocol(
+PAPER = Recipe(
     name="paper",
     input_scaling="zscore",
     nonlinearity="leaky_relu",
@@ -42,7 +43,7 @@ _STEPS = {
 }
 
 
-def _ablation() -> Iterator[Protocol]:
+def _ablation() -> Iterator[Recipe]:
     protocol = replace(PAPER, name="ablation-printed", width_order="ascending")
     yield protocol
     for step, fields in _STEPS.items():

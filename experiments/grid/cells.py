@@ -1,13 +1,12 @@
 """What a sweep consists of: cells, one size and variant with all its seeds, trained in blocks of seeds."""
 
-import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from decorr.config import Network, Protocol, Size, Variant
+from experiments.grid.networks import Network, Recipe, Size, Variant
 
 if TYPE_CHECKING:  # they bring JAX
     import jax
@@ -28,7 +27,7 @@ class Cell:
     variant: Variant
     seeds: int
     """How many networks are trained, with the seeds 0, 1, ..., seeds - 1."""
-    protocol: Protocol
+    protocol: Recipe
     matmul_precision: Precision = "float32"
     """Of the networks' matrix products; the penalty's are always float32. No difference on a CPU."""
 
@@ -49,7 +48,7 @@ class Cell:
         }
 
 
-class Work(typing.Protocol):
+class Work(Protocol):
     """Runs that are trained together, on one device or several: what executors are given."""
 
     unit: ClassVar[str]
@@ -142,7 +141,7 @@ class Checkpoint(NamedTuple):
 
 def cells(
     dataset: str,
-    protocol: Protocol,
+    protocol: Recipe,
     sizes: Sequence[Size],
     variants: Sequence[str],
     seeds: int,

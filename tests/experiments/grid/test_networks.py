@@ -4,11 +4,12 @@ import dataclasses
 
 import pytest
 
-from decorr.config import SIZES, Network, Optimisation, Protocol, Regulariser, Variant
+from decorr.config import Optimisation, Regulariser
+from experiments.grid.networks import SIZES, Network, Recipe, Variant
 
-RELEASED = Protocol()
-CONV = Protocol(family="conv")
-TEXT = Protocol(penalty_scale="full")
+RELEASED = Recipe()
+CONV = Recipe(family="conv")
+TEXT = Recipe(penalty_scale="full")
 WIDTHS = {
     "huge": (360, 180, 90),
     "large": (280, 140, 70),

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 
-from experiments.paper.protocols import ABLATION, DECAY, PAPER, PROTOCOLS, RELEASED, VARIANTS, WITHOUT
+from experiments.grid.protocols import ABLATION, DECAY, PAPER, PROTOCOLS, RELEASED, VARIANTS, WITHOUT
 
 
 def test_the_papers_variants_add_different_things():

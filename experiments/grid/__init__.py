@@ -1,0 +1,1 @@
+"""What is trained, as values: networks, protocols, and the cells of a sweep. Without JAX."""
