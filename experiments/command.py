@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import tyro
 from rich.console import Console
 
+from experiments.disk.errors import ResultsError, first_line
 from experiments.disk.files import expanded
-from experiments.store.errors import ResultsError, first_line
 
 Options = TypeVar("Options")
 

@@ -14,10 +14,10 @@ from experiments.command import explained, is_live, make_console, parse
 from experiments.comparison.methods import METHODS, STEPS, Setting, steps_for
 from experiments.comparison.trials import Trials
 from experiments.disk.files import remove_temporaries
+from experiments.disk.lock import locked
 from experiments.grid.networks import Family, Size
 from experiments.run import processes
 from experiments.run.progress import SweepProgress
-from experiments.store.lock import locked
 
 # JAX and xarray come with imports inside of functions: --help waits for neither.
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from pathlib import Path
 import tyro
 
 from experiments.command import explained, make_console, parse
-from experiments.store import cells
-from experiments.store.errors import ResultsError
+from experiments.disk.errors import ResultsError
+from experiments.store import finished
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ def write(options: Report) -> list[Path]:
     # Here and not above: --help need not wait for all that draws.
     from experiments.comparison import page
     from experiments.paper import report
-    from experiments.store import sweep
+    from experiments.store.gathered import gather
 
     if options.reference:
         out = options.out or Path("results/reference")
@@ -36,11 +36,11 @@ def write(options: Report) -> list[Path]:
             page.write(page.REFERENCE, out / "comparison"),
         ]
     folder = options.folder or _last()
-    return [report.write(sweep.gather(folder), options.out or folder)]
+    return [report.write(gather(folder), options.out or folder)]
 
 
 def _last() -> Path:
-    written = [path for folder in Path("results").glob("*/") for path in cells.paths(folder)]
+    written = [path for folder in Path("results").glob("*/") for path in finished.paths(folder)]
     if not written:
         raise ResultsError("results/ holds no sweep: name a folder, or give --reference")
     return max(written, key=lambda path: path.stat().st_mtime).parent

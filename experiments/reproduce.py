@@ -15,7 +15,7 @@ from experiments.paper import dropout_law, merging
 from experiments.paper.report import NETWORKS, REFERENCE, write_reference
 from experiments.store import compact, measurements
 from experiments.store.configuration import check
-from experiments.store.sweep import concatenate, gather, split
+from experiments.store.gathered import concatenate, gather, split
 from experiments.sweep import Sweep, train
 
 SWEEPS = {

@@ -12,14 +12,13 @@ from rich.console import Console
 
 from experiments.command import explained, is_live, make_console, parse
 from experiments.disk.files import remove_temporaries
-from experiments.grid.cells import Block, Cell, Precision, cells
+from experiments.disk.lock import locked
+from experiments.grid.cells import Block, Cell, Precision, make_cells
 from experiments.grid.networks import SIZES, Family, Recipe, Scaling, Size
 from experiments.grid.protocols import EARLY, PROTOCOLS, VARIANTS
 from experiments.run import processes
 from experiments.run.progress import SweepProgress
-from experiments.store import cells as finished
-from experiments.store import checkpoints
-from experiments.store.lock import locked
+from experiments.store import checkpoints, finished
 
 # JAX, xarray, SciPy and Matplotlib come with imports inside of functions: --help waits for none of them, nor
 # does --plan where all is done, and the first epoch for JAX alone.
@@ -93,7 +92,9 @@ class Sweep:
         if self.address is not None and self.executor != "ray":
             raise ValueError("--address is a Ray cluster's: give --executor ray with it")
         protocol = self.chosen_protocol()
-        return cells(self.dataset, protocol, self.sizes, self.variants, self.seeds, self.matmul_precision)
+        return make_cells(
+            self.dataset, protocol, self.sizes, self.variants, self.seeds, self.matmul_precision
+        )
 
     def folder(self) -> Path:
         name = f"{self.dataset.replace('/', '-')}-{self.protocol}"
@@ -110,7 +111,7 @@ def sweep(options: Sweep, console: Console) -> None:
 
     from experiments.page import summary
     from experiments.paper import report
-    from experiments.store.sweep import gather
+    from experiments.store.gathered import gather
 
     results = gather(folder, [each.network for each in grid])
     summary.show(results, EARLY, console)

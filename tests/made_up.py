@@ -1,4 +1,4 @@
-"""Sweeps that were never trained, in the form that `sweep.gather` gives, for the tests of what reads them."""
+"""Sweeps that were never trained, in the form that `gather` gives, for the tests of what reads them."""
 
 import json
 from dataclasses import replace
@@ -9,8 +9,8 @@ import xarray as xr
 from experiments.grid.cells import Cell
 from experiments.grid.networks import SIZES, Network
 from experiments.grid.protocols import RELEASED, VARIANTS
-from experiments.store import cells
-from experiments.store.sweep import concatenate
+from experiments.store import finished
+from experiments.store.gathered import concatenate
 
 SEEDS, EPOCHS, BINS, UNITS = 10, 4, 40, 12
 
@@ -43,13 +43,15 @@ def cell(
         ("seed", "layer", "bin"): np.full((seeds, 3, BINS), 1 / BINS),
         ("seed",): np.zeros(seeds, int),
     }
-    values = {name: (dimensions, measured[dimensions]) for name, (dimensions, _) in cells.VARIABLES.items()}
+    values = {
+        name: (dimensions, measured[dimensions]) for name, (dimensions, _) in finished.VARIABLES.items()
+    }
     values["penalty"] = (values["penalty"][0], 1 + per_layer)
     rho = np.corrcoef(random.standard_normal((UNITS, 30)))
     made_of = Cell(
         "mnist", network.size, network.variant, seeds, replace(RELEASED, epochs=EPOCHS, family=family)
     )
-    said = dict.fromkeys(cells.ATTRIBUTES, "made up") | {
+    said = dict.fromkeys(finished.ATTRIBUTES, "made up") | {
         "seconds": 1.0,
         "configuration": json.dumps(made_of.configuration()),
     }

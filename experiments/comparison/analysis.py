@@ -11,7 +11,7 @@ from experiments.comparison.methods import BASE, PLANNED, Setting
 from experiments.statistics import intervals
 from experiments.statistics.intervals import Interval
 from experiments.statistics.verdicts import Comparison, Verdict, above_zero
-from experiments.store.sweep import units_worth
+from experiments.store.gathered import units_worth
 
 VANILLA, OURS, RIVALS = "vanilla", "corr", ("decov", "vcreg")
 

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from experiments.comparison import analysis, results
 from experiments.comparison.analysis import Row
 from experiments.comparison.methods import BASE, METHODS, PLANNED, Setting
+from experiments.disk.errors import ResultsError
 from experiments.page import drawing
 from experiments.page.evidence import evidence
 from experiments.statistics.verdicts import RULE
-from experiments.store.errors import ResultsError
 
 REFERENCE = Path(__file__).parent / "reference"
 """The committed comparison."""

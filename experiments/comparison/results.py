@@ -1,6 +1,5 @@
 """What a comparison found, on disk: of a method at work a file for each trial, then one for a setting."""
 
-import functools
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, fields
@@ -11,11 +10,11 @@ import xarray as xr
 
 from experiments.comparison.methods import BASE, METHODS, Numbers, Setting
 from experiments.comparison.trials import Trials
-from experiments.disk.files import write_atomically
+from experiments.disk import netcdf
+from experiments.disk.errors import ResultsError
 from experiments.grid.cells import Arrays
-from experiments.store import cells, provenance
+from experiments.store import provenance
 from experiments.store.configuration import check_form, check_numbers
-from experiments.store.errors import ResultsError
 
 _DIMENSIONS = {
     "validation_error": ("seed", "moment"),
@@ -49,7 +48,7 @@ def path_of(folder: Path, setting: Setting) -> Path:
 
 def load(path: Path) -> xr.Dataset:
     """The finished methods of a setting; ResultsError if the file is no comparison's."""
-    with cells.read(path) as stored:
+    with netcdf.read(path) as stored:
         if "setting" not in stored.attrs or not {*_DIMENSIONS} <= {*map(str, stored.variables)}:
             raise ResultsError(f"{path} was not written by a comparison: move it away")
         setting = setting_of(stored)
@@ -58,7 +57,7 @@ def load(path: Path) -> xr.Dataset:
         lengths |= {"seed": setting.report_seeds, "layer": len(setting.widths)}
         if {name: stored.sizes[name] for name in lengths} != lengths:
             raise ValueError(f"its dimensions are not those of {setting.name}")
-        cells.check_dimensions(stored, {**_DIMENSIONS, **_TUNED, "seconds": ()}, "method")
+        netcdf.check_dimensions(stored, {**_DIMENSIONS, **_TUNED, "seconds": ()}, "method")
         return stored.load()
 
 
@@ -107,7 +106,7 @@ def write_trials(folder: Path, trials: Trials, found: Arrays, dataset_version: s
                 **provenance.current(),
             },
         )
-        write_atomically(path, functools.partial(one.to_netcdf, engine="h5netcdf"))
+        netcdf.write(path, one)
 
 
 def read_trial(folder: Path, setting: Setting, method: str, trial: int) -> xr.Dataset | None:
@@ -133,7 +132,7 @@ def read_report(folder: Path, setting: Setting, method: str) -> xr.Dataset | Non
 def _read(path: Path, setting: Setting) -> xr.Dataset | None:
     if not path.exists():
         return None
-    with cells.read(path) as stored:
+    with netcdf.read(path) as stored:
         check_numbers(path, json.loads(stored.attrs.get("setting", "{}")), setting.configuration())
         return stored.load()
 
@@ -211,6 +210,4 @@ def _save(path: Path, setting: Setting, methods: Iterable[xr.Dataset]) -> None:
         combine_attrs="drop",
     ).drop_encoding()
     whole.attrs["setting"] = json.dumps(setting.configuration())
-    packed = {"zlib": True, "complevel": 9, "shuffle": True}
-    encoding = {str(name): packed for name in whole if whole[name].dtype.kind == "f" and whole[name].ndim > 1}
-    write_atomically(path, lambda file: whole.to_netcdf(file, engine="h5netcdf", encoding=encoding))
+    netcdf.write(path, whole, packed={})

@@ -1,91 +1,65 @@
-"""netCDF4 files that anybody may have made: what they are made of is looked at before any of it is read."""
+"""netCDF4 files of results, read and written."""
 
-import sys
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import h5py
-import numpy as np
+from experiments.disk.errors import ResultsError, unreadable
+from experiments.disk.files import write_atomically
 
-from experiments.disk.files import least_bytes
+if TYPE_CHECKING:
+    import xarray as xr  # below where it is used: what only trains does not wait for it
 
-_BYTES, _RATIO = 2**30, 100
-"""A file may unpack to so many bytes or, if that is more, so many times its size; ours do to ten times."""
-
-_NUMBERS_AND_TEXTS = "biufS"
-"""Kinds of types, beside that of texts of any length."""
+_PACKED = {"zlib": True, "complevel": 9, "shuffle": True}
 
 
-def check(path: Path) -> None:
-    """An error, of many kinds, unless a file is as this project writes them: variables in its root, which lie
-    whole in the file and unpack to a size in proportion to it."""
-    left = max(_BYTES, _RATIO * path.stat().st_size)
-    with h5py.File(path) as file:
-        for size in _sizes(file):
-            left -= size
-            if left < 0:
-                raise ValueError("it unpacks to far more than it takes")
+@contextmanager
+def read(path: Path) -> "Iterator[xr.Dataset]":
+    """Opens a file of results lazily. What is wrong with it is a ResultsError, also where that is found out
+    within the context: what relies on what the file says belongs there."""
+    import xarray as xr
+
+    from experiments.disk import hdf5
+
+    try:
+        hdf5.check(path)
+        with xr.open_dataset(path, engine="h5netcdf") as dataset:
+            yield dataset
+    except ResultsError:
+        raise
+    except Exception as error:  # of a file that is no netCDF4, or another's, it has many kinds
+        raise unreadable(path, error, "netCDF4 file") from error
 
 
-def _sizes(file: h5py.File) -> Iterator[int]:
-    """Bytes of all that reading would bring to memory. Only texts are read, one at a time, for nothing else
-    says how long they are: thousands of them may be one and the same part of the file."""
-    yield from _sizes_of_attributes(file)
-    for name in file:
-        link = file.get(name, getlink=True)
-        if not isinstance(link, h5py.HardLink) or not isinstance(variable := file[name], h5py.Dataset):
-            raise ValueError(f"{name} is no variable, but a group or a link")
-        if variable.external or variable.is_virtual:
-            raise ValueError(f"{name} is in another file")
-        yield from _sizes_of_attributes(variable)
-        chunk = variable.chunks or variable.shape  # which may be larger than all of the variable
-        itemsize = variable.dtype.itemsize
-        yield least_bytes(map(max, variable.shape, chunk), itemsize)
-        _check_compression(name, variable, least_bytes(chunk, itemsize))
-        if _is_of_texts(variable.dtype):
-            yield from (sys.getsizeof(variable[index]) for index in np.ndindex(variable.shape))
-        elif variable.dtype.kind not in _NUMBERS_AND_TEXTS:
-            raise ValueError(f"{name} is neither of numbers nor of texts")
+def check_dimensions(dataset: "xr.Dataset", wanted: Mapping[str, tuple[str, ...]], *leading: str) -> None:
+    """ValueError unless variables are of numbers and have the wanted dimensions, after the leading ones."""
+    for name, dimensions in wanted.items():
+        if dataset[name].dims != (*leading, *dimensions) or dataset[name].dtype.kind not in "biuf":
+            raise ValueError(f"{name} is {dataset[name].dtype} [{', '.join(map(str, dataset[name].dims))}]")
 
 
-def _sizes_of_attributes(of: h5py.File | h5py.Dataset) -> Iterator[int]:
-    for name in of.attrs:
-        attribute = of.attrs.get_id(name)
-        yield attribute.get_storage_size()
-        if _is_of_texts(attribute.dtype) and attribute.shape == ():
-            yield sys.getsizeof(of.attrs[name])
-        elif attribute.dtype.kind not in _NUMBERS_AND_TEXTS and not _ties_dimensions(name, attribute):
-            raise ValueError(f"its attribute {name} is neither of numbers nor a text")
+def write(path: Path, dataset: "xr.Dataset", packed: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Writes a dataset whole or not at all.
 
+    Args:
+      path: the file.
+      dataset: what goes into it.
+      packed: None: it is written as it is. Else its arrays of numbers are compressed, and those with an
+        entry here have this encoding besides (xarray's words).
+    """
+    import h5netcdf
+    from xarray.backends import H5NetCDFStore
 
-def _ties_dimensions(name: str, attribute: h5py.h5a.AttrID) -> bool:
-    """Whether this is one of the attributes of references by which netCDF4 ties variables to dimensions."""
-    if name == "DIMENSION_LIST":
-        listed = h5py.check_vlen_dtype(attribute.dtype)
-        return listed is not None and h5py.check_ref_dtype(listed) is h5py.Reference
-    types = [attribute.dtype[field] for field in attribute.dtype.names or ()]
-    return name == "REFERENCE_LIST" and [h5py.check_ref_dtype(each) for each in types] == [
-        h5py.Reference,
-        None,
-    ]
+    encoding = {}
+    if packed is not None:
+        for name, array in dataset.data_vars.items():
+            if array.dtype.kind in "biuf" and array.ndim and array.size:
+                encoding[name] = _PACKED | {"chunksizes": array.shape} | dict(packed.get(str(name), {}))
 
+    def write_to(file: Any) -> None:
+        # In the format of HDF5 1.10 an array of one chunk has no index; by default it has one of 2 kB.
+        with h5netcdf.File(file, "w", libver=("v110", "v110")) as written:
+            dataset.dump_to_store(H5NetCDFStore(written, autoclose=False), encoding=encoding)
 
-def _is_of_texts(dtype: np.dtype) -> bool:
-    """Whether these are of any length, and so not where the variable or attribute is."""
-    text = h5py.check_string_dtype(dtype)
-    return text is not None and text.length is None
-
-
-def _check_compression(name: str, variable: h5py.Dataset, most: int) -> None:
-    """HDF5 lets a chunk unpack to any size, and then takes what it needs: no more than `most` bytes here."""
-    made = variable.id.get_create_plist()
-    filters = [made.get_filter(i)[0] for i in range(made.get_nfilters())]
-    deflate, shuffle = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
-    if filters not in ([], [shuffle], [deflate], [shuffle, deflate]):
-        raise ValueError(f"{name} is not compressed by zlib alone")
-    if deflate in filters:
-        for i in range(variable.id.get_num_chunks()):
-            _, packed = variable.id.read_direct_chunk(variable.id.get_chunk_info(i).chunk_offset)
-            if len(zlib.decompressobj().decompress(packed, most + 1)) > most:
-                raise ValueError(f"{name} unpacks to more than it says")
+    write_atomically(path, write_to)

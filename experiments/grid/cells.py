@@ -139,7 +139,7 @@ class Checkpoint(NamedTuple):
     """What it was trained on."""
 
 
-def cells(
+def make_cells(
     dataset: str,
     protocol: Recipe,
     sizes: Sequence[Size],

@@ -13,8 +13,8 @@ from decorr.chance import independent_penalty
 from experiments.grid.networks import SIZES, Network, Size, Variant
 from experiments.page import drawing, style
 from experiments.page.drawing import Missing
-from experiments.store import sweep as stored
-from experiments.store.sweep import networks, one
+from experiments.store import gathered as stored
+from experiments.store.gathered import cell_of, networks
 
 VANILLA = Variant("vanilla")
 
@@ -26,7 +26,7 @@ def learning_curves(sweep: xr.Dataset) -> Figure:
     for ax, size in zip(axes[0], sizes, strict=True):
         diverged = []
         for variant in drawing.variants(sweep, size):
-            errors = stored.error(one(sweep, Network(size, variant))).values
+            errors = stored.error(cell_of(sweep, Network(size, variant))).values
             drawing.band(ax, sweep.epoch.values, errors, variant)
             if count := _diverged(errors[:, -1]):
                 diverged.append(f"{variant.name}: {count} diverged")
@@ -57,7 +57,7 @@ def correlation_curves(sweep: xr.Dataset) -> Figure:
     for column, layer in enumerate(layers):
         top, bottom, worth = axes[:, column]
         for variant in drawing.variants(sweep, size):
-            cell = one(sweep, Network(size, variant))
+            cell = cell_of(sweep, Network(size, variant))
             for ax, measured in (
                 (top, cell.mean_correlation),
                 (bottom, cell.penalty),
@@ -93,7 +93,7 @@ def heat_maps(sweep: xr.Dataset) -> Figure:
     figure, axes = drawing.grid(1, len(variants), height=2.4)
     scale: dict[str, Any] = {"vmin": 0, "vmax": 1, "cmap": "cividis"}
     for ax, variant in zip(axes[0], variants, strict=True):
-        rho = np.abs(one(sweep, Network(size, variant)).correlation.values)
+        rho = np.abs(cell_of(sweep, Network(size, variant)).correlation.values)
         width = int(np.isfinite(rho[0]).sum())
         ax.set_title(Network(size, variant).title + (", diverged" if width == 0 else ""), size=8)
         ax.set_xticks([])
@@ -235,5 +235,5 @@ def _first(
     for key in sorted(wanted):
         having = [sweep for sweep in sweeps if wanted[key] in networks(sweep)]
         if having:
-            values[key] = of(one(having[0], wanted[key])).values
+            values[key] = of(cell_of(having[0], wanted[key])).values
     return values

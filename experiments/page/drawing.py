@@ -23,7 +23,7 @@ from experiments.disk.files import write_atomically
 from experiments.grid.networks import SIZES, Network, Size, Variant
 from experiments.page import style
 from experiments.statistics import intervals
-from experiments.store.sweep import networks
+from experiments.store.gathered import networks
 
 _HUNDREDTHS = re.compile(rb"(\d\.\d\d)\d+")
 

@@ -7,7 +7,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from experiments.statistics import intervals
-from experiments.store.sweep import effective_units, split
+from experiments.store.gathered import effective_units, split
 
 _TITLE = (
     "validation error, mean |rho| and effective number of units of each layer on the validation set: "

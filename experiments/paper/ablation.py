@@ -8,7 +8,7 @@ import xarray as xr
 from experiments.grid.networks import Network, Recipe
 from experiments.grid.protocols import ABLATION, EARLY, WITHOUT
 from experiments.paper import published
-from experiments.store.sweep import networks
+from experiments.store.gathered import networks
 
 
 class Step(NamedTuple):

@@ -11,7 +11,7 @@ from experiments.grid.protocols import EARLY
 from experiments.paper import published
 from experiments.statistics import intervals
 from experiments.statistics.intervals import Interval
-from experiments.store.sweep import error, networks, one
+from experiments.store.gathered import cell_of, error, networks
 
 
 class Published(NamedTuple):
@@ -54,7 +54,7 @@ def _numbers(sweep: xr.Dataset) -> Iterator[tuple[str, str, float, np.ndarray]]:
     trained = set(networks(sweep))
     for variant, mean in published.FIGURE_1_MEAN.items():
         if (network := Network("huge", variant)) in trained:
-            ours = one(sweep, network).mean_correlation_minibatch.sel(layer=1)
+            ours = cell_of(sweep, network).mean_correlation_minibatch.sel(layer=1)
             yield "figure 1 mean", f"{network.name}, layer 1, mean |rho|", mean, ours.values
             yield from _bars("figure 1", sweep, network, 1, published.FIGURE_1[variant])
     for variant, layers in published.FIGURE_2.items():
@@ -65,17 +65,17 @@ def _numbers(sweep: xr.Dataset) -> Iterator[tuple[str, str, float, np.ndarray]]:
         for size, value in bars.items():
             network, huge = Network(size, variant), Network("huge", variant)
             if {network, huge} <= trained:
-                last, of_huge = (error(one(sweep, each)).isel(epoch=-1) for each in (network, huge))
+                last, of_huge = (error(cell_of(sweep, each)).isel(epoch=-1) for each in (network, huge))
                 yield "figure 3", network.name, value, (last - of_huge).values
     for network, value in published.FIGURE_4_BY_NETWORK.items():
         if network in trained and EARLY in sweep.epoch:
-            yield "figure 4", network.name, value, error(one(sweep, network)).sel(epoch=EARLY).values
+            yield "figure 4", network.name, value, error(cell_of(sweep, network)).sel(epoch=EARLY).values
 
 
 def _bars(
     figure: str, sweep: xr.Dataset, network: Network, layer: int, histogram: published.Histogram
 ) -> Iterator[tuple[str, str, float, np.ndarray]]:
-    ours = rebinned(one(sweep, network).histogram_minibatch.sel(layer=layer), histogram.bin_width)
+    ours = rebinned(cell_of(sweep, network).histogram_minibatch.sel(layer=layer), histogram.bin_width)
     for index, value in enumerate(histogram.fractions):
         low = index * histogram.bin_width
         what = f"{network.name}, layer {layer}, |rho| from {low:.3g} to {low + histogram.bin_width:.3g}"

@@ -14,7 +14,7 @@ from experiments.paper.claims import HUGE_VANILLA
 from experiments.paper.slopes import by_slope
 from experiments.statistics import intervals
 from experiments.statistics.intervals import Interval
-from experiments.store.sweep import one
+from experiments.store.gathered import cell_of
 
 EPOCHS = (1, 2, 5)
 """After which the numbers are taken."""
@@ -84,7 +84,7 @@ def _numbers(sweep: xr.Dataset) -> dict[tuple[str, int], np.ndarray]:
     """By name and epoch: [seed]; {} where a number is missing."""
     if not by_slope(sweep, HUGE_VANILLA) or not {*EPOCHS} <= {*sweep.epoch.values.tolist()}:
         return {}
-    cell = one(sweep, HUGE_VANILLA)
+    cell = cell_of(sweep, HUGE_VANILLA)
     measured = {
         "slope of layer 1": cell.slope.isel(slope_layer=0),
         "validation error": cell.validation_error,

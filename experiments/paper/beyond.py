@@ -11,7 +11,7 @@ from experiments.grid.networks import SIZES, Network, Size, Variant
 from experiments.grid.protocols import BY_WEIGHT, CORR_01, CORR_10, EARLY, VANILLA
 from experiments.paper import claims
 from experiments.statistics.verdicts import Verdict, above_zero
-from experiments.store.sweep import networks
+from experiments.store.gathered import networks
 
 SHRINKING = Variant.parse("corr-1.0-cosine")
 """Its weight falls as the learning rate of `protocols.DECAY` does."""

@@ -1,4 +1,4 @@
-"""One function per sentence of the paper: a sweep, as `sweep.gather` gives it -> a Verdict."""
+"""One function per sentence of the paper: a sweep, as `gather` gives it -> a Verdict."""
 
 import functools
 import itertools
@@ -11,7 +11,7 @@ from experiments.grid.networks import SIZES, Network, Size, Variant
 from experiments.grid.protocols import BY_WEIGHT, CORR_01, CORR_10, DROP, EARLY, VANILLA
 from experiments.paper.slopes import by_slope
 from experiments.statistics.verdicts import Verdict, above_zero, always, equal
-from experiments.store.sweep import diverged, networks, one
+from experiments.store.gathered import cell_of, diverged, networks
 
 HUGE_VANILLA, HUGE_DROP = Network("huge", VANILLA), Network("huge", DROP)
 BELOW_HUGE: tuple[Size, ...] = tuple(size for size in reversed(SIZES) if size != "huge")
@@ -237,7 +237,7 @@ def error(sweep: xr.Dataset, network: Network, epoch: int) -> np.ndarray:
     """
     if network not in networks(sweep) or epoch > sweep.sizes["epoch"]:
         return np.full(sweep.sizes["seed"], np.nan)
-    return one(sweep, network).validation_error.isel(epoch=epoch if epoch < 0 else epoch - 1).values
+    return cell_of(sweep, network).validation_error.isel(epoch=epoch if epoch < 0 else epoch - 1).values
 
 
 def on_diverged(sweep: xr.Dataset, variants: Sequence[Variant], by: int | None = None) -> str:
@@ -259,4 +259,4 @@ def _correlation(sweep: xr.Dataset, network: Network, layer: int = 1) -> np.ndar
     """Mean |rho| [seed] as in Figures 1 and 2; NaN if not trained."""
     if network not in networks(sweep):
         return np.full(sweep.sizes["seed"], np.nan)
-    return one(sweep, network).mean_correlation_minibatch.sel(layer=layer).values
+    return cell_of(sweep, network).mean_correlation_minibatch.sel(layer=layer).values

@@ -10,11 +10,12 @@ import xarray as xr
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from experiments.disk import netcdf
 from experiments.grid.cells import Cell
 from experiments.page import drawing
 from experiments.page.drawing import Missing
 from experiments.paper import trained
-from experiments.store import cells
+from experiments.store import finished
 
 # What measures imports JAX where it is used: what reads results needs none.
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
 
     (cell,) = grid
     run, inputs = trained.program(cell, dataset.classes), jax.device_put(dataset.validation.batch(...)[0])
-    with cells.read(cells.path_of(folder, cell.network)) as stored:
-        networks = cells.parameters(stored)
+    with netcdf.read(finished.path_of(folder, cell.network)) as stored:
+        networks = finished.parameters(stored)
     layers = len(cell.configuration()["widths"])
     shape = len(LAWS), len(networks), layers
     slope, r2 = np.zeros(shape, np.float32), np.zeros(shape, np.float32)

@@ -1,6 +1,6 @@
 """Table 1 and Figures 1 to 4 in the paper's layout: ours over the seeds, the published numbers beside them.
 
-Each is a function of a sweep, as `sweep.gather` gives it, and returns a matplotlib figure; nothing is
+Each is a function of a sweep, as `gather` gives it, and returns a matplotlib figure; nothing is
 trained or computed on JAX. Bars are means over seeds with their 95% intervals, dots are seeds, black dashes
 what was published. `Missing` says which cells a figure needs and the sweep lacks.
 """
@@ -22,7 +22,7 @@ from experiments.page.drawing import Missing, need
 from experiments.paper import published
 from experiments.paper.agreement import rebinned
 from experiments.statistics import intervals
-from experiments.store.sweep import configuration, error, one
+from experiments.store.gathered import cell_of, configuration, error
 
 PUBLISHED: dict[str, Any] = {
     "color": "black",
@@ -64,7 +64,7 @@ def figure1(sweep: xr.Dataset) -> Figure:
     need(sweep, (Network("huge", variant) for variant in variants))
     figure, axes = drawing.grid(1, 2, width=3.4, height=2.6, sharey=True)
     for ax, variant in zip(axes[0], variants, strict=True):
-        cell = one(sweep, Network("huge", variant)).sel(layer=1)
+        cell = cell_of(sweep, Network("huge", variant)).sel(layer=1)
         _histogram(ax, cell, variant, published.FIGURE_1[variant])
         means = cell.mean_correlation_minibatch.values
         mean, low, high = intervals.of_mean(means[np.isfinite(means)])
@@ -88,7 +88,7 @@ def figure2(sweep: xr.Dataset) -> Figure:
     for row, (variant, layers) in zip(axes, published.FIGURE_2.items(), strict=True):
         network = Network("huge", variant)
         for layer, (ax, histogram) in enumerate(zip(row, layers, strict=True), start=1):
-            _histogram(ax, one(sweep, network).sel(layer=layer), variant, histogram)
+            _histogram(ax, cell_of(sweep, network).sel(layer=layer), variant, histogram)
             ax.set_title(f"{network.title}, layer {layer}", size=8)
     for ax in axes[-1]:
         ax.set_xlabel("|rho|", size=8)
@@ -114,7 +114,7 @@ def figure3(sweep: xr.Dataset) -> Figure:
     need(sweep, (Network(size, variant) for size in SIZES for variant in published.FIGURE_3))
 
     def last(network: Network) -> np.ndarray:
-        return error(one(sweep, network)).isel(epoch=-1).values
+        return error(cell_of(sweep, network)).isel(epoch=-1).values
 
     growth = {
         variant: {size: last(Network(size, variant)) - last(Network("huge", variant)) for size in bars}
@@ -129,7 +129,9 @@ def figure4(sweep: xr.Dataset) -> Figure:
     if EARLY not in sweep.epoch:
         raise Missing(f"needs {EARLY} epochs")
     errors = {
-        variant: {size: error(one(sweep, Network(size, variant))).sel(epoch=EARLY).values for size in bars}
+        variant: {
+            size: error(cell_of(sweep, Network(size, variant))).sel(epoch=EARLY).values for size in bars
+        }
         for variant, bars in published.FIGURE_4.items()
     }
     return _grouped(errors, published.FIGURE_4, f"validation error after {EARLY} epochs")

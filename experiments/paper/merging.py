@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from experiments.disk import netcdf
 from experiments.grid.cells import Cell
 from experiments.grid.networks import Variant
 from experiments.grid.protocols import CORR_01, CORR_10, DROP, VANILLA
@@ -17,7 +18,7 @@ from experiments.page.drawing import Missing
 from experiments.paper import trained
 from experiments.paper.beyond import MARGIN
 from experiments.statistics.verdicts import Verdict, above_zero
-from experiments.store import cells
+from experiments.store import finished
 
 # What measures imports JAX where it is used: what reads results needs none.
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
     diverged = np.zeros(shape, np.int8)
     for i, cell in enumerate(grid):
         run = trained.program(cell, dataset.classes)
-        with cells.read(cells.path_of(folder, cell.network)) as stored:
-            networks = cells.parameters(stored)
+        with netcdf.read(finished.path_of(folder, cell.network)) as stored:
+            networks = finished.parameters(stored)
             diverged[i] = stored.diverged_epoch.values > 0
             last = stored.validation_error.isel(epoch=-1).values
         for seed, params in enumerate(networks):

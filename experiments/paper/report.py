@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from experiments.comparison import analysis
 from experiments.comparison.page import REFERENCE as COMPARISON
 from experiments.comparison.page import planned
+from experiments.disk.errors import ResultsError
 from experiments.grid.networks import SIZES, Network
 from experiments.grid.protocols import BY_WEIGHT, PROTOCOLS
 from experiments.page import curves, drawing
@@ -30,9 +31,8 @@ from experiments.paper import (
     tables,
 )
 from experiments.statistics.verdicts import RULE, Verdict
-from experiments.store import cells, compact, measurements
-from experiments.store import sweep as stored
-from experiments.store.errors import ResultsError
+from experiments.store import compact, finished, measurements
+from experiments.store import gathered as stored
 
 REFERENCE = Path(__file__).parent / "reference"
 """The committed sweeps, one compact file each, and in NETWORKS what was measured of other networks."""
@@ -61,7 +61,7 @@ def write(
     basins.md into a folder.
 
     Args:
-      sweep: what is judged, as `sweep.gather` gives it.
+      sweep: what is judged, as `gather` gives it.
       out: the folder.
       others: sweeps of other networks or protocols, by name: for the scans, the ablation, and to see which
         claims carry over.
@@ -271,7 +271,7 @@ def _same_protocol(a: xr.Dataset, b: xr.Dataset) -> bool:
 
 def _provenance(sweep: xr.Dataset) -> dict[str, str]:
     """What the cells were made with: every value that occurs."""
-    values = {name: sorted(set(map(str, sweep[name].values))) for name in cells.ATTRIBUTES}
+    values = {name: sorted(set(map(str, sweep[name].values))) for name in finished.ATTRIBUTES}
     del values["configuration"]
     values["seconds"] = [f"{float(sweep.seconds.sum()):.0f} in all"]
     values["created"] = [f"{values['created'][0]} to {values['created'][-1]}"]

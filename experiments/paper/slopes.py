@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from experiments.grid.networks import Network
 from experiments.page import drawing, style
 from experiments.page.drawing import Missing
-from experiments.store.sweep import networks, one
+from experiments.store.gathered import cell_of, networks
 
 FLAT = 0.5
 """A PReLU slope between minus and plus this is nearer to a ReLU's 0 than to the absolute value's -1 or the
@@ -18,7 +18,7 @@ def by_slope(sweep: xr.Dataset, network: Network) -> dict[str, np.ndarray]:
     """The seeds of a cell, as masks [seed], by the PReLU slope of layer 1 after training; {} without one."""
     if network not in networks(sweep) or not sweep.sizes.get("slope_layer"):
         return {}
-    slope = one(sweep, network).slope.isel(epoch=-1, slope_layer=0).values
+    slope = cell_of(sweep, network).slope.isel(epoch=-1, slope_layer=0).values
     return {
         f"below -{FLAT}": slope < -FLAT,
         f"from -{FLAT} to {FLAT}": abs(slope) <= FLAT,
@@ -36,7 +36,7 @@ def slopes(sweep: xr.Dataset) -> Figure:
         variants = drawing.variants(sweep, size)
         for place, variant in enumerate(variants):
             network = Network(size, variant)
-            last = one(sweep, network).slope.isel(epoch=-1, slope_layer=0).values
+            last = cell_of(sweep, network).slope.isel(epoch=-1, slope_layer=0).values
             drawing.dots(ax, place, last, 0.6, s=14, color=style.colour(variant), alpha=0.8)
             counts = "/".join(str(group.sum()) for group in by_slope(sweep, network).values())
             ax.annotate(counts, (place, 0.01), xycoords=("data", "axes fraction"), size=6, ha="center")

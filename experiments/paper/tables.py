@@ -8,7 +8,7 @@ import xarray as xr
 from experiments.paper import basins, dropout_law, merging
 from experiments.paper.ablation import Step
 from experiments.statistics.verdicts import Verdict
-from experiments.store.sweep import effective_units, split
+from experiments.store.gathered import effective_units, split
 
 
 def verdicts(judged: Sequence[Verdict]) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from experiments.disk import npz
+from experiments.disk.errors import ResultsError, unreadable
 from experiments.disk.files import write_atomically
 from experiments.grid.cells import Arrays, Block, Cell, Checkpoint
 from experiments.store.configuration import check
-from experiments.store.errors import ResultsError, unreadable
 
 
 def path_of(folder: Path, block: Block) -> Path:

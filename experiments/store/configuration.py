@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
+from experiments.disk.errors import ResultsError
 from experiments.grid.cells import Cell
 from experiments.grid.networks import Variant
-from experiments.store.errors import ResultsError
 
 _OF_ONE_CELL = ("size", "variant", "widths", "regulariser")
 """In which the cells of a sweep differ."""

@@ -18,8 +18,8 @@ from experiments.grid import networks
 from experiments.grid.networks import Look, VariantKind
 from experiments.page import summary
 from experiments.run import local, processes
-from experiments.store import cells, provenance
-from experiments.store.sweep import gather
+from experiments.store import finished, provenance
+from experiments.store.gathered import gather
 from tests import made_up
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,7 @@ def test_settings_of_jax_decide_no_result(plain, tmp_path, settings):
     done = sweep(tmp_path, **settings)
     assert done.returncode == 0, done.stderr
     found = gather(tmp_path)
-    for name in cells.VARIABLES:
+    for name in finished.VARIABLES:
         np.testing.assert_array_equal(found[name], plain[name], name)
         assert found[name].dtype == plain[name].dtype
 

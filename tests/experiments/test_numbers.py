@@ -15,7 +15,7 @@ from experiments.grid.networks import SIZES, Network, Recipe, Variant
 from experiments.grid.protocols import BY_WEIGHT, CORR_01, CORR_10, DROP, PAPER, RELEASED, VANILLA
 from experiments.paper import ablation, agreement, beyond, claims, merging, published, report, slopes
 from experiments.statistics import intervals
-from experiments.store.sweep import diverged, effective_units, one
+from experiments.store.gathered import cell_of, diverged, effective_units
 
 ROOT = Path(__file__).parents[2]
 HUGE = [Network("huge", variant) for variant in BY_WEIGHT]  # without the penalty, with 0.1, with 1.0
@@ -82,7 +82,7 @@ def front(sweeps):
     yield "networks err on {}% with it, {}% without and {}% with dropout", *errors
     rows = [row for table in compared().values() for row in table if row.method == "corr"]
     assert sum(row.diverged for row in rows) == 2 and len(rows) == 9
-    worth = [effective_units(one(mnist, each)).isel(epoch=-1).mean("seed")[0] for each in HUGE]
+    worth = [effective_units(cell_of(mnist, each)).isel(epoch=-1).mean("seed")[0] for each in HUGE]
     yield "360 units, ends with {} without the penalty and {} with the weight 1.0", worth[0], worth[2]
     yield "The paper's weights 0.1 and 1.0 act as {} and {}", *map(RELEASED.penalty_weight, (0.1, 1.0))
     judged = agreement.compare(mnist)
@@ -149,7 +149,7 @@ def paper(sweeps):
     yield "100 epochs are 2,500 steps, as many as {} epochs of MNIST", 2500 / (50_000 / 50)
     yield "the weights 0.1 and 1.0 act as {} and {};", *map(RELEASED.penalty_weight, (0.1, 1.0))
     yield "although the text says {};", PAPER.optimisation.momentum
-    epochs = [one(mnist, Network(size, CORR_10)).diverged_epoch for size in ("small", "medium", "large")]
+    epochs = [cell_of(mnist, Network(size, CORR_10)).diverged_epoch for size in ("small", "medium", "large")]
     assert sum(int(((each > 0) & (each <= 60)).sum()) for each in epochs) == 3
     counts = [int((each > 0).sum()) for each in epochs]
     yield "{} of 10 small, {} of 10 medium and {} of 10 large networks diverged, all but three", *counts
@@ -160,7 +160,7 @@ def paper(sweeps):
     yield "{} of 50 vanilla networks diverged, and {} of 100 with the penalty", plain, sum(penalised)
 
     with_dropout, without = (
-        one(mnist, Network("huge", variant)).mean_correlation_minibatch.sel(layer=1).values
+        cell_of(mnist, Network("huge", variant)).mean_correlation_minibatch.sel(layer=1).values
         for variant in (DROP, VANILLA)
     )
     below, near, above = slopes.by_slope(mnist, HUGE[0]).values()
@@ -212,7 +212,7 @@ def paper(sweeps):
     worse = [above_vanilla(forty, size, CORR_01) for size in ("huge", *claims.BELOW_HUGE)]
     yield "by {} points for huge and {}, {}, {} and {} for the smaller ones", *worse
 
-    ends = one(forty, HUGE[0])
+    ends = cell_of(forty, HUGE[0])
     slope = ends.slope.isel(slope_layer=0).sel(epoch=1).values
     fell, near, above = slopes.by_slope(forty, HUGE[0]).values()
     yield "which begins at {}. Of forty", RELEASED.negative_slope
@@ -326,7 +326,7 @@ def test_the_numbers_of_the_sentences(name):
 def test_the_table_of_digits():
     digits = references()["digits"]
     for variant in ("vanilla", "drop", "corr-0.1", "corr-1.0"):
-        cell = one(digits, Network("huge", Variant.parse(variant)))
+        cell = cell_of(digits, Network("huge", Variant.parse(variant)))
         measured = [cell.validation_error.sel(epoch=epoch) for epoch in (2, 100)]
         measured += [cell.mean_correlation.isel(epoch=-1).sel(layer=layer) for layer in cell.layer]
         cells = []

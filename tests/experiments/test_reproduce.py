@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from experiments import reproduce
+from experiments.disk.errors import ResultsError
 from experiments.grid.cells import Cell
 from experiments.paper import report
 from experiments.store import compact, measurements
-from experiments.store.errors import ResultsError
 from experiments.sweep import Sweep
 
 ROOT = Path(__file__).parents[2]

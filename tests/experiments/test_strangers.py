@@ -9,9 +9,10 @@ import pytest
 import xarray as xr
 
 from experiments.comparison import page, results
+from experiments.disk import netcdf
+from experiments.disk.errors import ResultsError, first_line
 from experiments.paper import report
-from experiments.store import cells, checkpoints, compact, measurements, sweep
-from experiments.store.errors import ResultsError, first_line
+from experiments.store import checkpoints, compact, finished, gathered, measurements
 from tests import made_up
 from tests.experiments.comparison import made_up as made_up_comparison
 from tests.experiments.store.made_up_cell import BLOCK, CELL, history, write, write_checkpoint
@@ -19,8 +20,8 @@ from tests.experiments.store.made_up_cell import BLOCK, CELL, history, write, wr
 SETTING = results.setting_of(made_up_comparison.setting({"vanilla": 0.1}))
 
 READERS = {
-    "cells": (cells.path_of, (CELL.network,), lambda folder: cells.is_done(folder, CELL)),
-    "sweep": (cells.path_of, (CELL.network,), sweep.gather),
+    "cells": (finished.path_of, (CELL.network,), lambda folder: finished.is_done(folder, CELL)),
+    "sweep": (finished.path_of, (CELL.network,), gathered.gather),
     "references": (lambda folder: folder / "mnist.nc", (), report.references),
     "measurements": (
         lambda folder: folder / "networks/merging.nc",
@@ -100,14 +101,14 @@ def test_a_measurement_of_another_form_is_refused(tmp_path, name):
 
 
 def test_a_cell_of_another_form_is_refused(tmp_path):
-    with cells.read(write(tmp_path)) as stored:
+    with netcdf.read(write(tmp_path)) as stored:
         found = stored.load()
-    found.drop_dims("bin").to_netcdf(path := cells.path_of(tmp_path, CELL.network), engine="h5netcdf")
+    found.drop_dims("bin").to_netcdf(path := finished.path_of(tmp_path, CELL.network), engine="h5netcdf")
     with pytest.raises(ResultsError, match=f"{path} was not written by a sweep"):
-        sweep.gather(tmp_path)
+        gathered.gather(tmp_path)
     found.drop_vars("correlation_1").to_netcdf(path, engine="h5netcdf")
     with pytest.raises(ResultsError, match=f"{path} is not a readable netCDF4 file"):
-        sweep.gather(tmp_path)
+        gathered.gather(tmp_path)
 
 
 def test_checkpoints_that_nobody_wrote_are_refused(tmp_path):
@@ -127,7 +128,7 @@ def test_checkpoints_of_other_records_are_refused(tmp_path):
         records = [{key: value for key, value in record.items() if key != name} for record in history()]
         with pytest.raises(ResultsError, match=f"not a readable checkpoint .*{name}"):
             write(tmp_path, records=records)
-        assert not cells.path_of(tmp_path, CELL.network).exists()
+        assert not finished.path_of(tmp_path, CELL.network).exists()
 
 
 def test_names_in_a_file_are_shown_and_nothing_more(tmp_path):

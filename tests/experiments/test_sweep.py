@@ -14,12 +14,14 @@ import filelock
 import numpy as np
 import pytest
 
+from experiments.disk import netcdf
+from experiments.disk.errors import ResultsError
 from experiments.grid.networks import VARIANT_KINDS
 from experiments.grid.protocols import PROTOCOLS
 from experiments.run import memory
-from experiments.store import cells, compact
-from experiments.store.errors import ResultsError
-from experiments.store.sweep import gather
+from experiments.store import compact
+from experiments.store.finished import VARIABLES, parameters
+from experiments.store.gathered import gather
 from experiments.sweep import Sweep, main
 
 ROOT = Path(__file__).parents[2]
@@ -127,7 +129,7 @@ def test_end_to_end(finished):
         "tiny-vanilla.nc",
         "verdicts.md",
     ]
-    with cells.read(folder / "tiny-vanilla.nc") as dataset:
+    with netcdf.read(folder / "tiny-vanilla.nc") as dataset:
         assert dataset.validation_error.shape == (3, EPOCHS)
         assert dataset.correlation_1.shape == (3, 40, 40)
         nll = dataset.train_nll.values
@@ -139,8 +141,8 @@ def test_end_to_end(finished):
 def test_a_folder_of_cells_is_one_dataset(finished, tmp_path):
     sweep = gather(finished[0])
     assert sweep.cell.values.tolist() == ["tiny-vanilla", "tiny-corr-0.1"]
-    with cells.read(finished[0] / "tiny-corr-0.1.nc") as cell:
-        for name in cells.VARIABLES:
+    with netcdf.read(finished[0] / "tiny-corr-0.1.nc") as cell:
+        for name in VARIABLES:
             np.testing.assert_array_equal(sweep[name].sel(cell="tiny-corr-0.1"), cell[name])
         np.testing.assert_array_equal(sweep.correlation.sel(cell="tiny-corr-0.1"), cell.correlation_3[0])
         assert str(sweep.commit.sel(cell="tiny-corr-0.1").values) == cell.attrs["commit"]
@@ -158,7 +160,7 @@ def test_a_folder_of_cells_is_one_dataset(finished, tmp_path):
 )
 def test_cells_of_two_sweeps_are_no_sweep(finished, tmp_path, name, value, said):
     for path in finished[0].glob("*.nc"):
-        with cells.read(path) as cell:
+        with netcdf.read(path) as cell:
             changed = json.loads(cell.attrs["configuration"]) | ({name: value} if "corr" in path.name else {})
             cell.attrs["configuration"] = json.dumps(changed)
             cell.to_netcdf(tmp_path / path.name, engine="h5netcdf")
@@ -178,7 +180,7 @@ def test_what_is_done_is_skipped(finished):
 
 
 def test_of_more_seeds_only_those_that_are_missing_are_trained(finished, compiled, tmp_path):
-    with cells.read(finished[0] / "tiny-vanilla.nc") as cell:
+    with netcdf.read(finished[0] / "tiny-vanilla.nc") as cell:
         all_three = cell.load()
     of_two = json.dumps(json.loads(all_three.configuration) | {"seeds": 2})
     two = all_three.isel(seed=slice(2)).assign_attrs(configuration=of_two)
@@ -186,12 +188,12 @@ def test_of_more_seeds_only_those_that_are_missing_are_trained(finished, compile
     done = sweep(tmp_path, *TINY, "--variants", "vanilla", **compiled)
     assert done.returncode == 0, done.stderr
     assert "[1/1]  tiny-vanilla.seeds-2-2  epoch" in done.stdout
-    with cells.read(tmp_path / "tiny-vanilla.nc") as cell:
+    with netcdf.read(tmp_path / "tiny-vanilla.nc") as cell:
         added_to = cell.load()
     assert added_to.configuration == all_three.configuration
     assert added_to.isel(seed=slice(2)).equals(two)
     # Trained alone it rounds in another order.
-    chex.assert_trees_all_close(*(cells.parameters(each)[2] for each in (added_to, all_three)), atol=0.02)
+    chex.assert_trees_all_close(*(parameters(each)[2] for each in (added_to, all_three)), atol=0.02)
 
 
 def test_what_a_killed_writer_left_is_removed(finished):
@@ -249,7 +251,7 @@ def test_inputs_are_whitened_where_asked(finished, compiled, tmp_path):
     done = sweep(tmp_path, *whitened, JAX_NUM_CPU_DEVICES="1", **compiled)  # it compiles once
     assert (done.returncode, done.stderr) == (0, "")
     path = finished[0] / "tiny-vanilla.nc"
-    with cells.read(tmp_path / "tiny-vanilla.nc") as dataset, cells.read(path) as of_max:
+    with netcdf.read(tmp_path / "tiny-vanilla.nc") as dataset, netcdf.read(path) as of_max:
         assert json.loads(dataset.attrs["configuration"])["protocol"]["input_scaling"] == "zca"
         nll = dataset.train_nll.values
         assert (nll[:, 1] < nll[:, 0]).all() and (nll[:, 1] < of_max.train_nll[:, 1]).all()
@@ -273,7 +275,7 @@ def test_convolutional_networks_end_to_end(compiled, tmp_path):
     assert done.returncode == 0, done.stderr
     assert re.search(r"tiny-corr-1.0\S*  epoch 2/2 ", done.stdout) and done.stderr == "", done.stdout
     assert "convolutional networks: 3 seeds" in (tmp_path / "report.html").read_text()
-    with cells.read(tmp_path / "tiny-vanilla.nc") as dataset:
+    with netcdf.read(tmp_path / "tiny-vanilla.nc") as dataset:
         configuration = json.loads(dataset.attrs["configuration"])
         assert configuration["protocol"]["family"] == "conv" and configuration["widths"] == [4, 8, 16]
         assert dataset["hidden_1.kernel"].shape == (3, 3, 3, 1, 4)
@@ -306,8 +308,8 @@ def test_a_killed_sweep_goes_on_bit_for_bit(finished, compiled, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "from its checkpoint" in done.stdout and not list(tmp_path.glob(CHECKPOINTS))
     with (
-        cells.read(tmp_path / "tiny-vanilla.nc") as resumed,
-        cells.read(finished[0] / "tiny-vanilla.nc") as straight,
+        netcdf.read(tmp_path / "tiny-vanilla.nc") as resumed,
+        netcdf.read(finished[0] / "tiny-vanilla.nc") as straight,
     ):
         assert set(resumed.variables) == set(straight.variables)
         for name in straight.variables:

@@ -10,8 +10,8 @@ from rich.console import Console
 from experiments import compare
 from experiments.compare import Compare
 from experiments.comparison import results
+from experiments.disk.errors import ResultsError
 from experiments.run import executor
-from experiments.store.errors import ResultsError
 
 SMALL = Compare(images=(200,), methods=("corr",), trials=2, seeds=1, report_seeds=2, moments=2, steps=8)
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from experiments.disk import netcdf, npz
+from experiments.disk import hdf5, npz
 
 
 def member(shape, descr="<f4"):
@@ -106,7 +106,7 @@ def test_a_netcdf_that_would_harm_is_refused(tmp_path, write, words):
     with h5py.File(tmp_path / "a.nc", "w") as file:
         write(file)
     with pytest.raises(ValueError, match=words):
-        netcdf.check(tmp_path / "a.nc")
+        hdf5.check(tmp_path / "a.nc")
 
 
 def test_a_netcdf_as_ours_is_not(tmp_path):
@@ -116,4 +116,4 @@ def test_a_netcdf_as_ours_is_not(tmp_path):
         file.create_dataset("zeros", data=np.zeros(10**6, "f4"), compression="gzip", shuffle=True)
         file.create_dataset("texts", data=["x", "y"])
         file.attrs["text"] = "x"
-    netcdf.check(tmp_path / "a.nc")
+    hdf5.check(tmp_path / "a.nc")

@@ -8,7 +8,7 @@ from experiments.grid.networks import SIZES, Network
 from experiments.page import curves
 from experiments.page.drawing import Missing
 from experiments.paper.slopes import slopes
-from experiments.store.sweep import one
+from experiments.store.gathered import cell_of
 from tests import made_up
 
 
@@ -36,7 +36,7 @@ def test_of_convolutional_networks_the_floor_is_a_band():
 def test_the_effective_number_of_units_is_drawn(sweep):
     sweep = sweep.assign(penalty=sweep.penalty + 9)
     axes = curves.correlation_curves(sweep).axes
-    cell = one(sweep, Network.parse("huge-vanilla"))
+    cell = cell_of(sweep, Network.parse("huge-vanilla"))
     for each, layer, width in zip(axes[6:], (1, 2, 3), (360, 180, 90), strict=True):
         penalty = cell.penalty.sel(layer=layer).isel(epoch=-1).values
         r2 = (2 * penalty - 1) / (width - 1)

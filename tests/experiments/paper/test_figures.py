@@ -8,7 +8,7 @@ from experiments.grid.networks import SIZES
 from experiments.grid.protocols import DROP, VANILLA
 from experiments.page.drawing import Missing
 from experiments.paper import figures, published
-from experiments.store.sweep import error
+from experiments.store.gathered import error
 from tests import made_up
 
 

@@ -14,10 +14,11 @@ from scipy import stats
 from decorr.config import Architecture
 from decorr.models import MLP
 from experiments import reproduce
+from experiments.disk import netcdf
+from experiments.disk.errors import ResultsError
 from experiments.page.drawing import Missing
 from experiments.paper import basins, dropout_law, merging, report, tables
 from experiments.store import measurements
-from experiments.store.errors import ResultsError
 from experiments.sweep import Sweep
 from tests import made_up
 from tests.experiments.comparison import made_up as comparison
@@ -67,7 +68,7 @@ def test_merging_trained_networks(measured):
     assert (merged.units > 0).all() and (merged.units <= merged.width).all()
     shares = merging.shares(merged)
     assert (shares.isel(threshold=-1) < 0.7 * shares.isel(threshold=0)).all()  # 0.3 and 0.99
-    with merging.cells.read(measured[0].out / "tiny-drop.nc") as cell:
+    with netcdf.read(measured[0].out / "tiny-drop.nc") as cell:
         np.testing.assert_allclose(
             merged.whole_error.sel(variant="drop"), cell.validation_error.isel(epoch=-1), atol=1e-6
         )

@@ -13,10 +13,10 @@ from ray.cluster_utils import Cluster
 from experiments.comparison.methods import METHODS, Setting
 from experiments.comparison.trials import Trials
 from experiments.data import load as data
+from experiments.disk import netcdf
 from experiments.grid.cells import Block, Cell
 from experiments.grid.networks import Recipe, Variant
 from experiments.run import cluster, local
-from experiments.store import cells
 
 # Ray forks this process, where JAX runs, only to start others.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")]
@@ -81,8 +81,8 @@ def test_a_node_dies_and_the_sweep_completes(ray, tmp_path):
     subprocess.run(command(tmp_path / "local", *epochs), cwd=ROOT, env=alone, check=True, capture_output=True)
     for name in ("tiny-vanilla.nc", "tiny-corr-0.1.nc"):
         with (
-            cells.read(tmp_path / "ray" / name) as found,
-            cells.read(tmp_path / "local" / name) as wanted,
+            netcdf.read(tmp_path / "ray" / name) as found,
+            netcdf.read(tmp_path / "local" / name) as wanted,
         ):
             assert found.devices == wanted.devices
             assert set(found.variables) == set(wanted.variables)

@@ -6,10 +6,10 @@ import gc
 import numpy as np
 import pytest
 
+from experiments.disk.errors import ResultsError
 from experiments.grid.cells import Block, Cell, Checkpoint
 from experiments.grid.networks import Recipe, Variant
-from experiments.store import cells, checkpoints
-from experiments.store.errors import ResultsError
+from experiments.store import checkpoints, finished
 
 EPOCHS, LAYERS, BINS = 4, 3, 40
 CELL = Cell("digits", "tiny", Variant("corr", 0.1), 2, Recipe(epochs=EPOCHS))
@@ -57,8 +57,8 @@ def some(arrays, runs):
 def write(folder, cell=CELL, records=None):
     """A finished cell of one block."""
     checkpoints.write(folder, Block(cell, 0, 1), checkpoint(records=records))
-    cells.finish(folder, cell, [Block(cell, 0, 1)], "1998")
-    return cells.path_of(folder, cell.network)
+    finished.finish(folder, cell, [Block(cell, 0, 1)], "1998")
+    return finished.path_of(folder, cell.network)
 
 
 def write_checkpoint(folder, block=BLOCK):

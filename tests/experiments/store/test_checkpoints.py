@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.disk.errors import ResultsError
 from experiments.grid.cells import Block
 from experiments.grid.networks import Variant
 from experiments.store import checkpoints
-from experiments.store.errors import ResultsError
 from tests.experiments.store.made_up_cell import (
     BLOCK,
     CELL,

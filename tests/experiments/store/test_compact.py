@@ -3,8 +3,8 @@
 import h5py
 import numpy as np
 
-from experiments.store import cells, compact
-from experiments.store.sweep import concatenate, configuration, split
+from experiments.store import compact, finished
+from experiments.store.gathered import concatenate, configuration, split
 from tests import made_up
 
 
@@ -12,7 +12,7 @@ def test_a_compact_file_is_what_was_saved(tmp_path):
     sweep = made_up.sweep()
     compact.save(sweep, tmp_path / "sweep.nc")
     loaded = compact.load(tmp_path / "sweep.nc")
-    for name in cells.VARIABLES:
+    for name in finished.VARIABLES:
         np.testing.assert_array_equal(loaded[name], sweep[name], name)
     np.testing.assert_allclose(loaded.correlation, sweep.correlation, atol=5e-5)
     assert loaded.configuration.values.tolist() == sweep.configuration.values.tolist()

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from experiments.disk.errors import ResultsError
 from experiments.grid.protocols import ABLATION
 from experiments.paper.report import REFERENCE, references
 from experiments.reproduce import SWEEPS
 from experiments.store.configuration import check, check_together
-from experiments.store.errors import ResultsError
-from experiments.store.sweep import configuration
+from experiments.store.gathered import configuration
 from experiments.sweep import Sweep
 from tests import made_up
 

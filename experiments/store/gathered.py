@@ -8,11 +8,12 @@ import numpy as np
 import xarray as xr
 
 from decorr.chance import debiased, participation
+from experiments.disk import netcdf
+from experiments.disk.errors import ResultsError
 from experiments.grid.cells import Cell
 from experiments.grid.networks import Network, Recipe
-from experiments.store import cells
+from experiments.store import finished
 from experiments.store.configuration import check_form, check_together, complete
-from experiments.store.errors import ResultsError
 
 
 def gather(folder: Path, networks: Sequence[Network] | None = None) -> xr.Dataset:
@@ -23,15 +24,17 @@ def gather(folder: Path, networks: Sequence[Network] | None = None) -> xr.Datase
       networks: those that are wanted; None: all that it holds.
 
     Returns:
-      All `cells.VARIABLES` with a leading axis `cell` (names as SIZE-VARIANT; coordinates size and
+      All `finished.VARIABLES` with a leading axis `cell` (names as SIZE-VARIANT; coordinates size and
       variant), ordered as in Table 1; `correlation` [cell, unit, other_unit], rho of the last hidden
       layer of the first seed over the validation set, NaN beyond the layer's width (dropped from the
-      committed scans); and of each cell the `cells.ATTRIBUTES`.
+      committed scans); and of each cell the `finished.ATTRIBUTES`.
 
     Raises:
       ResultsError: nothing is there, or cells of two sweeps.
     """
-    paths = cells.paths(folder) if networks is None else [cells.path_of(folder, each) for each in networks]
+    paths = (
+        finished.paths(folder) if networks is None else [finished.path_of(folder, each) for each in networks]
+    )
     if not paths:
         raise ResultsError(f"{folder} holds no results: give a sweep's folder")
     gathered = [_cell(path) for path in paths]
@@ -41,14 +44,14 @@ def gather(folder: Path, networks: Sequence[Network] | None = None) -> xr.Datase
 
 
 def _cell(path: Path) -> xr.Dataset:
-    with cells.read(path) as stored:
-        configuration = cells.configuration_of(path, stored)
+    with netcdf.read(path) as stored:
+        configuration = finished.configuration_of(path, stored)
         network = identify(configuration)
-        cells.check_dimensions(stored, cells.DIMENSIONS)
-        kept = stored[list(cells.VARIABLES)].load()
+        netcdf.check_dimensions(stored, finished.DIMENSIONS)
+        kept = stored[list(finished.VARIABLES)].load()
         rho = stored[f"correlation_{kept.sizes['layer']}"][0].values
         last = ("unit", "other_unit"), rho, {"long_name": "rho, last hidden layer, first seed"}
-        kept = kept.assign({name: stored.attrs[name] for name in cells.ATTRIBUTES} | {"correlation": last})
+        kept = kept.assign({name: stored.attrs[name] for name in finished.ATTRIBUTES} | {"correlation": last})
     units = np.arange(len(rho))
     return kept.assign_coords(
         cell=network.name, size=network.size, variant=network.variant.name, unit=units, other_unit=units
@@ -86,7 +89,7 @@ def networks(sweep: xr.Dataset) -> list[Network]:
     return [Network.parse(str(name)) for name in sweep.cell.values]
 
 
-def one(sweep: xr.Dataset, network: Network) -> xr.Dataset:
+def cell_of(sweep: xr.Dataset, network: Network) -> xr.Dataset:
     """The cell of a network."""
     return sweep.sel(cell=network.name)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import filelock
 
-from experiments.store.errors import ResultsError
+from experiments.disk.errors import ResultsError
 
 
 @contextmanager

@@ -1,20 +1,19 @@
 """Finished cells on disk: one netCDF4 file each, CELL.nc, written whole or not at all."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.disk.files import write_atomically
+from experiments.disk import netcdf
+from experiments.disk.errors import ResultsError, unreadable
 from experiments.grid.cells import Block, Cell, Checkpoint
 from experiments.grid.networks import Network
 from experiments.store import checkpoints, provenance
 from experiments.store.configuration import check, check_together
-from experiments.store.errors import ResultsError, unreadable
 
 if TYPE_CHECKING:
     import xarray as xr  # below where it is used: what only trains does not wait for it
@@ -73,7 +72,7 @@ def _is_network(name: str) -> bool:
 def check_others(folder: Path, grid: Sequence[Cell]) -> None:
     """ResultsError if the folder's cells beside the grid's, which `is_done` checks, are of another sweep."""
     for path in sorted({*paths(folder)} - {path_of(folder, cell.network) for cell in grid}):
-        with read(path) as dataset:
+        with netcdf.read(path) as dataset:
             check_together(path, configuration_of(path, dataset), json.dumps(grid[0].configuration()))
 
 
@@ -96,36 +95,11 @@ def seeds_done(folder: Path, cell: Cell) -> int:
     path = path_of(folder, cell.network)
     if not path.exists():
         return 0
-    with read(path) as dataset:
+    with netcdf.read(path) as dataset:
         found = configuration_of(path, dataset)
         seeds = min(dataset.sizes["seed"], cell.seeds)
         check(path, found, replace(cell, seeds=seeds))
     return seeds
-
-
-@contextmanager
-def read(path: Path) -> "Iterator[xr.Dataset]":
-    """Opens a file of results lazily. What is wrong with it is a ResultsError, also where that is found out
-    within the context: what relies on what the file says belongs there."""
-    import xarray as xr
-
-    from experiments.disk import netcdf
-
-    try:
-        netcdf.check(path)
-        with xr.open_dataset(path, engine="h5netcdf") as dataset:
-            yield dataset
-    except ResultsError:
-        raise
-    except Exception as error:  # of a file that is no netCDF4, or another's, it has many kinds
-        raise unreadable(path, error, "netCDF4 file") from error
-
-
-def check_dimensions(dataset: "xr.Dataset", wanted: Mapping[str, tuple[str, ...]], *leading: str) -> None:
-    """ValueError unless variables are of numbers and have the wanted dimensions, after the leading ones."""
-    for name, dimensions in wanted.items():
-        if dataset[name].dims != (*leading, *dimensions) or dataset[name].dtype.kind not in "biuf":
-            raise ValueError(f"{name} is {dataset[name].dtype} [{', '.join(map(str, dataset[name].dims))}]")
 
 
 def parameters(dataset: "xr.Dataset") -> list[dict[str, Any]]:
@@ -163,7 +137,7 @@ def finish(folder: Path, cell: Cell, blocks: Sequence[Block], dataset_version: s
         path = path_of(folder, cell.network)
         if blocks[0].first:
             results = _added(path, results)
-        write_atomically(path, lambda file: results.to_netcdf(file, engine="h5netcdf"))
+        netcdf.write(path, results)
         for block in blocks:
             checkpoints.path_of(folder, block).unlink()
 
@@ -212,7 +186,7 @@ def _added(path: Path, results: "xr.Dataset") -> "xr.Dataset":
     """The results in a file, and after them those of further seeds; of what was made twice both are told."""
     import xarray as xr
 
-    with read(path) as stored:
+    with netcdf.read(path) as stored:
         before = stored.load().drop_encoding()
         whole = xr.concat([before, results], "seed", compat="equals", join="exact", combine_attrs="override")
         told = {

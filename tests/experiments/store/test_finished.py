@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from experiments.disk import netcdf
+from experiments.disk.errors import ResultsError
 from experiments.grid.cells import Block
-from experiments.store import cells, checkpoints
-from experiments.store.errors import ResultsError
+from experiments.store import checkpoints, finished
 from tests.experiments.store.made_up_cell import (
     BLOCK,
     CELL,
@@ -26,23 +27,23 @@ from tests.experiments.store.made_up_cell import (
 def test_results_come_back(tmp_path):
     path = write(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["tiny-corr-0.1.nc"]  # no checkpoint, no leftovers
-    assert cells.is_done(tmp_path, CELL)
-    with cells.read(path) as dataset:
+    assert finished.is_done(tmp_path, CELL)
+    with netcdf.read(path) as dataset:
         for name, value in history()[2].items():
             np.testing.assert_array_equal(dataset[name].sel(epoch=3), value)
         np.testing.assert_array_equal(dataset["hidden_1.kernel"], parameters()["hidden_1.kernel"])
         np.testing.assert_array_equal(dataset["correlation_1"], checkpoint().last_epoch["correlation_1"])
         assert dataset.epoch.values.tolist() == [1, 2, 3, 4] and dataset.seed.values.tolist() == [0, 1]
-        networks = cells.parameters(dataset)
+        networks = finished.parameters(dataset)
         assert len(networks) == 2 and {*networks[1]} == {"hidden_1", "slope_1"}
         kernel = networks[1]["hidden_1"]["kernel"]
         np.testing.assert_array_equal(kernel, parameters()["hidden_1.kernel"][1])
         assert dataset.bin[1] == 0.025
-        assert all(dataset[name].attrs["long_name"] for name in cells.VARIABLES)
+        assert all(dataset[name].attrs["long_name"] for name in finished.VARIABLES)
 
 
 def test_results_say_where_they_come_from(tmp_path):
-    with cells.read(write(tmp_path)) as dataset:
+    with netcdf.read(write(tmp_path)) as dataset:
         attributes = dataset.attrs
     configuration = json.loads(attributes["configuration"])
     assert configuration == json.loads(json.dumps(CELL.configuration()))
@@ -57,36 +58,36 @@ def test_the_first_epoch_that_is_not_finite_is_recorded(tmp_path):
     records = history()
     records[2]["train_nll"][1] = np.nan
     records[3]["validation_nll"][1] = np.inf
-    with cells.read(write(tmp_path, records=records)) as dataset:
+    with netcdf.read(write(tmp_path, records=records)) as dataset:
         assert dataset.diverged_epoch.values.tolist() == [0, 3]
 
 
 def test_blocks_make_the_cell_that_one_block_would(tmp_path):
-    with cells.read(write(tmp_path)) as dataset:
+    with netcdf.read(write(tmp_path)) as dataset:
         whole = dataset.load()
     (folder := tmp_path / "blocks").mkdir()
     blocks = [Block(CELL, 0, 0), Block(CELL, 1, 1)]
     for block in blocks:
-        assert not cells.is_done(folder, CELL)
+        assert not finished.is_done(folder, CELL)
         runs = slice(block.first, block.last + 1)
         checkpoints.write(folder, block, checkpoint(runs))
-        cells.finish(folder, CELL, blocks, "1998")
-    with cells.read(cells.path_of(folder, CELL.network)) as dataset:
+        finished.finish(folder, CELL, blocks, "1998")
+    with netcdf.read(finished.path_of(folder, CELL.network)) as dataset:
         assert dataset.equals(whole) and dataset.attrs["seconds"] == 5
     assert [file.name for file in folder.iterdir()] == ["tiny-corr-0.1.nc"]
 
 
 def test_further_seeds_are_added_to_those_that_are_there(tmp_path):
-    with cells.read(write(tmp_path)) as dataset:
+    with netcdf.read(write(tmp_path)) as dataset:
         before = dataset.load()
     four = dataclasses.replace(CELL, seeds=4)
-    assert cells.seeds_done(tmp_path, four) == 2
+    assert finished.seeds_done(tmp_path, four) == 2
     block = Block(four, 2, 3)
     made = checkpoint(records=history(seed=5))._replace(devices="1 x gpu (H200), 2 runs each")
     checkpoints.write(tmp_path, block, made)
-    cells.finish(tmp_path, four, [block], "1998")
-    assert cells.is_done(tmp_path, four)
-    with cells.read(cells.path_of(tmp_path, four.network)) as dataset:
+    finished.finish(tmp_path, four, [block], "1998")
+    assert finished.is_done(tmp_path, four)
+    with netcdf.read(finished.path_of(tmp_path, four.network)) as dataset:
         assert dataset.seed.values.tolist() == [0, 1, 2, 3]
         assert dataset.isel(seed=slice(2)).equals(before)
         for name, value in history(seed=5)[2].items():
@@ -94,25 +95,25 @@ def test_further_seeds_are_added_to_those_that_are_there(tmp_path):
         assert dataset.attrs["devices"] == "1 x cpu (cpu), 2 runs each; 1 x gpu (H200), 2 runs each"
         assert dataset.attrs["seconds"] == 5 and dataset.attrs["dataset_version"] == "1998"
     with pytest.raises(ResultsError) as error:  # nothing is taken away
-        cells.is_done(tmp_path, CELL)
+        finished.is_done(tmp_path, CELL)
     assert_one_line(error, "seeds is 4 there, not 2")
 
 
 def test_a_cell_with_a_block_at_work_is_not_finished(tmp_path):
     path = write_checkpoint(tmp_path)
-    cells.finish(tmp_path, CELL, [BLOCK], "1998")
-    assert path.exists() and not cells.is_done(tmp_path, CELL)
+    finished.finish(tmp_path, CELL, [BLOCK], "1998")
+    assert path.exists() and not finished.is_done(tmp_path, CELL)
 
 
 def test_results_of_another_configuration_are_refused(tmp_path):
     path = write(tmp_path)
     before = path.read_bytes()
     with pytest.raises(ResultsError) as error:
-        cells.is_done(tmp_path, OTHER)
+        finished.is_done(tmp_path, OTHER)
     assert_one_line(error, str(path), "protocol.epochs is 4 there, not 5")
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
 def test_a_truncated_file_is_one_line(tmp_path, share):
-    assert_one_line_when_truncated(write(tmp_path), share, lambda: cells.is_done(tmp_path, CELL))
+    assert_one_line_when_truncated(write(tmp_path), share, lambda: finished.is_done(tmp_path, CELL))
