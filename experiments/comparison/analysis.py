@@ -62,7 +62,7 @@ def rows(found: xr.Dataset) -> list[Row]:
     names = [str(name) for name in found.method.values]
     tuned = {name: results.best(results.one(found, name).tuning_error.values) for name in names}
     scores = {
-        name: float(results.one(found, name).tuning_error[trial, :, moment - 1].mean())
+        name: round(float(results.one(found, name).tuning_error[trial, :, moment - 1].mean()), 9)
         for name, (trial, moment) in tuned.items()
     }
     others = {

@@ -13,6 +13,7 @@ from experiments.comparison.trials import Trials
 from experiments.disk import netcdf
 from experiments.disk.errors import ResultsError
 from experiments.grid.cells import Arrays
+from experiments.statistics.classification import counted
 from experiments.store import provenance
 from experiments.store.configuration import check_form, check_numbers
 
@@ -31,6 +32,9 @@ _TUNED = {
     **dict.fromkeys((*(field.name for field in fields(Numbers)), "penalty_weight"), ("trial",)),
 }
 """Of what is kept of the trials."""
+
+_COUNTED = ("validation_error", "test_error", "tuning_error")
+"""Kept as float32, and read as `classification.counted` finds them."""
 
 
 def path_of(folder: Path, setting: Setting) -> Path:
@@ -58,7 +62,8 @@ def load(path: Path) -> xr.Dataset:
         if {name: stored.sizes[name] for name in lengths} != lengths:
             raise ValueError(f"its dimensions are not those of {setting.name}")
         netcdf.check_dimensions(stored, {**_DIMENSIONS, **_TUNED, "seconds": ()}, "method")
-        return stored.load()
+        found = stored.load()
+    return found.assign({name: found[name].copy(data=counted(found[name].values)) for name in _COUNTED})
 
 
 def one(found: xr.Dataset, method: str) -> xr.Dataset:
@@ -138,9 +143,10 @@ def _read(path: Path, setting: Setting) -> xr.Dataset | None:
 
 
 def best(tuning_error: np.ndarray) -> tuple[int, int]:
-    """The trial, and how many moments it takes, whose error [trial, seed, moment] is least in the mean."""
-    means = np.asarray(tuning_error, np.float64).mean(axis=1)
-    trial, moment = np.unravel_index(means.argmin(), means.shape)
+    """The trial, and how many moments it takes, whose error [trial, seed, moment] is least in the mean; of
+    equal ones the one of fewest moments."""
+    sums = tuning_error.sum(axis=1).round(9)  # those of as many errors are equal up to rounding
+    moment, trial = np.unravel_index(sums.T.argmin(), sums.T.shape)
     return int(trial), int(moment) + 1
 
 
@@ -149,7 +155,7 @@ def tuned(folder: Path, setting: Setting, method: str) -> tuple[int, int] | None
     trials = _trials(folder, setting, method)
     if len(trials) < setting.trials:
         return None
-    return best(np.stack([one.validation_error.values for one in trials]))
+    return best(counted(np.stack([one.validation_error.values for one in trials])))
 
 
 def _trials(folder: Path, setting: Setting, method: str) -> list[xr.Dataset]:
@@ -210,4 +216,4 @@ def _save(path: Path, setting: Setting, methods: Iterable[xr.Dataset]) -> None:
         combine_attrs="drop",
     ).drop_encoding()
     whole.attrs["setting"] = json.dumps(setting.configuration())
-    netcdf.write(path, whole, packed={})
+    netcdf.write(path, whole, packed={name: {"dtype": "float32"} for name in _COUNTED})

@@ -1,4 +1,4 @@
-"""How good predictions of classes are, over the last two axes of NumPy arrays."""
+"""How good predictions of classes are: measured from logits, and errors read back as the counts they were."""
 
 import numpy as np
 
@@ -25,11 +25,12 @@ def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
       Using Bayesian Binning (2015); 15 bins: Guo et al., On Calibration of Modern Neural Networks (2017).
     """
     logits = np.asarray(logits, np.float64)
+    finite = np.isfinite(logits).all(axis=(-1, -2))
+    logits = np.where(finite[..., None, None], logits, 0)
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_probability = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     right = logits.argmax(axis=-1) == labels
     confidence = np.exp(log_probability.max(axis=-1))
-    finite = np.isfinite(logits).all(axis=(-1, -2))
     own = np.take_along_axis(log_probability, np.broadcast_to(labels, right.shape)[..., None], axis=-1)
     return {
         "error": np.where(finite, 1 - right.mean(axis=-1), 1 - 1 / logits.shape[-1]),
@@ -38,8 +39,29 @@ def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def counted(errors: np.ndarray) -> np.ndarray:
+    """Errors as the fractions of counted samples that they were before float32 rounded them.
+
+    Two differences of the same number of samples are then equal, up to the rounding of float64.
+
+    Args:
+      errors: [...], shares of the same samples, all wrong / samples; NaN where there is none.
+
+    Returns:
+      wrong / samples in float64, with the least number of samples, up to 131,072, of which all the errors are
+      shares up to twice float32's rounding; the errors as they are if there is no such number.
+    """
+    errors = np.asarray(errors, np.float64)
+    values = np.unique(errors[np.isfinite(errors)])
+    samples = np.arange(1.0, 2**17 + 1)[:, None]
+    for few in np.array_split(values, 1 + values.size // 8):
+        wrong = samples * few
+        samples = samples[(abs(wrong - np.rint(wrong)) <= samples * 2.0**-23).all(axis=1)]
+    return np.rint(errors * samples[0]) / samples[0] if samples.size else errors
+
+
 def _calibration_error(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
-    number = np.clip(np.nan_to_num(confidence) * BINS, 0, BINS - 1).astype(int)
+    number = np.clip(confidence * BINS, 0, BINS - 1).astype(int)
     gap = confidence - right
     in_bins = [np.abs(np.where(number == each, gap, 0).sum(axis=-1)) for each in range(BINS)]
     return np.sum(in_bins, axis=0) / right.shape[-1]

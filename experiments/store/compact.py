@@ -1,6 +1,7 @@
 """A whole sweep as one small file, fit to be committed."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -8,7 +9,7 @@ import xarray as xr
 from experiments.disk import netcdf
 from experiments.disk.errors import ResultsError
 from experiments.store import finished
-from experiments.store.gathered import identify
+from experiments.store.gathered import identify, with_counted_errors
 
 
 def load(path: Path) -> xr.Dataset:
@@ -23,7 +24,7 @@ def load(path: Path) -> xr.Dataset:
             if networks.count(network) > 1:
                 raise ValueError(f"it has {network.name} more than once")
     # Names were once stored as they were typed: corr-3 for corr-3.0.
-    return sweep.assign_coords(
+    return with_counted_errors(sweep).assign_coords(
         cell=[network.name for network in networks],
         size=("cell", [network.size for network in networks]),
         variant=("cell", [network.variant.name for network in networks]),
@@ -37,8 +38,11 @@ def save(sweep: xr.Dataset, path: Path) -> None:
         for name, values in sweep.data_vars.items()
         if values.dtype == np.float32 and name != "correlation" and not str(name).endswith("error")
     }
-    correlation = {"dtype": "int16", "scale_factor": 1e-4, "_FillValue": np.int16(-(2**15))}
-    netcdf.write(path, sweep.assign(rounded), packed={"correlation": correlation})
+    packed: dict[str, dict[str, Any]] = {
+        "correlation": {"dtype": "int16", "scale_factor": 1e-4, "_FillValue": np.int16(-(2**15))},
+        "validation_error": {"dtype": "float32"},
+    }
+    netcdf.write(path, sweep.assign(rounded), packed)
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

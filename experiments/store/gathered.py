@@ -12,6 +12,7 @@ from experiments.disk import netcdf
 from experiments.disk.errors import ResultsError
 from experiments.grid.cells import Cell
 from experiments.grid.networks import Network, Recipe
+from experiments.statistics.classification import counted
 from experiments.store import finished
 from experiments.store.configuration import check_form, check_together, complete
 
@@ -40,7 +41,7 @@ def gather(folder: Path, networks: Sequence[Network] | None = None) -> xr.Datase
     gathered = [_cell(path) for path in paths]
     for path, cell in zip(paths, gathered, strict=True):
         check_together(path, str(cell.configuration.values), str(gathered[0].configuration.values))
-    return concatenate(gathered)
+    return with_counted_errors(concatenate(gathered))
 
 
 def _cell(path: Path) -> xr.Dataset:
@@ -77,6 +78,12 @@ def concatenate(separate: Iterable[xr.Dataset]) -> xr.Dataset:
         join="outer",
         combine_attrs="drop",
     )
+
+
+def with_counted_errors(sweep: xr.Dataset) -> xr.Dataset:
+    """The sweep with validation errors in float64, exactly: as `classification.counted` finds them."""
+    stored = sweep.validation_error
+    return sweep.assign(validation_error=stored.copy(data=counted(stored.values)))
 
 
 def split(sweep: xr.Dataset) -> list[xr.Dataset]:

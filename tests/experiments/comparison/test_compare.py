@@ -131,6 +131,8 @@ def test_the_best_trial_is_stopped_at_its_best_moment():
     errors[1, 0, 2], errors[1, 1, 2] = 0.1, 0.3  # in the mean 0.2
     errors[2, 0, 3] = 0.0  # 0.25
     assert results.best(errors) == (1, 3)
+    errors[2, :, 1] = 0.3, 0.1  # as many, in another order: equal but for rounding
+    assert results.best(errors) == (2, 2)
 
 
 def test_what_is_no_comparison_is_left_alone(tmp_path):

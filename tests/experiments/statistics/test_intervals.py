@@ -1,10 +1,13 @@
 """Intervals and p values against SciPy, a worked example, and simulation."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from experiments.statistics import intervals
+from experiments.statistics.classification import counted
 
 VALUES = np.random.default_rng(0).gamma(2.0, size=9)
 
@@ -63,6 +66,30 @@ def test_too_few_values_have_no_interval(function):
 )
 def test_sign_flips(differences, p):
     assert intervals.sign_flip_p(differences) == pytest.approx(p)
+
+
+def test_sign_flips_of_errors_count_images():
+    assert p_of_errors(np.full(8, 20), np.array([21, 20, 21, 21, 19, 21, 21, 21]), 250) == 0.125
+    random = np.random.default_rng(3)
+    for _ in range(300):
+        seeds, samples = random.integers(4, 13), random.choice([250, 297, 10_000])
+        first = random.integers(3, samples // 2, seeds)
+        second = first + random.integers(-3, 4, seeds)
+        differences = second - first
+        signs = np.array(list(itertools.product([-1, 1], repeat=seeds)))
+        as_large = abs(signs @ differences) >= abs(differences.sum())
+        assert p_of_errors(first, second, samples) == as_large.mean()
+
+
+def p_of_errors(first, second, samples):
+    """The p value of errors kept as float32, as results are."""
+    return intervals.sign_flip_p(np.subtract(*counted(np.float32([second, first]) / np.float32(samples))))
+
+
+def test_random_sign_flips_count_ties_too():
+    theirs = np.random.default_rng(4).integers(1000, 5000, 60)
+    p = p_of_errors(theirs, theirs + np.repeat([1, -1], [35, 25]), 10_000)
+    assert p == pytest.approx(stats.binomtest(35, 60).pvalue, abs=0.015)  # 0.245; without ties 0.155
 
 
 def test_sign_flips_of_too_few_or_undefined():

@@ -13,7 +13,7 @@ def test_a_compact_file_is_what_was_saved(tmp_path):
     compact.save(sweep, tmp_path / "sweep.nc")
     loaded = compact.load(tmp_path / "sweep.nc")
     for name in finished.VARIABLES:
-        np.testing.assert_array_equal(loaded[name], sweep[name], name)
+        np.testing.assert_allclose(loaded[name], sweep[name], rtol=1e-7, err_msg=name)
     np.testing.assert_allclose(loaded.correlation, sweep.correlation, atol=5e-5)
     assert loaded.configuration.values.tolist() == sweep.configuration.values.tolist()
     assert configuration(loaded)["size"] == "tiny"
@@ -31,6 +31,16 @@ def test_a_compact_file_has_exact_errors_and_four_digits_of_the_rest(tmp_path):
     np.testing.assert_array_equal(loaded.validation_error, values)
     np.testing.assert_allclose(loaded.train_nll, values, rtol=2**-13)
     assert (loaded.train_nll.values != values).sum() >= 4
+
+
+def test_errors_of_a_compact_file_are_counts_of_images(tmp_path):
+    sweep = made_up.sweep(sizes=("tiny",), variants=("drop",))
+    shares = np.random.default_rng(0).integers(0, 251, sweep.validation_error.shape) / 250
+    sweep["validation_error"] = sweep.validation_error.copy(data=shares.astype(np.float32))
+    compact.save(sweep, path := tmp_path / "sweep.nc")
+    np.testing.assert_array_equal(compact.load(path).validation_error, shares)
+    compact.save(compact.load(path), path)
+    np.testing.assert_array_equal(compact.load(path).validation_error, shares)
 
 
 def test_a_compact_file_is_little_more_than_its_arrays(tmp_path):
