@@ -17,6 +17,7 @@ from experiments.benchmark import penalty, plot, roofline, startup, tables, trai
 from experiments.benchmark.workers import Group, Work, together
 from experiments.command import make_console, parse
 from experiments.grid.networks import Family, Size
+from experiments.page.drawing import write_text
 from experiments.run.processes import cores
 
 Section = Literal["training", "overhead", "penalty", "startup", "scaling", "roofline"]
@@ -107,7 +108,7 @@ def run(options: Benchmark, console: Console) -> None:
         found[section] = []
         for row in sections[section]():
             found[section].append(row)
-            options.out.write_text(json.dumps(found, indent=1) + "\n")
+            write_text(options.out, json.dumps(found, indent=1) + "\n")
         console.print(tables.table(section, found[section]))
         if section == "scaling":
             plot.draw(found[section], found["machine"], options.out.with_suffix(".svg"))

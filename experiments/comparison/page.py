@@ -13,6 +13,7 @@ from experiments.comparison import analysis, results
 from experiments.comparison.analysis import Row
 from experiments.comparison.methods import BASE, METHODS, PLANNED, Setting
 from experiments.disk.errors import ResultsError
+from experiments.disk.files import load_all
 from experiments.page import drawing
 from experiments.page.evidence import evidence
 from experiments.statistics.verdicts import RULE
@@ -31,8 +32,8 @@ def _look(method: str) -> tuple[str, str]:
 
 
 def load(folder: Path = REFERENCE) -> list[xr.Dataset]:
-    """The settings of a folder."""
-    return [results.load(path) for path in sorted(folder.glob("*.nc"))]
+    """The settings of a folder; other files in it are left out with a warning."""
+    return list(load_all(folder, ".nc", results.load).values())
 
 
 def planned(folder: Path = REFERENCE) -> list[xr.Dataset]:

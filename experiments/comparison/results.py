@@ -51,12 +51,15 @@ def path_of(folder: Path, setting: Setting) -> Path:
 
 
 def load(path: Path) -> xr.Dataset:
-    """The finished methods of a setting; ResultsError if the file is no comparison's."""
+    """The finished methods of a setting; ResultsError if the file is no comparison's, or has
+    another setting's name."""
     with netcdf.read(path) as stored:
         if "setting" not in stored.attrs or not {*_DIMENSIONS} <= {*map(str, stored.variables)}:
             raise ResultsError(f"{path} was not written by a comparison: move it away")
         setting = setting_of(stored)
         check_form(setting.configuration(), Setting("", BASE.batch_size).configuration())
+        if setting.name != path.stem:
+            raise ResultsError(f"{path} is of {setting.name}: give it that name, or move it away")
         lengths = {"trial": setting.trials, "tuning_seed": setting.seeds, "moment": setting.moments}
         lengths |= {"seed": setting.report_seeds, "layer": len(setting.widths)}
         if {name: stored.sizes[name] for name in lengths} != lengths:

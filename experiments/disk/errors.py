@@ -14,10 +14,14 @@ def first_line(error: Exception) -> str:
 
 
 def unreadable(path: Path, error: Exception, kind: str) -> ResultsError:
-    """Why a file could not be read: it may not be, or what is in it is damaged."""
+    """Why a file could not be read: another program has it, it may not be, or what is in it is damaged."""
     try:
+        if isinstance(error, BlockingIOError):  # HDF5 could not lock it
+            raise error
         with path.open("rb") as file:
             file.read(1)
+    except BlockingIOError:
+        return ResultsError(f"{path} is in use by another program: close it and run again")
     except OSError as refusal:
         return ResultsError(f"{path} cannot be read by this user or from this disk: {refusal.strerror}")
     return ResultsError(

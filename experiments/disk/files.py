@@ -1,22 +1,37 @@
-"""Files: the one way in which this project replaces one, and where users keep theirs."""
+"""Files: the one way in which this project replaces one, lists a folder's, and where users keep theirs."""
 
+import io
 import math
 import os
 import uuid
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from experiments.disk.errors import ResultsError
+
+Content = TypeVar("Content")
 
 
-def write_atomically(path: Path, write_to: Callable[[Any], object]) -> None:
-    """Writes a file of which a reader, or a crash, sees all or nothing; the last of several writers wins."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+def write_atomically(path: Path, write_to: Callable[[io.BytesIO], object]) -> None:
+    """Writes a file of which a reader, or a crash, sees all or nothing; the last of several writers wins.
+
+    Of a link, what it leads to is replaced. The content is made in memory: what HDF5 and zip have open when a
+    disk is full they cannot close, and HDF5 then ends the process. OSError names the path.
+    """
+    content = io.BytesIO()
+    write_to(content)
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with temporary.open("xb+") as file:
-            write_to(file)
+        with temporary.open("xb") as file:
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -25,6 +40,25 @@ def remove_temporaries(folder: Path, suffix: str) -> None:
     """Removes what killed writers of files of a suffix left behind: nobody may be writing any now."""
     for path in folder.glob(f".*{suffix}.*.tmp"):
         path.unlink(missing_ok=True)
+
+
+def listed(folder: Path, suffix: str) -> list[Path]:
+    """A folder's files of a suffix, in order. Hidden ones, as the ._NAME that macOS keeps beside a NAME, are
+    nobody's results."""
+    found = (path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
+    return sorted(path for path in found if path.is_file())
+
+
+def load_all(folder: Path, suffix: str, load: Callable[[Path], Content]) -> dict[str, Content]:
+    """What `load` makes of a folder's files of a suffix, by name without it; one of which it makes a
+    ResultsError is left out with a warning."""
+    loaded = {}
+    for path in listed(folder, suffix):
+        try:
+            loaded[path.stem] = load(path)
+        except ResultsError as error:
+            warnings.warn(f"left out: {error}", stacklevel=3)
+    return loaded
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:

@@ -13,6 +13,7 @@ from experiments.comparison import analysis
 from experiments.comparison.page import REFERENCE as COMPARISON
 from experiments.comparison.page import planned
 from experiments.disk.errors import ResultsError
+from experiments.disk.files import load_all
 from experiments.grid.networks import SIZES, Network
 from experiments.grid.protocols import BY_WEIGHT, PROTOCOLS
 from experiments.page import curves, drawing
@@ -287,7 +288,7 @@ def measurements_of(data: Path = REFERENCE) -> dict[str, xr.Dataset]:
 
 def references(data: Path = REFERENCE) -> dict[str, xr.Dataset]:
     """The sweeps of a folder of compact files, by name."""
-    return {path.stem: compact.load(path) for path in sorted(data.glob("*.nc"))}
+    return load_all(data, ".nc", compact.load)
 
 
 def write_reference(data: Path, out: Path, comparison: Path = COMPARISON) -> Path:

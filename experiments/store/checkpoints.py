@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.disk import npz
 from experiments.disk.errors import ResultsError, unreadable
-from experiments.disk.files import write_atomically
+from experiments.disk.files import listed, write_atomically
 from experiments.grid.cells import Arrays, Block, Cell, Checkpoint
 from experiments.store.configuration import check
 
@@ -24,7 +24,7 @@ def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
     """A cell's blocks, of all seeds but the first that are done: as the checkpoints have them, the other
     seeds in equal blocks of at most `runs`."""
     name = re.compile(re.escape(cell.name) + r"(?:\.seeds-(\d+)-(\d+))?\.checkpoint\.npz")
-    matches = [match for path in folder.glob("*.npz") if (match := name.fullmatch(path.name))]
+    matches = [match for path in listed(folder, ".npz") if (match := name.fullmatch(path.name))]
     for match in matches:
         if int(match[2] or 0) >= cell.seeds:
             raise ResultsError(

@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments.disk import netcdf
 from experiments.disk.errors import ResultsError, unreadable
+from experiments.disk.files import listed
 from experiments.grid.cells import Block, Cell, Checkpoint
 from experiments.grid.networks import Network
 from experiments.store import checkpoints, provenance
@@ -58,7 +59,7 @@ def path_of(folder: Path, network: Network) -> Path:
 
 def paths(folder: Path) -> list[Path]:
     """The cells in a folder, SIZE-VARIANT.nc; what else lies there is not a sweep's."""
-    return sorted(path for path in folder.glob("*.nc") if _is_network(path.stem))
+    return [path for path in listed(folder, ".nc") if _is_network(path.stem)]
 
 
 def _is_network(name: str) -> bool:

@@ -1,12 +1,18 @@
 """Files: replaced whole or not at all by any number of writers, and users' folders found or done without."""
 
+import fcntl
+import gc
 import os
+import resource
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 
-from experiments.disk import files
+from experiments.disk import files, netcdf
+from experiments.disk.errors import ResultsError
 
 
 def test_a_file_is_replaced(tmp_path):
@@ -53,6 +59,59 @@ def test_of_several_writers_all_succeed_and_the_last_wins(tmp_path):
     first_is_done.set()
     last.join()
     assert not errors and path.read_bytes() == b"last" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_one_line_that_names_the_file(tmp_path):
+    (path := tmp_path / "a.nc").write_bytes(b"old")
+    results = xr.Dataset({"a": ("x", np.zeros(10_000))})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for write in (
+        lambda: netcdf.write(path, results),
+        lambda: files.write_atomically(path, lambda file: np.savez(file, a=results.a.values)),
+    ):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (24_000, limits[1]))
+        try:
+            with pytest.raises(OSError, match=f"File too large: '{path}'$"):
+                write()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    gc.collect()  # what HDF5 could not close would end the process here
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    (large := tmp_path / "large").mkdir()
+    (link := tmp_path / "a.nc").symlink_to("large/a.nc")
+    for content in (b"first", b"second"):
+        files.write_atomically(link, lambda file, content=content: file.write(content))
+        assert link.is_symlink() and (large / "a.nc").read_bytes() == content
+        assert [*large.iterdir()] == [large / "a.nc"]
+
+
+def test_a_file_that_another_program_has_open_is_not_called_damaged(tmp_path):
+    netcdf.write(path := tmp_path / "a.nc", xr.Dataset({"a": 1}))
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(ResultsError, match=f"^{path} is in use by another program: close it and run"):
+            netcdf.read(path).__enter__()
+    with netcdf.read(path) as found:
+        assert found.a == 1
+
+
+def test_strangers_and_hidden_files_cost_one_warning_at_most(tmp_path):
+    def load(path):
+        if path.stem == "mine":
+            raise ResultsError(f"{path} is not ours")
+        return path.read_text()
+
+    for name in ("b.nc", "a.nc", "mine.nc", "._a.nc", "a.txt"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "folder.nc").mkdir()
+    (tmp_path / "nowhere.nc").symlink_to("nowhere")
+    assert [path.name for path in files.listed(tmp_path, ".nc")] == ["a.nc", "b.nc", "mine.nc"]
+    with pytest.warns(UserWarning, match=f"left out: {tmp_path}/mine.nc is not ours$") as warned:
+        assert files.load_all(tmp_path, ".nc", load) == {"a": "a.nc", "b": "b.nc"}
+    assert len(warned) == 1
 
 
 def test_what_killed_writers_left_is_removed_by_suffix(tmp_path):
