@@ -1,21 +1,97 @@
-"""What the commands have in common: options, the console, and errors of one line."""
+"""What the commands have in common: options, the one loop of work, the console, and errors of one line."""
 
 import dataclasses
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 from rich.console import Console
 
 from experiments.disk.errors import ResultsError, first_line
 from experiments.disk.files import expanded
+from experiments.grid.cells import Work
+from experiments.run import machine
+from experiments.run.progress import SweepProgress
+
+if TYPE_CHECKING:  # they bring JAX, for which --help does not wait
+    from experiments.data.load import Dataset
+    from experiments.run.executor import Executor
+    from experiments.run.local import Training
 
 Options = TypeVar("Options")
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """Where to train."""
+
+    executor: Literal["local", "ray"] = "local"
+    """local: this machine, with a process on each CPU core or one process for all accelerators. ray: a Ray
+    cluster."""
+    address: str | None = None
+    """Address of the Ray head, HOST:PORT. Default: start Ray on this machine."""
+
+    def __post_init__(self) -> None:
+        if self.address is not None and self.executor != "ray":
+            raise ValueError("--address is a Ray cluster's: give --executor ray with it")
+
+    def prepare(self, plan: bool) -> None:
+        """Before JAX is imported: for a plan leaves a GPU's memory alone, else begins processes."""
+        if plan:
+            os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        elif self.executor == "local":
+            machine.begin_processes()  # they import JAX while it is imported here
+
+    def connect(self, cells: int, seeds: int) -> "AbstractContextManager[Executor]":
+        """As `executor.connect`."""
+        from experiments.run import executor
+
+        return executor.connect(self.executor, self.address, cells, seeds)
+
+
+MachineOptions = Annotated[Machine, tyro.conf.arg(name="")]
+"""Among the options of a command: --executor and --address."""
+
+
+def train(
+    executor: "Executor",
+    training: "Training",
+    work: Sequence[Work],
+    dataset: "Dataset",
+    console: Console,
+    keep: Callable[[Any, int, Any], object],
+    read: Callable[[Any], Any] = lambda _: None,
+    checkpoint_seconds: float = 0.0,
+) -> None:
+    """Trains work and shows how far it is.
+
+    Args:
+      executor: where.
+      training: how.
+      work: what, the longest first: at the end nothing is long alone.
+      dataset: its data.
+      console: where progress is shown.
+      keep: called with a piece of work, the number of its units that are done, and its checkpoint or None.
+      read: the last checkpoint of a piece; None if there is none.
+      checkpoint_seconds: least time between two checkpoints of a piece.
+
+    Raises:
+      ValueError: a piece does not fit into memory; nothing has been trained then.
+    """
+    for piece in work:
+        executor.room.check(piece, training.trainer(piece, dataset), dataset)
+    # Closed whatever happens: an interruption here must end the training there.
+    running = closing(executor.run(training, work, dataset, read, checkpoint_seconds))
+    live = is_live(console.file)
+    with SweepProgress(console, work, dataset.image_shape, live) as progress, running as events:
+        for piece, done, checkpoint in events:
+            progress.show(piece, done)
+            keep(piece, done, checkpoint)
 
 
 def parse(options: type[Options], name: str) -> Options:

@@ -1,28 +1,24 @@
 """Does a penalty help? All methods tuned alike, reported once. `python -m experiments.compare --help`."""
 
 import dataclasses
-import math
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from experiments.command import explained, is_live, make_console, parse
+from experiments import command
+from experiments.command import Machine, MachineOptions, explained, make_console, parse
 from experiments.comparison.methods import METHODS, STEPS, Setting, steps_for
 from experiments.comparison.trials import Trials
 from experiments.disk.files import remove_temporaries
 from experiments.disk.lock import locked
+from experiments.grid.cells import Arrays
 from experiments.grid.networks import Family, Size
-from experiments.run import processes
-from experiments.run.progress import SweepProgress
 
 # JAX and xarray come with imports inside of functions: --help waits for neither.
 if TYPE_CHECKING:
     from experiments.data.load import Dataset
-    from experiments.run.executor import Executor
 
 _SIZE: dict[Family, Size] = {"mlp": "medium", "conv": "tiny"}
 
@@ -57,10 +53,7 @@ class Compare:
     """Of each training. Default: 5,000 for 500 images to 40,000 for 50,000."""
     out: Path = Path("results/compare")
     """Folder of the results, one netCDF4 file for each set and size, and of the page on all that it holds."""
-    executor: Literal["local", "ray"] = "local"
-    """local: this machine, a process on each core or all accelerators in one. ray: a Ray cluster."""
-    address: str | None = None
-    """Of the Ray cluster's head, HOST:PORT. Default: Ray starts on this machine."""
+    machine: MachineOptions = dataclasses.field(default_factory=Machine)
     plan: bool = False
     """Only print what is done and what is missing."""
 
@@ -73,8 +66,6 @@ class Compare:
         for name, numbers in (("images", self.images), ("moments", [self.moments]), ("steps", [self.steps])):
             if wrong := [number for number in numbers if number is not None and number < 1]:
                 raise ValueError(f"{name} must be at least 1; got {wrong[0]}")
-        if self.address is not None and self.executor != "ray":
-            raise ValueError("--address is a Ray cluster's: give --executor ray with it")
 
     def settings(self, dataset: str, training_images: int) -> tuple[Setting, ...]:
         """One for each size of the training set."""
@@ -98,10 +89,7 @@ def compare(options: Compare, console: Console) -> None:
     """Trains what is missing of a comparison, and writes its page."""
     from experiments.comparison import page
 
-    if options.plan:
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a look may not take a GPU's memory
-    elif options.executor == "local":
-        processes.prepare()  # they import JAX while it is imported here
+    options.machine.prepare(options.plan)
     datasets = [_dataset(name, options.data_dir) for name in options.datasets]
     settings = [
         (dataset, setting)
@@ -152,8 +140,7 @@ def _plan(options: Compare, setting: Setting, console: Console) -> None:
 
 def _train(options: Compare, setting: Setting, dataset: "Dataset", console: Console) -> None:
     """Trains what is missing of a setting: the trials of all methods, then their reports."""
-    from experiments.comparison import results
-    from experiments.run import executor
+    from experiments.comparison import results, training
 
     folder = options.out
     folder.mkdir(parents=True, exist_ok=True)
@@ -166,10 +153,15 @@ def _train(options: Compare, setting: Setting, dataset: "Dataset", console: Cons
         if not missing:
             return
         runs = setting.trials * setting.seeds
-        with executor.connect(options.executor, options.address, len(missing), runs) as on:
-            together = 1 if on.room.platform == "cpu" else setting.trials
+        with options.machine.connect(len(missing), runs) as executor:
+            together = 1 if executor.room.platform == "cpu" else setting.trials
+
+            def keep(trials: Trials, _: int, found: Arrays | None) -> None:
+                if found is not None:
+                    results.write_trials(folder, trials, found, dataset.version)
+
             for stage in (_tuning(folder, setting, missing, together), _reports(folder, setting, missing)):
-                _run(list(stage), folder, dataset, on, console)
+                command.train(executor, training.TRAINING, list(stage), dataset, console, keep)
         for method in missing:
             results.finish(folder, setting, method)
 
@@ -199,20 +191,6 @@ def _reports(folder: Path, setting: Setting, methods: Sequence[str]) -> Iterator
             trial, moment = best
             numbers = setting.numbers(METHODS[name])[trial]
             yield Trials(setting, name, (numbers,), trial, seeds, moment)
-
-
-def _run(work: Sequence[Trials], folder: Path, dataset: "Dataset", on: "Executor", console: Console) -> None:
-    from experiments.comparison import results
-
-    for each in work:
-        on.room.check(each, dataset)
-    running = closing(on.run_blocks(work, dataset, lambda _: None, math.inf))
-    live = is_live(console.file)
-    with SweepProgress(console, work, dataset.image_shape, live) as progress, running as events:
-        for trials, moment, found in events:
-            progress.show(trials, moment)
-            if found is not None:
-                results.write_trials(folder, trials, found, dataset.version)
 
 
 def main() -> None:

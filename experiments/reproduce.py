@@ -125,9 +125,9 @@ def measure(
 
     # They know JAX, for which --help need not wait.
     from experiments.data.load import load
-    from experiments.run import engine
+    from experiments.run import host
 
-    engine.configure()  # where nothing was left to train nobody has: a later sweep could not
+    host.configure()  # where nothing was left to train nobody has: a later sweep could not
     scaling = options.chosen_protocol().input_scaling
     dataset = load(options.dataset, data_dir=options.data_dir, scaling=scaling)
     measurements.save(measured(folder, grid, dataset), path, folder, grid)

@@ -2,22 +2,19 @@
 
 import dataclasses
 import functools
-import os
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
-from experiments.command import explained, is_live, make_console, parse
+from experiments import command
+from experiments.command import Machine, MachineOptions, explained, make_console, parse
 from experiments.disk.files import remove_temporaries
 from experiments.disk.lock import locked
-from experiments.grid.cells import Block, Cell, Precision, make_cells
+from experiments.grid.cells import Block, Cell, Checkpoint, Precision, make_cells
 from experiments.grid.networks import SIZES, Family, Recipe, Scaling, Size
 from experiments.grid.protocols import EARLY, PROTOCOLS, VARIANTS
-from experiments.run import processes
-from experiments.run.progress import SweepProgress
 from experiments.store import checkpoints, finished
 
 # JAX, xarray, SciPy and Matplotlib come with imports inside of functions: --help waits for none of them, nor
@@ -67,11 +64,7 @@ class Sweep:
     """Least time between two checkpoints of the networks in training."""
     matmul_precision: Precision = "float32"
     """Of the networks' matrix products on a GPU; tensorfloat32 is faster, and named in the results."""
-    executor: Literal["local", "ray"] = "local"
-    """local: this machine, a process on each core or all accelerators in one. ray: a Ray cluster, each block
-    of seeds a task."""
-    address: str | None = None
-    """Of the Ray cluster's head, HOST:PORT. Default: Ray starts on this machine."""
+    machine: MachineOptions = dataclasses.field(default_factory=Machine)
     plan: bool = False
     """Only print which sizes and variants are done and which are missing: these in blocks of how many runs,
     and what a block takes of a device's memory."""
@@ -89,8 +82,6 @@ class Sweep:
         return protocol
 
     def cells(self) -> tuple[Cell, ...]:
-        if self.address is not None and self.executor != "ray":
-            raise ValueError("--address is a Ray cluster's: give --executor ray with it")
         protocol = self.chosen_protocol()
         return make_cells(
             self.dataset, protocol, self.sizes, self.variants, self.seeds, self.matmul_precision
@@ -113,7 +104,7 @@ def sweep(options: Sweep, console: Console) -> None:
     from experiments.paper import report
     from experiments.store.gathered import gather
 
-    results = gather(folder, [each.network for each in grid])
+    results = gather(folder, [cell.network for cell in grid])
     summary.show(results, EARLY, console)
     console.print(f"results: {folder.resolve()}/*.nc", soft_wrap=True)
     page = report.write(results, folder)
@@ -122,18 +113,19 @@ def sweep(options: Sweep, console: Console) -> None:
 
 def plan(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
     """Prints what is done, and what would be trained how."""
-    missing = [each for each in grid if not finished.is_done(folder, each)]
+    missing = [cell for cell in grid if not finished.is_done(folder, cell)]
     blocks: dict[Cell, str] = {}
     if missing:
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a look may not take a GPU's memory
-        from experiments.run import executor
+        options.machine.prepare(plan=True)
+        from experiments.run import epochs
 
         dataset = _dataset(options, missing[0].protocol)
-        with executor.connect(options.executor, options.address, len(missing), options.seeds) as on:
+        with options.machine.connect(len(missing), options.seeds) as executor:
             for cell in missing:
-                parts = _blocks(folder, cell, dataset, on)
-                largest = max(parts, key=lambda block: block.runs)
-                blocks[cell] = f"{len(parts):4} x {largest.runs} runs, {on.room.describe(largest, dataset)}"
+                parts = _blocks(folder, cell, dataset, executor)
+                runs = max(block.runs for block in parts)
+                memory = executor.room.describe(runs, epochs.trainer(parts[0], dataset), dataset)
+                blocks[cell] = f"{len(parts):4} x {runs} runs, {memory}"
     for cell in grid:
         state = f"missing {blocks[cell]}" if cell in blocks else "done"
         console.print(f"{cell.name:20} {state}", soft_wrap=True)
@@ -145,7 +137,7 @@ def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) 
     with locked(folder):
         for suffix in (".nc", ".npz"):
             remove_temporaries(folder, suffix)
-        missing = [each for each in grid if not finished.is_done(folder, each)]
+        missing = [cell for cell in grid if not finished.is_done(folder, cell)]
         finished.check_others(folder, grid)
         if len(missing) < len(grid):
             console.print(f"{len(grid) - len(missing)} of {len(grid)} already done, skipped")
@@ -154,33 +146,32 @@ def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) 
 
 
 def _train_missing(options: Sweep, missing: Sequence[Cell], folder: Path, console: Console) -> None:
-    protocol, read = missing[0].protocol, functools.partial(checkpoints.read, folder)
-    if options.executor == "local":
-        processes.prepare()  # they import JAX while it is imported here
-    from experiments.run import executor
+    options.machine.prepare(plan=False)
+    from experiments.run import epochs
 
-    with executor.connect(options.executor, options.address, len(missing), options.seeds) as on:
-        dataset = _dataset(options, protocol)
-        parts = {cell: _blocks(folder, cell, dataset, on) for cell in missing}
-        blocks = [each for of_cell in parts.values() for each in of_cell]
-        for block in blocks:
-            on.room.check(block, dataset)
-        shape = dataset.image_shape
-        blocks.sort(key=lambda each: -each.cost(shape))  # at the end nothing is long alone
-        # Closed whatever happens: an interruption here must end the training there.
-        running = closing(on.run_blocks(blocks, dataset, read, options.checkpoint_seconds))
-        with SweepProgress(console, blocks, shape, is_live(console.file)) as progress, running as events:
-            for block, epoch, checkpoint in events:
-                progress.show(block, epoch)
-                if checkpoint is not None:
-                    checkpoints.write(folder, block, checkpoint)
-                if epoch == protocol.epochs:
-                    finished.finish(folder, block.cell, parts[block.cell], dataset.version)
+    with options.machine.connect(len(missing), options.seeds) as executor:
+        dataset = _dataset(options, missing[0].protocol)
+        parts = {cell: _blocks(folder, cell, dataset, executor) for cell in missing}
+        blocks = [block for cell in missing for block in parts[cell]]
+        blocks.sort(key=lambda block: -block.cost(dataset.image_shape))
+
+        def keep(block: Block, epoch: int, checkpoint: Checkpoint | None) -> None:
+            if checkpoint is not None:
+                checkpoints.write(folder, block, checkpoint)
+            if epoch == block.length:
+                finished.finish(folder, block.cell, parts[block.cell], dataset.version)
+
+        read, seconds = functools.partial(checkpoints.read, folder), options.checkpoint_seconds
+        command.train(executor, epochs.TRAINING, blocks, dataset, console, keep, read, seconds)
 
 
-def _blocks(folder: Path, cell: Cell, dataset: "Dataset", on: "Executor") -> list[Block]:
+def _blocks(folder: Path, cell: Cell, dataset: "Dataset", executor: "Executor") -> list[Block]:
     """In which the seeds that a folder lacks of a cell are trained."""
-    runs = on.room.runs(cell, dataset, on.runs)
+    from experiments.run import epochs
+
+    whole = Block(cell, 0, cell.seeds - 1)
+    most = min(executor.runs, cell.seeds)
+    runs = executor.room.runs(epochs.trainer(whole, dataset), dataset, most)
     return checkpoints.blocks(folder, cell, runs, finished.seeds_done(folder, cell))
 
 

@@ -107,7 +107,7 @@ def test_a_sweep_trains_without_knowing_the_papers_claims():
     ("imported", "then", "unneeded"),
     [
         (["experiments.sweep"], "experiments.sweep.Sweep().cells()", {*JAX, *LATER}),
-        (["experiments.run.local", "experiments.data.load"], "experiments.data.load.load()", LATER),
+        (["experiments.run.epochs", "experiments.data.load"], "experiments.data.load.load()", LATER),
     ],
     ids=["--plan", "training"],
 )

@@ -18,7 +18,7 @@ from experiments.benchmark.workers import Group, Work, together
 from experiments.command import make_console, parse
 from experiments.grid.networks import Family, Size
 from experiments.page.drawing import write_text
-from experiments.run.processes import cores
+from experiments.run.machine import cores
 
 Section = Literal["training", "overhead", "penalty", "startup", "scaling", "roofline"]
 

@@ -16,7 +16,9 @@ from experiments.benchmark import task
 from experiments.benchmark.workers import Work
 from experiments.grid.networks import Family, Size, Variant
 from experiments.grid.protocols import RELEASED
-from experiments.run import engine, local
+from experiments.run import epochs, host
+from experiments.run.engine import Engine
+from experiments.run.layout import Layout
 
 
 def sweep_engine(
@@ -32,21 +34,20 @@ def sweep_engine(
     `networks` is the number on each device; devices and lanes (networks side by side in the program) are
     the engine's own choice if not given.
     """
-    engine.configure()
-    if lanes is not None:
-        engine.LANES = dict.fromkeys(engine.LANES, lanes)
+    host.configure()
     images, labels = task.pixels(family)
     split = Split(images, labels, np.zeros((), np.float32), np.full((), 255, np.float32))
-    on = engine.mesh(jax.devices()[:devices])
-    runs = networks * on.size
-    (train,) = engine.share((split,), on)
+    layout = Layout.of(jax.devices()[:devices], lanes)
+    runs = networks * layout.mesh.size
+    (train,) = layout.share(split)
     cell = task.cell(family, size, Variant.parse(variant), runs)
-    trainer = local.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1), len(labels))
-    states = engine.start(trainer, range(runs), cell.variant.regulariser(RELEASED), images.shape[1], on)
+    trainer = epochs.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1), len(labels))
+    engine = Engine(trainer, layout)
+    states = engine.start(range(runs), cell.variant.regulariser(RELEASED), images.shape[1])
 
     def epoch():
         nonlocal states
-        states, metrics, _ = engine.train_epoch(on, trainer, states, train, False)
+        states, metrics, _ = engine.train_epoch(states, train, False)
         return np.asarray(metrics.nll).tolist()
 
     steps = len(labels) // RELEASED.optimisation.batch_size

@@ -20,7 +20,9 @@ from experiments.benchmark.training import TRIED
 from experiments.benchmark.workers import Group, Work, together
 from experiments.grid.networks import SIZES, Size, Variant
 from experiments.grid.protocols import RELEASED, VARIANTS
-from experiments.run import engine, local
+from experiments.run import epochs
+from experiments.run.engine import Engine, initial
+from experiments.run.layout import Layout
 
 WIDTHS = (1, 4, 16, 64, 256, 1024)
 SEEDS, SAMPLES = 16, 50_000
@@ -57,12 +59,12 @@ class Cost(NamedTuple):
 def cost(size: Size, variant: str, networks: int = 4) -> Cost:
     """What the compiler counts of one step. Of a loop it counts the body once: the step is compiled alone."""
     cell = task.cell("mlp", size, Variant.parse(variant), networks)
-    trainer = local.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1), SAMPLES)
+    trainer = epochs.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1), SAMPLES)
     batch, pixels = trainer.batch_size, task.SIDE**2
     numbers = jax.tree.map(lambda _: jnp.zeros(networks), cell.variant.regulariser(RELEASED))
     shape: Any = jax.ShapeDtypeStruct
-    initial = engine._initial(engine.mesh(jax.devices()[:1]), trainer, pixels)
-    states = initial.eval_shape(shape((networks,), jnp.int32))._replace(regulariser=numbers)
+    start = initial(Engine(trainer, Layout.of(jax.devices()[:1])), pixels)
+    states = start.eval_shape(shape((networks,), jnp.int32))._replace(regulariser=numbers)
     number = shape((), jnp.float32)
     train = Split(shape((batch, pixels), jnp.uint8), shape((batch,), jnp.int32), number, number)
 

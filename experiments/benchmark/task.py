@@ -65,11 +65,11 @@ def make(path: str, family: Family, size: Size) -> tuple[Any, dict[str, Any]]:
 
     from decorr.config import Regulariser
     from decorr.training import steps
-    from experiments.run import local
+    from experiments.run import epochs
 
     images, labels = pixels(family)
     keys = jax.vmap(jax.random.key)(np.arange(NETWORKS))
-    trainer = local.trainer_of(
+    trainer = epochs.trainer_of(
         cell(family, size, Variant("vanilla"), NETWORKS), CLASSES, (SIDE, SIDE, 1), len(labels)
     )
     sample = np.zeros((1, images.shape[1]), np.float32)

@@ -13,7 +13,7 @@ from experiments.benchmark import task
 from experiments.benchmark.workers import Group, interleaved, median_ratio, separate, together
 from experiments.grid.networks import Family, Size, Variant
 from experiments.grid.protocols import RELEASED
-from experiments.run.processes import cores
+from experiments.run.machine import cores
 
 Layout = Sequence[Sequence[int]]
 

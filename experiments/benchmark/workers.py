@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments.run.processes import cores
+from experiments.run.machine import cores
 
 Work = tuple[Callable[[], object], dict[str, Any]]
 """What to time, which returns when it is finished, and what else there is to report."""

@@ -5,35 +5,37 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
 import optax
-from jax.sharding import Mesh
 
 from decorr.config import Regulariser
 from decorr.training import steps
 from decorr.training.seen import seen
 from decorr.training.split import Split
 from decorr.training.steps import Trainer, TrainingState
-from experiments.comparison.methods import BASE, Method, Setting
+from experiments.comparison.methods import BASE
+from experiments.comparison.trials import Trials
 from experiments.data.load import Dataset
 from experiments.grid.cells import Arrays
-from experiments.run import engine, local
+from experiments.run import epochs
+from experiments.run.engine import Engine
+from experiments.run.layout import Layout
+from experiments.run.local import Training
 from experiments.statistics import classification
-
-if TYPE_CHECKING:
-    from experiments.comparison.trials import Trials
 
 _INITIAL = 1000
 """Images on which a penalty is measured before training."""
 
 
-def trainer_of(setting: Setting, method: Method, dataset: Dataset) -> Trainer:
+def trainer(trials: Trials, dataset: Dataset) -> Trainer:
     """What trains a method's networks, up to their numbers: learning rate and weight decay too."""
-    model = local.model_of(setting.family, setting.architecture(method), dataset.classes, dataset.image_shape)
-    return Trainer(model, _sgd(), BASE.batch_size, local.PENALTIES[method.penalty])
+    setting, method = trials.setting, trials.method
+    architecture = setting.architecture(method)
+    model = epochs.model_of(setting.family, architecture, dataset.classes, dataset.image_shape)
+    return Trainer(model, _sgd(), BASE.batch_size, epochs.PENALTIES[method.penalty])
 
 
 @functools.cache
@@ -53,13 +55,19 @@ def subset(train: Split, images: int) -> Split:
 
 
 def train(
-    trials: "Trials", dataset: Dataset, devices: Sequence[jax.Device]
+    trials: Trials,
+    dataset: Dataset,
+    checkpoint: None,
+    checkpoint_seconds: float,
+    devices: Sequence[jax.Device],
 ) -> Iterator[tuple[int, Arrays | None]]:
-    """Trains the networks of some trials.
+    """Trains the networks of some trials. Without checkpoints: what is kept comes at the end.
 
     Args:
       trials: which.
       dataset: its validation split is looked at after every moment, its test split after `test_moment`.
+      checkpoint: None.
+      checkpoint_seconds: nothing depends on it.
       devices: which share the runs.
 
     Yields:
@@ -69,31 +77,31 @@ def train(
       test_calibration_error and test_penalty [..., layer] (P, over minibatches) besides.
     """
     setting, runs = trials.setting, trials.runs
-    mesh = engine.mesh(devices[:runs])
-    trainer = trials.trainer(dataset)
+    layout = Layout.of(devices[:runs])
+    engine = Engine(trainer(trials, dataset), layout)
     chosen = subset(dataset.train, setting.images)
-    train, validation = engine.share((chosen, dataset.validation), mesh)
-    weights = _penalty_weights(trials, trainer, chosen, dataset.classes)
-    states = _start(trials, trainer, weights, chosen.images.shape[1], mesh)
+    train, validation = layout.share(chosen, dataset.validation)
+    weights = _penalty_weights(trials, engine.trainer, chosen, dataset.classes)
+    states = _start(trials, engine, weights, chosen.images.shape[1])
     numbers: Arrays = {} if weights is None else {"penalty_weight": _each_seed(trials, weights)}
 
     def measured(split: Split, on_devices: Split) -> dict[str, np.ndarray]:
-        found = np.asarray(engine.logits(mesh, trainer, states, on_devices))[:runs]
+        found = np.asarray(engine.logits(states, on_devices))[:runs]
         return classification.measures(found, split.labels)
 
     yield 0, None
     seconds, history = [], []
     for moment in range(1, setting.moments + 1):
         started = time.monotonic()
-        states = engine.train_steps(mesh, trainer, states, train, setting.steps // setting.moments)
+        states = engine.train_steps(states, train, setting.steps // setting.moments)
         jax.block_until_ready(states)
         seconds.append(time.monotonic() - started)
         history.append(measured(dataset.validation, validation))
         if moment == trials.test_moment:
             assert dataset.test is not None
-            (test,) = engine.share((dataset.test,), mesh)
+            (test,) = layout.share(dataset.test)
             numbers |= {f"test_{name}": value for name, value in measured(dataset.test, test).items()}
-            numbers["test_penalty"] = np.asarray(engine.penalty(mesh, trainer, states, test))[:runs]
+            numbers["test_penalty"] = np.asarray(engine.penalty(states, test))[:runs]
         if moment < setting.moments:
             yield moment, None
 
@@ -105,25 +113,23 @@ def train(
     yield setting.moments, {name: value.reshape(*shape, *value.shape[1:]) for name, value in numbers.items()}
 
 
-def _start(
-    trials: "Trials", trainer: Trainer, weights: np.ndarray | None, features: int, mesh: Mesh
-) -> TrainingState:
+def _start(trials: Trials, engine: Engine, weights: np.ndarray | None, features: int) -> TrainingState:
     """The states [run, ...] before training, each run with its trial's numbers."""
     rates, decays, _, dropout_rates = zip(*map(astuple, trials.numbers), strict=True)
     regulariser = Regulariser(
         penalty_weight=None if weights is None else _each_seed(trials, weights),
         dropout_rate=None if dropout_rates[0] is None else _each_seed(trials, dropout_rates),
     )
-    states = engine.start(trainer, trials.seeds * len(trials.numbers), regulariser, features, mesh)
+    states = engine.start(trials.seeds * len(trials.numbers), regulariser, features)
     hyperparams = {
-        name: engine.per_run(_each_seed(trials, values), trials.runs, mesh)
+        name: engine.layout.per_run(_each_seed(trials, values), trials.runs)
         for name, values in (("learning_rate", rates), ("weight_decay", decays))
     }
     optimiser: Any = states.opt_state
     return states._replace(opt_state=optimiser._replace(hyperparams=hyperparams))
 
 
-def _penalty_weights(trials: "Trials", trainer: Trainer, chosen: Split, classes: int) -> np.ndarray | None:
+def _penalty_weights(trials: Trials, trainer: Trainer, chosen: Split, classes: int) -> np.ndarray | None:
     """What the trials' shares are as multipliers of the penalty [trial]; None without a penalty."""
     shares = [each.penalty_share for each in trials.numbers]
     if shares[0] is None:
@@ -132,7 +138,7 @@ def _penalty_weights(trials: "Trials", trainer: Trainer, chosen: Split, classes:
     return np.array(shares, float) * math.log(classes) / float(_penalty(trainer, first))
 
 
-def _each_seed(trials: "Trials", values: Sequence[float] | np.ndarray) -> Any:
+def _each_seed(trials: Trials, values: Sequence[float] | np.ndarray) -> Any:
     """Numbers of the trials as those of the runs: [trial, seed], flat."""
     return np.repeat(np.asarray(values, np.float32), len(trials.seeds))
 
@@ -144,3 +150,7 @@ def _penalty(trainer: Trainer, x: jax.Array) -> jax.Array:
     state = steps.init(trainer, key, Regulariser(), x[:1])
     _, activations = trainer.model.apply(state.variables, x)
     return sum(map(trainer.penalty, seen(activations, key, 0, trainer.max_samples)))  # type: ignore[return-value]
+
+
+TRAINING = Training(trainer, train)
+"""How trials are trained."""

@@ -1,18 +1,10 @@
-"""Trials of a method: the runs that executors train. Without JAX but for what trains."""
+"""Trials of a method: the runs that executors train."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from experiments.comparison.methods import METHODS, Method, Numbers, Setting
-from experiments.grid.cells import Arrays
 from experiments.grid.networks import Recipe
-
-if TYPE_CHECKING:  # they bring JAX
-    import jax
-
-    from decorr.training.steps import Trainer
-    from experiments.data.load import Dataset
 
 
 @dataclass(frozen=True)
@@ -55,16 +47,3 @@ class Trials:
         """Products of the hidden layers for all images that are seen in training."""
         products = Recipe(family=self.setting.family).products(self.setting.size, image_shape)
         return self.runs * self.setting.steps * products
-
-    def trainer(self, dataset: "Dataset") -> "Trainer":
-        from experiments.comparison import training
-
-        return training.trainer_of(self.setting, self.method, dataset)
-
-    def train(
-        self, dataset: "Dataset", checkpoint: None, checkpoint_seconds: float, devices: "Sequence[jax.Device]"
-    ) -> Iterator[tuple[int, Arrays | None]]:
-        """As `training.train`: without checkpoints, for what it keeps comes at the end."""
-        from experiments.comparison import training
-
-        return training.train(self, dataset, devices)

@@ -1,18 +1,12 @@
 """What a sweep consists of: cells, one size and variant with all its seeds, trained in blocks of seeds."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from experiments.grid.networks import Network, Recipe, Size, Variant
-
-if TYPE_CHECKING:  # they bring JAX
-    import jax
-
-    from decorr.training.steps import Trainer
-    from experiments.data.load import Dataset
 
 Precision = Literal["float32", "tensorfloat32"]
 Arrays = dict[str, np.ndarray]
@@ -67,18 +61,6 @@ class Work(Protocol):
     def cost(self, image_shape: tuple[int, ...]) -> float:
         """What it costs, up to a factor."""
 
-    def trainer(self, dataset: "Dataset") -> "Trainer":
-        """What trains its runs, up to their numbers."""
-
-    def train(
-        self,
-        dataset: "Dataset",
-        checkpoint: Any,
-        checkpoint_seconds: float,
-        devices: "Sequence[jax.Device]",
-    ) -> "Iterator[tuple[int, Any]]":
-        """Yields how many units are done, at the start and after each, and what is to be kept, or None."""
-
 
 @dataclass(frozen=True)
 class Block:
@@ -105,23 +87,6 @@ class Block:
     @property
     def length(self) -> int:
         return self.cell.protocol.epochs
-
-    def trainer(self, dataset: "Dataset") -> "Trainer":
-        from experiments.run import local
-
-        return local.trainer_of(self.cell, dataset.classes, dataset.image_shape, len(dataset.train.labels))
-
-    def train(
-        self,
-        dataset: "Dataset",
-        checkpoint: "Checkpoint | None",
-        checkpoint_seconds: float,
-        devices: "Sequence[jax.Device]",
-    ) -> "Iterator[tuple[int, Checkpoint | None]]":
-        """As `local.run_block`."""
-        from experiments.run import local
-
-        return local.run_block(self, dataset, checkpoint, checkpoint_seconds, devices)
 
 
 class Checkpoint(NamedTuple):

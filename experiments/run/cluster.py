@@ -1,4 +1,4 @@
-"""Blocks on the machines of a Ray cluster: each is a task, whose checkpoints come back to the driver."""
+"""Work on the machines of a Ray cluster: a piece is a task, whose checkpoints come back to the driver."""
 
 import math
 import socket
@@ -12,7 +12,8 @@ import decorr
 import experiments
 from experiments.data.load import Dataset
 from experiments.grid.cells import Work
-from experiments.run import engine, processes
+from experiments.run import host, machine
+from experiments.run.local import Training
 from experiments.run.memory import Room
 
 Resources = dict[str, int]
@@ -43,7 +44,7 @@ def connect(address: str | None) -> Iterator[Resources]:
         raise RuntimeError('Ray is not installed: pip install "decorr-jax[ray]"') from None
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if address is None:
-        settings |= {"num_cpus": len(processes.cores()), "include_dashboard": False}
+        settings |= {"num_cpus": len(machine.cores()), "include_dashboard": False}
         settings["_node_ip_address"] = "127.0.0.1"
     else:
         _check_reachable(address)
@@ -78,66 +79,61 @@ def room(resources: Resources) -> Room:
     return Room("gpu" if "num_gpus" in resources else "cpu", 1, math.inf)
 
 
-def run_blocks(
-    blocks: Sequence[Work],
+def run(
+    training: Training,
+    work: Sequence[Work],
     dataset: Dataset,
     read: Callable[[Work], Any],
     checkpoint_seconds: float,
     *,
     resources: Resources,
 ) -> Iterator[tuple[Work, int, Any]]:
-    """Trains blocks on the cluster that is connected to; the driver itself runs nothing on JAX.
+    """As `local.run`, on the cluster that is connected to; the driver itself runs nothing on JAX.
 
-    A block whose machine or process dies begins again where `read` says, wherever there is room.
+    A piece whose machine or process dies begins again where `read` says, wherever there is room.
 
     Args:
-      blocks: what to train, begun in this order.
-      dataset: their data, sent once to each machine.
-      read: a block's last checkpoint, None if there is none.
-      checkpoint_seconds: least time between two checkpoints of a block.
       resources: what `connect` gave.
 
-    Yields:
-      What `Work.train` does, after the block, of all blocks as it comes.
-
     Raises:
-      RuntimeError: a block raised an error, or died again and again.
+      RuntimeError: the training of a piece raised an error, or died again and again.
     """
     import ray
 
-    task = ray.remote(_run_block).options(num_returns="streaming", max_retries=0, **resources)
+    task = ray.remote(_train).options(num_returns="streaming", max_retries=0, **resources)
     data = ray.put(dataset)
 
-    def begin(block):
-        return task.remote(block, data, read(block), checkpoint_seconds, resources["num_cpus"])
+    def begin(piece):
+        return task.remote(training, piece, data, read(piece), checkpoint_seconds, resources["num_cpus"])
 
-    working: dict[Any, Work] = {begin(block): block for block in blocks}
-    failed = dict.fromkeys(blocks, 0)
+    working: dict[Any, Work] = {begin(piece): piece for piece in work}
+    failed = dict.fromkeys(work, 0)
     while working:
         ready: Any = ray.wait(list(working), num_returns=1)[0][0]
-        block = working[ready]
+        piece = working[ready]
         try:
-            epoch, checkpoint = ray.get(next(ready))
+            done, checkpoint = ray.get(next(ready))
         except ray.exceptions.RayTaskError as error:
-            raise RuntimeError(f"{block.name}: {error.cause!r}") from error
+            raise RuntimeError(f"{piece.name}: {error.cause!r}") from error
         except ray.exceptions.RayError as error:
-            failed[block] += 1
-            if failed[block] == _TRIES:
-                raise RuntimeError(f"{block.name} died {_TRIES} times: {type(error).__name__}") from error
+            failed[piece] += 1
+            if failed[piece] == _TRIES:
+                raise RuntimeError(f"{piece.name} died {_TRIES} times: {type(error).__name__}") from error
             del working[ready]
-            working[begin(block)] = block
+            working[begin(piece)] = piece
         else:
-            yield block, epoch, checkpoint
-            if epoch == block.length:
+            yield piece, done, checkpoint
+            if done == piece.length:
                 del working[ready]
             elif checkpoint is not None:
-                failed[block] = 0
+                failed[piece] = 0
 
 
-def _run_block(
-    block: Work, dataset: Dataset, checkpoint: Any, checkpoint_seconds: float, cores: int
+def _train(
+    training: Training, piece: Work, dataset: Dataset, checkpoint: Any, checkpoint_seconds: float, cores: int
 ) -> Iterator[tuple[int, Any]]:
-    engine.configure(cores)
+    host.configure(cores)
     # As many tasks as this machine has cores may be at work on it.
-    Room.of(jax.devices(), processes=len(processes.cores()) // cores or 1).check(block, dataset)
-    yield from block.train(dataset, checkpoint, checkpoint_seconds, jax.devices())
+    room = Room.of(jax.devices(), processes=len(machine.cores()) // cores or 1)
+    room.check(piece, training.trainer(piece, dataset), dataset)
+    yield from training.run(piece, dataset, checkpoint, checkpoint_seconds, jax.devices())

@@ -1,11 +1,12 @@
 """Where work is done: on this machine, a process on each core or all accelerators in one, or on Ray's."""
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
-from experiments.run import engine, local, processes
+from experiments.run import host, local, processes
 from experiments.run.memory import Room
 
 
@@ -16,8 +17,8 @@ class Executor(NamedTuple):
     """Where one piece of it is trained."""
     runs: int
     """How many runs of a piece are best at most."""
-    run_blocks: Callable
-    """As `local.run_blocks`."""
+    run: Callable
+    """As `local.run`."""
 
 
 @contextmanager
@@ -31,17 +32,22 @@ def connect(kind: Literal["local", "ray"], address: str | None, cells: int, seed
       seeds: the runs of each.
     """
     if kind == "ray":
-        from experiments.run import cluster
+        from experiments.run import cluster  # Ray is optional
 
         with cluster.connect(address) as resources:
-            run_blocks = functools.partial(cluster.run_blocks, resources=resources)
-            yield Executor(cluster.room(resources), cluster.runs(resources), run_blocks)
+            run = functools.partial(cluster.run, resources=resources)
+            yield Executor(cluster.room(resources), cluster.runs(resources), run)
         return
-    engine.configure()
-    devices = engine.devices()
+    host.configure()
+    devices = host.devices()
     if devices[0].platform == "cpu":
         count = len(devices)
-        run_blocks = functools.partial(processes.run_blocks, processes=count)
-        yield Executor(Room.of(devices[:1], count), processes.runs(count, cells, seeds), run_blocks)
+        run = functools.partial(processes.run, processes=count)
+        yield Executor(Room.of(devices[:1], count), fair_share(count, cells, seeds), run)
     else:
-        yield Executor(Room.of(devices), seeds, local.run_blocks)
+        yield Executor(Room.of(devices), seeds, local.run)
+
+
+def fair_share(processes: int, cells: int, seeds: int) -> int:
+    """How many runs of a cell are a piece at most: all where no process will lack cells, else its share."""
+    return seeds if cells >= 4 * processes else math.ceil(seeds / processes)

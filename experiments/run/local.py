@@ -1,130 +1,45 @@
-"""Blocks of runs: trained epoch by epoch on devices of this process, with checkpoints. Touches no disk."""
+"""Work in this process: how it is trained, and one piece after the other."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
-from decorr.config import Architecture
-from decorr.models import MLP, ConvNet
-from decorr.penalties import correlation_penalty, decov_loss, vcreg_loss
-from decorr.training.schedules import schedule
-from decorr.training.steps import Model, Trainer, sgd
+from decorr.training.steps import Trainer
 from experiments.data.load import Dataset
-from experiments.grid.cells import Block, Cell, Checkpoint, Work
-from experiments.grid.networks import VARIANT_KINDS, Family, Penalty
-from experiments.run import engine
+from experiments.grid.cells import Work
+from experiments.run import host
 
 
-def _vcreg(a: jax.Array) -> jax.Array:
-    return vcreg_loss(a, 1.0, 1.0)
+class Training(NamedTuple):
+    """How work of a kind is trained: functions that other processes can import."""
+
+    trainer: Callable[[Any, Dataset], Trainer]
+    """(work, dataset) -> what trains its runs, up to their numbers."""
+    run: Callable[[Any, Dataset, Any, float, Sequence[jax.Device]], Iterator[tuple[int, Any]]]
+    """(work, dataset, checkpoint or None, least seconds between two, devices) -> how many units are done, at
+    the start and after each, and what is to be kept, or None."""
 
 
-PENALTIES: dict[Penalty, Callable[[jax.Array], jax.Array]] = {
-    "corr": correlation_penalty,
-    "decov": decov_loss,
-    "vcreg": _vcreg,
-}
-"""What is differentiated, by name; of VCReg both parts with the weight 1."""
-
-
-def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: int) -> Trainer:
-    """What trains a cell's networks on so many samples, up to the regulariser's numbers: the same for all
-    variants of a size whose numbers do not shrink."""
-    optimisation = cell.protocol.optimisation
-    architecture = cell.variant.architecture(cell.protocol, cell.size)
-    steps = cell.protocol.epochs * (samples // optimisation.batch_size)
-    shrinking = cell.variant.schedule
-    return Trainer(
-        model_of(cell.protocol.family, architecture, classes, image_shape),
-        sgd(optimisation, steps),
-        optimisation.batch_size,
-        penalty=PENALTIES[VARIANT_KINDS[cell.variant.kind].penalty],
-        penalty_schedule=None if shrinking == "constant" else schedule(shrinking, steps),
-    )
-
-
-def model_of(family: Family, architecture: Architecture, classes: int, image_shape: tuple[int, ...]) -> Model:
-    """The network of a family."""
-    if family == "conv":
-        return ConvNet(architecture, classes, image_shape)
-    return MLP(architecture, classes)
-
-
-def run_blocks(
-    blocks: Sequence[Work],
+def run(
+    training: Training,
+    work: Sequence[Work],
     dataset: Dataset,
     read: Callable[[Work], Any],
     checkpoint_seconds: float,
 ) -> Iterator[tuple[Work, int, Any]]:
-    """Trains blocks in this process, one after the other, each on as many devices as it has runs.
+    """Trains work in this process, one piece after the other, each on as many devices as it has runs.
 
     Args:
-      blocks: what to train, in this order.
-      dataset: their data.
-      read: a block's last checkpoint, None if there is none.
-      checkpoint_seconds: least time between two checkpoints of a block.
-
-    Yields:
-      What `Work.train` does, after the block.
-    """
-    for block in blocks:
-        for event in block.train(dataset, read(block), checkpoint_seconds, engine.devices()):
-            yield block, *event
-
-
-def run_block(
-    block: Block,
-    dataset: Dataset,
-    checkpoint: Checkpoint | None,
-    checkpoint_seconds: float,
-    devices: Sequence[jax.Device],
-) -> Iterator[tuple[int, Checkpoint | None]]:
-    """Trains a block, from its checkpoint if there is one.
-
-    A block that goes on from a checkpoint ends, bit for bit, as if it had never stopped, given the same
-    number of devices.
-
-    Args:
-      block: what to train.
+      training: how.
+      work: what to train, in this order.
       dataset: its data.
-      checkpoint: where it stopped before, if it ever began.
-      checkpoint_seconds: least time between two checkpoints; 0 makes one after every epoch.
-      devices: which share its runs.
+      read: the last checkpoint of a piece, None if there is none.
+      checkpoint_seconds: least time between two checkpoints of a piece.
 
     Yields:
-      The number of epochs done, at the start and after each epoch, with the checkpoint that is due, or
-      None. The last epoch's checkpoint is the finished block.
+      What `training.run` does, after the piece.
     """
-    cell, started = block.cell, time.monotonic()
-    mesh = engine.mesh(devices[: block.runs])
-    trainer = block.trainer(dataset)
-    train, validation = engine.share((dataset.train, dataset.validation), mesh)
-    seeds, regulariser = range(block.first, block.last + 1), cell.variant.regulariser(cell.protocol)
-    states = engine.start(trainer, seeds, regulariser, dataset.train.images.shape[1], mesh)
-    history, before = [], 0.0
-    if checkpoint is not None:
-        states = engine.from_host(checkpoint.state, states)
-        history, before = checkpoint.history, checkpoint.seconds
-
-    yield len(history), None
-    saved = time.monotonic()
-    while len(history) < cell.protocol.epochs:
-        last = len(history) + 1 == cell.protocol.epochs
-        with jax.default_matmul_precision(cell.matmul_precision):
-            states, record, matrices = engine.epoch(mesh, trainer, states, train, validation, last)
-        history.append(engine.to_host(record, block.runs))
-        now = time.monotonic()
-        checkpoint = None
-        if last or now - saved >= checkpoint_seconds:
-            checkpoint = Checkpoint(
-                state=engine.to_host(states, block.runs),
-                # A copy: whoever gets it may be slower than the next epoch.
-                history=list(history),
-                last_epoch=engine.to_host(engine.summarise(matrices), block.runs) if last else {},
-                seconds=before + now - started,
-                devices=engine.describe(mesh, states),
-            )
-            saved = now
-        yield len(history), checkpoint
+    for piece in work:
+        for event in training.run(piece, dataset, read(piece), checkpoint_seconds, host.devices()):
+            yield piece, *event

@@ -3,9 +3,7 @@
 import bisect
 import functools
 import math
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -16,8 +14,9 @@ from decorr.training import steps
 from decorr.training.evaluation import CHUNK
 from decorr.training.steps import Trainer
 from experiments.data.load import Dataset
-from experiments.grid.cells import Block, Cell, Work
-from experiments.run import engine
+from experiments.grid.cells import Work
+from experiments.run import machine
+from experiments.run.layout import LANES
 
 _COPIES = 3
 """Of each activation, at once: before the nonlinearity and after, and what is passed back or standardised."""
@@ -44,57 +43,45 @@ class Room(NamedTuple):
         """That of devices; on a CPU they share the machine's with those of other processes."""
         platform = devices[0].platform
         if platform == "cpu":
-            limit = _machine() / (len(devices) * processes)
+            limit = machine.memory() / (len(devices) * processes)
         else:
             limit = (devices[0].memory_stats() or {}).get("bytes_limit", math.inf)
         return cls(platform, len(devices), _USABLE * limit)
 
-    def runs(self, cell: Cell, dataset: Dataset, most: int) -> int:
-        """How many runs of a cell can be a block, at most so many; 1 if even that does not fit."""
-        sizes = range(1, min(most, cell.seeds) + 1)
-        fitting = bisect.bisect_right(
-            sizes, self.bytes, key=lambda runs: self.needed(Block(cell, 0, runs - 1), dataset)
-        )
+    def runs(self, trainer: Trainer, dataset: Dataset, most: int) -> int:
+        """How many runs can be trained together, at most so many; 1 if even that does not fit."""
+        numbers = range(1, most + 1)
+        fitting = bisect.bisect_right(numbers, self.bytes, key=lambda n: self.needed(n, trainer, dataset))
         return max(1, fitting)
 
-    def needed(self, block: Work, dataset: Dataset) -> float:
-        """What a block takes of each device, in bytes: an estimate, up to `_LOOSE` times too high."""
+    def needed(self, runs: int, trainer: Trainer, dataset: Dataset) -> float:
+        """What runs take of each device, in bytes: an estimate, up to `_LOOSE` times too high."""
         train, pixels = dataset.train.images.shape
-        run, lane = _parts(block.trainer(dataset), train, pixels)
+        run, lane = _parts(trainer, train, pixels)
         shared = sum(leaf.nbytes for leaf in jax.tree.leaves((dataset.train, dataset.validation)))
-        runs = math.ceil(block.runs / self.devices)
-        return shared + runs * run + min(runs, engine.LANES.get(self.platform, runs)) * lane
+        here = math.ceil(runs / self.devices)
+        return shared + here * run + min(here, LANES.get(self.platform, here)) * lane
 
-    def describe(self, block: Work, dataset: Dataset) -> str:
-        """What a block takes of what there is, in words."""
+    def describe(self, runs: int, trainer: Trainer, dataset: Dataset) -> str:
+        """What runs take of the memory that there is, in words."""
         there = f" of {_mebibytes(self.bytes)}" if math.isfinite(self.bytes) else ""
-        return f"{_mebibytes(self.needed(block, dataset))}{there} on each device"
+        return f"{_mebibytes(self.needed(runs, trainer, dataset))}{there} on each device"
 
-    def check(self, block: Work, dataset: Dataset) -> None:
-        """ValueError for a block that does not fit, and what would help."""
-        if self.needed(block, dataset) > _LOOSE * self.bytes:
+    def check(self, work: Work, trainer: Trainer, dataset: Dataset) -> None:
+        """ValueError for a piece of work that does not fit, and what would help."""
+        if self.needed(work.runs, trainer, dataset) > _LOOSE * self.bytes:
             cure = (
                 "fewer devices (JAX_NUM_CPU_DEVICES)" if self.platform == "cpu" else "more or larger devices"
             )
             raise ValueError(
-                f"{block.name} does not fit: its {block.runs} runs take {self.describe(block, dataset)}; "
+                f"{work.name} does not fit: its {work.runs} runs take "
+                f"{self.describe(work.runs, trainer, dataset)}; "
                 f"give smaller sizes, a smaller batch size, or {cure}"
             )
 
 
 def _mebibytes(number: float) -> str:
     return f"{number / 2**20:,.0f} MiB"
-
-
-def _machine() -> float:
-    """Memory of this machine, or what its control group leaves to this process."""
-    if not hasattr(os, "sysconf"):  # as on Windows
-        return math.inf
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        if Path(path).exists() and (limit := Path(path).read_text().strip()).isdecimal():  # or "max"
-            limits.append(int(limit))
-    return min(limits)
 
 
 @functools.cache

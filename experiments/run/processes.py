@@ -1,97 +1,53 @@
-"""Blocks on the cores of this machine: a process on each, whose checkpoints come back to the one that writes.
+"""Work on the cores of this machine: a process on each, whose checkpoints come back to the one that writes.
 
 Two processes of a core each train more than one of two cores, whose threads wait for each other.
 """
 
-import math
-import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
+from experiments.data.load import Dataset
 from experiments.grid.cells import Work
-
-if TYPE_CHECKING:  # it brings JAX, which is to be imported here while it is where processes are forked
-    from experiments.data.load import Dataset
-
-
-METHOD: Literal["forkserver", "spawn"] = "forkserver" if sys.platform == "linux" else "spawn"
-"""How processes begin: elsewhere a fork may break what its parent has imported."""
+from experiments.run import host, machine
+from experiments.run.local import Training
 
 
-def prepare() -> Any:
-    """Begins to import what trains, once for all processes if they are forks of the one that does.
-
-    Returns:
-      What starts them, of multiprocessing.
-    """
-    context = multiprocessing.get_context(METHOD)
-    if METHOD == "spawn":  # each imports for itself
-        return context
-    from multiprocessing import forkserver
-
-    context.set_forkserver_preload(["experiments.run.local"])
-    # Ctrl-C in a terminal reaches all, from the first moment on: who began them ends them.
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    return context
-
-
-def cores() -> list[int]:
-    """The CPU cores that this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
-    return sorted(allowed(0)) if allowed else list(range(os.cpu_count() or 1))
-
-
-def runs(processes: int, cells: int, seeds: int) -> int:
-    """How many runs of a cell make a block at most: all where no process will lack cells, else its share."""
-    return seeds if cells >= 4 * processes else math.ceil(seeds / processes)
-
-
-def run_blocks(
-    blocks: Sequence[Work],
-    dataset: "Dataset",
+def run(
+    training: Training,
+    work: Sequence[Work],
+    dataset: Dataset,
     read: Callable[[Work], Any],
     checkpoint_seconds: float,
     *,
     processes: int,
 ) -> Iterator[tuple[Work, int, Any]]:
-    """Trains blocks, a process each; this one runs nothing on JAX.
+    """As `local.run`, in processes, a piece each; this one runs nothing on JAX.
 
     Args:
-      blocks: what to train, begun in this order.
-      dataset: their data.
-      read: a block's last checkpoint, None if there is none.
-      checkpoint_seconds: least time between two checkpoints of a block.
       processes: how many at once, on as many shares of the cores that this process may use.
 
-    Yields:
-      What `Work.train` does, after the block, of all blocks as it comes.
-
     Raises:
-      RuntimeError: a block raised an error, or its process died.
+      RuntimeError: the training of a piece raised an error, or its process died.
     """
-    context, count = prepare(), min(processes, len(blocks))
-    waiting, working = iter(blocks), dict[Connection, Work]()
+    context, count = machine.begin_processes(), min(processes, len(work))
+    waiting, working = iter(work), dict[Connection, Work]()
 
     def begin(pipe: Connection) -> None:
-        if (block := next(waiting, None)) is not None:
-            checkpoint = read(block)
-            working[pipe] = block
+        if (piece := next(waiting, None)) is not None:
+            checkpoint = read(piece)
+            working[pipe] = piece
             with suppress(OSError):  # it died, which is told where its events are awaited
-                pipe.send((block, checkpoint))
+                pipe.send((piece, checkpoint))
 
     with ExitStack() as stack:
         for share in _shares(count):
             pipe, its_end = context.Pipe()
-            process = context.Process(target=_work, args=(its_end, share, dataset, checkpoint_seconds))
+            arguments = its_end, share, training, dataset, checkpoint_seconds
+            process = context.Process(target=_work, args=arguments)
             process.start()
             stack.callback(_end, process, pipe)
             its_end.close()
@@ -99,40 +55,40 @@ def run_blocks(
         while working:
             ready: list[Any] = wait(list(working))
             for pipe in ready:
-                block = working[pipe]
+                piece = working[pipe]
                 try:
                     event = pipe.recv()
                 except (EOFError, OSError):
                     raise RuntimeError(
-                        f"{block.name}: the process that trained it died, as when memory runs out; "
+                        f"{piece.name}: the process that trained it died, as when memory runs out; "
                         "the same command goes on from the last checkpoint"
                     ) from None
                 if isinstance(event, str):
-                    raise RuntimeError(f"{block.name}: {event}")
-                if event[0] == block.length:
+                    raise RuntimeError(f"{piece.name}: {event}")
+                if event[0] == piece.length:
                     del working[pipe]
                     begin(pipe)  # before what waits for this event writes
-                yield block, *event
+                yield piece, *event
 
 
 def _shares(count: int) -> list[list[int]]:
     """The cores that this process may use, dealt out."""
-    dealt = cores()
+    dealt = machine.cores()
     return [dealt[i::count] or [dealt[i % len(dealt)]] for i in range(count)]
 
 
-def _work(pipe: Connection, share: Sequence[int], dataset: "Dataset", checkpoint_seconds: float) -> None:
-    """Trains the blocks that come, until nobody is there to send them."""
+def _work(
+    pipe: Connection, share: Sequence[int], training: Training, dataset: Dataset, checkpoint_seconds: float
+) -> None:
+    """Trains the pieces that come, until nobody is there to send them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, share)  # before JAX makes its threads
-    from experiments.run import engine
-
-    engine.configure(1)
+    host.configure(1)
     try:
         while True:
-            block, checkpoint = pipe.recv()
-            for event in block.train(dataset, checkpoint, checkpoint_seconds, engine.devices()):
+            piece, checkpoint = pipe.recv()
+            for event in training.run(piece, dataset, checkpoint, checkpoint_seconds, host.devices()):
                 pipe.send(event)
     except (EOFError, ConnectionError):
         pass  # the other end has gone, and needs nothing any more

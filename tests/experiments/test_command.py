@@ -173,7 +173,7 @@ def test_a_variant_is_one_entry(tmp_path, monkeypatch, capsys):
     )
     monkeypatch.setitem(networks.VARIANT_KINDS, "half", half)
     # Other processes read the entries that are in the file.
-    monkeypatch.setattr(processes, "run_blocks", lambda *args, processes: local.run_blocks(*args))
+    monkeypatch.setattr(processes, "run", lambda *args, processes: local.run(*args))
     arguments = ("--sizes", "tiny", "--seeds", "2", "--epochs", "1", "--variants", "half-1", "vanilla")
     monkeypatch.setattr(sys, "argv", ["sweep", *arguments, "--out", str(tmp_path)])
     command_sweep.main()

@@ -11,7 +11,7 @@ import pytest
 
 from experiments.benchmark import penalty, roofline, tables, task, training, workers
 from experiments.grid.protocols import RELEASED
-from experiments.run import processes
+from experiments.run import machine
 
 
 def count_forever():
@@ -31,7 +31,7 @@ def workers_import_this_file(monkeypatch):
 
 def test_a_worker_has_its_own_threads_and_is_timed():
     with workers.Group(f"{__name__}:count_forever", workers.separate()) as group:
-        assert group.reports() == [{"threads": "1"}] * len(processes.cores())
+        assert group.reports() == [{"threads": "1"}] * len(machine.cores())
         assert 0 < group.seconds(1000) < 1
         assert set(workers.interleaved({"it": group}, 3)) == {"it"}
 
@@ -94,7 +94,7 @@ def test_a_peer_trains_the_same(monkeypatch, tmp_path, package, build, family, a
     task.make(path, family, "tiny")
     common = {"size": "tiny", "variant": "corr-1.0"}
     ours = {"family": family, "networks": 2, "devices": 1} | common
-    core, module = [processes.cores()[:1]], "experiments.benchmark"
+    core, module = [machine.cores()[:1]], "experiments.benchmark"
     with (
         workers.Group(f"{module}.jax_trainers:sweep_engine", core, **ours) as engine,
         workers.Group(f"{module}.{build}", core, path=path, **common, **arguments) as peer,

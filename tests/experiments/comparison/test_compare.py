@@ -22,12 +22,12 @@ def begun(monkeypatch):
     names = []
 
     def connect(*_):
-        return contextlib.nullcontext(executor.Executor(executor.Room("cpu", 1, 1e12), 1, run_blocks))
+        return contextlib.nullcontext(executor.Executor(executor.Room("cpu", 1, 1e12), 1, run))
 
-    def run_blocks(work, dataset, read, seconds):
+    def run(training, work, dataset, read, seconds):
         for each in work:
             names.append(each.name.removeprefix("digits-200 "))
-            yield from executor.local.run_blocks([each], dataset, read, seconds)
+            yield from executor.local.run(training, [each], dataset, read, seconds)
 
     monkeypatch.setattr(executor, "connect", connect)
     return names

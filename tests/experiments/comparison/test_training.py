@@ -15,7 +15,7 @@ from experiments.comparison.methods import METHODS, Numbers, Setting, steps_for
 from experiments.comparison.trials import Trials
 from experiments.data.load import load
 from experiments.grid.networks import Recipe
-from experiments.run import engine, local
+from experiments.run.epochs import model_of
 
 MEDIUM = Recipe().architecture("medium")
 SETTING = Setting("digits", 300, steps=20, trials=3, seeds=2, report_seeds=2, moments=4)
@@ -28,7 +28,7 @@ def digits():
 
 def train(method, numbers, digits, seeds=(0, 1), test_moment=None, setting=SETTING):
     trials = Trials(setting, method, tuple(numbers), 0, seeds, test_moment)
-    events = list(trials.train(digits, None, 0.0, jax.devices()[:1]))
+    events = list(training.train(trials, digits, None, 0.0, jax.devices()[:1]))
     assert [moment for moment, _ in events] == list(range(setting.moments + 1))
     assert all(found is None for _, found in events[:-1])
     return events[-1][1]
@@ -79,7 +79,7 @@ def test_networks_are_those_that_steps_train(digits):
     """Two trials, by learning rate and weight decay; 20 steps are three epochs and two minibatches more."""
     numbers = Numbers(0.05), Numbers(0.2, 1e-2)
     found = train("vanilla", numbers, digits, test_moment=3)
-    chosen, model = training.subset(digits.train, 300), local.model_of("mlp", MEDIUM, 10, (8, 8, 1))
+    chosen, model = training.subset(digits.train, 300), model_of("mlp", MEDIUM, 10, (8, 8, 1))
     key = jax.random.key(1)
     order = np.concatenate([steps.minibatches(key, 6 * epoch, 300, 50) for epoch in range(4)])
     for trial, each in enumerate(numbers):
@@ -98,7 +98,7 @@ def test_networks_are_those_that_steps_train(digits):
 @pytest.mark.parametrize(("method", "penalty"), [("corr", correlation_penalty), ("decov", decov_loss)])
 def test_a_share_is_of_the_loss_of_guessing(method, penalty, digits):
     (weight,) = train(method, [Numbers(0.05, penalty_share=0.5)], digits, (2,))["penalty_weight"].ravel()
-    trainer = training.trainer_of(SETTING, METHODS[method], digits)
+    trainer = training.trainer(Trials(SETTING, method, (), 0, ()), digits)
     x, _ = training.subset(digits.train, 300).batch(...)
     state = steps.init(trainer, jax.random.key(0), Regulariser(), x[:1])
     _, activations = trainer.model.apply(state.variables, x)
@@ -123,8 +123,8 @@ def test_numbers_act(digits):
 
 
 def test_steps_may_begin_and_end_within_epochs():
-    key, engine_order = jax.random.key(3), engine.steps.minibatches
-    epochs = [np.asarray(engine_order(key, 6 * epoch, 300, 50)) for epoch in range(4)]
+    key = jax.random.key(3)
+    epochs = [np.asarray(steps.minibatches(key, 6 * epoch, 300, 50)) for epoch in range(4)]
     for start, count in ((0, 6), (4, 5), (5, 14), (11, 1)):
-        found = engine_order(key, np.int32(start), 300, 50, count)
+        found = steps.minibatches(key, np.int32(start), 300, 50, count)
         np.testing.assert_array_equal(found, np.concatenate(epochs)[start : start + count])

@@ -11,12 +11,13 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from experiments.comparison.methods import METHODS, Setting
+from experiments.comparison.training import TRAINING
 from experiments.comparison.trials import Trials
 from experiments.data import load as data
 from experiments.disk import netcdf
 from experiments.grid.cells import Block, Cell
 from experiments.grid.networks import Recipe, Variant
-from experiments.run import cluster, local
+from experiments.run import cluster, epochs, local
 
 # Ray forks this process, where JAX runs, only to start others.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")]
@@ -113,16 +114,16 @@ def resources():
 def test_an_error_in_a_task_ends_the_sweep(resources):
     assert resources == {"num_cpus": 1}
     block = Block(Cell("digits", "tiny", Variant("vanilla"), 1, Recipe()), 0, 0)
-    epochs = cluster.run_blocks([block], data.load(), lambda _: "nonsense", 0, resources=resources)
+    events = cluster.run(epochs.TRAINING, [block], data.load(), lambda _: "nonsense", 0, resources=resources)
     with pytest.raises(RuntimeError, match="tiny-vanilla: AttributeError"):
-        next(epochs)
+        next(events)
 
 
 def test_trials_of_a_comparison_are_tasks_too(resources):
     setting = Setting("digits", 100, steps=4, trials=2, moments=2)
     trials = Trials(setting, "dropout", setting.numbers(METHODS["dropout"]), 0, (0, 1))
-    *_, (_, _, wanted) = local.run_blocks([trials], data.load(), lambda _: None, 0)
-    events = list(cluster.run_blocks([trials], data.load(), lambda _: None, 0, resources=resources))
+    *_, (_, _, wanted) = local.run(TRAINING, [trials], data.load(), lambda _: None, 0)
+    events = list(cluster.run(TRAINING, [trials], data.load(), lambda _: None, 0, resources=resources))
     assert [moment for _, moment, _ in events] == [0, 1, 2]
     found = events[-1][2]
     assert set(found) == set(wanted) and found["validation_error"].shape == (2, 2, 2)

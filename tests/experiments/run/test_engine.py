@@ -21,7 +21,9 @@ from experiments.data import load as data
 from experiments.grid.cells import Block, Cell
 from experiments.grid.networks import Recipe, Variant
 from experiments.grid.protocols import PAPER
-from experiments.run import engine, local
+from experiments.run import engine, epochs, host, local
+from experiments.run.engine import Engine
+from experiments.run.layout import Layout
 
 ROOT = Path(__file__).parents[3]
 SHORT = Recipe(epochs=2)
@@ -33,18 +35,17 @@ def digits():
 
 
 def started(runs, variant="corr-0.1", devices=None):
-    """Mesh, trainer, states, and training split on the mesh."""
-    mesh = engine.mesh((devices or jax.devices())[:runs])
+    """Engine, states, and the training split on the devices."""
+    layout = Layout.of((devices or jax.devices())[:runs])
     cell = Cell("digits", "tiny", Variant.parse(variant), runs, SHORT)
-    trainer = local.trainer_of(cell, digits().classes, digits().image_shape, 1250)
-    features = digits().train.images.shape[1]
-    states = engine.start(trainer, range(runs), cell.variant.regulariser(SHORT), features, mesh)
-    return mesh, trainer, states, *engine.share((digits().train,), mesh)
+    engine = Engine(epochs.trainer(Block(cell, 0, runs - 1), digits()), layout)
+    states = engine.start(range(runs), cell.variant.regulariser(SHORT), digits().train.images.shape[1])
+    return engine, states, *layout.share(digits().train)
 
 
 def finished(blocks, read=lambda _: None):
     """The last checkpoint of each block, by its name."""
-    events = list(local.run_blocks(blocks, digits(), read, 1e9))
+    events = list(local.run(epochs.TRAINING, blocks, digits(), read, 1e9))
     assert sorted((block.name, epoch) for block, epoch, _ in events) == sorted(
         (block.name, epoch) for block in blocks for epoch in (0, 1, 2)
     )
@@ -67,8 +68,8 @@ def test_the_sweep_works_without_a_place_for_compiled_programs(tmp_path, kind):
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     cache = {"no home": {}, "a file in the way": {"XDG_CACHE_HOME": str(tmp_path / "file")}}
     code = (
-        "import jax; from experiments.data.load import load; from experiments.run import engine\n"
-        "engine.configure(1); jax.block_until_ready(jax.jit(lambda x: x + 1)(load().train.scale))\n"
+        "import jax; from experiments.data.load import load; from experiments.run import host\n"
+        "host.configure(1); jax.block_until_ready(jax.jit(lambda x: x + 1)(load().train.scale))\n"
         "print(jax.config.jax_compilation_cache_dir)"
     )
     done = subprocess.run(
@@ -84,19 +85,19 @@ def test_the_sweep_works_without_a_place_for_compiled_programs(tmp_path, kind):
     assert folder is None or list(folder.iterdir())
 
 
-def program(mesh, trainer, states, train):
+def program(trains, states, train):
     order = np.zeros((states.step.shape[0], 2, 50), np.int32)
-    return engine._train(mesh, trainer).lower(states, order, train, False)
+    return engine.training(trains).lower(states, order, train, False)
 
 
 def eight_devices():
     """Run in a process of its own: prints nll and parameters on 8 devices and on 1."""
     assert len(jax.devices()) == 8
-    mesh, trainer, states, train = started(8)
+    trains, states, train = started(8)
     programs = [
-        program(mesh, trainer, states, train),
-        engine._order(mesh, 1250, 50).lower(states.key, states.step),
-        engine._evaluate(mesh, trainer).lower(states.variables, train),
+        program(trains, states, train),
+        engine.order(trains.layout, 1250, 50).lower(states.key, states.step),
+        engine.evaluate(trains).lower(states.variables, train),
     ]
     for each in programs:
         text = each.compile().as_text()
@@ -104,8 +105,8 @@ def eight_devices():
         for collective in ("all-reduce", "all-gather", "all-to-all", "collective", "reduce-scatter"):
             assert collective not in text, collective
     for devices in (jax.devices(), jax.devices()[:1]):
-        on, trainer, states, train = started(8, devices=devices)
-        states, metrics, _ = engine.train_epoch(on, trainer, states, train, False)
+        trains, states, train = started(8, devices=devices)
+        states, metrics, _ = trains.train_epoch(states, train, False)
         kernel = np.asarray(states.params["hidden_1"]["kernel"])
         print(np.asarray(metrics.nll).tolist(), kernel.sum(dtype=np.float64))
 
@@ -182,20 +183,19 @@ def test_the_precision_of_matrix_products(precision, found):
 def test_half_of_the_minibatches_give_the_penalty_of_all_to_a_percent(variant, monkeypatch):
     mnist = data.load("mnist")
     cell = Cell("mnist", "tiny", Variant.parse(variant), 2, SHORT)
-    mesh = engine.mesh(jax.devices())
-    trainer = local.trainer_of(cell, mnist.classes, mnist.image_shape, 50_000)
-    states = engine.start(trainer, range(2), cell.variant.regulariser(SHORT), 784, mesh)
-    train, validation = engine.share((mnist.train, mnist.validation), mesh)
+    trains = Engine(epochs.trainer(Block(cell, 0, 1), mnist), Layout.of(jax.devices()))
+    states = trains.start(range(2), cell.variant.regulariser(SHORT), 784)
+    train, validation = trains.layout.share(mnist.train, mnist.validation)
     for _ in range(2):
-        states, *_ = engine.train_epoch(mesh, trainer, states, train, False)
+        states, *_ = trains.train_epoch(states, train, False)
 
     def penalties(minibatches):
         monkeypatch.setattr(evaluation, "MINIBATCHES", minibatches)
-        engine._evaluate.cache_clear()
-        return np.asarray(engine._evaluate(mesh, trainer)(states.variables, validation)[0].penalty)
+        engine.evaluate.cache_clear()
+        return np.asarray(trains.penalty(states, validation))
 
     half, every = penalties(evaluation.MINIBATCHES), penalties(200)
-    engine._evaluate.cache_clear()
+    engine.evaluate.cache_clear()
     assert (half != every).all()
     np.testing.assert_allclose(half, every, rtol=0.01)
 
@@ -220,21 +220,22 @@ class Runs:
 
     def __init__(self):
         self.validation = made_up(20, seed=2)
-        self.mesh = engine.mesh(jax.devices()[:2])
-        self.splits = engine.share((made_up(40), self.validation), self.mesh)
+        layout = Layout.of(jax.devices()[:2])
+        self.splits = layout.share(made_up(40), self.validation)
         optimisation = Optimisation(batch_size=10)
         self.protocol = Recipe(optimisation=optimisation)
-        self.trainer = Trainer(MLP(self.protocol.architecture("tiny"), CLASSES), sgd(optimisation), 10)
+        trainer = Trainer(MLP(self.protocol.architecture("tiny"), CLASSES), sgd(optimisation), 10)
+        self.engine = Engine(trainer, layout)
 
     def start(self, variant="corr-0.1"):
         regulariser = Variant.parse(variant).regulariser(self.protocol)
-        return engine.start(self.trainer, range(3), regulariser, FEATURES, self.mesh)
+        return self.engine.start(range(3), regulariser, FEATURES)
 
     def epoch(self, states, last=False):
-        return engine.epoch(self.mesh, self.trainer, states, *self.splits, last)
+        return self.engine.epoch(states, *self.splits, last)
 
     def host(self, tree):
-        return engine.to_host(tree, 3)
+        return host.to_host(tree, 3)
 
 
 @pytest.fixture(scope="module")
@@ -243,8 +244,8 @@ def runs():
 
 
 def test_weights_share_one_program_and_variants_the_evaluation(runs):
-    on, trainer, samples = runs.mesh, runs.trainer, len(runs.splits[0].labels)
-    programs = engine._order(on, samples, 10), engine._train(on, trainer), engine._evaluate(on, trainer)
+    order = engine.order(runs.engine.layout, len(runs.splits[0].labels), 10)
+    programs = order, engine.training(runs.engine), engine.evaluate(runs.engine)
     runs.start()  # JAX says of the first keys in other words that they lie where the later ones do
     for program in programs:
         program.clear_cache()
@@ -258,7 +259,7 @@ def test_a_round_trip_through_memory_changes_nothing(runs):
     straight, record, _ = runs.epoch(runs.epoch(runs.start())[0])
     stored = runs.host(runs.epoch(runs.start())[0])
     assert stored["step"].tolist() == [4, 4, 4]
-    resumed, again, _ = runs.epoch(engine.from_host(stored, runs.start()))
+    resumed, again, _ = runs.epoch(host.from_host(stored, runs.start()))
     assert_identical(runs.host(resumed), runs.host(straight))
     assert_identical(runs.host(again), runs.host(record))
 
@@ -275,7 +276,7 @@ def test_a_round_trip_through_memory_changes_nothing(runs):
 def test_a_checkpoint_of_other_networks_is_refused(runs, change):
     states = runs.start()
     with pytest.raises(ValueError, match=f"the checkpoint has no {next(iter(change))} of .*: move it away"):
-        engine.from_host(runs.host(states) | change, states)
+        host.from_host(runs.host(states) | change, states)
 
 
 @pytest.mark.parametrize("lane", [0, 1])

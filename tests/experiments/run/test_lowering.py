@@ -1,5 +1,7 @@
 """The engine's programs for accelerators, made without one: lowered, neither compiled nor run."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -8,7 +10,9 @@ from jax import export
 from decorr.training.split import Split
 from experiments.grid.cells import Cell
 from experiments.grid.networks import Recipe, Variant
-from experiments.run import engine, local
+from experiments.run import engine, epochs
+from experiments.run.engine import Engine
+from experiments.run.layout import Layout
 
 RUNS, FEATURES = 6, 64  # three runs a device, more than a CPU has side by side
 
@@ -21,14 +25,16 @@ def split(samples):
     return Split(array(samples, FEATURES, dtype=jnp.uint8), array(samples, dtype=jnp.int32), array(), array())
 
 
-def programs(family, variant):
+def programs(family, variant, platform="cuda"):
     """Every program of a block of huge networks, with its arguments: arrays are shapes."""
-    mesh, protocol = engine.mesh(jax.devices()[:2]), Recipe(family=family)
+    layout, protocol = Layout.of(jax.devices()[:2]), Recipe(family=family)
+    if platform != "cpu":
+        layout = dataclasses.replace(layout, platform=platform, lanes=None)
     cell = Cell("digits", "huge", Variant.parse(variant), RUNS, protocol)
-    trainer = local.trainer_of(cell, 10, (8, 8, 1), 100)
+    trains = Engine(epochs.trainer_of(cell, 10, (8, 8, 1), 100), layout)
     numbers = jax.tree.map(lambda _: array(RUNS), cell.variant.regulariser(protocol))
-    initial, order = engine._initial(mesh, trainer, FEATURES), engine._order(mesh, 100, 50)
-    train, evaluate = engine._train(mesh, trainer), engine._evaluate(mesh, trainer)
+    initial, order = engine.initial(trains, FEATURES), engine.order(layout, 100, 50)
+    train, evaluate = engine.training(trains), engine.evaluate(trains)
     seeds = array(RUNS, dtype=jnp.int32)
     states = initial.eval_shape(seeds)._replace(regulariser=numbers)
     training = states, array(RUNS, 2, 50, dtype=jnp.int32), split(100), array(dtype=bool)
@@ -43,21 +49,9 @@ def programs(family, variant):
     }
 
 
-@pytest.fixture
-def accelerator(monkeypatch):
-    """The engine as on devices that are no CPU."""
-    monkeypatch.setattr(engine, "_platform", lambda on: "cuda")
-    programs = engine._initial, engine._order, engine._train, engine._evaluate
-    for program in programs:
-        program.cache_clear()
-    yield
-    for program in programs:
-        program.cache_clear()
-
-
 @pytest.mark.parametrize("family", ["mlp", "conv"])
 @pytest.mark.parametrize("variant", ["vanilla", "drop", "corr-0.1"])
-def test_accelerators_have_what_an_epoch_needs(accelerator, family, variant):
+def test_accelerators_have_what_an_epoch_needs(family, variant):
     for name, (program, arguments) in programs(family, variant).items():
         if variant == "vanilla" or name == "train":  # the others know no variant
             exported = export.export(program, platforms=["cuda", "tpu"])(*arguments)
@@ -67,7 +61,7 @@ def test_accelerators_have_what_an_epoch_needs(accelerator, family, variant):
                 assert f"tensor<{RUNS // 2}x50x{'360' if family == 'mlp' else '4x4x36'}xf32>" in text
 
 
-def with_options_of_a_cpu():
+def with_options_of_a_cpu(platform):
     """The programs of which JAX says so: within another one it refuses options, and names them."""
 
     def refused(program, arguments):
@@ -77,13 +71,13 @@ def with_options_of_a_cpu():
             return "'xla_cpu_" in str(error)
         return False
 
-    ours = programs("mlp", "vanilla")
+    ours = programs("mlp", "vanilla", platform)
     return {name for name, program in ours.items() if refused(*program)}
 
 
-def test_compiler_options_of_a_cpu_stay_there(accelerator):
-    assert with_options_of_a_cpu() == set()
+def test_compiler_options_of_a_cpu_stay_there():
+    assert with_options_of_a_cpu("cuda") == set()
 
 
 def test_a_cpu_has_its_compiler_options():
-    assert with_options_of_a_cpu() == {"initial", "order", "train", "evaluate"}
+    assert with_options_of_a_cpu("cpu") == {"initial", "order", "train", "evaluate"}

@@ -14,7 +14,9 @@ from decorr.training.split import Split
 from experiments.data.load import Dataset
 from experiments.grid.cells import Block, Cell
 from experiments.grid.networks import Recipe, Variant
-from experiments.run import engine, local
+from experiments.run import engine, epochs
+from experiments.run.engine import Engine
+from experiments.run.layout import Layout
 from experiments.run.memory import Room
 
 CELL = Cell("mnist", "huge", Variant("corr", 0.1), 1000, Recipe())
@@ -33,6 +35,10 @@ def shape(*sizes, dtype=jnp.float32):
     return jax.ShapeDtypeStruct(sizes, dtype)
 
 
+def trainer(cell=CELL):
+    return epochs.trainer(Block(cell, 0, 0), MNIST)
+
+
 def total(program):
     """Bytes of a lowered program, as the compiler says."""
     memory = program.compile().memory_analysis()
@@ -42,15 +48,17 @@ def total(program):
 
 def compiled(cell, runs):
     """Bytes that training and evaluation of so many runs take on one device."""
-    mesh, trainer = engine.mesh(jax.devices()[:1]), local.trainer_of(cell, 10, MNIST.image_shape, 50_000)
+    trains = Engine(trainer(cell), Layout.of(jax.devices()[:1], lanes=runs))  # as on an accelerator
     splits = MNIST.train, MNIST.validation
     train, validation = jax.tree.map(lambda leaf: shape(*jnp.shape(leaf), dtype=leaf.dtype), splits)
     weights = jax.tree.map(lambda _: shape(runs), cell.variant.regulariser(cell.protocol))
-    initial = engine._initial(mesh, trainer, 784)
-    states = initial.eval_shape(shape(runs, dtype=jnp.int32))._replace(regulariser=weights)
-    order = shape(runs, 50_000 // trainer.batch_size, trainer.batch_size, dtype=jnp.int32)
-    training = engine._train(mesh, trainer).lower(states, order, train, shape(dtype=bool))
-    evaluation = engine._evaluate(mesh, trainer).lower(states.variables, validation)
+    states = (
+        engine.initial(trains, 784).eval_shape(shape(runs, dtype=jnp.int32))._replace(regulariser=weights)
+    )
+    batch_size = trains.trainer.batch_size
+    order = shape(runs, 50_000 // batch_size, batch_size, dtype=jnp.int32)
+    training = engine.training(trains).lower(states, order, train, shape(dtype=bool))
+    evaluation = engine.evaluate(trains).lower(states.variables, validation)
     return max(total(training), total(evaluation) + MNIST.train.images.size)  # which stay on the device
 
 
@@ -58,11 +66,10 @@ def compiled(cell, runs):
 @pytest.mark.parametrize(
     ("family", "batch_size"), [("mlp", 50), ("conv", 500)]
 )  # evaluation, or training, takes most
-def test_a_block_takes_what_its_programs_do(monkeypatch, family, batch_size):
-    monkeypatch.setattr(engine, "LANES", {})  # as on an accelerator
+def test_a_block_takes_what_its_programs_do(family, batch_size):
     protocol = Recipe(family=family, optimisation=Optimisation(batch_size=batch_size))
     cell = dataclasses.replace(CELL, protocol=protocol)
-    needed = Room("cpu", 1, math.inf).needed(Block(cell, 0, 3), MNIST)
+    needed = Room("cuda", 1, math.inf).needed(4, trainer(cell), MNIST)
     taken = compiled(cell, 4)
     assert taken <= needed <= 2.5 * taken
 
@@ -70,29 +77,28 @@ def test_a_block_takes_what_its_programs_do(monkeypatch, family, batch_size):
 @pytest.mark.parametrize(("platform", "devices"), [("cpu", 1), ("cuda", 1), ("cuda", 8)])
 def test_the_largest_blocks_that_fit(platform, devices):
     room = Room(platform, devices, 2**33)
-    runs = room.runs(CELL, MNIST, 10_000)
-    fits = [room.needed(Block(CELL, 0, n - 1), MNIST) <= room.bytes for n in (runs, runs + 1)]
-    assert runs > 1 and fits == [True, runs == CELL.seeds]
-    assert room.runs(CELL, MNIST, 5) == 5
-    room.check(Block(CELL, 0, runs - 1), MNIST)
+    runs = room.runs(trainer(), MNIST, 1000)
+    fits = [room.needed(n, trainer(), MNIST) <= room.bytes for n in (runs, runs + 1)]
+    assert runs > 1 and fits == [True, runs == 1000]
+    assert room.runs(trainer(), MNIST, 5) == 5
+    room.check(Block(CELL, 0, runs - 1), trainer(), MNIST)
 
 
 def test_whitened_pixels_take_four_times_as_much():
     whitened = MNIST._replace(train=split(50_000, np.float32), validation=split(10_000, np.float32))
-    needed = [Room("cuda", 1, math.inf).needed(Block(CELL, 0, 3), dataset) for dataset in (MNIST, whitened)]
+    needed = [Room("cuda", 1, math.inf).needed(4, trainer(), dataset) for dataset in (MNIST, whitened)]
     assert needed[1] - needed[0] == 60_000 * 784 * 3
 
 
 def test_one_run_that_does_not_fit_is_refused():
     room = Room("cuda", 2, 2**20)
-    block = Block(CELL, 0, room.runs(CELL, MNIST, 10) - 1)
+    block = Block(CELL, 0, room.runs(trainer(), MNIST, 10) - 1)
     assert block.runs == 1
-    message = (
-        f"huge-corr-0.1.seeds-0-0 does not fit: its 1 runs take {room.describe(block, MNIST)}; give smaller"
-    )
-    assert " MiB of 1 MiB on each device" in message
+    taken = room.describe(1, trainer(), MNIST)
+    message = f"huge-corr-0.1.seeds-0-0 does not fit: its 1 runs take {taken}; give smaller"
+    assert taken.endswith(" MiB of 1 MiB on each device")
     with pytest.raises(ValueError, match=re.escape(message)):
-        room.check(block, MNIST)
+        room.check(block, trainer(), MNIST)
 
 
 def test_devices_of_a_cpu_share_the_machine():

@@ -11,28 +11,28 @@ import pytest
 from experiments.data.load import load
 from experiments.grid.cells import Block, Cell
 from experiments.grid.networks import Recipe, Variant
-from experiments.run import local, processes
+from experiments.run import epochs, executor, machine, processes
 
 CELL = Cell("digits", "tiny", Variant("corr", 0.1), 3, Recipe(epochs=2))
 BLOCKS = [Block(CELL, 0, 0), Block(CELL, 1, 1), Block(CELL, 2, 2)]
 
 
 def started(blocks, read=lambda _: None, count=2):
-    return closing(processes.run_blocks(blocks, load("digits"), read, 0, processes=count))
+    return closing(processes.run(epochs.TRAINING, blocks, load("digits"), read, 0, processes=count))
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
 def test_blocks_are_trained_at_once_and_as_in_this_process(monkeypatch, method):
-    monkeypatch.setattr(processes, "METHOD", method)
-    begun, last, epochs = [], {}, []
+    monkeypatch.setattr(machine, "METHOD", method)
+    begun, last, shown = [], {}, []
     with started(BLOCKS, begun.append) as events:
         for block, epoch, checkpoint in events:
             assert len(begun) >= 2  # neither waits for the other's end
-            epochs.append((block.name, epoch))
+            shown.append((block.name, epoch))
             last[block] = checkpoint
     assert begun == BLOCKS and not multiprocessing.active_children()
-    assert sorted(epochs) == [(block.name, epoch) for block in BLOCKS for epoch in (0, 1, 2)]
-    *_, (_, wanted) = local.run_block(BLOCKS[1], load("digits"), None, 0, jax.devices()[:1])
+    assert sorted(shown) == [(block.name, epoch) for block in BLOCKS for epoch in (0, 1, 2)]
+    *_, (_, wanted) = epochs.run_block(BLOCKS[1], load("digits"), None, 0, jax.devices()[:1])
     found = last[BLOCKS[1]]
     assert found.devices == wanted.devices == "1 x cpu (cpu), 1 runs each"
     for name, value in wanted.state.items():
@@ -83,4 +83,4 @@ def test_processes_share_the_cores(monkeypatch):
     ("count", "cells", "runs"), [(1, 1, 10), (2, 20, 10), (2, 1, 5), (2, 7, 5), (4, 20, 10), (64, 20, 1)]
 )
 def test_blocks_are_cut_where_a_process_would_lack_one(count, cells, runs):
-    assert processes.runs(count, cells, 10) == runs
+    assert executor.fair_share(count, cells, 10) == runs

@@ -1,0 +1,119 @@
+"""Blocks of a sweep, trained epoch by epoch on devices of this process, with checkpoints. Touches no disk."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+
+from decorr.config import Architecture
+from decorr.models import MLP, ConvNet
+from decorr.penalties import correlation_penalty, decov_loss, vcreg_loss
+from decorr.training.schedules import schedule
+from decorr.training.steps import Model, Trainer, sgd
+from experiments.data.load import Dataset
+from experiments.grid.cells import Block, Cell, Checkpoint
+from experiments.grid.networks import VARIANT_KINDS, Family, Penalty
+from experiments.run import host
+from experiments.run.engine import Engine, summarise
+from experiments.run.layout import Layout
+from experiments.run.local import Training
+
+
+def _vcreg(a: jax.Array) -> jax.Array:
+    return vcreg_loss(a, 1.0, 1.0)
+
+
+PENALTIES: dict[Penalty, Callable[[jax.Array], jax.Array]] = {
+    "corr": correlation_penalty,
+    "decov": decov_loss,
+    "vcreg": _vcreg,
+}
+"""What is differentiated, by name; of VCReg both parts with the weight 1."""
+
+
+def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: int) -> Trainer:
+    """What trains a cell's networks on so many samples, up to the regulariser's numbers: the same for all
+    variants of a size whose numbers do not shrink."""
+    optimisation = cell.protocol.optimisation
+    architecture = cell.variant.architecture(cell.protocol, cell.size)
+    steps = cell.protocol.epochs * (samples // optimisation.batch_size)
+    shrinking = cell.variant.schedule
+    return Trainer(
+        model_of(cell.protocol.family, architecture, classes, image_shape),
+        sgd(optimisation, steps),
+        optimisation.batch_size,
+        penalty=PENALTIES[VARIANT_KINDS[cell.variant.kind].penalty],
+        penalty_schedule=None if shrinking == "constant" else schedule(shrinking, steps),
+    )
+
+
+def model_of(family: Family, architecture: Architecture, classes: int, image_shape: tuple[int, ...]) -> Model:
+    """The network of a family."""
+    if family == "conv":
+        return ConvNet(architecture, classes, image_shape)
+    return MLP(architecture, classes)
+
+
+def trainer(block: Block, dataset: Dataset) -> Trainer:
+    """What trains a block's networks on a dataset."""
+    return trainer_of(block.cell, dataset.classes, dataset.image_shape, len(dataset.train.labels))
+
+
+def run_block(
+    block: Block,
+    dataset: Dataset,
+    checkpoint: Checkpoint | None,
+    checkpoint_seconds: float,
+    devices: Sequence[jax.Device],
+) -> Iterator[tuple[int, Checkpoint | None]]:
+    """Trains a block, from its checkpoint if there is one.
+
+    A block that goes on from a checkpoint ends, bit for bit, as if it had never stopped, given the same
+    number of devices.
+
+    Args:
+      block: what to train.
+      dataset: its data.
+      checkpoint: where it stopped before, if it ever began.
+      checkpoint_seconds: least time between two checkpoints; 0 makes one after every epoch.
+      devices: which share its runs.
+
+    Yields:
+      The number of epochs done, at the start and after each epoch, with the checkpoint that is due, or
+      None. The last epoch's checkpoint is the finished block.
+    """
+    cell, started = block.cell, time.monotonic()
+    layout = Layout.of(devices[: block.runs])
+    engine = Engine(trainer(block, dataset), layout)
+    train, validation = layout.share(dataset.train, dataset.validation)
+    seeds, regulariser = range(block.first, block.last + 1), cell.variant.regulariser(cell.protocol)
+    states = engine.start(seeds, regulariser, dataset.train.images.shape[1])
+    history, before = [], 0.0
+    if checkpoint is not None:
+        states = host.from_host(checkpoint.state, states)
+        history, before = checkpoint.history, checkpoint.seconds
+
+    yield len(history), None
+    saved = time.monotonic()
+    while len(history) < cell.protocol.epochs:
+        last = len(history) + 1 == cell.protocol.epochs
+        with jax.default_matmul_precision(cell.matmul_precision):
+            states, record, matrices = engine.epoch(states, train, validation, last)
+        history.append(host.to_host(record, block.runs))
+        now = time.monotonic()
+        checkpoint = None
+        if last or now - saved >= checkpoint_seconds:
+            checkpoint = Checkpoint(
+                state=host.to_host(states, block.runs),
+                # A copy: whoever gets it may be slower than the next epoch.
+                history=list(history),
+                last_epoch=host.to_host(summarise(matrices), block.runs) if last else {},
+                seconds=before + now - started,
+                devices=layout.describe(block.runs),
+            )
+            saved = now
+        yield len(history), checkpoint
+
+
+TRAINING = Training(trainer, run_block)
+"""How blocks are trained."""

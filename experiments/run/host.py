@@ -1,0 +1,92 @@
+"""JAX in this process: its settings, its devices, and arrays between these and memory."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from decorr.training.steps import TrainingState
+from experiments.disk.files import cache_dir
+from experiments.run import machine
+
+_PINNED = {
+    "jax_enable_x64": False,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_random_seed_offset": 0,
+}
+"""Settings of JAX that would decide results, and are in no configuration: so they may not."""
+
+
+def configure(cpu_devices: int | None = None) -> None:
+    """Makes `cpu_devices` of the CPU, keeps what is compiled for later, and pins what would decide results.
+
+    To be called before anything runs on JAX. By default there is a device for each core, for matrices of this
+    size leave XLA's own threads idle; that number and the cache stay as JAX was configured to before
+    (jax_num_cpu_devices, jax_compilation_cache_dir).
+    """
+    for name, value in _PINNED.items():
+        jax.config.update(name, value)
+    if jax.config.jax_compilation_cache_dir is None and (folder := _compiled()):  # type: ignore[attr-defined]
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    if cpu_devices is None and jax.config.jax_num_cpu_devices < 0:  # type: ignore[attr-defined]
+        cpu_devices = len(machine.cores())
+    if cpu_devices is not None:
+        jax.config.update("jax_num_cpu_devices", cpu_devices)
+
+
+def _compiled() -> Path | None:
+    """Where compiled programs are kept; None where this user cannot keep any: JAX would warn of each."""
+    if (folder := cache_dir()) is None:
+        return None
+    with contextlib.suppress(OSError):
+        (folder / "compiled").mkdir(parents=True, exist_ok=True)
+    return folder / "compiled" if os.access(folder / "compiled", os.R_OK | os.W_OK | os.X_OK) else None
+
+
+def devices() -> list[jax.Device]:
+    """This machine's devices; RuntimeError says what was asked for where there are none of it."""
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = jax.config.jax_platforms or "any platform"  # type: ignore[attr-defined]
+        reason = (str(error).splitlines() or ["there is none"])[0]
+        raise RuntimeError(f"JAX finds no device of {asked} (JAX_PLATFORMS): {reason}") from error
+
+
+def to_host(tree: object, runs: int) -> dict[str, np.ndarray]:
+    """The first runs of the arrays of a PyTree [run, ...] in memory, named by their paths; keys as bits."""
+
+    def on_host(leaf):
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        # A copy: the next epoch writes its states where these were.
+        return np.array(jax.random.key_data(leaf) if is_key else leaf)[:runs]
+
+    leaves = jax.tree.leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): on_host(leaf) for path, leaf in leaves}
+
+
+def from_host(arrays: Mapping[str, np.ndarray], like: TrainingState) -> TrainingState:
+    """The states that `to_host` made arrays of, laid out on the devices as `like`; ValueError if they are
+    others."""
+
+    def on_devices(path, leaf):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        data = jax.eval_shape(jax.random.key_data, leaf) if is_key else leaf
+        array = arrays.get(name, np.empty(0))
+        same = array.ndim == data.ndim and (array.shape[1:], array.dtype) == (data.shape[1:], data.dtype)
+        if not same or not len(array):
+            raise ValueError(
+                f"the checkpoint has no {name} of {data.dtype} {[*data.shape[1:]]}: move it away"
+            )
+        filled = array[np.minimum(np.arange(leaf.shape[0]), len(array) - 1)]
+        value = jax.random.wrap_key_data(jnp.asarray(filled)) if is_key else filled
+        return jax.device_put(value, leaf.sharding)
+
+    return jax.tree.map_with_path(on_devices, like)

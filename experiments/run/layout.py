@@ -1,0 +1,88 @@
+"""How runs lie on devices: as many on each, and as many of these side by side as are fastest there."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from decorr.training import evaluation
+from decorr.training.split import Split
+
+# On a CPU, for programs of many small loops, as of random bits: they take half as long to compile without
+# fusions, and as long to run.
+_UNFUSED = {"xla_cpu_use_fusion_emitters": False}
+
+LANES = {"cpu": 1}
+"""How many runs of a device are one vmap at most, by platform. Elsewhere all are one. A CPU's cache holds the
+parameters of one large network at most: `--sections scaling` of the benchmark."""
+
+_PER_RUN, _SHARED = PartitionSpec("run"), PartitionSpec()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Devices that share the runs of a program: each has its own, and they do not communicate."""
+
+    mesh: Mesh
+    """The devices, along an axis `run`."""
+    platform: str
+    """What programs are compiled for: cpu, cuda, ..."""
+    lanes: int | None
+    """How many runs of a device are one vmap at most; more go one vmap after the other. None: all are one."""
+
+    @classmethod
+    def of(cls, devices: Sequence[jax.Device], lanes: int | None = None) -> "Layout":
+        """The layout on these devices; with as many lanes as are fastest there, or as are given."""
+        mesh = jax.make_mesh((len(devices),), ("run",), axis_types=(AxisType.Auto,), devices=devices)
+        return cls(mesh, devices[0].platform, lanes or LANES.get(devices[0].platform))
+
+    def describe(self, runs: int) -> str:
+        """The devices, and how many runs each of them trains, in words."""
+        kind = self.mesh.devices[0].device_kind
+        return f"{self.mesh.size} x {self.platform} ({kind}), {math.ceil(runs / self.mesh.size)} runs each"
+
+    def share(self, *splits: Split) -> tuple[Split, ...]:
+        """Copies splits to every device."""
+        return jax.device_put(splits, NamedSharding(self.mesh, _SHARED))
+
+    def per_run(self, number: Any, runs: int) -> jax.Array:
+        """A number of all runs, or numbers [run], each where its run is: float32."""
+        # By NumPy: each call of JAX outside of a program is one more to compile.
+        numbers = np.broadcast_to(np.asarray(number, np.float32), runs)
+        return jax.device_put(self.filled(numbers), NamedSharding(self.mesh, _PER_RUN))
+
+    def filled(self, values: np.ndarray) -> np.ndarray:
+        """Values [run] with the last one repeated, so that every device has as many."""
+        runs = self.mesh.size * math.ceil(len(values) / self.mesh.size)
+        return values[np.minimum(np.arange(runs), len(values) - 1)]
+
+    def map_runs(self, function: Callable, per_run: tuple, *shared: object) -> Any:
+        """function(*per_run, *shared) of every run, to be called in a program."""
+
+        def on_one_device(*arguments):
+            own, shared = arguments[: len(per_run)], arguments[len(per_run) :]
+            runs = jax.tree.leaves(own)[0].shape[0]
+            lanes = evaluation.largest_divisor(runs, self.lanes or runs)  # so that none is empty
+            if lanes == 1:
+                return jax.lax.map(lambda run: function(*run, *shared), own)
+            vectorised = jax.vmap(lambda *run: function(*run, *shared))
+            batches = jax.tree.map(lambda leaf: leaf.reshape(runs // lanes, lanes, *leaf.shape[1:]), own)
+            # Not lax.map's batch_size: it fails on arrays of no entries, as are the slopes of a leaky ReLU.
+            results = jax.lax.map(lambda batch: vectorised(*batch), batches)
+            return jax.tree.map(lambda leaf: leaf.reshape(runs, *leaf.shape[2:]), results)
+
+        return jax.shard_map(
+            on_one_device,
+            mesh=self.mesh,
+            in_specs=(_PER_RUN,) * len(per_run) + (_SHARED,) * len(shared),
+            out_specs=_PER_RUN,
+            check_vma=False,  # nothing to check
+        )(*per_run, *shared)
+
+    def unfused(self) -> dict[str, bool]:
+        """Compiler options of programs of many small loops."""
+        return _UNFUSED if self.platform == "cpu" else {}
