@@ -1,23 +1,42 @@
-"""Rules of the house: who may import what, what importing may cost, and what is documented."""
+"""Rules of the house: who may import what, what importing may cost, and what is documented.
 
+Most are read from the code: which file imports which, also within functions. Fresh processes answer four.
+"""
+
+import ast
+import functools
+import graphlib
 import inspect
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 import decorr
 
 ROOT = Path(__file__).parent.parent
-FLOORS = ("disk", "statistics", "grid", "data", "run", "store", "page", "comparison", "paper")
+FLOORS = (
+    {"decorr", "experiments.disk", "experiments.statistics"},
+    {"experiments.grid"},
+    {"experiments.data", "experiments.store"},
+    {"experiments.run", "experiments.page"},
+    {"experiments.comparison", "experiments.command"},
+    {"experiments.paper"},
+    {"experiments.compare", "experiments.sweep", "experiments.report", "experiments.benchmark"},
+    {"experiments.reproduce"},
+)
+"""Rooms, the ground floor first: each imports from lower floors only."""
 JAX = {"jax", "jaxlib", "flax", "optax", "chex"}
 LATER = {
     "xarray",
     "pandas",
+    "h5py",
     "h5netcdf",
     "scipy",
     "sklearn",
@@ -29,11 +48,103 @@ LATER = {
 """What reads, draws or judges results, and what not every sweep is about."""
 
 
-def modules(folder):
-    """The modules of a folder, by their dotted names."""
-    for path in sorted((ROOT / folder).rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+class Import(NamedTuple):
+    """What a module imports: a module of ours, or the first name of another package."""
+
+    name: str
+    late: bool
+    """Whether within a function, or for types alone: importing the module does not import it."""
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+PATHS = {
+    name_of(path): path for folder in ("decorr", "experiments") for path in (ROOT / folder).rglob("*.py")
+}
+
+
+def named(statement: ast.AST) -> Iterator[str]:
+    """The modules that a statement imports."""
+    if isinstance(statement, ast.Import):
+        yield from (alias.name for alias in statement.names)
+    elif isinstance(statement, ast.ImportFrom):
+        assert statement.module and not statement.level
+        for alias in statement.names:
+            inner = f"{statement.module}.{alias.name}"
+            yield inner if inner in PATHS else statement.module
+
+
+def walked(node: ast.AST, late: bool = False) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        for name in named(child):
+            yield Import(name if name in PATHS else name.partition(".")[0], late)
+        for_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+        yield from walked(child, late or for_types or isinstance(child, ast.FunctionDef))
+
+
+@functools.cache
+def imports(module: str) -> frozenset[Import]:
+    return frozenset(walked(ast.parse(PATHS[module].read_text())))
+
+
+def within(names, *packages):
+    return {name for name in names if any(f"{name}.".startswith(f"{package}.") for package in packages)}
+
+
+def reached(*modules: str) -> set[str]:
+    """What importing modules imports, themselves included: by their full names ours, others by the first."""
+    names, left = set(), list(modules)
+    while left:
+        if (module := left.pop()) in names:
+            continue
+        names.add(module)
+        if module in PATHS:
+            left += [each.name for each in imports(module) if not each.late]
+            left += [module.rpartition(".")[0]] * ("." in module)
+    return names
+
+
+def test_files_do_not_import_each_other_in_a_circle():
+    graph = {module: {each.name for each in imports(module)} & PATHS.keys() - {module} for module in PATHS}
+    # The faces of a package hand on names of its files.
+    graph = {module: names for module, names in graph.items() if PATHS[module].name != "__init__.py"}
+    list(graphlib.TopologicalSorter(graph).static_order())  # CycleError names them
+
+
+def test_each_floor_imports_from_those_below_it():
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+    def room_of(module):
+        (room,) = [room for room in floor if within({module}, room)]
+        return room
+
+    modules = PATHS.keys() - {"experiments"}
+    assert {room_of(module) for module in modules} == floor.keys()
+    upwards = {
+        f"{module} imports {name}"
+        for module in modules
+        for name, _ in imports(module)
+        if name in modules and room_of(name) != room_of(module)
+        if floor[room_of(name)] >= floor[room_of(module)]
+    }
+    assert not upwards
+
+
+def test_the_mathematics_needs_no_flax_and_penalties_no_training():
+    above = ("decorr.training", "decorr.models", "decorr.config")
+    mathematics = within(PATHS, "decorr") - within(PATHS, *above)
+    assert not within(reached(*mathematics), "flax", "optax", *above)
+
+
+def test_statistics_know_no_network():
+    assert not within(reached(*within(PATHS, "experiments.statistics")), "decorr", "xarray")
+
+
+def test_a_sweep_trains_without_knowing_the_papers_claims():
+    assert not within(reached("experiments.sweep", "experiments.run.epochs"), "experiments.paper")
 
 
 def loaded(*imported, then="pass"):
@@ -50,57 +161,17 @@ def loaded(*imported, then="pass"):
     return set(json.loads(done.stdout))
 
 
-def within(names, *packages):
-    return {name for name in names if any(f"{name}.".startswith(f"{package}.") for package in packages)}
+def test_importing_the_library_and_its_configuration_loads_nothing_else():
+    found = loaded("decorr", "decorr.config")
+    assert not within(found, *JAX, "numpy") and within(found, "decorr") == {"decorr", "decorr.config"}
 
 
-def test_the_library_does_not_know_the_experiments():
-    assert not within(loaded(*modules("decorr")), "experiments")
-
-
-def test_importing_the_library_loads_nothing_but_itself():
-    found = loaded("decorr")
-    assert not within(found, *JAX, "numpy") and within(found, "decorr") == {"decorr"}
-
-
-def test_the_configuration_needs_the_standard_library_only():
-    found = loaded("decorr.config")
-    assert within(found, "decorr") == {"decorr", "decorr.config"}
-    assert not within(found, *JAX, "numpy")
-
-
-def test_the_mathematics_needs_no_flax():
-    above = ("decorr.training", "decorr.models", "decorr.config")
-    found = loaded(*(name for name in modules("decorr") if not name.startswith(above)))
-    assert not within(found, "flax", "optax", *above)
-
-
-def test_a_penalty_does_not_know_training():
-    assert not within(loaded("decorr.penalties"), "decorr.training", "decorr.models")
-
-
-@pytest.mark.parametrize("floor", FLOORS)
-def test_a_floor_knows_only_those_below_it(floor):
-    """disk <- statistics, grid <- data <- run <- store <- page <- comparison <- paper."""
-    above = [f"experiments.{name}" for name in FLOORS[FLOORS.index(floor) + 1 :]]
-    commands = [name for name in modules("experiments") if name.count(".") == 1 and name not in above]
-    commands = [name for name in commands if name.removeprefix("experiments.") not in FLOORS]
-    found = loaded(*modules(f"experiments/{floor}"))
-    assert within(found, f"experiments.{floor}")
-    assert not within(found, *above, *commands, "experiments.benchmark")
-
-
-@pytest.mark.parametrize("floor", ["grid", "store", "statistics", "page", "paper"])
-def test_what_reads_results_needs_no_jax(floor):
-    assert not within(loaded(*modules(f"experiments/{floor}")), *JAX)
-
-
-def test_statistics_know_no_network():
-    assert not within(loaded(*modules("experiments/statistics")), "decorr", "xarray")
-
-
-def test_a_sweep_trains_without_knowing_the_papers_claims():
-    assert not within(loaded("experiments.sweep"), "experiments.paper")
+def test_what_reads_results_needs_no_jax():
+    rooms = [f"experiments.{name}" for name in ("grid", "store", "statistics", "page", "paper")]
+    modules = sorted(within(PATHS, *rooms))
+    assert not within(reached(*modules), *JAX)
+    found = loaded(*modules)
+    assert within(found, *rooms) == {*modules} and not within(found, *JAX)
 
 
 @pytest.mark.parametrize(
