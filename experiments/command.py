@@ -31,8 +31,7 @@ class Machine:
     """Where to train."""
 
     executor: Literal["local", "ray"] = "local"
-    """local: this machine, with a process on each CPU core or one process for all accelerators. ray: a Ray
-    cluster."""
+    """Where to train. local: this machine, on all its CPU cores or accelerators. ray: a Ray cluster."""
     address: str | None = None
     """Address of the Ray head, HOST:PORT. Default: start Ray on this machine."""
 

@@ -25,37 +25,37 @@ _SIZE: dict[Family, Size] = {"mlp": "medium", "conv": "tiny"}
 
 @dataclasses.dataclass(frozen=True)
 class Compare:
-    """Tune every method with the same trials (its strength, the learning rate and when to stop) on the
-    validation split, train it again with other seeds, and report it once on the test split. What is done is
-    skipped; what was interrupted goes on with the trials that are missing."""
+    """Compare methods against overfitting. Each is tuned with the same number of trials (strength, learning
+    rate, early stopping) on the validation split, trained again with other seeds, and tested once.
+    Finished methods are skipped. An interrupted comparison continues with the missing trials."""
 
     datasets: tuple[str, ...] = ("digits",)
-    """digits (embedded), or any TFDS image classification set that has a test split."""
+    """Data sets: digits (included), or TFDS image classification sets with a test split."""
     data_dir: Path | None = None
-    """Folder of prepared TFDS sets. Default: TFDS's own, $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+    """Folder of prepared TFDS sets. Default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     images: tuple[int, ...] = tuple(STEPS)
-    """Sizes of the training set; one that is larger than the training split means all of it."""
+    """Training set sizes. A size larger than the training split means all of it."""
     methods: tuple[str, ...] = tuple(METHODS)
-    """Which; vanilla is always one of them."""
+    """Methods to compare. vanilla is always included."""
     family: Family = "mlp"
-    """mlp, or conv: convolutional."""
+    """Kind of network. mlp: fully connected. conv: convolutional."""
     size: Size | None = None
-    """Of the networks. Default: medium, or tiny if convolutional."""
+    """Network size. Default: medium, or tiny for conv."""
     trials: int = 12
-    """Sets of numbers that each method is tried with."""
+    """Number of hyperparameter settings tried for each method."""
     seeds: int = 3
-    """Networks of a trial."""
+    """Number of seeds for each trial."""
     report_seeds: int = 10
-    """Networks of the report, with other seeds."""
+    """Number of seeds for the final test, different from those of the trials."""
     moments: int = 50
-    """How often the validation error is taken, in equal steps."""
+    """Number of validations during a training, at equal intervals."""
     steps: int | None = None
-    """Of each training. Default: 5,000 for 500 images to 40,000 for 50,000."""
+    """Training steps. Default: from 5,000 for 500 images to 40,000 for 50,000 images."""
     out: Path = Path("results/compare")
-    """Folder of the results, one netCDF4 file for each set and size, and of the page on all that it holds."""
+    """Folder for the results, one netCDF4 file for each data set and size, and for the page about them."""
     machine: MachineOptions = dataclasses.field(default_factory=Machine)
     plan: bool = False
-    """Only print what is done and what is missing."""
+    """Train nothing. Show what is done and what is missing."""
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.methods) - set(METHODS)):

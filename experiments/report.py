@@ -12,14 +12,14 @@ from experiments.store import finished
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Write a sweep's figures, verdicts and one self-contained HTML page."""
+    """Write the figures and verdicts of a sweep, and one self-contained HTML page."""
 
     folder: tyro.conf.Positional[Path | None] = None
-    """Folder of a sweep's results. Default: the one under results/ that was last written to."""
+    """Folder of a sweep's results. Default: the newest one under results/."""
     reference: bool = False
-    """The committed reference run instead, and in comparison/ the page of the committed comparison."""
+    """Show the committed reference run instead, with the committed comparison in comparison/."""
     out: Path | None = None
-    """Where to write. Default: the sweep's folder, or results/reference."""
+    """Folder for the page. Default: the sweep's folder, or results/reference."""
 
 
 def write(options: Report) -> list[Path]:

@@ -79,20 +79,20 @@ COMPARISONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Reproduce:
-    """Train the reference run, about thirteen hours on two cores, keep what figures and verdicts need, and
-    draw them. Networks in the compact files are not trained again; what was interrupted goes on where it was.
+    """Train the reference run (about thirteen hours on two cores), and draw its figures and verdicts.
+    Networks in the compact files are not trained again. Interrupted ones continue from their last checkpoint.
     """
 
     only: tuple[str, ...] = (*SWEEPS, *MEASUREMENTS, *COMPARISONS)
-    """Which sweeps, measurements of networks, and comparisons of methods."""
+    """Sweeps, measurements and comparisons to run."""
     data_dir: Path | None = None
-    """Folder of prepared TFDS sets. Default: TFDS's own, $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+    """Folder of prepared TFDS sets. Default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     results: Path = Path("results/reproduced")
-    """Folder of the sweeps' folders."""
+    """Folder for the sweeps' own folders."""
     out: Path = REFERENCE
-    """Folder of the compact files, one a sweep, and of the report on them."""
+    """Folder for the compact files, one for each sweep, and for the report about them."""
     comparison: Path = COMPARISON
-    """Folder of the comparisons' files, and of the page on them."""
+    """Folder for the comparisons' files and for the page about them."""
 
 
 def reproduce(name: str, options: Sweep, path: Path, console: Console) -> None:

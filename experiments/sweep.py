@@ -26,48 +26,48 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """Train every network of the paper, all seeds of one size and variant together, and print what
-    came out. What is done is skipped; what was interrupted goes on where it was."""
+    """Train every network of the paper, and print a table of the results.
+    Finished networks are skipped. Interrupted ones continue from their last checkpoint."""
 
     dataset: str = "digits"
-    """digits (embedded), or any TFDS image classification set: mnist, fashion_mnist, cifar10, ..."""
+    """Data set: digits (included), or a TFDS image classification set: mnist, fashion_mnist, cifar10, ..."""
     data_dir: Path | None = None
-    """Folder of prepared TFDS sets. Default: TFDS's own, $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+    """Folder of prepared TFDS sets. Default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     protocol: str = "released"
-    """released: what the author's code does, which gives the published figures. paper: what the text says.
-    ablation-STEP, from ablation-printed to ablation-input-dropout: on the way from one to the other;
-    released-without-STEP: released but for that step. released-decay: with a learning rate that shrinks."""
+    """Training protocol. released: the author's code, which gives the published figures. paper: the text.
+    ablation-printed, ..., ablation-input-dropout: steps from the text to the code.
+    released-without-STEP: the code without one of these steps. released-decay: a cosine learning rate."""
     family: Family = "mlp"
-    """mlp: the paper's, fully connected. conv: convolutional, tiny 4-8-16 channels, huge 36-72-144."""
+    """Kind of network. mlp: fully connected, like the paper's. conv: convolutional, 4 to 144 channels."""
     sizes: tuple[Size, ...] = tuple(SIZES)
-    """Network sizes, as in Table 1."""
+    """Network sizes, as in the paper's Table 1."""
     variants: tuple[str, ...] = tuple(variant.name for variant in VARIANTS)
-    """vanilla; drop (rate 0.3) or drop-RATE; penalties: corr-WEIGHT, decov-WEIGHT, vcreg-WEIGHT, for any
-    rate in [0, 1) and weight >= 0; corr-WEIGHT-cosine or corr-WEIGHT-exponential, a weight that shrinks
-    over all epochs; batchnorm or whiten: layers normalised by batch statistics, or whitened."""
+    """Network variants. vanilla: no regulariser. drop, drop-RATE: dropout, of rate 0.3 or RATE in [0, 1).
+    corr-WEIGHT, decov-WEIGHT, vcreg-WEIGHT: a penalty with a weight >= 0.
+    Add -cosine or -exponential to a weight to shrink it over all epochs.
+    batchnorm: batch normalisation. whiten: batch whitening."""
     seeds: int = 10
-    """Networks of each size and variant, with the seeds 0, 1, ... Where some are done, only the others are
-    trained."""
+    """Number of seeds for each size and variant. Seeds that are done are not trained again."""
     epochs: int | None = None
-    """Passes over the training set. Default: the protocol's 100."""
+    """Passes over the training set. Default: 100, from the protocol."""
     batch_size: int | None = None
-    """Samples a minibatch. Default: the protocol's 50."""
+    """Minibatch size. Default: 50, from the protocol."""
     width_order: Literal["descending", "ascending"] | None = None
-    """ascending is Table 1 as printed, an ablation. Default: the protocol's, 360-180-90 for huge."""
+    """Order of the layers' widths. ascending: Table 1 as printed, an ablation. Default: from the protocol."""
     input_scaling: Scaling | None = None
-    """max: pixels divided by the largest. zscore: by their mean and standard deviation. zca: whitened.
-    Default: the protocol's, max for released."""
+    """Scaling of pixels. max: divided by the largest. zscore: standardised. zca: whitened.
+    Default: from the protocol (max for released)."""
     out: Path | None = None
-    """Folder of the results, one netCDF4 file a size and variant. Default: results/DATASET-PROTOCOL, for conv
-    results/DATASET-PROTOCOL-conv."""
+    """Folder for the results, one netCDF4 file for each size and variant.
+    Default: results/DATASET-PROTOCOL, or results/DATASET-PROTOCOL-conv."""
     checkpoint_seconds: float = 10.0
-    """Least time between two checkpoints of the networks in training."""
+    """Minimum number of seconds between checkpoints."""
     matmul_precision: Precision = "float32"
-    """Of the networks' matrix products on a GPU; tensorfloat32 is faster, and named in the results."""
+    """Precision of the networks' matrix products on a GPU. tensorfloat32 is faster."""
     machine: MachineOptions = dataclasses.field(default_factory=Machine)
     plan: bool = False
-    """Only print which sizes and variants are done and which are missing: these in blocks of how many runs,
-    and what a block takes of a device's memory."""
+    """Train nothing. Show what is done, what is missing, how missing runs are grouped, and the memory each
+    group needs."""
 
     def chosen_protocol(self) -> Recipe:
         """The protocol with the options that override it."""

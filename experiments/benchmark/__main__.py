@@ -25,21 +25,21 @@ Section = Literal["training", "overhead", "penalty", "startup", "scaling", "roof
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """Measure everything side by side: training against PyTorch, Flax, Equinox, Keras and the floor, the
-    penalty, start-up, scaling. Have nothing else running."""
+    """Measure the speed of training (beside PyTorch, Flax, Equinox and Keras), of the penalty, of start-up,
+    and how training scales. Run nothing else meanwhile."""
 
     sections: tuple[Section, ...] = ("training", "overhead", "penalty", "startup", "scaling")
-    """What to measure; roofline measures nothing, and predicts what GPUs would take."""
+    """Sections to measure. roofline measures nothing: it predicts the speed on GPUs."""
     families: tuple[Family, ...] = ("mlp", "conv")
-    """Of the section training; the others are of the paper's networks."""
+    """Kinds of networks in the section training. Other sections use the paper's, mlp."""
     sizes: tuple[Size, ...] = ("tiny", "huge")
     """Network sizes, at MNIST's shapes."""
     variants: tuple[str, ...] = ("vanilla", "drop", "corr-0.1")
-    """As in the sweep."""
+    """Network variants, as in a sweep."""
     repeats: int = 7
-    """Interleaved repeats, of which medians are shown."""
+    """Number of interleaved repeats. Tables show their medians."""
     out: Path = Path("results/benchmark.json")
-    """Everything measured, each repeat; the picture of scaling goes beside it, as .svg."""
+    """File for all measurements, each repeat. The picture of scaling is written beside it, as .svg."""
 
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "equinox", "keras")
