@@ -66,8 +66,7 @@ class Sweep:
     """Precision of the networks' matrix products on a GPU. tensorfloat32 is faster."""
     machine: MachineOptions = dataclasses.field(default_factory=Machine)
     plan: bool = False
-    """Train nothing. Show what is done, what is missing, how missing runs are grouped, and the memory each
-    group needs."""
+    """Train nothing. Show what is done, what is missing, and the memory each group of runs needs."""
 
     def chosen_protocol(self) -> Recipe:
         """The protocol with the options that override it."""

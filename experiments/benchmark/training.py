@@ -25,6 +25,16 @@ _JAX, _TORCH, _NNX, _EQUINOX, _KERAS = (
 )
 
 
+class Setting(NamedTuple):
+    """Networks that all trainers train side by side, and how often."""
+
+    platform: str
+    family: Family
+    size: Size
+    variants: Sequence[str]
+    repeats: int
+
+
 class Trainer(NamedTuple):
     """A way to train, and how its processes may be laid out: the fastest of these counts."""
 
@@ -52,8 +62,9 @@ def peers(platform: str, family: Family) -> tuple[Trainer, ...]:
     def ensembles(
         name: str, build: str, widths: Sequence[int], needs: str | None = None, **arguments: Any
     ) -> Trainer:
-        each = itertools.product(layouts, widths)
-        candidates = tuple((layout, {"networks": width} | arguments) for layout, width in each)
+        candidates = tuple(
+            (layout, {"networks": width} | arguments) for layout, width in itertools.product(layouts, widths)
+        )
         return Trainer(name, build, candidates, needs)
 
     widths = {"mlp": (1, 4, 16, 64), "conv": (1, 4)}[family]
@@ -91,32 +102,26 @@ def measure(
 ) -> Iterator[dict[str, Any]]:
     """Network-steps per second of the whole machine, beside everything a user would pick instead."""
     for family, size in itertools.product(families, sizes):
-        for row in _of_one_task(platform, family, size, variants, repeats, say):
+        for row in _rows(Setting(platform, family, size, variants, repeats), say):
             yield {"family": family, "size": size} | row
 
 
-def _of_one_task(
-    platform: str,
-    family: Family,
-    size: Size,
-    variants: Sequence[str],
-    repeats: int,
-    say: Callable[[str], None],
-) -> Iterator[dict[str, Any]]:
+def _rows(setting: Setting, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    family, size = setting.family, setting.size
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "task.npz")
         make = {"path": path, "family": family, "size": size}
         with Group("experiments.benchmark.task:make", together(), **make) as group:
             group.reports()
-        chosen = [engine_trainer(platform, family)]
-        for peer in peers(platform, family):
+        chosen = [engine_trainer(setting.platform, family)]
+        for peer in peers(setting.platform, family):
             if peer.needs and not find_spec(peer.needs):
                 yield {"trainer": peer.name, "note": 'not measured: pip install "decorr-jax[bench]"'}
             else:
                 chosen.append(_fastest(peer, path, size, lambda line: say(f"{family} {line}")))
-        for variant in variants:
-            say(f"{family} {size} {variant}: {repeats} repeats")
-            yield from _side_by_side(chosen, path, family, size, variant, repeats)
+        for variant in setting.variants:
+            say(f"{family} {size} {variant}: {setting.repeats} repeats")
+            yield from _side_by_side(chosen, path, setting, variant)
 
 
 def _started(trainer: Trainer, path: str, size: Size, variant: str) -> Group:
@@ -130,15 +135,15 @@ def _fastest(peer: Trainer, path: str, size: Size, say: Callable[[str], None]) -
     """The peer with its fastest candidate only."""
     if len(peer.candidates) == 1:
         return peer
-    found = []
+    measured = []
     for layout, arguments in peer.candidates:
         candidate = peer._replace(candidates=((layout, arguments),))
         with _started(candidate, path, size, TRIED) as group:
             steps = sum(report["steps"] for report in group.reports())
             seconds = statistics.median(group.seconds() for _ in range(3))
         say(f"{size} {TRIED}, {_described(candidate)}: {1e3 * seconds / steps:.3f} ms per network-step")
-        found.append((seconds / steps, candidate))
-    return min(found, key=lambda each: each[0])[1]
+        measured.append((seconds / steps, candidate))
+    return min(measured, key=lambda pair: pair[0])[1]
 
 
 def _described(trainer: Trainer) -> str:
@@ -148,19 +153,22 @@ def _described(trainer: Trainer) -> str:
 
 
 def _side_by_side(
-    trainers: Sequence[Trainer], path: str, family: Family, size: Size, variant: str, repeats: int
+    trainers: Sequence[Trainer], path: str, setting: Setting, variant: str
 ) -> Iterator[dict[str, Any]]:
     with ExitStack() as stack:
-        groups = {each.name: stack.enter_context(_started(each, path, size, variant)) for each in trainers}
+        groups = {
+            trainer.name: stack.enter_context(_started(trainer, path, setting.size, variant))
+            for trainer in trainers
+        }
         groups["floor"] = stack.enter_context(Group(_JAX + "matrix_product", together()))
         reports = {name: group.reports() for name, group in groups.items()}
-        steps = {name: sum(report["steps"] for report in found) for name, found in reports.items()}
-        steps["floor"] /= task.multiply_adds(family, size, variant)
-        for name, found in reports.items():
+        steps = {name: sum(report["steps"] for report in group) for name, group in reports.items()}
+        steps["floor"] /= task.multiply_adds(setting.family, setting.size, variant)
+        for name, (report, *_) in reports.items():
             if name != "floor":
-                _agree(name, found[0]["nll"], reports["decorr"][0]["nll"], variant)
-        times = interleaved(groups, repeats)
-    descriptions = {each.name: _described(each) for each in trainers}
+                _agree(name, report["nll"], reports["decorr"][0]["nll"], variant)
+        times = interleaved(groups, setting.repeats)
+    descriptions = {trainer.name: _described(trainer) for trainer in trainers}
     for name in groups:
         yield {
             "variant": variant,
@@ -171,10 +179,10 @@ def _side_by_side(
         }
 
 
-def _agree(name: str, found: Sequence[float], expected: Sequence[float], variant: str) -> None:
+def _agree(name: str, nll: Sequence[float], expected: Sequence[float], variant: str) -> None:
     """The same networks have the same losses, with dropout about the same; RuntimeError if not."""
     tolerance = 0.05 if Variant.parse(variant).regulariser(RELEASED).dropout_rate else 2e-3
-    for network, (value, wanted) in enumerate(zip(found, expected, strict=False)):
+    for network, (value, wanted) in enumerate(zip(nll, expected, strict=False)):
         if not abs(value - wanted) <= tolerance * wanted:
             raise RuntimeError(
                 f"{name} does not train the same: network {network} has nll {value}, not {wanted}"

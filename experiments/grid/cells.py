@@ -1,4 +1,4 @@
-"""What a sweep consists of: cells, one size and variant with all its seeds, trained in blocks of seeds."""
+"""A sweep's cells, each one size and variant with all its seeds, and the blocks of seeds that are trained."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,16 +14,16 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Cell:
-    """What decides a cell's results, up to the machine: stored with them, and compared before reuse."""
+    """A size and a variant with all its seeds. Its fields decide the results, and are stored with them."""
 
     dataset: str
     size: Size
     variant: Variant
     seeds: int
-    """How many networks are trained, with the seeds 0, 1, ..., seeds - 1."""
+    """Number of networks, with the seeds 0, 1, ..., seeds - 1."""
     protocol: Recipe
     matmul_precision: Precision = "float32"
-    """Of the networks' matrix products; the penalty's are always float32. No difference on a CPU."""
+    """Precision of the networks' matrix products on a GPU; the penalty's are always float32."""
 
     @property
     def network(self) -> Network:
@@ -46,7 +46,7 @@ class Work(Protocol):
     """Runs that are trained together, on one device or several: what executors are given."""
 
     unit: ClassVar[str]
-    """What its training is cut into, in a word; after each it may be interrupted."""
+    """Name of what its training is cut into: it can be interrupted after each."""
 
     @property
     def name(self) -> str: ...
@@ -56,15 +56,15 @@ class Work(Protocol):
 
     @property
     def length(self) -> int:
-        """How many units it takes."""
+        """Number of units until the end."""
 
     def cost(self, image_shape: tuple[int, ...]) -> float:
-        """What it costs, up to a factor."""
+        """Cost of the training, up to a factor."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Those runs of a cell that are trained together: of the seeds first, first + 1, ..., last."""
+    """Runs of a cell that are trained together: the seeds first, first + 1, ..., last."""
 
     unit: ClassVar[str] = "epoch"
     cell: Cell
@@ -81,7 +81,7 @@ class Block:
         return self.cell.name + (f".seeds-{self.first}-{self.last}" if self.runs < self.cell.seeds else "")
 
     def cost(self, image_shape: tuple[int, ...]) -> int:
-        """What training it costs, up to a factor: products of its networks' hidden layers for an image."""
+        """Cost of an epoch, up to a factor: products of its networks' hidden layers for an image."""
         return self.runs * self.cell.protocol.products(self.cell.size, image_shape)
 
     @property
@@ -97,11 +97,11 @@ class Checkpoint(NamedTuple):
     history: list[Arrays]
     """One record an epoch."""
     last_epoch: Arrays
-    """What is known of the last epoch only; empty before."""
+    """Records of the last epoch only; empty before."""
     seconds: float
     """Spent on it so far."""
     devices: str
-    """What it was trained on."""
+    """The devices that trained it."""
 
 
 def make_cells(
@@ -113,7 +113,7 @@ def make_cells(
     matmul_precision: Precision = "float32",
 ) -> tuple[Cell, ...]:
     """All sizes x variants, in that order; ValueError for a size, variant or number that cannot be."""
-    for what, number, least in (
+    for name, number, least in (
         ("seeds", seeds, 1),
         ("epochs", protocol.epochs, 1),
         ("batch size", protocol.optimisation.batch_size, 2),  # one sample has no correlation
@@ -121,7 +121,7 @@ def make_cells(
         ("number of variants", len(variants), 1),
     ):
         if number < least:
-            raise ValueError(f"{what} must be at least {least}; got {number}")
+            raise ValueError(f"{name} must be at least {least}; got {number}")
     parsed = [Variant.parse(name) for name in variants]
     for names, values in ((sizes, sizes), (variants, parsed)):
         if len(set(values)) < len(values):

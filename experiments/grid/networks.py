@@ -36,7 +36,7 @@ class Recipe:
     """
 
     name: str = "released"
-    """How results name it."""
+    """Its name in results."""
     family: Family = "mlp"
     """Kind of network: mlp, the paper's (`decorr.models.MLP`), or conv (`decorr.models.ConvNet`)."""
     width_order: Literal["descending", "ascending"] = "descending"
@@ -83,19 +83,19 @@ class Recipe:
         )
 
     def products(self, size: Size, image_shape: tuple[int, ...]) -> int:
-        """What a network of a size costs: the products of its hidden layers for one image."""
+        """Cost of a network of a size: the products of its hidden layers for one image."""
         architecture = self.architecture(size)
         if self.family == "conv":
             return architecture.convolutional_products(image_shape)
         return architecture.weights(math.prod(image_shape))
 
     def penalty_weight(self, weight: float) -> float:
-        """What a weight, as the paper counts it, is as a multiplier of P in the loss."""
+        """The multiplier of P in the loss for a weight as the paper counts it."""
         return weight / (self.optimisation.batch_size if self.penalty_scale == "per_sample" else 1)
 
 
 class Look(NamedTuple):
-    """How a variant is drawn, in matplotlib's words: told apart in grey and by the colour-blind."""
+    """A variant's style in pictures, in matplotlib's words: distinct in grey and for the colour-blind."""
 
     colour: str
     hatch: str
@@ -108,21 +108,21 @@ class VariantKind:
     """A kind of variant: how its names are read, what it adds to training, how it is drawn."""
 
     usage: str
-    """How its names are written, for those who wrote another."""
+    """Form of its names, for error messages."""
     regulariser: Callable[[Recipe, float], Regulariser]
-    """What it adds to training, of a protocol and its number."""
+    """The regulariser under a recipe, for the number."""
     valid: Callable[[float], bool] | None = None
-    """Which numbers may follow the name; None: none."""
+    """Whether a number may follow the name; None: no number may."""
     penalty: Penalty = "corr"
-    """What its penalty's weight multiplies, if it has one."""
+    """The penalty that its weight multiplies, if it has one."""
     normalisation: Normalisation = "none"
-    """Of its hidden layers."""
+    """Normalisation of its hidden layers."""
     shrinks: bool = False
     """Whether the number may shrink over training: a schedule may follow it."""
     default: float | None = None
     """The number that the bare name stands for; None: the name needs its number, if it takes one."""
     looks: Mapping[float | None, Look] = field(default_factory=dict)
-    """By number; other numbers are drawn where only their number counts, and not by name."""
+    """Styles by number. Other numbers appear only in pictures that have an axis of numbers."""
 
 
 def _penalised(
@@ -178,7 +178,7 @@ VARIANT_KINDS: dict[str, VariantKind] = {
 
 @dataclass(frozen=True)
 class Variant:
-    """What tells networks of one size apart: vanilla, drop, drop-0.5, corr-0.1, corr-1.0-cosine, ...
+    """A regulariser by its name: vanilla, drop, drop-0.5, corr-0.1, corr-1.0-cosine, ...
 
     `Variant.parse` reads a name. Two names of one variant, such as drop and drop-0.3, give equal values.
     """
@@ -188,7 +188,7 @@ class Variant:
     number: float | None = None
     """The rate or weight; None if the kind takes none."""
     schedule: Schedule = "constant"
-    """How that number changes over training."""
+    """Schedule of that number over training."""
 
     @classmethod
     def parse(cls, name: str) -> "Variant":
@@ -206,7 +206,7 @@ class Variant:
         except ValueError:
             value = math.nan
         if known is None or known.valid is None or not known.valid(value):
-            usages = ", ".join(each.usage for each in VARIANT_KINDS.values())
+            usages = ", ".join(kind.usage for kind in VARIANT_KINDS.values())
             raise ValueError(f"unknown variant {name!r}; the variants are {usages}")
         return cls(kind, value + 0.0, schedule)  # -0 is 0
 
@@ -224,17 +224,17 @@ class Variant:
 
     @property
     def look(self) -> Look | None:
-        """How it is drawn; None if it has no look of its own."""
+        """Its style in pictures; None if it has none of its own."""
         return VARIANT_KINDS[self.kind].looks.get(self.number) if self.schedule == "constant" else None
 
     @property
     def order(self) -> tuple[int, float, int]:
-        """By which variants are sorted: kind, then number, then schedule."""
+        """Sort key: kind, then number, then schedule."""
         schedules = get_args(Schedule)
         return list(VARIANT_KINDS).index(self.kind), self.number or 0.0, schedules.index(self.schedule)
 
     def regulariser(self, recipe: Recipe) -> Regulariser:
-        """What it adds to training under a recipe."""
+        """Its regulariser under a recipe."""
         return VARIANT_KINDS[self.kind].regulariser(recipe, self.number or 0.0)
 
     def architecture(self, recipe: Recipe, size: Size) -> Architecture:
@@ -259,7 +259,7 @@ class Network:
 
     @property
     def name(self) -> str:
-        """How results name it: huge-corr-0.1."""
+        """Its name in results: huge-corr-0.1."""
         return f"{self.size}-{self.variant.name}"
 
     @property
@@ -269,5 +269,5 @@ class Network:
 
     @property
     def order(self) -> tuple[int, tuple[int, float, int]]:
-        """By which networks are sorted: sizes as in Table 1, then variants."""
+        """Sort key: size as in Table 1, then variant."""
         return list(SIZES).index(self.size), self.variant.order

@@ -17,10 +17,10 @@ from experiments.run.local import Training
 from experiments.run.memory import Room
 
 Resources = dict[str, int]
-"""What a task takes of its machine, in Ray's words."""
+"""Resources of a task, in Ray's words."""
 
 _TRIES = 4
-"""How often a block may fail, without a checkpoint between, before the sweep gives up."""
+"""How often a piece may fail between two checkpoints before all work ends."""
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def connect(address: str | None) -> Iterator[Resources]:
       address: of the cluster's head, HOST:PORT; None starts Ray here.
 
     Yields:
-      What each task takes: a GPU and a core if the cluster has GPUs, else a core.
+      The resources of each task: a GPU and a core if the cluster has GPUs, else a core.
 
     Raises:
       RuntimeError: Ray is not installed.
@@ -70,12 +70,12 @@ def _check_reachable(address: str) -> None:
 
 
 def runs(resources: Resources) -> int:
-    """How many runs of a cell make a task at most: few on a core, many on a GPU."""
+    """The most runs in a task: few on a core, many on a GPU."""
     return 64 if "num_gpus" in resources else 8
 
 
 def room(resources: Resources) -> Room:
-    """Where a task works: how much memory a machine has, it says itself when it gets one."""
+    """The room of a task. Its machine checks the memory, because the driver does not know it."""
     return Room("gpu" if "num_gpus" in resources else "cpu", 1, math.inf)
 
 

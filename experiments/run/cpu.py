@@ -15,7 +15,7 @@ WIDE = 256
 
 
 class Form(NamedTuple):
-    """What a step is compiled from and how. Forms differ by rounding alone."""
+    """A way to compile a training step. Forms differ by rounding only."""
 
     compiler_options: dict[str, Any]
     train_epoch: Callable

@@ -32,8 +32,8 @@ PENALTIES: dict[Penalty, Callable[[jax.Array], jax.Array]] = {
 
 
 def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: int) -> Trainer:
-    """What trains a cell's networks on so many samples, up to the regulariser's numbers: the same for all
-    variants of a size whose numbers do not shrink."""
+    """The trainer of a cell's networks on a number of samples. Variants of a size share it if they differ
+    only by numbers that do not shrink."""
     optimisation = cell.protocol.optimisation
     architecture = cell.variant.architecture(cell.protocol, cell.size)
     steps = cell.protocol.epochs * (samples // optimisation.batch_size)
@@ -55,7 +55,7 @@ def model_of(family: Family, architecture: Architecture, classes: int, image_sha
 
 
 def trainer(block: Block, dataset: Dataset) -> Trainer:
-    """What trains a block's networks on a dataset."""
+    """The trainer of a block's networks on a dataset."""
     return trainer_of(block.cell, dataset.classes, dataset.image_shape, len(dataset.train.labels))
 
 
@@ -105,7 +105,7 @@ def run_block(
         if last or now - saved >= checkpoint_seconds:
             checkpoint = Checkpoint(
                 state=host.to_host(states, block.runs),
-                # A copy: whoever gets it may be slower than the next epoch.
+                # A copy, because the receiver may be slower than the next epoch.
                 history=list(history),
                 last_epoch=host.to_host(summarise(matrices), block.runs) if last else {},
                 seconds=before + now - started,

@@ -11,25 +11,25 @@ from experiments.run.memory import Room
 
 
 class Executor(NamedTuple):
-    """What trains work."""
+    """Devices that train work, here or elsewhere."""
 
     room: Room
-    """Where one piece of it is trained."""
+    """Memory for one piece of work."""
     runs: int
-    """How many runs of a piece are best at most."""
+    """The most runs in a piece."""
     run: Callable
     """As `local.run`."""
 
 
 @contextmanager
 def connect(kind: Literal["local", "ray"], address: str | None, cells: int, seeds: int) -> Iterator[Executor]:
-    """What there is to train on, until the context ends.
+    """An executor, until the context ends.
 
     Args:
       kind: this machine, or a Ray cluster.
       address: of the Ray cluster's head; None: Ray starts here.
-      cells: how many there are to train.
-      seeds: the runs of each.
+      cells: number of cells to train.
+      seeds: number of runs of each.
     """
     if kind == "ray":
         from experiments.run import cluster  # Ray is optional
@@ -49,5 +49,5 @@ def connect(kind: Literal["local", "ray"], address: str | None, cells: int, seed
 
 
 def fair_share(processes: int, cells: int, seeds: int) -> int:
-    """How many runs of a cell are a piece at most: all where no process will lack cells, else its share."""
+    """The most runs in a piece: all of a cell if there are enough cells for all processes, else a share."""
     return seeds if cells >= 4 * processes else math.ceil(seeds / processes)

@@ -25,8 +25,8 @@ _PINNED = {
 def configure(cpu_devices: int | None = None) -> None:
     """Makes `cpu_devices` of the CPU, keeps what is compiled for later, and pins what would decide results.
 
-    To be called before anything runs on JAX. By default there is a device for each core, for matrices of this
-    size leave XLA's own threads idle; that number and the cache stay as JAX was configured to before
+    To be called before anything runs on JAX. By default there is a device for each core, because matrices of
+    this size leave XLA's own threads idle. That number and the cache stay if JAX was configured before
     (jax_num_cpu_devices, jax_compilation_cache_dir).
     """
     for name, value in _PINNED.items():
@@ -41,7 +41,7 @@ def configure(cpu_devices: int | None = None) -> None:
 
 
 def _compiled() -> Path | None:
-    """Where compiled programs are kept; None where this user cannot keep any: JAX would warn of each."""
+    """The folder of compiled programs; None if this user cannot write there (JAX would warn of each)."""
     if (folder := cache_dir()) is None:
         return None
     with contextlib.suppress(OSError):
@@ -50,13 +50,13 @@ def _compiled() -> Path | None:
 
 
 def devices() -> list[jax.Device]:
-    """This machine's devices; RuntimeError says what was asked for where there are none of it."""
+    """This machine's devices; RuntimeError names the platform if it has none."""
     try:
         return jax.devices()
     except (RuntimeError, AssertionError) as error:
-        asked = jax.config.jax_platforms or "any platform"  # type: ignore[attr-defined]
+        platform = jax.config.jax_platforms or "any platform"  # type: ignore[attr-defined]
         reason = (str(error).splitlines() or ["there is none"])[0]
-        raise RuntimeError(f"JAX finds no device of {asked} (JAX_PLATFORMS): {reason}") from error
+        raise RuntimeError(f"JAX finds no device of {platform} (JAX_PLATFORMS): {reason}") from error
 
 
 def to_host(tree: object, runs: int) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""How runs lie on devices: as many on each, and as many of these side by side as are fastest there."""
+"""The layout of runs on devices: the same number on each, and how many of these in one vmap."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from decorr.training.split import Split
 _UNFUSED = {"xla_cpu_use_fusion_emitters": False}
 
 LANES = {"cpu": 1}
-"""How many runs of a device are one vmap at most, by platform. Elsewhere all are one. A CPU's cache holds the
+"""The most runs of a device in one vmap, by platform. On others all are in one. A CPU's cache holds the
 parameters of one large network at most: `--sections scaling` of the benchmark."""
 
 _PER_RUN, _SHARED = PartitionSpec("run"), PartitionSpec()
@@ -30,9 +30,9 @@ class Layout:
     mesh: Mesh
     """The devices, along an axis `run`."""
     platform: str
-    """What programs are compiled for: cpu, cuda, ..."""
+    """Platform of the devices: cpu, cuda, ..."""
     lanes: int | None
-    """How many runs of a device are one vmap at most; more go one vmap after the other. None: all are one."""
+    """The most runs of a device in one vmap; more go one vmap after the other. None: all in one."""
 
     @classmethod
     def of(cls, devices: Sequence[jax.Device], lanes: int | None = None) -> "Layout":

@@ -1,4 +1,4 @@
-"""Work in this process: how it is trained, and one piece after the other."""
+"""Work in this process, one piece after the other."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -12,13 +12,13 @@ from experiments.run import host
 
 
 class Training(NamedTuple):
-    """How work of a kind is trained: functions that other processes can import."""
+    """Functions that train one kind of work; other processes can import them."""
 
     trainer: Callable[[Any, Dataset], Trainer]
-    """(work, dataset) -> what trains its runs, up to their numbers."""
+    """(work, dataset) -> the trainer of its runs, which differ by numbers of their states."""
     run: Callable[[Any, Dataset, Any, float, Sequence[jax.Device]], Iterator[tuple[int, Any]]]
-    """(work, dataset, checkpoint or None, least seconds between two, devices) -> how many units are done, at
-    the start and after each, and what is to be kept, or None."""
+    """(work, dataset, checkpoint or None, least seconds between two, devices) -> an iterator of the number of
+    units done, at the start and after each, with what is to be kept, or None."""
 
 
 def run(
@@ -31,14 +31,14 @@ def run(
     """Trains work in this process, one piece after the other, each on as many devices as it has runs.
 
     Args:
-      training: how.
-      work: what to train, in this order.
+      training: of this kind of work.
+      work: the pieces, trained in this order.
       dataset: its data.
       read: the last checkpoint of a piece, None if there is none.
       checkpoint_seconds: least time between two checkpoints of a piece.
 
     Yields:
-      What `training.run` does, after the piece.
+      The piece and what `training.run` yields.
     """
     for piece in work:
         for event in training.run(piece, dataset, read(piece), checkpoint_seconds, host.devices()):

@@ -33,7 +33,7 @@ def begin_processes() -> Any:
     """Begins to import what trains, once for all processes if they are forks of the one that does.
 
     Returns:
-      What starts them, of multiprocessing.
+      A context of multiprocessing, which starts them.
     """
     context = multiprocessing.get_context(METHOD)
     if METHOD == "spawn":  # each imports for itself
@@ -41,7 +41,7 @@ def begin_processes() -> Any:
     from multiprocessing import forkserver  # not on every system
 
     context.set_forkserver_preload(["experiments.run.processes", "experiments.run.epochs"])
-    # Ctrl-C in a terminal reaches all, from the first moment on: who began them ends them.
+    # Ctrl-C in a terminal reaches all processes: this one ends the others.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         forkserver.ensure_running()

@@ -1,4 +1,4 @@
-"""What a block takes of a device's memory, estimated before anything is compiled, and how many runs fit."""
+"""Estimates of a device's memory that runs need, made before anything is compiled: upper bounds."""
 
 import bisect
 import functools
@@ -36,11 +36,11 @@ class Room(NamedTuple):
     platform: str
     devices: int
     bytes: float
-    """On each device, for arrays; infinite if nobody knows."""
+    """On each device, for arrays; infinite if unknown."""
 
     @classmethod
     def of(cls, devices: Sequence[jax.Device], processes: int = 1) -> "Room":
-        """That of devices; on a CPU they share the machine's with those of other processes."""
+        """The room on devices. Those of a CPU share its memory with those of other processes."""
         platform = devices[0].platform
         if platform == "cpu":
             limit = machine.memory() / (len(devices) * processes)
@@ -49,13 +49,13 @@ class Room(NamedTuple):
         return cls(platform, len(devices), _USABLE * limit)
 
     def runs(self, trainer: Trainer, dataset: Dataset, most: int) -> int:
-        """How many runs can be trained together, at most so many; 1 if even that does not fit."""
+        """The number of runs that fit, at most so many; 1 if even that does not fit."""
         numbers = range(1, most + 1)
         fitting = bisect.bisect_right(numbers, self.bytes, key=lambda n: self.needed(n, trainer, dataset))
         return max(1, fitting)
 
     def needed(self, runs: int, trainer: Trainer, dataset: Dataset) -> float:
-        """What runs take of each device, in bytes: an estimate, up to `_LOOSE` times too high."""
+        """Bytes that runs need on each device: an estimate, up to `_LOOSE` times too high."""
         train, pixels = dataset.train.images.shape
         run, lane = _parts(trainer, train, pixels)
         shared = sum(leaf.nbytes for leaf in jax.tree.leaves((dataset.train, dataset.validation)))
@@ -63,9 +63,9 @@ class Room(NamedTuple):
         return shared + here * run + min(here, LANES.get(self.platform, here)) * lane
 
     def describe(self, runs: int, trainer: Trainer, dataset: Dataset) -> str:
-        """What runs take of the memory that there is, in words."""
-        there = f" of {_mebibytes(self.bytes)}" if math.isfinite(self.bytes) else ""
-        return f"{_mebibytes(self.needed(runs, trainer, dataset))}{there} on each device"
+        """The memory that runs need, and the memory that there is, in words."""
+        limit = f" of {_mebibytes(self.bytes)}" if math.isfinite(self.bytes) else ""
+        return f"{_mebibytes(self.needed(runs, trainer, dataset))}{limit} on each device"
 
     def check(self, work: Work, trainer: Trainer, dataset: Dataset) -> None:
         """ValueError for a piece of work that does not fit, and what would help."""
@@ -87,8 +87,8 @@ def _mebibytes(number: float) -> str:
 @functools.cache
 def _parts(trainer: Trainer, train: int, pixels: int) -> tuple[float, float]:
     """Bytes of each run, and of each that is side by side with others."""
-    one = jax.ShapeDtypeStruct((1, pixels), jnp.float32)
-    states, layers = jax.eval_shape(functools.partial(_one_run, trainer), one)
+    sample = jax.ShapeDtypeStruct((1, pixels), jnp.float32)
+    states, layers = jax.eval_shape(functools.partial(_one_run, trainer), sample)
     state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states))
     matrices = 4 * sum(layer.shape[-1] ** 2 for layer in layers)
     units = 4 * _COPIES * sum(layer.shape[-1] for layer in layers)
