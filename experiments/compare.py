@@ -67,8 +67,8 @@ class Compare:
             if wrong := [number for number in numbers if number is not None and number < 1]:
                 raise ValueError(f"{name} must be at least 1; got {wrong[0]}")
 
-    def settings(self, dataset: str, training_images: int) -> tuple[Setting, ...]:
-        """One for each size of the training set."""
+    def settings(self, dataset: str, training_images: int, identity: str = "") -> tuple[Setting, ...]:
+        """One for each size of the training set of some data."""
         return tuple(
             Setting(
                 dataset,
@@ -80,6 +80,7 @@ class Compare:
                 self.seeds,
                 self.report_seeds,
                 self.moments,
+                identity,
             )
             for images in dict.fromkeys(min(each, training_images) for each in self.images)
         )
@@ -94,7 +95,7 @@ def compare(options: Compare, console: Console) -> None:
     settings = [
         (dataset, setting)
         for dataset in datasets
-        for setting in options.settings(dataset.name, len(dataset.train.labels))
+        for setting in options.settings(dataset.name, len(dataset.train.labels), dataset.identity)
     ]
     for _, setting in settings:
         _missing(options, setting)  # raises before anything is trained
@@ -158,7 +159,7 @@ def _train(options: Compare, setting: Setting, dataset: "Dataset", console: Cons
 
             def keep(trials: Trials, _: int, found: Arrays | None) -> None:
                 if found is not None:
-                    results.write_trials(folder, trials, found, dataset.version)
+                    results.write_trials(folder, trials, found)
 
             for stage in (_tuning(folder, setting, missing, together), _reports(folder, setting, missing)):
                 command.train(executor, training.TRAINING, list(stage), dataset, console, keep)

@@ -13,8 +13,8 @@ from experiments.comparison.page import REFERENCE as COMPARISON
 from experiments.grid.protocols import ABLATION, WITHOUT
 from experiments.paper import dropout_law, merging
 from experiments.paper.report import NETWORKS, REFERENCE, write_reference
-from experiments.store import compact, measurements
-from experiments.store.configuration import check
+from experiments.store import compact, finished, measurements
+from experiments.store.configuration import check, check_data
 from experiments.store.gathered import concatenate, gather, split
 from experiments.sweep import Sweep, train
 
@@ -107,6 +107,8 @@ def reproduce(name: str, options: Sweep, path: Path, console: Console) -> None:
             folder = options.folder()
             train(options, (cell,), folder, console)
             trained = gather(folder, [cell.network])
+            for identity in {str(one.dataset_version.values) for one in kept}:
+                check_data(path, identity, str(trained.dataset_version.values[0]))
             if name != options.dataset:  # a scan or an ablation: nobody draws its matrices
                 trained = trained.drop_dims(["unit", "other_unit"])
             kept += split(trained)
@@ -130,6 +132,7 @@ def measure(
     host.configure()  # where nothing was left to train nobody has: a later sweep could not
     scaling = options.chosen_protocol().input_scaling
     dataset = load(options.dataset, data_dir=options.data_dir, scaling=scaling)
+    finished.check_identity(folder, dataset.identity)
     measurements.save(measured(folder, grid, dataset), path, folder, grid)
 
 

@@ -156,11 +156,12 @@ def _train_missing(options: Sweep, missing: Sequence[Cell], folder: Path, consol
 
         def keep(block: Block, epoch: int, checkpoint: Checkpoint | None) -> None:
             if checkpoint is not None:
-                checkpoints.write(folder, block, checkpoint)
+                checkpoints.write(folder, block, checkpoint, dataset.identity)
             if epoch == block.length:
-                finished.finish(folder, block.cell, parts[block.cell], dataset.version)
+                finished.finish(folder, block.cell, parts[block.cell], dataset.identity)
 
-        read, seconds = functools.partial(checkpoints.read, folder), options.checkpoint_seconds
+        read = functools.partial(checkpoints.read, folder, identity=dataset.identity)
+        seconds = options.checkpoint_seconds
         command.train(executor, epochs.TRAINING, blocks, dataset, console, keep, read, seconds)
 
 
@@ -181,6 +182,7 @@ def _dataset(options: Sweep, protocol: Recipe) -> "Dataset":
     if (held := len(dataset.validation.labels)) < protocol.optimisation.batch_size:
         batch_size = protocol.optimisation.batch_size
         raise ValueError(f"batch size {batch_size} exceeds the {held} validation samples")
+    finished.check_identity(options.folder(), dataset.identity)
     return dataset
 
 

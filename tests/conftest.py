@@ -12,7 +12,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")  # half of the time again
 
-import jax  # noqa: E402
+import jax
 
 jax.config.update("jax_num_cpu_devices", int(os.environ.get("CPU_DEVICES", "2")))
 jax.config.update("jax_numpy_rank_promotion", "raise")

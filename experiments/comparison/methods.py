@@ -95,6 +95,8 @@ class Setting:
     """Networks of the report, trained with the best trial's numbers: the seeds after those."""
     moments: int = 50
     """How often the validation error is taken, in equal steps."""
+    identity: str = ""
+    """Of the data: `Dataset.identity`. Kept beside the configuration, since results say it of each method."""
 
     def __post_init__(self) -> None:
         least = {"images": BASE.batch_size, "trials": 1, "seeds": 1, "report_seeds": 2, "moments": 1}
@@ -113,7 +115,7 @@ class Setting:
 
     def configuration(self) -> dict:
         """As plain numbers and strings."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "identity"}
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from experiments.disk.errors import ResultsError
 from experiments.grid.cells import Arrays
 from experiments.statistics.classification import counted
 from experiments.store import provenance
-from experiments.store.configuration import check_form, check_numbers
+from experiments.store.configuration import check_data, check_form, check_numbers, same_data
 
 _DIMENSIONS = {
     "validation_error": ("seed", "moment"),
@@ -66,6 +66,9 @@ def load(path: Path) -> xr.Dataset:
             raise ValueError(f"its dimensions are not those of {setting.name}")
         netcdf.check_dimensions(stored, {**_DIMENSIONS, **_TUNED, "seconds": ()}, "method")
         found = stored.load()
+        first, *others = _identities(found)
+        if not all(same_data(first, other) for other in others):
+            raise ResultsError(f"{path} has methods trained on different data: move it away")
     return found.assign({name: found[name].copy(data=counted(found[name].values)) for name in _COUNTED})
 
 
@@ -85,7 +88,7 @@ def done(folder: Path, setting: Setting) -> list[str]:
     if not path.exists():
         return []
     found = load(path)
-    check_numbers(path, json.loads(found.attrs["setting"]), setting.configuration())
+    _check(path, found, setting)
     return [str(name) for name in found.method.values]
 
 
@@ -94,7 +97,7 @@ def trial_path(folder: Path, setting: Setting, method: str, trial: int | None) -
     return folder / setting.name / f"{method}.{'report' if trial is None else f'trial-{trial}'}.nc"
 
 
-def write_trials(folder: Path, trials: Trials, found: Arrays, dataset_version: str) -> None:
+def write_trials(folder: Path, trials: Trials, found: Arrays) -> None:
     """Keeps what trials gave when they ended, each in its file."""
     for i, numbers in enumerate(trials.numbers):
         trial = trials.first + i if trials.test_moment is None else None
@@ -110,7 +113,7 @@ def write_trials(folder: Path, trials: Trials, found: Arrays, dataset_version: s
                 "setting": json.dumps(trials.setting.configuration()),
                 "numbers": json.dumps(asdict(numbers)),
                 "test_moment": trials.test_moment or 0,
-                "dataset_version": dataset_version,
+                "dataset_version": trials.setting.identity,
                 **provenance.current(),
             },
         )
@@ -141,8 +144,21 @@ def _read(path: Path, setting: Setting) -> xr.Dataset | None:
     if not path.exists():
         return None
     with netcdf.read(path) as stored:
-        check_numbers(path, json.loads(stored.attrs.get("setting", "{}")), setting.configuration())
+        _check(path, stored, setting)
         return stored.load()
+
+
+def _check(path: Path, found: xr.Dataset, setting: Setting) -> None:
+    """ResultsError if trials or finished methods are of another setting or of other data."""
+    check_numbers(path, json.loads(found.attrs.get("setting", "{}")), setting.configuration())
+    for identity in _identities(found):
+        check_data(path, identity, setting.identity)
+
+
+def _identities(found: xr.Dataset) -> list[str]:
+    """Of the data of a trial, or of each finished method."""
+    told = found.attrs.get("dataset_version", found.get("dataset_version", ""))
+    return [str(identity) for identity in np.unique(np.asarray(told, str))]
 
 
 def best(tuning_error: np.ndarray) -> tuple[int, int]:

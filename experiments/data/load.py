@@ -3,6 +3,7 @@
 What cannot be had is an error, never another set in its place.
 """
 
+import hashlib
 import os
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -31,6 +32,13 @@ class Dataset(NamedTuple):
     validation: Split
     test: Split | None
     """What the set's makers kept apart, None where they did not; never used for validation."""
+    content: str
+    """A hash of all images and labels as they are stored, before scaling."""
+
+    @property
+    def identity(self) -> str:
+        """Version and content, as results keep them: two sets of the same identity have the same images."""
+        return f"{self.version} sha256:{self.content}"
 
 
 def load(
@@ -102,7 +110,16 @@ def load(
     split = _scaling(images[:cut], scaling)
     train, validation = split(images[:cut], labels[:cut]), split(images[cut:], labels[cut:])
     test = split(stored["test_images"], stored["test_labels"]) if "test_images" in stored else None
-    return Dataset(name, version, classes, image_shape, train, validation, test)
+    return Dataset(name, version, classes, image_shape, train, validation, test, _hash(stored))
+
+
+def _hash(stored: Stored) -> str:
+    """The same wherever the same images are prepared in the same order."""
+    digest = hashlib.sha256()
+    for name, array in sorted(stored.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
 
 
 def _scaling(images: np.ndarray, scaling: Scaling) -> Callable[[np.ndarray, np.ndarray], Split]:

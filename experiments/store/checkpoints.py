@@ -13,7 +13,7 @@ from experiments.disk import npz
 from experiments.disk.errors import ResultsError, unreadable
 from experiments.disk.files import listed, write_atomically
 from experiments.grid.cells import Arrays, Block, Cell, Checkpoint
-from experiments.store.configuration import check
+from experiments.store.configuration import check, check_data
 
 
 def path_of(folder: Path, block: Block) -> Path:
@@ -48,26 +48,28 @@ def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
     return sorted(begun, key=lambda block: block.first)
 
 
-def write(folder: Path, block: Block, checkpoint: Checkpoint) -> None:
-    """Replaces the checkpoint of a block."""
+def write(folder: Path, block: Block, checkpoint: Checkpoint, identity: str) -> None:
+    """Replaces the checkpoint of a block, trained on the data of an identity."""
     arrays = {f"state/{name}": value for name, value in checkpoint.state.items()}
     arrays |= {f"last_epoch/{name}": value for name, value in checkpoint.last_epoch.items()}
     for name in checkpoint.history[0]:
         arrays[f"history/{name}"] = stacked(checkpoint.history, name, axis=0)
     arrays["seconds"] = np.asarray(checkpoint.seconds)
     arrays["devices"] = np.asarray(checkpoint.devices)
+    arrays["dataset_version"] = np.asarray(identity)
     arrays["configuration"] = np.asarray(json.dumps(block.cell.configuration()))
     write_atomically(path_of(folder, block), lambda file: np.savez(file, allow_pickle=False, **arrays))
 
 
-def read(folder: Path, block: Block) -> Checkpoint | None:
-    """A block's checkpoint, None if it has none; ResultsError if it is of another configuration."""
+def read(folder: Path, block: Block, identity: str) -> Checkpoint | None:
+    """A block's checkpoint, None if it has none; ResultsError if it is of another configuration or data."""
     path = path_of(folder, block)
     if not path.exists():
         return None
     try:
         arrays = npz.read(path)
         check(path, str(arrays["configuration"]), block.cell)
+        check_data(path, str(arrays.get("dataset_version", "")), identity)
         state, history, last_epoch = (
             {name.removeprefix(part): arrays[name] for name in arrays if name.startswith(part)}
             for part in ("state/", "history/", "last_epoch/")

@@ -1,6 +1,8 @@
 """Whether what is stored was made with the options that are asked for."""
 
+import itertools
 import json
+import warnings
 from pathlib import Path
 
 from experiments.disk.errors import ResultsError
@@ -51,6 +53,30 @@ def check_numbers(what: object, found: dict, wanted: dict) -> None:
         raise ResultsError(
             f"{what} was made with other options ({different}): give the same ones, or another --out"
         )
+
+
+def check_data(what: object, found: str, wanted: str) -> None:
+    """ResultsError if something was trained on other data than what is added to it, by `Dataset.identity`.
+
+    Results of before 0.2 have a version and no hash: a warning says that their content was not compared.
+    """
+    if not same_data(found, wanted):
+        raise ResultsError(
+            f"{what} was trained on other data (version {found} there, not {wanted}): give those, or another "
+            "--out"
+        )
+    if "sha256:" in wanted and not all("sha256:" in each for each in found.split("; ")):
+        warnings.warn(
+            f"{what} names the version of its data ({found}) and not their content, which was not compared",
+            stacklevel=2,
+        )
+
+
+def same_data(found: str, wanted: str) -> bool:
+    """Whether versions, and hashes where both have one, are the same; one text may be of several data."""
+    told = [each.split() for text in (found, wanted) for each in text.split("; ")]
+    pairs = itertools.combinations(told, 2)
+    return all(one == other for pair in pairs for one, other in zip(*pair, strict=False))
 
 
 def check_together(path: Path, found: str, wanted: str) -> None:

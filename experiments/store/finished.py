@@ -14,7 +14,7 @@ from experiments.disk.files import listed
 from experiments.grid.cells import Block, Cell, Checkpoint
 from experiments.grid.networks import Network
 from experiments.store import checkpoints, provenance
-from experiments.store.configuration import check, check_together
+from experiments.store.configuration import check, check_data, check_together
 
 if TYPE_CHECKING:
     import xarray as xr  # below where it is used: what only trains does not wait for it
@@ -77,6 +77,13 @@ def check_others(folder: Path, grid: Sequence[Cell]) -> None:
             check_together(path, configuration_of(path, dataset), json.dumps(grid[0].configuration()))
 
 
+def check_identity(folder: Path, identity: str) -> None:
+    """ResultsError if cells in a folder were trained on other data than these: `Dataset.identity`."""
+    for path in paths(folder):
+        with netcdf.read(path) as dataset:
+            check_data(path, str(dataset.attrs.get("dataset_version", "")), identity)
+
+
 def configuration_of(path: Path, dataset: "xr.Dataset") -> str:
     """What a cell was made with, as JSON; ResultsError if the file is no cell's."""
     found = dataset.attrs.get("configuration")
@@ -120,19 +127,21 @@ def parameters(dataset: "xr.Dataset") -> list[dict[str, Any]]:
     return networks
 
 
-def finish(folder: Path, cell: Cell, blocks: Sequence[Block], dataset_version: str) -> None:
+def finish(folder: Path, cell: Cell, blocks: Sequence[Block], identity: str) -> None:
     """Makes a cell's results of its blocks' checkpoints, once all of them are finished.
 
     Args:
       folder: the sweep's folder.
       cell: whose results.
       blocks: all its blocks, in the order of their seeds; the results of the seeds before are there.
-      dataset_version: of the data that it was trained on.
+      identity: of the data that it was trained on, as `Dataset.identity`.
     """
-    parts = [part for block in blocks if (part := checkpoints.read(folder, block)) and part.last_epoch]
+    parts = [
+        part for block in blocks if (part := checkpoints.read(folder, block, identity)) and part.last_epoch
+    ]
     if len(parts) == len(blocks):
         try:
-            results = _results(cell, blocks[0].first, parts, dataset_version)
+            results = _results(cell, blocks[0].first, parts, identity)
         except (KeyError, ValueError) as error:  # of checkpoints that hold other records
             raise unreadable(checkpoints.path_of(folder, blocks[0]), error, "checkpoint") from error
         path = path_of(folder, cell.network)
@@ -143,7 +152,7 @@ def finish(folder: Path, cell: Cell, blocks: Sequence[Block], dataset_version: s
             checkpoints.path_of(folder, block).unlink()
 
 
-def _results(cell: Cell, first: int, parts: Sequence[Checkpoint], dataset_version: str) -> "xr.Dataset":
+def _results(cell: Cell, first: int, parts: Sequence[Checkpoint], identity: str) -> "xr.Dataset":
     """Of the seeds from the first."""
     import xarray as xr
 
@@ -172,7 +181,7 @@ def _results(cell: Cell, first: int, parts: Sequence[Checkpoint], dataset_versio
         },
         attrs={
             "configuration": json.dumps(cell.configuration()),
-            "dataset_version": dataset_version,
+            "dataset_version": identity,
             "devices": "; ".join(sorted({part.devices for part in parts})),
             "seconds": sum(part.seconds for part in parts),
             **provenance.current(),

@@ -14,7 +14,7 @@ from experiments.grid.cells import Cell
 from experiments.grid.networks import Network, Recipe
 from experiments.statistics.classification import counted
 from experiments.store import finished
-from experiments.store.configuration import check_form, check_together, complete
+from experiments.store.configuration import check_form, check_together, complete, same_data
 
 
 def gather(folder: Path, networks: Sequence[Network] | None = None) -> xr.Dataset:
@@ -68,9 +68,18 @@ def identify(configuration: str) -> Network:
 
 
 def concatenate(separate: Iterable[xr.Dataset]) -> xr.Dataset:
-    """Cells as one Dataset [cell, ...], in order; a layer of fewer units is filled up with NaN."""
+    """Cells as one Dataset [cell, ...], in order; a layer of fewer units is filled up with NaN. ResultsError
+    if they were not all trained on the same data."""
+    in_order = sorted(separate, key=lambda cell: Network.parse(str(cell.cell.values)).order)
+    for cell in in_order:
+        found, first = (str(each.dataset_version.values) for each in (cell, in_order[0]))
+        if not same_data(found, first):
+            raise ResultsError(
+                f"{cell.cell.values} was trained on other data than {in_order[0].cell.values} "
+                f"(version {found}, not {first}): keep them in folders apart, by --out"
+            )
     return xr.concat(
-        sorted(separate, key=lambda cell: Network.parse(str(cell.cell.values)).order),
+        in_order,
         dim="cell",
         data_vars="all",
         coords=["size", "variant"],

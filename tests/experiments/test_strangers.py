@@ -15,7 +15,7 @@ from experiments.paper import report
 from experiments.store import checkpoints, compact, finished, gathered, measurements
 from tests import made_up
 from tests.experiments.comparison import made_up as made_up_comparison
-from tests.experiments.store.made_up_cell import BLOCK, CELL, history, write, write_checkpoint
+from tests.experiments.store.made_up_cell import BLOCK, CELL, DATA, history, write, write_checkpoint
 
 SETTING = results.setting_of(made_up_comparison.setting({"vanilla": 0.1}))
 
@@ -118,7 +118,7 @@ def test_checkpoints_that_nobody_wrote_are_refused(tmp_path):
     for change in ({"configuration": np.asarray("[]")}, {"history/penalty": np.zeros(1)}):
         np.savez(path, **arrays | change)
         with pytest.raises(ResultsError, match="not a readable checkpoint"):
-            checkpoints.read(tmp_path, BLOCK)
+            checkpoints.read(tmp_path, BLOCK, DATA)
     path.rename(tmp_path / f"{CELL.name}.seeds-0-99.checkpoint.npz")
     with pytest.raises(ResultsError, match="has other seeds than 0 to 1"):
         checkpoints.blocks(tmp_path, CELL, 8)

@@ -10,8 +10,10 @@ from rich.console import Console
 from experiments import compare
 from experiments.compare import Compare
 from experiments.comparison import results
+from experiments.disk import netcdf
 from experiments.disk.errors import ResultsError
 from experiments.run import executor
+from tests.experiments.comparison import made_up
 
 SMALL = Compare(images=(200,), methods=("corr",), trials=2, seeds=1, report_seeds=2, moments=2, steps=8)
 
@@ -141,3 +143,26 @@ def test_what_is_no_comparison_is_left_alone(tmp_path):
     with pytest.raises(ResultsError, match="not a readable netCDF4 file"):
         results.load(path)
     assert path.read_text() == "mine"
+
+
+def test_methods_of_other_data_are_not_added(tmp_path):
+    found = made_up.setting({"vanilla": 0.1, "dropout": 0.2})
+    path = results.path_of(tmp_path, setting := results.setting_of(found))
+    now = dataclasses.replace(setting, identity="3.0.1 sha256:0123")
+
+    def keep(*identities):
+        found["dataset_version"] = "method", list(identities)
+        netcdf.write(path, found)
+
+    keep("3.0.1 sha256:0123", "3.0.1 sha256:0123")
+    assert results.done(tmp_path, now) == ["vanilla", "dropout"]
+    with pytest.raises(
+        ResultsError, match=r"other data .version 3.0.1 sha256:0123 there, not 2.0.0 sha256:4567"
+    ):
+        results.done(tmp_path, dataclasses.replace(setting, identity="2.0.0 sha256:4567"))
+    keep("3.0.1", "3.0.1 sha256:0123")  # the first as before results had a hash
+    with pytest.warns(UserWarning, match="names the version of its data .3.0.1. and not their content"):
+        results.done(tmp_path, now)
+    keep("3.0.1 sha256:0123", "3.0.1 sha256:4567")
+    with pytest.raises(ResultsError, match="methods trained on different data"):
+        results.load(path)

@@ -76,6 +76,7 @@ def test_changed_records_are_decoded_anew(folders):
     assert {file.name: file.stat().st_size for file in folder.iterdir()} == sizes
     second = data.load("tiny", **folders)
     assert (first.train.images != second.train.images).any()
+    assert first.version == second.version and first.identity != second.identity
 
 
 def test_cache_that_cannot_be_written_costs_a_warning(folders, tmp_path):

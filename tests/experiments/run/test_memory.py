@@ -28,7 +28,7 @@ def split(samples, dtype=np.uint8):
     return Split(images, np.broadcast_to(np.int32(0), samples), np.float32(0), np.float32(1))
 
 
-MNIST = Dataset("mnist", "3.0.1", 10, (28, 28, 1), split(50_000), split(10_000), None)
+MNIST = Dataset("mnist", "3.0.1", 10, (28, 28, 1), split(50_000), split(10_000), None, "")
 
 
 def shape(*sizes, dtype=jnp.float32):

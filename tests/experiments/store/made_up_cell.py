@@ -15,6 +15,7 @@ EPOCHS, LAYERS, BINS = 4, 3, 40
 CELL = Cell("digits", "tiny", Variant("corr", 0.1), 2, Recipe(epochs=EPOCHS))
 OTHER = dataclasses.replace(CELL, protocol=dataclasses.replace(CELL.protocol, epochs=5))
 BLOCK = Block(CELL, 0, 1)
+DATA = "1998 sha256:0123"
 PER_LAYER = ("penalty", "mean_correlation", "slope")
 
 
@@ -54,15 +55,15 @@ def some(arrays, runs):
     return {name: value[runs] for name, value in arrays.items()}
 
 
-def write(folder, cell=CELL, records=None):
+def write(folder, cell=CELL, records=None, data=DATA):
     """A finished cell of one block."""
-    checkpoints.write(folder, Block(cell, 0, 1), checkpoint(records=records))
-    finished.finish(folder, cell, [Block(cell, 0, 1)], "1998")
+    checkpoints.write(folder, Block(cell, 0, 1), checkpoint(records=records), data)
+    finished.finish(folder, cell, [Block(cell, 0, 1)], data)
     return finished.path_of(folder, cell.network)
 
 
 def write_checkpoint(folder, block=BLOCK):
-    checkpoints.write(folder, block, checkpoint(finished=False))
+    checkpoints.write(folder, block, checkpoint(finished=False), DATA)
     return checkpoints.path_of(folder, block)
 
 

@@ -13,6 +13,7 @@ from experiments.store import checkpoints
 from tests.experiments.store.made_up_cell import (
     BLOCK,
     CELL,
+    DATA,
     assert_one_line,
     assert_one_line_when_truncated,
     checkpoint,
@@ -54,10 +55,10 @@ def test_a_seed_in_two_checkpoints_is_refused(tmp_path):
 
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_checkpoint_comes_back(tmp_path, finished):
-    assert checkpoints.read(tmp_path, BLOCK) is None
+    assert checkpoints.read(tmp_path, BLOCK, DATA) is None
     wanted = checkpoint(finished=finished)
-    checkpoints.write(tmp_path, BLOCK, wanted)
-    found = checkpoints.read(tmp_path, BLOCK)
+    checkpoints.write(tmp_path, BLOCK, wanted, DATA)
+    found = checkpoints.read(tmp_path, BLOCK, DATA)
     assert (found.seconds, found.devices) == (wanted.seconds, wanted.devices)
     pairs = zip(
         [found.state, found.last_epoch, *found.history],
@@ -77,7 +78,7 @@ def test_nothing_is_pickled(tmp_path):
         assert all(file[name].dtype != object for name in file)
     with pytest.raises(ValueError, match="allow_pickle=False"):
         state = {"x": np.array([{}], object)}
-        checkpoints.write(tmp_path, BLOCK, checkpoint()._replace(state=state))
+        checkpoints.write(tmp_path, BLOCK, checkpoint()._replace(state=state), DATA)
 
 
 def test_what_a_stranger_pickled_is_not_executed(tmp_path):
@@ -91,20 +92,23 @@ def test_what_a_stranger_pickled_is_not_executed(tmp_path):
 
     np.savez(path, **arrays | {"state/key": np.array([Trap()], object)})
     with pytest.raises(ResultsError):
-        checkpoints.read(tmp_path, BLOCK)
+        checkpoints.read(tmp_path, BLOCK, DATA)
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
+def test_a_checkpoint_of_another_configuration_or_other_data_is_refused(tmp_path):
     path = write_checkpoint(tmp_path)
     other = dataclasses.replace(CELL, seeds=3)
     with pytest.raises(ResultsError) as error:
-        checkpoints.read(tmp_path, *checkpoints.blocks(tmp_path, other, 8))
+        checkpoints.read(tmp_path, *checkpoints.blocks(tmp_path, other, 8), DATA)
     assert_one_line(error, str(path), "seeds is 2 there, not 3")
+    with pytest.raises(ResultsError) as error:
+        checkpoints.read(tmp_path, BLOCK, "1998 sha256:4567")
+    assert_one_line(error, str(path), f"version {DATA} there, not 1998 sha256:4567")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
 def test_a_truncated_file_is_one_line(tmp_path, share):
     assert_one_line_when_truncated(
-        write_checkpoint(tmp_path), share, lambda: checkpoints.read(tmp_path, BLOCK)
+        write_checkpoint(tmp_path), share, lambda: checkpoints.read(tmp_path, BLOCK, DATA)
     )

@@ -2,7 +2,9 @@
 
 import h5py
 import numpy as np
+import pytest
 
+from experiments.disk.errors import ResultsError
 from experiments.store import compact, finished
 from experiments.store.gathered import concatenate, configuration, split
 from tests import made_up
@@ -60,6 +62,14 @@ def test_a_compact_file_takes_cells_of_longer_names(tmp_path):
     assert loaded.cell.values.tolist() == ["tiny-drop", "medium-corr-0.1"]
     assert loaded.variant.values.tolist() == ["drop", "corr-0.1"]
     assert loaded.configuration.values[1] == added.configuration.values[0]
+
+
+def test_cells_of_other_data_are_not_put_together():
+    first, second = split(made_up.sweep(sizes=("tiny",), variants=("vanilla", "drop")))
+    other = second.assign(dataset_version="1998 sha256:4567")
+    concatenate([first.assign(dataset_version="1998"), other])  # the first as before results had a hash
+    with pytest.raises(ResultsError, match=r"was trained on other data than .*sha256:"):
+        concatenate([first.assign(dataset_version="1998 sha256:0123"), other])
 
 
 def test_names_that_were_typed_otherwise_are_read_as_what_they_mean(tmp_path):

@@ -10,9 +10,11 @@ from experiments.disk import netcdf
 from experiments.disk.errors import ResultsError
 from experiments.grid.cells import Block
 from experiments.store import checkpoints, finished
+from experiments.store.configuration import check_data
 from tests.experiments.store.made_up_cell import (
     BLOCK,
     CELL,
+    DATA,
     OTHER,
     assert_one_line,
     assert_one_line_when_truncated,
@@ -49,7 +51,7 @@ def test_results_say_where_they_come_from(tmp_path):
     assert configuration == json.loads(json.dumps(CELL.configuration()))
     assert configuration["widths"] == [40, 20, 10]
     assert configuration["regulariser"]["penalty_weight"] == 0.1 / 50
-    assert attributes["commit"] and attributes["seconds"] == 2.5 and attributes["dataset_version"] == "1998"
+    assert attributes["commit"] and attributes["seconds"] == 2.5 and attributes["dataset_version"] == DATA
     assert attributes["devices"] == "1 x cpu (cpu), 2 runs each"
     assert {"python", "jax", "jaxlib", "flax", "optax", "numpy"} <= json.loads(attributes["versions"]).keys()
 
@@ -70,8 +72,8 @@ def test_blocks_make_the_cell_that_one_block_would(tmp_path):
     for block in blocks:
         assert not finished.is_done(folder, CELL)
         runs = slice(block.first, block.last + 1)
-        checkpoints.write(folder, block, checkpoint(runs))
-        finished.finish(folder, CELL, blocks, "1998")
+        checkpoints.write(folder, block, checkpoint(runs), DATA)
+        finished.finish(folder, CELL, blocks, DATA)
     with netcdf.read(finished.path_of(folder, CELL.network)) as dataset:
         assert dataset.equals(whole) and dataset.attrs["seconds"] == 5
     assert [file.name for file in folder.iterdir()] == ["tiny-corr-0.1.nc"]
@@ -84,8 +86,8 @@ def test_further_seeds_are_added_to_those_that_are_there(tmp_path):
     assert finished.seeds_done(tmp_path, four) == 2
     block = Block(four, 2, 3)
     made = checkpoint(records=history(seed=5))._replace(devices="1 x gpu (H200), 2 runs each")
-    checkpoints.write(tmp_path, block, made)
-    finished.finish(tmp_path, four, [block], "1998")
+    checkpoints.write(tmp_path, block, made, DATA)
+    finished.finish(tmp_path, four, [block], DATA)
     assert finished.is_done(tmp_path, four)
     with netcdf.read(finished.path_of(tmp_path, four.network)) as dataset:
         assert dataset.seed.values.tolist() == [0, 1, 2, 3]
@@ -93,7 +95,7 @@ def test_further_seeds_are_added_to_those_that_are_there(tmp_path):
         for name, value in history(seed=5)[2].items():
             np.testing.assert_array_equal(dataset[name].sel(epoch=3)[2:], value)
         assert dataset.attrs["devices"] == "1 x cpu (cpu), 2 runs each; 1 x gpu (H200), 2 runs each"
-        assert dataset.attrs["seconds"] == 5 and dataset.attrs["dataset_version"] == "1998"
+        assert dataset.attrs["seconds"] == 5 and dataset.attrs["dataset_version"] == DATA
     with pytest.raises(ResultsError) as error:  # nothing is taken away
         finished.is_done(tmp_path, CELL)
     assert_one_line(error, "seeds is 4 there, not 2")
@@ -101,7 +103,7 @@ def test_further_seeds_are_added_to_those_that_are_there(tmp_path):
 
 def test_a_cell_with_a_block_at_work_is_not_finished(tmp_path):
     path = write_checkpoint(tmp_path)
-    finished.finish(tmp_path, CELL, [BLOCK], "1998")
+    finished.finish(tmp_path, CELL, [BLOCK], DATA)
     assert path.exists() and not finished.is_done(tmp_path, CELL)
 
 
@@ -112,6 +114,24 @@ def test_results_of_another_configuration_are_refused(tmp_path):
         finished.is_done(tmp_path, OTHER)
     assert_one_line(error, str(path), "protocol.epochs is 4 there, not 5")
     assert path.read_bytes() == before
+
+
+def test_nothing_is_added_to_results_of_other_data(tmp_path):
+    path = write(tmp_path)
+    finished.check_identity(tmp_path, DATA)
+    for other in ("1998 sha256:4567", "2.0.0 sha256:0123"):
+        with pytest.raises(ResultsError) as error:
+            finished.check_identity(tmp_path, other)
+        assert_one_line(error, str(path), f"version {DATA} there, not {other}")
+    write(tmp_path, data="1998")  # as before results had a hash
+    with pytest.raises(ResultsError):
+        finished.check_identity(tmp_path, "2.0.0 sha256:0123")
+    with pytest.warns(
+        UserWarning, match=f"^{path} names the version of its data .1998. and not their content"
+    ):
+        finished.check_identity(tmp_path, DATA)
+    with pytest.raises(ResultsError):  # seeds of both kinds
+        check_data("cell", f"1998; {DATA}", "1998 sha256:4567")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
