@@ -18,7 +18,7 @@ from experiments.benchmark.workers import Group, Work, together
 from experiments.command import make_console, parse
 from experiments.grid.networks import Family, Size
 from experiments.page.drawing import write_text
-from experiments.run.machine import cores
+from experiments.run.machine import processors
 
 Section = Literal["training", "overhead", "penalty", "startup", "scaling", "roofline"]
 
@@ -51,7 +51,7 @@ def describe_device() -> Work:
     return lambda: None, {
         "platform": device.platform,
         "device": device.device_kind,
-        "devices": jax.device_count() if device.platform != "cpu" else len(cores()),
+        "devices": jax.device_count() if device.platform != "cpu" else processors(),
     }
 
 
@@ -61,7 +61,7 @@ def machine() -> dict[str, Any]:
         (device,) = group.reports()
     return device | {
         "processor": _processor(),
-        "cores": len(cores()),
+        "cores": processors(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": dict(_versions(_PACKAGES)),

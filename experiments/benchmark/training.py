@@ -13,7 +13,7 @@ from experiments.benchmark import task
 from experiments.benchmark.workers import Group, interleaved, median_ratio, separate, together
 from experiments.grid.networks import Family, Size, Variant
 from experiments.grid.protocols import RELEASED
-from experiments.run.machine import cores
+from experiments.run.machine import processors
 
 Layout = Sequence[Sequence[int]]
 
@@ -54,7 +54,7 @@ def engine_trainer(platform: str, family: Family) -> Trainer:
 
 def peers(platform: str, family: Family) -> tuple[Trainer, ...]:
     """What a user would pick instead."""
-    layouts = (separate(), together()) if platform == "cpu" and len(cores()) > 1 else (together(),)
+    layouts = (separate(), together()) if platform == "cpu" and processors() > 1 else (together(),)
 
     def looped(name: str, build: str, needs: str | None = None, **arguments: Any) -> Trainer:
         return Trainer(name, build, tuple((layout, arguments) for layout in layouts), needs)

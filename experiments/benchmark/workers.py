@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments.run.machine import cores
+from experiments.run.machine import cores, processors
 
 Work = tuple[Callable[[], object], dict[str, Any]]
 """What to time, which returns when it is finished, and what else there is to report."""
@@ -96,8 +96,8 @@ class Group:
 
 
 def separate() -> list[list[int]]:
-    """One process on each core."""
-    return [[core] for core in cores()]
+    """One process on each core that is busy at once."""
+    return [[core] for core in cores()[: processors()]]
 
 
 def together() -> list[list[int]]:

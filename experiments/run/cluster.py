@@ -1,6 +1,7 @@
 """Work on the machines of a Ray cluster: a piece is a task, whose checkpoints come back to the driver."""
 
 import math
+import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from experiments.run.memory import Room
 
 Resources = dict[str, int]
 """Resources of a task, in Ray's words."""
+
+_SOCKET = len("/ray/session_2026-01-02_03-04-05_678901_2345678/sockets/plasma_store")
+"""What Ray adds to the folder of temporary files."""
 
 _TRIES = 4
 """How often a piece may fail between two checkpoints before all work ends."""
@@ -44,8 +48,10 @@ def connect(address: str | None) -> Iterator[Resources]:
         raise RuntimeError('Ray is not installed: pip install "decorr-jax[ray]"') from None
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if address is None:
-        settings |= {"num_cpus": len(machine.cores()), "include_dashboard": False}
+        settings |= {"num_cpus": machine.processors(), "include_dashboard": False}
         settings["_node_ip_address"] = "127.0.0.1"
+        if "RAY_TMPDIR" not in os.environ:
+            settings["_temp_dir"] = f"{machine.short_folder(_SOCKET)}/ray"
     else:
         _check_reachable(address)
     # Every machine runs this code, whatever it has installed.
@@ -134,6 +140,6 @@ def _train(
 ) -> Iterator[tuple[int, Any]]:
     host.configure(cores)
     # As many tasks as this machine has cores may be at work on it.
-    room = Room.of(jax.devices(), processes=len(machine.cores()) // cores or 1)
+    room = Room.of(jax.devices(), processes=machine.processors() // cores or 1)
     room.check(piece, training.trainer(piece, dataset), dataset)
     yield from training.run(piece, dataset, checkpoint, checkpoint_seconds, jax.devices())

@@ -25,9 +25,9 @@ _PINNED = {
 def configure(cpu_devices: int | None = None) -> None:
     """Makes `cpu_devices` of the CPU, keeps what is compiled for later, and pins what would decide results.
 
-    To be called before anything runs on JAX. By default there is a device for each core, because matrices of
-    this size leave XLA's own threads idle. That number and the cache stay if JAX was configured before
-    (jax_num_cpu_devices, jax_compilation_cache_dir).
+    To be called before anything runs on JAX. By default there is a device for each core that may be busy,
+    because matrices of this size leave XLA's own threads idle. That number and the cache stay if JAX was
+    configured before (jax_num_cpu_devices, jax_compilation_cache_dir).
     """
     for name, value in _PINNED.items():
         jax.config.update(name, value)
@@ -35,7 +35,7 @@ def configure(cpu_devices: int | None = None) -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     if cpu_devices is None and jax.config.jax_num_cpu_devices < 0:  # type: ignore[attr-defined]
-        cpu_devices = len(machine.cores())
+        cpu_devices = machine.processors()
     if cpu_devices is not None:
         jax.config.update("jax_num_cpu_devices", cpu_devices)
 

@@ -1,10 +1,13 @@
-"""This machine, before JAX is imported: its cores, its memory, and how processes begin on it."""
+"""This machine, before JAX is imported: its cores, its memory, its sockets, and how processes begin."""
 
+import contextlib
 import math
 import multiprocessing
 import os
 import signal
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,15 +21,64 @@ def cores() -> list[int]:
     return sorted(allowed(0)) if allowed else list(range(os.cpu_count() or 1))
 
 
+def processors() -> int:
+    """The number of cores that may be busy at once: all, or by the control groups' quotas, rounded up."""
+    limits = [len(cores())]
+    for group in _control_groups("cpu"):
+        quotas = _words(group / "cpu.max") or [  # version 2, or 1
+            *_words(group / "cpu.cfs_quota_us"),
+            *_words(group / "cpu.cfs_period_us"),
+        ]
+        if len(quotas) == 2 and quotas[0].isdecimal():  # or "max", or -1
+            limits.append(math.ceil(int(quotas[0]) / int(quotas[1])))
+    return max(1, min(limits))
+
+
 def memory() -> float:
-    """Bytes of this machine's memory, or what its control group leaves to this process."""
+    """Bytes of this machine's memory, or what the control groups leave to this process."""
     if not hasattr(os, "sysconf"):  # as on Windows
         return math.inf
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        if Path(path).exists() and (limit := Path(path).read_text().strip()).isdecimal():  # or "max"
-            limits.append(int(limit))
+    for group in _control_groups("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):  # version 2, or 1
+            limits += [int(word) for word in _words(group / name) if word.isdecimal()]  # or "max"
     return min(limits)
+
+
+_GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
+
+def _control_groups(controller: str) -> Iterator[Path]:
+    """Folders of the groups that limit this process: its own and those around it.
+
+    A container may see the whole path of its group and only its own part of the folders, from their root on.
+    """
+    with contextlib.suppress(OSError):
+        for line in _GROUP.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            root = _GROUPS / controller if controllers else _GROUPS
+            if not controllers or controller in controllers.split(","):
+                parts = Path(path).parts[1:]
+                yield from (root.joinpath(*parts[:depth]) for depth in range(len(parts) + 1))
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
+def short_folder(added: int) -> str:
+    """A folder of temporary files for sockets, whose paths may have 107 bytes, so many of them added: TMPDIR
+    or, where that is too long, /tmp; ValueError without either."""
+    for folder in (tempfile.gettempdir(), "/tmp"):
+        if len(os.fsencode(folder)) + added <= 107 and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise ValueError(
+        f"the name of the folder of temporary files is too long for sockets ({tempfile.gettempdir()}): "
+        f"give one of at most {107 - added} characters in TMPDIR"
+    )
 
 
 def begin_processes() -> Any:
@@ -43,8 +95,10 @@ def begin_processes() -> Any:
     context.set_forkserver_preload(["experiments.run.processes", "experiments.run.epochs"])
     # Ctrl-C in a terminal reaches all processes: this one ends the others.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    default, tempfile.tempdir = tempfile.tempdir, short_folder(len("/pymp-01234567/listener-01234567"))
     try:
         forkserver.ensure_running()
     finally:
+        tempfile.tempdir = default
         signal.signal(signal.SIGINT, handler)
     return context
