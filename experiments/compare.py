@@ -31,7 +31,7 @@ class Compare:
 
     datasets: tuple[str, ...] = ("digits",)
     """Data sets: digits (included), or TFDS image classification sets with a test split."""
-    data_dir: Path | None = None
+    data_dir: str | None = None
     """Folder of prepared TFDS sets. Default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     images: tuple[int, ...] = tuple(STEPS)
     """Training set sizes. A size larger than the training split means all of it."""
@@ -109,7 +109,7 @@ def compare(options: Compare, console: Console) -> None:
         console.print(f"page: {written.resolve()}", soft_wrap=True)
 
 
-def _dataset(name: str, data_dir: Path | None) -> "Dataset":
+def _dataset(name: str, data_dir: str | None) -> "Dataset":
     from experiments.data.load import load
 
     dataset = load(name, data_dir=data_dir)

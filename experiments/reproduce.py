@@ -85,7 +85,7 @@ class Reproduce:
 
     only: tuple[str, ...] = (*SWEEPS, *MEASUREMENTS, *COMPARISONS)
     """Sweeps, measurements and comparisons to run."""
-    data_dir: Path | None = None
+    data_dir: str | None = None
     """Folder of prepared TFDS sets. Default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     results: Path = Path("results/reproduced")
     """Folder for the sweeps' own folders."""

@@ -31,7 +31,7 @@ class Sweep:
 
     dataset: str = "digits"
     """Data set: digits (included), or a TFDS image classification set: mnist, fashion_mnist, cifar10, ..."""
-    data_dir: Path | None = None
+    data_dir: str | None = None
     """Folder of prepared TFDS sets. Default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     protocol: str = "released"
     """Training protocol. released: the author's code, which gives the published figures. paper: the text.

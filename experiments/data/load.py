@@ -64,8 +64,8 @@ def load(
 
     Args:
       name: "digits", or a set's TFDS name: "mnist", "mnist:3.0.1", "cifar10_corrupted/fog_1".
-      data_dir: TFDS's folder. None is TFDS's own default: $TFDS_DATA_DIR, else
-        ~/tensorflow_datasets. "digits" is embedded and does not look at it.
+      data_dir: TFDS's folder, or an address that it knows, as gs://bucket/sets. None is TFDS's own
+        default: $TFDS_DATA_DIR, else ~/tensorflow_datasets. "digits" is embedded and does not look at it.
       scaling: "max" divides pixels by the largest of the training part (MNIST: 255). "zscore"
         subtracts the mean and divides by the standard deviation of all its pixels together. "zca"
         whitens by its mean and covariance (`Whitening`). Its images are float32, whitened here and once:
@@ -94,9 +94,8 @@ def load(
         version, classes, stored = "1998", 10, _digits()
         image_shape: tuple[int, ...] = (8, 8, 1)
     else:
-        folder = tfds.default_folder() if data_dir is None else files.expanded(data_dir)
         cache = files.cache_dir() if cache_dir is None else files.expanded(cache_dir)
-        prepared = tfds.open_set(name, folder)
+        prepared = tfds.open_set(name, tfds.folder(data_dir))
         stored = cached(prepared, cache)
         name, version = prepared.name, prepared.version
         classes, image_shape = prepared.classes, prepared.image_shape

@@ -61,22 +61,29 @@ class PreparedSet(NamedTuple):
         """A hash of all that decoding reads, whatever else lies beside it."""
         digest, info = hashlib.sha256(), self.builder.info
         with _reported(RuntimeError, f"cannot read {self.builder.name!r} in {self.builder.data_dir}"):
-            records = (Path(path) for split in self.splits for path in info.splits[split].filepaths)
-            for path in (*(Path(self.builder.data_dir) / name for name in _DESCRIPTION), *records):
+            records = (path for split in self.splits for path in info.splits[split].filepaths)
+            for path in (
+                *(_path(self.builder.data_dir) / name for name in _DESCRIPTION),
+                *map(_path, records),
+            ):
                 with path.open("rb") as content:
                     digest.update(path.name.encode() + hashlib.file_digest(content, "sha256").digest())
         return digest.hexdigest()[:16]
 
 
-def default_folder() -> Path:
-    """Where TFDS keeps its sets unless told otherwise; ValueError if that is in a home that there is not."""
+def folder(data_dir: str | os.PathLike[str] | None) -> str:
+    """Where TFDS keeps its sets: what a user gave, or its own default; an address as it is. ValueError for a
+    home folder that does not exist."""
+    given = str(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    if "://" in given:
+        return given
     try:
-        return files.expanded(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+        return str(files.expanded(given))
     except ValueError as error:
         raise ValueError(f"{error}, as data_dir or in TFDS_DATA_DIR") from None
 
 
-def open_set(name: str, data_dir: Path) -> PreparedSet:
+def open_set(name: str, data_dir: str) -> PreparedSet:
     """A set by its TFDS name, prepared if it was not; raises as `load`."""
     with _without_chatter():
         prepared = _open(name, data_dir)
@@ -91,6 +98,13 @@ def decode(prepared: PreparedSet) -> dict[str, np.ndarray]:
         for split in prepared.splits:
             stored[f"{split}_images"], stored[f"{split}_labels"] = _decode(prepared, split)
     return stored
+
+
+def _path(path: Any) -> Path:
+    """TFDS's own kind of path, which may be an address."""
+    from etils import epath
+
+    return epath.Path(path)
 
 
 @contextmanager
@@ -153,7 +167,7 @@ def _reported(kind: type[Exception], doing: str) -> Iterator[None]:
         raise kind("; ".join([f"{doing}: {reason}", *hints])) from error
 
 
-def _open(name: str, data_dir: Path) -> PreparedSet:
+def _open(name: str, data_dir: str) -> PreparedSet:
     """The set, whose folder may not be there yet."""
     import tensorflow_datasets as tfds
 
@@ -161,7 +175,7 @@ def _open(name: str, data_dir: Path) -> PreparedSet:
         with _reported(ValueError, f"cannot open TFDS set {name!r}"), _of_tfds_alone():
             builder = tfds.builder(name, data_dir=data_dir)
     except ValueError:
-        _raise_if_refused(data_dir / re.split("[/:]", name)[0])
+        _raise_if_refused(_path(data_dir) / re.split("[/:]", name)[0])
         raise
     keys = builder.info.supervised_keys or ("image", "label")
     try:
@@ -195,10 +209,10 @@ def _raise_if_refused(folder: Path) -> None:
 
 def _prepare(builder: Any) -> None:
     """Sees to it that the set lies in its folder as array_record, with a training split."""
-    name, folder = builder.name, Path(builder.data_dir)
+    name, folder = builder.name, _path(builder.data_dir)
     if not builder.is_prepared():
         try:
-            lacking = sorted({*_DESCRIPTION} - {*os.listdir(folder)})
+            lacking = sorted({*_DESCRIPTION} - {path.name for path in folder.iterdir()})
         except FileNotFoundError:
             lacking = []
         if lacking:  # Nor would TFDS prepare it in a folder that is there, however empty.

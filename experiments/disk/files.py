@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 import uuid
 import warnings
 from collections.abc import Callable, Iterable
@@ -62,7 +63,10 @@ def load_all(folder: Path, suffix: str, load: Callable[[Path], Content]) -> dict
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """A path that a user gave, ~ and ~user being users' folders; ValueError if there is no such user."""
+    """A path that a user gave, ~ and ~user being users' folders; ValueError if there is no such user, or for
+    an address, as gs://bucket, of which pathlib makes a folder gs:."""
+    if re.match(r"\w[\w+.-]+:/", str(path)):
+        raise ValueError(f"{path} is an address: give a folder of this machine")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

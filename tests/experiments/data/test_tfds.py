@@ -298,6 +298,22 @@ def test_tfds_own_variable_may_name_a_folder_from_home(folders, tmp_path, monkey
     assert len(data.load("tiny", cache_dir=folders["cache_dir"]).train.labels) == 25
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_an_address_reaches_tfds_as_it_is(monkeypatch, given):
+    asked = []
+
+    def builder(name, data_dir):
+        asked.append(data_dir)
+        raise ValueError("no such bucket")
+
+    monkeypatch.setattr("tensorflow_datasets.builder", builder)
+    monkeypatch.setattr(tfds, "_raise_if_refused", lambda folder: asked.append(str(folder)))
+    monkeypatch.setenv("TFDS_DATA_DIR", "gs://bucket/sets")
+    with pytest.raises(ValueError, match="cannot open TFDS set 'mnist': no such bucket"):
+        data.load("mnist", data_dir="gs://bucket/sets" if given else None)
+    assert asked == ["gs://bucket/sets", "gs://bucket/sets/mnist"]
+
+
 def test_a_server_that_does_not_answer_is_given_up_in_silence(folders, monkeypatch, caplog):
     from tensorflow_datasets.core.download import downloader
 

@@ -135,6 +135,12 @@ def test_a_home_that_there_is_not_is_one_line_for_paths_and_no_cache(monkeypatch
         files.expanded("~nobody_of_this_name/x")
 
 
+def test_an_address_is_no_folder():
+    for address in ("gs://bucket/sets", Path("gs://bucket/sets"), "https://host"):
+        with pytest.raises(ValueError, match=r"is an address: give a folder of this machine$"):
+            files.expanded(address)
+
+
 @pytest.mark.parametrize(
     "given, wanted", [("~/mine", "home/mine"), ("", "home/.cache"), (None, "home/.cache")]
 )
