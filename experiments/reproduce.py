@@ -13,10 +13,10 @@ from experiments.comparison.page import REFERENCE as COMPARISON
 from experiments.grid.protocols import ABLATION, WITHOUT
 from experiments.paper import dropout_law, merging
 from experiments.paper.report import NETWORKS, REFERENCE, write_reference
-from experiments.store import compact, finished, measurements
+from experiments.store import compact, measurements
 from experiments.store.configuration import check, check_data
 from experiments.store.gathered import concatenate, gather, split
-from experiments.sweep import Sweep, train
+from experiments.sweep import Sweep, load_data, train
 
 SWEEPS = {
     "mnist": Sweep(dataset="mnist"),
@@ -125,15 +125,10 @@ def measure(
     console.print(f"{name}: {', '.join(cell.name for cell in grid)}")
     train(options, grid, folder, console)
 
-    # They know JAX, for which --help need not wait.
-    from experiments.data.load import load
-    from experiments.run import host
+    from experiments.run import host  # which brings JAX: --help need not wait for it
 
     host.configure()  # where nothing was left to train nobody has: a later sweep could not
-    scaling = options.chosen_protocol().input_scaling
-    dataset = load(options.dataset, data_dir=options.data_dir, scaling=scaling)
-    finished.check_identity(folder, dataset.identity)
-    measurements.save(measured(folder, grid, dataset), path, folder, grid)
+    measurements.save(measured(folder, grid, load_data(options)), path, folder, grid)
 
 
 def main() -> None:

@@ -2,9 +2,11 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rich.console import Console
 
@@ -22,6 +24,7 @@ from experiments.store import checkpoints, finished
 if TYPE_CHECKING:
     from experiments.data.load import Dataset
     from experiments.run.executor import Executor
+    from experiments.run.local import Training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,79 +114,84 @@ def sweep(options: Sweep, console: Console) -> None:
 
 
 def plan(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
-    """Prints what is done, and what would be trained how."""
-    missing = [cell for cell in grid if not finished.is_done(folder, cell)]
-    blocks: dict[Cell, str] = {}
-    if missing:
-        options.machine.prepare(plan=True)
-        from experiments.run import epochs
-
-        dataset = _dataset(options, missing[0].protocol)
-        with options.machine.connect(len(missing), options.seeds) as executor:
-            for cell in missing:
-                parts = _blocks(folder, cell, dataset, executor)
-                runs = max(block.runs for block in parts)
-                memory = executor.room.describe(runs, epochs.trainer(parts[0], dataset), dataset)
-                blocks[cell] = f"{len(parts):4} x {runs} runs, {memory}"
-    for cell in grid:
-        state = f"missing {blocks[cell]}" if cell in blocks else "done"
+    """Prints the cells that are done, and how the others would be trained."""
+    states = dict.fromkeys(grid, "done")
+    if missing := finished.missing(folder, grid):
+        with _prepared(options, missing, folder) as job:
+            for cell, blocks in job.blocks.items():
+                runs, trainer = (
+                    max(block.runs for block in blocks),
+                    job.training.trainer(blocks[0], job.dataset),
+                )
+                memory = job.executor.room.describe(runs, trainer, job.dataset)
+                states[cell] = f"missing {len(blocks):4} x {runs} runs, {memory}"
+    for cell, state in states.items():
         console.print(f"{cell.name:20} {state}", soft_wrap=True)
 
 
 def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
-    """Trains those cells that a folder lacks; nobody else may train there meanwhile."""
+    """Trains the cells that a folder lacks; nobody else may train there meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         for suffix in (".nc", ".npz"):
             remove_temporaries(folder, suffix)
-        missing = [cell for cell in grid if not finished.is_done(folder, cell)]
-        finished.check_others(folder, grid)
+        missing = finished.missing(folder, grid)
         if len(missing) < len(grid):
             console.print(f"{len(grid) - len(missing)} of {len(grid)} already done, skipped")
         if missing:
-            _train_missing(options, missing, folder, console)
+            with _prepared(options, missing, folder) as job:
+                _train(job, folder, options.checkpoint_seconds, console)
 
 
-def _train_missing(options: Sweep, missing: Sequence[Cell], folder: Path, console: Console) -> None:
-    options.machine.prepare(plan=False)
-    from experiments.run import epochs
-
-    with options.machine.connect(len(missing), options.seeds) as executor:
-        dataset = _dataset(options, missing[0].protocol)
-        parts = {cell: _blocks(folder, cell, dataset, executor) for cell in missing}
-        blocks = [block for cell in missing for block in parts[cell]]
-        blocks.sort(key=lambda block: -block.cost(dataset.image_shape))
-
-        def keep(block: Block, epoch: int, checkpoint: Checkpoint | None) -> None:
-            if checkpoint is not None:
-                checkpoints.write(folder, block, checkpoint, dataset.identity)
-            if epoch == block.length:
-                finished.finish(folder, block.cell, parts[block.cell], dataset.identity)
-
-        read = functools.partial(checkpoints.read, folder, identity=dataset.identity)
-        seconds = options.checkpoint_seconds
-        command.train(executor, epochs.TRAINING, blocks, dataset, console, keep, read, seconds)
-
-
-def _blocks(folder: Path, cell: Cell, dataset: "Dataset", executor: "Executor") -> list[Block]:
-    """In which the seeds that a folder lacks of a cell are trained."""
-    from experiments.run import epochs
-
-    whole = Block(cell, 0, cell.seeds - 1)
-    most = min(executor.runs, cell.seeds)
-    runs = executor.room.runs(epochs.trainer(whole, dataset), dataset, most)
-    return checkpoints.blocks(folder, cell, runs, finished.seeds_done(folder, cell))
-
-
-def _dataset(options: Sweep, protocol: Recipe) -> "Dataset":
+def load_data(options: Sweep) -> "Dataset":
+    """The data of a sweep, the same as those of the results in its folder."""
     from experiments.data.load import load
 
+    protocol = options.chosen_protocol()
     dataset = load(options.dataset, data_dir=options.data_dir, scaling=protocol.input_scaling)
     if (held := len(dataset.validation.labels)) < protocol.optimisation.batch_size:
         batch_size = protocol.optimisation.batch_size
         raise ValueError(f"batch size {batch_size} exceeds the {held} validation samples")
     finished.check_identity(options.folder(), dataset.identity)
     return dataset
+
+
+class _Job(NamedTuple):
+    """Blocks to train, with their data and an executor."""
+
+    executor: "Executor"
+    training: "Training"
+    dataset: "Dataset"
+    blocks: dict[Cell, list[Block]]
+
+
+@contextmanager
+def _prepared(options: Sweep, missing: Mapping[Cell, int], folder: Path) -> Iterator[_Job]:
+    """The blocks of the missing cells: they fit into memory, and checkpoints are theirs."""
+    options.machine.prepare(options.plan)
+    from experiments.run.epochs import TRAINING
+
+    with options.machine.connect(len(missing), options.seeds) as executor:
+        dataset, blocks = load_data(options), {}
+        for cell, done in missing.items():
+            trainer = TRAINING.trainer(Block(cell, 0, cell.seeds - 1), dataset)
+            runs = executor.room.runs(trainer, dataset, min(executor.runs, cell.seeds))
+            blocks[cell] = checkpoints.blocks(folder, cell, runs, done)
+        yield _Job(executor, TRAINING, dataset, blocks)
+
+
+def _train(job: _Job, folder: Path, checkpoint_seconds: float, console: Console) -> None:
+    dataset = job.dataset
+
+    def keep(block: Block, epoch: int, checkpoint: Checkpoint | None) -> None:
+        if checkpoint is not None:
+            checkpoints.write(folder, block, checkpoint, dataset.identity)
+        if epoch == block.length:
+            finished.finish(folder, block.cell, job.blocks[block.cell], dataset.identity)
+
+    work = sorted(itertools.chain(*job.blocks.values()), key=lambda block: -block.cost(dataset.image_shape))
+    read = functools.partial(checkpoints.read, folder, identity=dataset.identity)
+    command.train(job.executor, job.training, work, dataset, console, keep, read, checkpoint_seconds)
 
 
 def main() -> None:

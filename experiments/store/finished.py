@@ -70,11 +70,17 @@ def _is_network(name: str) -> bool:
     return True
 
 
-def check_others(folder: Path, grid: Sequence[Cell]) -> None:
-    """ResultsError if the folder's cells beside the grid's, which `is_done` checks, are of another sweep."""
+def missing(folder: Path, grid: Sequence[Cell]) -> dict[Cell, int]:
+    """The cells that a folder lacks, each with the number of its seeds, from 0, that are done.
+
+    Raises:
+      ResultsError: a file in the folder is of another sweep.
+    """
+    done = {cell: seeds_done(folder, cell) for cell in grid}
     for path in sorted({*paths(folder)} - {path_of(folder, cell.network) for cell in grid}):
         with netcdf.read(path) as dataset:
             check_together(path, configuration_of(path, dataset), json.dumps(grid[0].configuration()))
+    return {cell: seeds for cell, seeds in done.items() if seeds < cell.seeds}
 
 
 def check_identity(folder: Path, identity: str) -> None:
@@ -92,14 +98,9 @@ def configuration_of(path: Path, dataset: "xr.Dataset") -> str:
     return found
 
 
-def is_done(folder: Path, cell: Cell) -> bool:
-    """Whether the cell's results are there; ResultsError if they are of another configuration."""
-    return seeds_done(folder, cell) == cell.seeds
-
-
 def seeds_done(folder: Path, cell: Cell) -> int:
-    """Of how many of the cell's seeds, from 0, results are there: others can be added. ResultsError if they
-    are of another configuration, or of more seeds than the cell has."""
+    """The number of the cell's seeds, from 0, that are done: others can be added. ResultsError if they are of
+    another configuration."""
     path = path_of(folder, cell.network)
     if not path.exists():
         return 0

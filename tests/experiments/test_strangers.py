@@ -20,7 +20,7 @@ from tests.experiments.store.made_up_cell import BLOCK, CELL, DATA, history, wri
 SETTING = results.setting_of(made_up_comparison.setting({"vanilla": 0.1}))
 
 READERS = {
-    "cells": (finished.path_of, (CELL.network,), lambda folder: finished.is_done(folder, CELL)),
+    "cells": (finished.path_of, (CELL.network,), lambda folder: finished.missing(folder, [CELL])),
     "sweep": (finished.path_of, (CELL.network,), gathered.gather),
     "references": (lambda folder: folder / "mnist.nc", (), report.references),
     "measurements": (

@@ -29,7 +29,7 @@ from tests.experiments.store.made_up_cell import (
 def test_results_come_back(tmp_path):
     path = write(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["tiny-corr-0.1.nc"]  # no checkpoint, no leftovers
-    assert finished.is_done(tmp_path, CELL)
+    assert not finished.missing(tmp_path, [CELL])
     with netcdf.read(path) as dataset:
         for name, value in history()[2].items():
             np.testing.assert_array_equal(dataset[name].sel(epoch=3), value)
@@ -70,7 +70,7 @@ def test_blocks_make_the_cell_that_one_block_would(tmp_path):
     (folder := tmp_path / "blocks").mkdir()
     blocks = [Block(CELL, 0, 0), Block(CELL, 1, 1)]
     for block in blocks:
-        assert not finished.is_done(folder, CELL)
+        assert finished.missing(folder, [CELL])
         runs = slice(block.first, block.last + 1)
         checkpoints.write(folder, block, checkpoint(runs), DATA)
         finished.finish(folder, CELL, blocks, DATA)
@@ -88,7 +88,7 @@ def test_further_seeds_are_added_to_those_that_are_there(tmp_path):
     made = checkpoint(records=history(seed=5))._replace(devices="1 x gpu (H200), 2 runs each")
     checkpoints.write(tmp_path, block, made, DATA)
     finished.finish(tmp_path, four, [block], DATA)
-    assert finished.is_done(tmp_path, four)
+    assert not finished.missing(tmp_path, [four])
     with netcdf.read(finished.path_of(tmp_path, four.network)) as dataset:
         assert dataset.seed.values.tolist() == [0, 1, 2, 3]
         assert dataset.isel(seed=slice(2)).equals(before)
@@ -97,21 +97,21 @@ def test_further_seeds_are_added_to_those_that_are_there(tmp_path):
         assert dataset.attrs["devices"] == "1 x cpu (cpu), 2 runs each; 1 x gpu (H200), 2 runs each"
         assert dataset.attrs["seconds"] == 5 and dataset.attrs["dataset_version"] == DATA
     with pytest.raises(ResultsError) as error:  # nothing is taken away
-        finished.is_done(tmp_path, CELL)
+        finished.missing(tmp_path, [CELL])
     assert_one_line(error, "seeds is 4 there, not 2")
 
 
 def test_a_cell_with_a_block_at_work_is_not_finished(tmp_path):
     path = write_checkpoint(tmp_path)
     finished.finish(tmp_path, CELL, [BLOCK], DATA)
-    assert path.exists() and not finished.is_done(tmp_path, CELL)
+    assert path.exists() and finished.missing(tmp_path, [CELL])
 
 
 def test_results_of_another_configuration_are_refused(tmp_path):
     path = write(tmp_path)
     before = path.read_bytes()
     with pytest.raises(ResultsError) as error:
-        finished.is_done(tmp_path, OTHER)
+        finished.missing(tmp_path, [OTHER])
     assert_one_line(error, str(path), "protocol.epochs is 4 there, not 5")
     assert path.read_bytes() == before
 
@@ -136,4 +136,4 @@ def test_nothing_is_added_to_results_of_other_data(tmp_path):
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
 def test_a_truncated_file_is_one_line(tmp_path, share):
-    assert_one_line_when_truncated(write(tmp_path), share, lambda: finished.is_done(tmp_path, CELL))
+    assert_one_line_when_truncated(write(tmp_path), share, lambda: finished.missing(tmp_path, [CELL]))
