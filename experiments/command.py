@@ -105,7 +105,7 @@ def parse(options: type[Options], name: str) -> Options:
 def make_console() -> Console:
     """Standard output; text is printed as it is. Wide enough for the table wherever nobody reads along."""
     if sys.stdout is None:  # closed
-        return Console(file=open(os.devnull, "w"), width=160, markup=False, highlight=False)
+        return Console(file=io.StringIO(), width=160, markup=False, highlight=False)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(
             errors="backslashreplace"

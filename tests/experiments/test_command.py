@@ -1,5 +1,6 @@
 """Commands where something that is taken for granted is not there, or not as it is elsewhere."""
 
+import functools
 import io
 import os
 import re
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 import rich.console
@@ -16,27 +18,30 @@ from experiments import command
 from experiments import sweep as command_sweep
 from experiments.grid import networks
 from experiments.grid.networks import Look, VariantKind
-from experiments.page import summary
-from experiments.run import local, processes
+from experiments.page import curves, drawing, summary
 from experiments.store import finished, provenance
 from experiments.store.gathered import gather
 from tests import made_up
 
 ROOT = Path(__file__).parents[2]
-ONE = ("--sizes", "tiny", "--variants", "vanilla", "--seeds", "2", "--epochs", "1")
+ONE = ("--sizes", "tiny", "--variants", "corr-0.1", "--seeds", "2", "--epochs", "1")
 
 
-def sweep(folder, *arguments, redirect="", **environment):
-    """The command in a shell, compiled programs being shared; in one process, which compiles once."""
-    words = " ".join([sys.executable, "-m", "experiments.sweep", *ONE, "--out", f"'{folder}'", *arguments])
+@pytest.fixture
+def one(sweep):
+    """A sweep of one cell."""
+    return functools.partial(sweep, *ONE)
+
+
+def run(folder, **environment):
+    """The same in a process of its own."""
     return subprocess.run(
-        f"{words} {redirect}",
-        shell=True,
+        [sys.executable, "-m", "experiments.sweep", *ONE, "--out", str(folder)],
         cwd=ROOT,
-        env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"} | environment,
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"} | environment,  # it compiles once
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=6000,
     )
 
 
@@ -44,7 +49,7 @@ def sweep(folder, *arguments, redirect="", **environment):
 def plain(tmp_path_factory):
     """The results that nothing disturbed."""
     folder = tmp_path_factory.mktemp("plain")
-    assert sweep(folder).returncode == 0
+    assert run(folder).returncode == 0
     return gather(folder)
 
 
@@ -59,7 +64,7 @@ SETTINGS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_settings_of_jax_decide_no_result(plain, tmp_path, settings):
-    done = sweep(tmp_path, **settings)
+    done = run(tmp_path, **settings)
     assert done.returncode == 0, done.stderr
     found = gather(tmp_path)
     for name in finished.VARIABLES:
@@ -67,10 +72,12 @@ def test_settings_of_jax_decide_no_result(plain, tmp_path, settings):
         assert found[name].dtype == plain[name].dtype
 
 
-def test_a_table_in_ascii(tmp_path):
-    done = sweep(tmp_path, PYTHONIOENCODING="ascii")
-    assert done.returncode == 0 and done.stdout.isascii()
-    assert re.search(r"\| tiny-vanilla +\| +2 \| +0 \| +- \| +0\.\d{4} \+- 0\.\d{4} \|", done.stdout)
+def test_a_table_in_ascii(tmp_path, one):
+    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    assert one("--out", tmp_path, output=output).returncode == 0
+    output.flush()
+    row = rb"\| tiny-corr-0.1 +\| +2 \| +0 \| +- \| +0\.\d{4} \+- 0\.\d{4} \|"
+    assert re.search(row, output.buffer.getvalue())
 
 
 def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):
@@ -92,48 +99,53 @@ def test_home_in_a_path_of_a_command(tmp_path, monkeypatch):
     assert (options.out, options.data_dir) == (tmp_path / "d", "~/t")  # which may be an address: `load` knows
 
 
-def test_other_files_in_the_folder_do_not_matter(tmp_path):
+def test_other_files_in_the_folder_do_not_matter(tmp_path, one):
     made_up.sweep().to_netcdf(tmp_path / "mine.nc", engine="h5netcdf")
     (tmp_path / "notes-on-tiny.nc").write_bytes(b"x")
-    done = sweep(tmp_path)
+    done = one("--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert gather(tmp_path).cell.values.tolist() == ["tiny-vanilla"]
+    assert gather(tmp_path).cell.values.tolist() == ["tiny-corr-0.1"]
 
 
 def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
     def refused(path, *_, **__):
         raise PermissionError(13, "Permission denied", str(path))
 
-    (tmp_path / "tiny-vanilla.nc").write_bytes(b"x")
+    (tmp_path / "tiny-corr-0.1.nc").write_bytes(b"x")
     monkeypatch.setattr(Path, "open", refused)
-    with pytest.raises(Exception, match=r"tiny-vanilla.nc cannot be read by this user .*Permission denied$"):
+    with pytest.raises(Exception, match=r"tiny-corr-0.1.nc cannot be read by this user .*Permission denied$"):
         gather(tmp_path)
 
 
-def test_the_users_matplotlibrc_does_not_decide_the_figures(plain, tmp_path):
+def test_the_users_matplotlibrc_does_not_decide_the_figures(tmp_path):
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\naxes.facecolor: red\nfont.size: 30\n")
-    folder = tmp_path / "out"
-    done = sweep(folder, MATPLOTLIBRC=str(tmp_path / "matplotlibrc"))
-    assert done.returncode == 0, done.stderr
-    assert "ff0000" not in (folder / "figures" / "learning_curves.svg").read_text()
+    one = made_up.sweep(sizes=("tiny",), variants=("corr-0.1",))
+    with matplotlib.rc_context(fname=tmp_path / "matplotlibrc"):
+        picture = drawing.picture(tmp_path, "it", "", functools.partial(curves.learning_curves, one))
+    assert "<svg" in picture.svg and "ff0000" not in picture.svg
 
 
-def test_a_closed_output_is_no_error(tmp_path):
-    done = sweep(tmp_path, "--plan", redirect=">&-")
+def test_a_closed_output_is_no_error(tmp_path, one):
+    done = one("--out", tmp_path, "--plan", output=None)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_platform_without_a_device_is_one_line(tmp_path):
-    done = sweep(tmp_path, JAX_PLATFORMS="cuda")
-    assert done.returncode == 1
-    assert re.fullmatch(r"error: JAX finds no device of cuda \(JAX_PLATFORMS\): .+\n", done.stderr), (
-        done.stderr
+def test_a_platform_without_a_device_is_one_line():
+    code = "from experiments import command; from experiments.run import host\n"
+    code += "with command.explained(): host.devices()"
+    environment = os.environ | {"JAX_PLATFORMS": "cuda"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
     )
+    assert done.returncode == 1
+    message = r"error: JAX finds no device of cuda \(JAX_PLATFORMS\): .+\n"
+    assert re.fullmatch(message, done.stderr), done.stderr
 
 
-def test_colours_forced_into_a_pipe_move_no_cursor(tmp_path):
-    done = sweep(tmp_path, FORCE_COLOR="1")
-    assert re.search(r"tiny-vanilla\S*  epoch 1/1 ", done.stdout)
+def test_colours_forced_into_a_pipe_move_no_cursor(tmp_path, one, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    done = one("--out", tmp_path)
+    assert re.search(r"tiny-corr-0.1\S*  epoch 1/1 ", done.stdout)
     assert not re.search(r"\x1b\[[0-9?]*[A-HJKlh]", done.stdout)
 
 
@@ -148,9 +160,9 @@ def test_a_terminal_that_cannot_draw_gets_lines(monkeypatch):
     assert command.is_live(Terminal())
 
 
-def test_paths_are_printed_as_they_are(tmp_path):
+def test_paths_are_printed_as_they_are(tmp_path, one):
     folder = tmp_path / "out[run]"
-    assert f"results: {folder}/*.nc\n" in sweep(folder).stdout
+    assert f"results: {folder}/*.nc\n" in one("--out", folder).stdout
 
 
 @pytest.mark.parametrize("width", [40, 80, 300])
@@ -163,7 +175,7 @@ def test_names_and_numbers_are_whole_at_any_width(width):
     assert ("│" in text) == (width == 300)
 
 
-def test_a_variant_is_one_entry(tmp_path, monkeypatch, capsys):
+def test_a_variant_is_one_entry(tmp_path, monkeypatch, sweep):
     """What adds half of its number as a weight: parsed, trained, stored, ordered, in table and figures."""
     half = VariantKind(
         usage="half-WEIGHT with WEIGHT >= 0",
@@ -172,13 +184,11 @@ def test_a_variant_is_one_entry(tmp_path, monkeypatch, capsys):
         looks={1.0: Look("#CC79A7", "--", "v", "-")},
     )
     monkeypatch.setitem(networks.VARIANT_KINDS, "half", half)
-    # Other processes read the entries that are in the file.
-    monkeypatch.setattr(processes, "run", lambda *args, processes: local.run(*args))
-    arguments = ("--sizes", "tiny", "--seeds", "2", "--epochs", "1", "--variants", "half-1", "vanilla")
-    monkeypatch.setattr(sys, "argv", ["sweep", *arguments, "--out", str(tmp_path)])
-    command_sweep.main()
+    arguments = ("--sizes", "tiny", "--seeds", "2", "--epochs", "1", "--variants", "half-1", "corr-0.1")
+    done = sweep("--out", tmp_path, *arguments)
     found = gather(tmp_path)
-    assert found.cell.values.tolist() == ["tiny-vanilla", "tiny-half-1.0"]
+    assert found.cell.values.tolist() == ["tiny-corr-0.1", "tiny-half-1.0"]
     assert '"penalty_weight": 0.5' in str(found.configuration.values[1])
-    assert "tiny-half-1.0" in capsys.readouterr().out
-    assert "HALFNET-1.0" in (tmp_path / "figures" / "learning_curves.svg").read_text()
+    assert "tiny-half-1.0" in done.stdout
+    (axes,) = curves.learning_curves(found).axes
+    assert "HALFNET-1.0" in axes.get_legend_handles_labels()[1]

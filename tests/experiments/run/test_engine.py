@@ -78,7 +78,7 @@ def test_the_sweep_works_without_a_place_for_compiled_programs(tmp_path, kind):
         env=environment | cache.get(kind, {"XDG_CACHE_HOME": str(tmp_path)}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     folder = tmp_path / "decorr" / "compiled" if kind == "a folder" else None
     assert (done.stdout.strip(), done.stderr) == (str(folder), "")

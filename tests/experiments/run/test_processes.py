@@ -2,7 +2,9 @@
 
 import multiprocessing
 import os
+import time
 from contextlib import closing
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -12,62 +14,86 @@ from experiments.data.load import load
 from experiments.grid.cells import Block, Cell
 from experiments.grid.networks import Recipe, Variant
 from experiments.run import epochs, executor, machine, processes
+from experiments.run.local import Training
 
-CELL = Cell("digits", "tiny", Variant("corr", 0.1), 3, Recipe(epochs=2))
-BLOCKS = [Block(CELL, 0, 0), Block(CELL, 1, 1), Block(CELL, 2, 2)]
-
-
-def started(blocks, read=lambda _: None, count=2):
-    return closing(processes.run(epochs.TRAINING, blocks, load("digits"), read, 0, processes=count))
+CELL = Cell("digits", "tiny", Variant("corr", 0.1), 2, Recipe(epochs=2))
+BLOCKS = [Block(CELL, 0, 0), Block(CELL, 1, 1)]
 
 
-@pytest.mark.parametrize("method", ["forkserver", "spawn"])
-def test_blocks_are_trained_at_once_and_as_in_this_process(monkeypatch, method):
-    monkeypatch.setattr(machine, "METHOD", method)
-    begun, last, shown = [], {}, []
-    with started(BLOCKS, begun.append) as events:
-        for block, epoch, checkpoint in events:
-            assert len(begun) >= 2  # neither waits for the other's end
-            shown.append((block.name, epoch))
-            last[block] = checkpoint
-    assert begun == BLOCKS and not multiprocessing.active_children()
-    assert sorted(shown) == [(block.name, epoch) for block in BLOCKS for epoch in (0, 1, 2)]
+class Count(NamedTuple):
+    """Work for which nothing is compiled."""
+
+    name: str
+    length: int = 2
+
+
+def count(work, dataset, checkpoint, checkpoint_seconds, devices):
+    for number in range(work.length + 1):
+        yield number, number
+
+
+def count_and_sleep(*arguments):
+    for event in count(*arguments):
+        yield event
+        time.sleep(600)
+
+
+def count_and_fail(*arguments):
+    yield 0, None
+    raise ValueError("no such thing")
+
+
+def started(run, work, read=lambda _: None, processes_=2):
+    training = Training(epochs.trainer, run)
+    return closing(processes.run(training, work, load("digits"), read, 0, processes=processes_))
+
+
+def test_blocks_are_trained_as_in_this_process_and_go_on_from_checkpoints():
+    with started(epochs.run_block, BLOCKS, processes_=1) as events:
+        found = {(block, epoch): checkpoint for block, epoch, checkpoint in events}
+    assert found.keys() == {(block, epoch) for block in BLOCKS for epoch in (0, 1, 2)}
+    last = found[BLOCKS[1], 2]
     *_, (_, wanted) = epochs.run_block(BLOCKS[1], load("digits"), None, 0, jax.devices()[:1])
-    found = last[BLOCKS[1]]
-    assert found.devices == wanted.devices == "1 x cpu (cpu), 1 runs each"
+    assert last.devices == wanted.devices == "1 x cpu (cpu), 1 runs each"
     for name, value in wanted.state.items():
-        np.testing.assert_allclose(found.state[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
-
-
-def test_a_process_goes_on_from_a_checkpoint():
-    with started(BLOCKS[:1], count=1) as events:
-        checkpoints = [checkpoint for *_, checkpoint in events]
-    with started(BLOCKS[:1], lambda _: checkpoints[1], count=1) as events:
+        np.testing.assert_allclose(last.state[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+    with started(epochs.run_block, BLOCKS[1:], lambda block: found[block, 1]) as events:
         resumed = list(events)
     assert [epoch for _, epoch, _ in resumed] == [1, 2]
-    for name, value in checkpoints[-1].state.items():
+    for name, value in last.state.items():
         np.testing.assert_array_equal(resumed[-1][-1].state[name], value, name)
 
 
+@pytest.mark.parametrize("method", ["forkserver", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_pieces_are_begun_at_once(monkeypatch, method):
+    monkeypatch.setattr(machine, "METHOD", method)
+    work, begun, shown = [Count("a"), Count("b"), Count("c")], [], []
+    with started(count, work, begun.append) as events:
+        for piece, number, _ in events:
+            assert len(begun) >= 2  # neither waits for the other's end
+            shown.append((piece, number))
+    assert begun == work and not multiprocessing.active_children()
+    assert sorted(shown) == [(piece, number) for piece in work for number in (0, 1, 2)]
+
+
 def test_an_error_in_a_process_is_told():
-    with started(BLOCKS, lambda _: "nonsense") as events, pytest.raises(RuntimeError) as error:
+    with started(count_and_fail, [Count("a")]) as events, pytest.raises(RuntimeError) as error:
         list(events)
-    assert str(error.value).startswith("tiny-corr-0.1.seeds-")
-    assert str(error.value).endswith(""": AttributeError("'str' object has no attribute 'state'")""")
+    assert str(error.value) == "a: ValueError('no such thing')"
     assert not multiprocessing.active_children()
 
 
 def test_a_process_that_dies_is_told():
-    with started(BLOCKS) as events:
+    with started(count_and_sleep, [Count("a")]) as events:
         next(events)
         for process in multiprocessing.active_children():
             process.kill()
-        with pytest.raises(RuntimeError, match=r"tiny-corr-0.1.seeds-\d-\d: the process .* died"):
+        with pytest.raises(RuntimeError, match="a: the process that trained it died"):
             list(events)
 
 
 def test_who_stops_ends_them():
-    with started(BLOCKS) as events:
+    with started(count_and_sleep, [Count("a"), Count("b")]) as events:
         next(events)
         assert len(multiprocessing.active_children()) == 2
     assert not multiprocessing.active_children()
