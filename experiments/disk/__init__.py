@@ -1,1 +1,1 @@
-"""Files: the one way to replace one, and where users keep theirs."""
+"""Files, read and written: the only room that opens any."""

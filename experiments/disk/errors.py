@@ -1,20 +1,20 @@
-"""What is wrong with a file, in one line that never advises to destroy what may be whole."""
+"""Errors about files: one line each, which never advises to destroy what may be whole."""
 
 from pathlib import Path
 
 
 class ResultsError(Exception):
-    """What is on disk is not what was asked for: one line that says what was found and what to do."""
+    """A file is not the wanted one: one line that says why, and what to do."""
 
 
 def first_line(error: Exception) -> str:
-    """What an error says first; its kind if it says nothing. A file's own words may not move the cursor."""
+    """The first line of an error, or its kind. Control characters from a file are escaped."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
 def unreadable(path: Path, error: Exception, kind: str) -> ResultsError:
-    """Why a file could not be read: another program has it, it may not be, or what is in it is damaged."""
+    """The reason why a file could not be read: locked by another program, not permitted, or damaged."""
     try:
         if isinstance(error, BlockingIOError):  # HDF5 could not lock it
             raise error

@@ -38,7 +38,7 @@ def write_atomically(path: Path, write_to: Callable[[io.BytesIO], object]) -> No
 
 
 def remove_temporaries(folder: Path, suffix: str) -> None:
-    """Removes what killed writers of files of a suffix left behind: nobody may be writing any now."""
+    """Removes unfinished files of a suffix, left by killed writers. No other writer may be at work."""
     for path in folder.glob(f".*{suffix}.*.tmp"):
         path.unlink(missing_ok=True)
 
@@ -74,7 +74,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def cache_dir() -> Path | None:
-    """Where what can be made again is kept: $XDG_CACHE_HOME/decorr, ~/.cache/decorr; None without a home."""
+    """The folder for caches: $XDG_CACHE_HOME/decorr or ~/.cache/decorr; None without a home."""
     try:
         return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "decorr"
     except ValueError:
@@ -82,6 +82,6 @@ def cache_dir() -> Path | None:
 
 
 def least_bytes(shape: Iterable[int], itemsize: int) -> int:
-    """Of an array in a file. One without entries, or of entries of nothing, counts as if it had some: whoever
-    goes along its other axes does so as often."""
+    """The least size of an array in a file. Empty axes and entries count as 1, because loops over the other
+    axes run as often."""
     return math.prod(max(1, length) for length in shape) * max(1, itemsize)

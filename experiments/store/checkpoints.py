@@ -21,8 +21,8 @@ def path_of(folder: Path, block: Block) -> Path:
 
 
 def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
-    """A cell's blocks, of all seeds but the first that are done: as the checkpoints have them, the other
-    seeds in equal blocks of at most `runs`."""
+    """A cell's blocks, without its first seeds, which are done: those of the checkpoints, and the other seeds
+    in equal blocks of at most `runs`."""
     name = re.compile(re.escape(cell.name) + r"(?:\.seeds-(\d+)-(\d+))?\.checkpoint\.npz")
     matches = [match for path in listed(folder, ".npz") if (match := name.fullmatch(path.name))]
     for match in matches:
@@ -41,7 +41,7 @@ def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
         names = ", ".join(str(folder / match[0]) for match in matches)
         raise ResultsError(f"checkpoints hold the same seeds more than once ({names}): move the older away")
     left = sorted(set(range(done, cell.seeds)) - set(taken))
-    for _, gap in itertools.groupby(enumerate(left), lambda each: each[1] - each[0]):
+    for _, gap in itertools.groupby(enumerate(left), lambda pair: pair[1] - pair[0]):
         seeds = [seed for _, seed in gap]
         parts = np.array_split(seeds, math.ceil(len(seeds) / runs))
         begun += [Block(cell, int(part[0]), int(part[-1])) for part in parts]
@@ -84,5 +84,5 @@ def read(folder: Path, block: Block, identity: str) -> Checkpoint | None:
 
 
 def stacked(history: list[Arrays], name: str, axis: int) -> np.ndarray:
-    """What was recorded of every epoch under a name, with an axis of epochs."""
+    """The records of a name, stacked along an axis of epochs."""
     return np.stack([record[name] for record in history], axis=axis)

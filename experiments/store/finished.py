@@ -46,19 +46,19 @@ VARIABLES = {
 }
 
 DIMENSIONS = {name: dimensions for name, (dimensions, _) in VARIABLES.items()}
-"""Of what is recorded, by name."""
+"""Dimensions of the variables, by name."""
 
 ATTRIBUTES = ("configuration", "dataset_version", "devices", "seconds", *provenance.NAMES)
-"""What is said of a whole cell."""
+"""Texts and numbers about a whole cell."""
 
 
 def path_of(folder: Path, network: Network) -> Path:
-    """Where the results of a network's cell are, or will be."""
+    """The file of a network's cell."""
     return folder / f"{network.name}.nc"
 
 
 def paths(folder: Path) -> list[Path]:
-    """The cells in a folder, SIZE-VARIANT.nc; what else lies there is not a sweep's."""
+    """The files of cells in a folder, SIZE-VARIANT.nc. Others are not a sweep's."""
     return [path for path in listed(folder, ".nc") if _is_network(path.stem)]
 
 
@@ -91,11 +91,11 @@ def check_identity(folder: Path, identity: str) -> None:
 
 
 def configuration_of(path: Path, dataset: "xr.Dataset") -> str:
-    """What a cell was made with, as JSON; ResultsError if the file is no cell's."""
-    found = dataset.attrs.get("configuration")
-    if not isinstance(found, str) or not {*VARIABLES} <= {*dataset.variables}:
+    """The configuration of a cell, as JSON; ResultsError if the file is no cell's."""
+    configuration = dataset.attrs.get("configuration")
+    if not isinstance(configuration, str) or not {*VARIABLES} <= {*dataset.variables}:
         raise ResultsError(f"{path} was not written by a sweep: move it away")
-    return found
+    return configuration
 
 
 def seeds_done(folder: Path, cell: Cell) -> int:
@@ -105,14 +105,13 @@ def seeds_done(folder: Path, cell: Cell) -> int:
     if not path.exists():
         return 0
     with netcdf.read(path) as dataset:
-        found = configuration_of(path, dataset)
         seeds = min(dataset.sizes["seed"], cell.seeds)
-        check(path, found, replace(cell, seeds=seeds))
+        check(path, configuration_of(path, dataset), replace(cell, seeds=seeds))
     return seeds
 
 
 def parameters(dataset: "xr.Dataset") -> list[dict[str, Any]]:
-    """Of a finished cell's networks [seed], after the last epoch: nested as the model has them."""
+    """The parameters of a finished cell's networks [seed] after the last epoch, nested like the model's."""
     recorded = {*VARIABLES} | {f"correlation_{layer}" for layer in dataset.layer.values}
     arrays = {name: dataset[name].values for name in map(str, dataset.data_vars) if name not in recorded}
     networks = []
@@ -154,7 +153,7 @@ def finish(folder: Path, cell: Cell, blocks: Sequence[Block], identity: str) -> 
 
 
 def _results(cell: Cell, first: int, parts: Sequence[Checkpoint], identity: str) -> "xr.Dataset":
-    """Of the seeds from the first."""
+    """The results of the seeds from `first` on."""
     import xarray as xr
 
     per_epoch = {
@@ -194,18 +193,18 @@ def _results(cell: Cell, first: int, parts: Sequence[Checkpoint], identity: str)
 
 
 def _added(path: Path, results: "xr.Dataset") -> "xr.Dataset":
-    """The results in a file, and after them those of further seeds; of what was made twice both are told."""
+    """The results in a file with those of further seeds after them. Notes that differ are joined."""
     import xarray as xr
 
     with netcdf.read(path) as stored:
         before = stored.load().drop_encoding()
         whole = xr.concat([before, results], "seed", compat="equals", join="exact", combine_attrs="override")
-        told = {
+        notes = {
             name: "; ".join(dict.fromkeys((before.attrs[name], results.attrs[name])))
             for name in ("dataset_version", "devices", *provenance.NAMES)
         }
         seconds = before.attrs["seconds"] + results.attrs["seconds"]
-    return whole.assign_attrs(results.attrs | told | {"seconds": seconds})
+    return whole.assign_attrs(results.attrs | notes | {"seconds": seconds})
 
 
 def _dimensions(name: str, value: np.ndarray) -> tuple[str, ...]:

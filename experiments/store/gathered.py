@@ -1,4 +1,4 @@
-"""A whole sweep as one Dataset [cell, seed, epoch, ...], and what is asked of one."""
+"""A whole sweep as one Dataset [cell, seed, epoch, ...], and questions to it."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ def gather(folder: Path, networks: Sequence[Network] | None = None) -> xr.Datase
 
     Args:
       folder: the folder.
-      networks: those that are wanted; None: all that it holds.
+      networks: to gather; None: all that are there.
 
     Returns:
       All `finished.VARIABLES` with a leading axis `cell` (names as SIZE-VARIANT; coordinates size and
@@ -34,7 +34,9 @@ def gather(folder: Path, networks: Sequence[Network] | None = None) -> xr.Datase
       ResultsError: nothing is there, or cells of two sweeps.
     """
     paths = (
-        finished.paths(folder) if networks is None else [finished.path_of(folder, each) for each in networks]
+        finished.paths(folder)
+        if networks is None
+        else [finished.path_of(folder, network) for network in networks]
     )
     if not paths:
         raise ResultsError(f"{folder} holds no results: give a sweep's folder")
@@ -72,11 +74,11 @@ def concatenate(separate: Iterable[xr.Dataset]) -> xr.Dataset:
     if they were not all trained on the same data."""
     in_order = sorted(separate, key=lambda cell: Network.parse(str(cell.cell.values)).order)
     for cell in in_order:
-        found, first = (str(each.dataset_version.values) for each in (cell, in_order[0]))
-        if not same_data(found, first):
+        identity, first = (str(other.dataset_version.values) for other in (cell, in_order[0]))
+        if not same_data(identity, first):
             raise ResultsError(
                 f"{cell.cell.values} was trained on other data than {in_order[0].cell.values} "
-                f"(version {found}, not {first}): keep them in folders apart, by --out"
+                f"(version {identity}, not {first}): keep them in folders apart, by --out"
             )
     return xr.concat(
         in_order,
@@ -96,12 +98,12 @@ def with_counted_errors(sweep: xr.Dataset) -> xr.Dataset:
 
 
 def split(sweep: xr.Dataset) -> list[xr.Dataset]:
-    """The cells of a sweep: what `concatenate` makes a sweep of."""
+    """The cells of a sweep: the inverse of `concatenate`."""
     return [sweep.isel(cell=i) for i in range(sweep.sizes["cell"])]
 
 
 def networks(sweep: xr.Dataset) -> list[Network]:
-    """What the sweep has, in order."""
+    """The networks of a sweep, in order."""
     return [Network.parse(str(name)) for name in sweep.cell.values]
 
 
@@ -120,17 +122,17 @@ def effective_units(cell: xr.Dataset) -> xr.DataArray:
     """A cell's effective number of units [seed, epoch, layer] on the validation set.
 
     As `decorr.effective_units`, from the mean of P over minibatches: r2 is linear in P. Of layers with
-    positions, whose effective number of samples nobody knows, the raw d / (2P), which chance makes smaller.
+    positions, whose effective number of samples is unknown, the raw d / (2P), which chance makes smaller.
     """
-    made = configuration(cell)
-    mlp = made["protocol"]["family"] == "mlp"
-    batch_size = made["protocol"]["optimisation"]["batch_size"] if mlp else None
-    return units_worth(cell.penalty, made["widths"], batch_size)
+    stored = configuration(cell)
+    mlp = stored["protocol"]["family"] == "mlp"
+    batch_size = stored["protocol"]["optimisation"]["batch_size"] if mlp else None
+    return units_worth(cell.penalty, stored["widths"], batch_size)
 
 
 def units_worth(penalty: xr.DataArray, widths: Sequence[int], batch_size: int | None) -> xr.DataArray:
-    """What layers are worth by P [..., layer], without what chance adds over minibatches of so many samples;
-    None: with it."""
+    """The effective number of units of layers from P [..., layer]; with a batch size, without what chance
+    adds over minibatches."""
     d = xr.DataArray(np.asarray(widths, float), dims="layer")
     r2 = (2 * penalty - 1) / (d - 1)
     return participation(r2 if batch_size is None else debiased(r2, batch_size), d)

@@ -1,4 +1,4 @@
-"""What was measured of the networks of finished cells: one small file a measurement, fit to be committed."""
+"""Measurements of the networks of finished cells: one small file each, fit to be committed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,19 +14,19 @@ from experiments.store.configuration import check, check_numbers
 
 
 def save(measured: xr.Dataset, path: Path, folder: Path, grid: Sequence[Cell]) -> None:
-    """Writes a measurement, compressed, with the cells of a folder that it is of and what made them."""
-    made = []
+    """Writes a measurement, compressed, with the configurations of its cells and their origin."""
+    cells = []
     for cell in grid:
         with netcdf.read(finished.path_of(folder, cell.network)) as stored:
-            made.append(dict(stored.attrs))
-    said = {
+            cells.append(dict(stored.attrs))
+    notes = {
         "configurations": json.dumps([cell.configuration() for cell in grid]),
-        "dataset_version": made[0]["dataset_version"],
-        "trained_by_commit": "; ".join(sorted({str(each["commit"]) for each in made})),
+        "dataset_version": cells[0]["dataset_version"],
+        "trained_by_commit": "; ".join(sorted({str(cell["commit"]) for cell in cells})),
         **provenance.current(),  # of the measuring
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    netcdf.write(path, measured.assign_attrs(said), packed={})
+    netcdf.write(path, measured.assign_attrs(notes), packed={})
 
 
 def load(path: Path, dimensions: Mapping[str, tuple[str, ...]]) -> xr.Dataset:
@@ -43,9 +43,9 @@ def is_done(path: Path, grid: Sequence[Cell]) -> bool:
     if not path.exists():
         return False
     with netcdf.read(path) as stored:
-        found = json.loads(stored.attrs["configurations"])
-        there, wanted = [f"{each['size']}-{each['variant']}" for each in found], [cell.name for cell in grid]
-        check_numbers(path, {"grid": ", ".join(there)}, {"grid": ", ".join(wanted)})
-        for each, cell in zip(found, grid, strict=True):
-            check(path, json.dumps(each), cell)
+        measured = json.loads(stored.attrs["configurations"])
+        names = ", ".join(f"{cell['size']}-{cell['variant']}" for cell in measured)
+        check_numbers(path, {"grid": names}, {"grid": ", ".join(cell.name for cell in grid)})
+        for configuration, cell in zip(measured, grid, strict=True):
+            check(path, json.dumps(configuration), cell)
     return True

@@ -1,4 +1,4 @@
-"""What results were made with: the code, the machine, the versions, the time."""
+"""The origin of results: code, machine, versions, time."""
 
 import json
 import platform
@@ -14,11 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 NAMES = ("commit", "created", "machine", "versions")
-"""What `current` tells, by name."""
+"""Names of the notes that `current` gives."""
 
 
 def current() -> Mapping[str, str]:
-    """Of this process, now."""
+    """The origin of results of this process, now."""
     return {
         "commit": _commit(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -31,7 +31,7 @@ def current() -> Mapping[str, str]:
 
 def _commit() -> str:
     """The commit of this checkout, marked if the code was changed; unknown without git, or outside of one."""
-    if _git("rev-parse", "--show-toplevel") != str(ROOT):  # a folder in somebody else's repository
+    if _git("rev-parse", "--show-toplevel") != str(ROOT):  # a folder in another repository
         return "unknown"
     commit = _git("rev-parse", "HEAD")
     # The reference run writes beside the code, which it does not change.
@@ -43,12 +43,12 @@ def _commit() -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says of this code; None if it cannot be asked, or does not know."""
+    """The output of git in this checkout; None if git fails or is missing."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+        process = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def _version(package: str) -> str:
