@@ -1,6 +1,7 @@
 """The convolutional network against nn.Conv, its initial values, and where dropout acts."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -22,14 +23,19 @@ LEAKY = Architecture((4, 5, 6), "leaky_relu", 0.01, "flax", input_dropout=False)
 X = np.random.default_rng(0).normal(size=(5, math.prod(SHAPE))).astype(np.float32)
 
 
-def network(architecture, x=X, shape=SHAPE):
-    model = ConvNet(architecture, CLASSES, shape)
-    return model, jax.jit(model.init)(KEY, jnp.asarray(x))["params"]
+@functools.partial(jax.jit, static_argnums=0)
+def init(model, x):
+    return model.init(KEY, x)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def apply(model, params, x, *rate):
-    rngs = {"dropout": KEY}
-    return jax.jit(lambda params, x: model.apply({"params": params}, x, *rate, rngs=rngs))(params, x)
+    return model.apply({"params": params}, x, *rate, rngs={"dropout": KEY})
+
+
+def network(architecture):
+    model = ConvNet(architecture, CLASSES, SHAPE)
+    return model, init(model, X)["params"]
 
 
 @jax.jit
@@ -48,7 +54,7 @@ def flax_forward(params, x, slope):
     ("architecture", "leading"), [(PRELU, (2, 3)), (LEAKY, (5,)), (LEAKY, ())], ids=["prelu", "leaky", "one"]
 )
 def test_forward_pass(architecture, leading):
-    x = jnp.asarray(np.random.default_rng(1).normal(size=(*leading, 84)), jnp.float32)
+    x = np.random.default_rng(1).normal(size=(*leading, 84)).astype(np.float32)
     model, params = network(architecture)
     for layer in (1, 2, 3):  # slopes of their own, so that a mix-up shows
         if architecture.nonlinearity == "prelu":
@@ -65,9 +71,9 @@ def test_forward_pass(architecture, leading):
 def test_pixels_lie_as_in_a_split():
     """[sample, pixel], flattened as height, width, channel."""
     model, params = network(PRELU)
-    images = np.zeros((2, *SHAPE), np.float32)
+    images = np.zeros((5, *SHAPE), np.float32)
     images[1, 6, 0, 1] = 1
-    _, (first, *_) = apply(model, params, images.reshape(2, -1))
+    first = np.asarray(apply(model, params, images.reshape(5, -1))[1][0])
     np.testing.assert_array_equal(np.argwhere((first[0] != first[1]).any(axis=-1)), [[3, 0]])
 
 
@@ -110,7 +116,7 @@ def test_slopes_are_learned():
 @pytest.mark.parametrize("input_dropout", [False, True])
 def test_activations_are_taken_before_dropout(input_dropout):
     model, params = network(dataclasses.replace(PRELU, input_dropout=input_dropout))
-    _, plain = apply(model, params, X)
+    _, plain = apply(model, params, X, 0.0)
     # With every input of a layer dropped, its activations are those of its biases: not zero.
     logits, dropped = apply(model, params, X, 1.0)
     for layer, found in enumerate(dropped, start=1):

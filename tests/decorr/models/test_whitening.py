@@ -1,5 +1,7 @@
 """The whitening layer against `whiten`, NumPy and flax.linen.BatchNorm."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -19,23 +21,35 @@ def activations(shape, seed=0):
     return (mixed + 3).astype(np.float32)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def init(layer, x):
+    return layer.init(KEY, x, use_running_average=True)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def apply(layer, variables, x, **arguments):
+    return layer.apply(variables, x, mutable=["batch_stats"], **arguments)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _train(layer, variables, x, arguments):
+    return layer.apply(variables, x, use_running_average=False, mutable=["batch_stats"], **arguments)
+
+
 def train(layer, variables, x, **arguments):
-
-    def apply(variables, x, arguments):
-        return layer.apply(variables, x, use_running_average=False, mutable=["batch_stats"], **arguments)
-
-    y, updates = jax.jit(apply)(variables, x, arguments)
+    y, updates = _train(layer, variables, x, arguments)
     return y, variables | updates
 
 
 def test_training_whitens_by_the_batch_and_moves_the_running_statistics():
     layer = BatchWhitening(momentum=0.8, groups=2)
     batches = [activations((3, 8, 6), seed) for seed in range(3)]
-    variables = layer.init(KEY, jnp.asarray(batches[0]), use_running_average=True)
+    variables = init(layer, batches[0])
     mean, covariance = np.zeros(6), np.stack([np.eye(3)] * 2)
+    whitened = jax.jit(functools.partial(whiten, groups=2))
     for batch in batches:
-        y, variables = train(layer, variables, jnp.asarray(batch))
-        np.testing.assert_allclose(y, whiten(jnp.asarray(batch), groups=2), atol=1e-5)
+        y, variables = train(layer, variables, batch)
+        np.testing.assert_allclose(y, whitened(batch), atol=1e-5)
         samples = batch.reshape(-1, 6).astype(np.float64)
         mean = 0.8 * mean + 0.2 * samples.mean(axis=0)
         blocks = [np.cov(samples[:, i : i + 3], rowvar=False) for i in (0, 3)]
@@ -44,7 +58,7 @@ def test_training_whitens_by_the_batch_and_moves_the_running_statistics():
     np.testing.assert_allclose(variables["batch_stats"]["covariance"], covariance, rtol=1e-4, atol=1e-5)
 
     one = activations((1, 6))  # one sample is enough now
-    y = layer.apply(variables, jnp.asarray(one), use_running_average=True)
+    y = jax.jit(functools.partial(layer.apply, use_running_average=True))(variables, one)
     for i, block in enumerate(covariance):
         shrunk = 0.999 * block + 0.001 * np.trace(block) / 3 * np.eye(3)
         values, vectors = np.linalg.eigh(shrunk)
@@ -53,19 +67,20 @@ def test_training_whitens_by_the_batch_and_moves_the_running_statistics():
 
 
 def test_a_unit_a_group_is_batch_normalisation():
-    m, x = 40, jnp.asarray(activations((40, 5)))
+    m, x = 40, activations((40, 5))
     ours = BatchWhitening(use_running_average=False, groups=5, shrinkage=0.0)
     theirs = nn.BatchNorm(use_running_average=False, epsilon=0.0)
-    variables, other = ours.init(KEY, x), theirs.init(KEY, x)
+    variables, other = (jax.jit(layer.init)(KEY, x) for layer in (ours, theirs))
     assert jax.tree.map(jnp.shape, variables["params"]) == jax.tree.map(jnp.shape, other["params"])
-    params = {"scale": jnp.arange(1.0, 6), "bias": jnp.arange(5.0)}
-    y, updates = ours.apply(variables | {"params": params}, x, mutable=["batch_stats"])
-    wanted, theirs_updates = theirs.apply(other | {"params": params}, x, mutable=["batch_stats"])
+    params = {"scale": np.arange(1, 6, dtype=np.float32), "bias": np.arange(5, dtype=np.float32)}
+    y, updates = apply(ours, variables | {"params": params}, x)
+    wanted, theirs_updates = apply(theirs, other | {"params": params}, x)
+    wanted = np.asarray(wanted)
     unbiased = np.sqrt((m - 1) / m)  # theirs divides the variance by m
     np.testing.assert_allclose(
         y, (wanted - params["bias"][None]) * unbiased + params["bias"][None], atol=1e-3
     )
-    found, known = updates["batch_stats"], theirs_updates["batch_stats"]
+    found, known = (jax.tree.map(np.asarray, u["batch_stats"]) for u in (updates, theirs_updates))
     np.testing.assert_allclose(found["mean"], known["mean"], rtol=1e-5)
     moved = (known["var"] - 0.99) * m / (m - 1) + 0.99
     np.testing.assert_allclose(found["covariance"][:, 0, 0], moved, rtol=1e-4)
@@ -74,7 +89,7 @@ def test_a_unit_a_group_is_batch_normalisation():
 def test_initialising_moves_nothing_and_looks_at_no_axis():
     layer = BatchWhitening(use_running_average=False, axis_name="data")
     for x in (activations((8, 3)), np.ones((1, 3), np.float32)):
-        variables = layer.init(KEY, jnp.asarray(x))
+        variables = jax.jit(layer.init)(KEY, x)
         np.testing.assert_array_equal(variables["batch_stats"]["mean"], 0)
         np.testing.assert_array_equal(variables["batch_stats"]["covariance"], np.eye(3)[None])
 
@@ -84,29 +99,25 @@ def test_samples_that_are_not_valid_are_zero_and_move_nothing(running):
     layer = BatchWhitening(use_running_average=running)
     x, where = activations((12, 3)), np.arange(12) < 7
     x[~where] = np.nan
-    variables = layer.init(KEY, jnp.ones((4, 3)))
-    variables = variables | {"params": {"scale": jnp.ones(3), "bias": jnp.ones(3)}}
-    apply = jax.jit(lambda x, **stat: layer.apply(variables, x, mutable=["batch_stats"], **stat))
-    (y, updates), (wanted, wanted_updates) = (
-        apply(jnp.asarray(x), where=jnp.asarray(where)),
-        apply(jnp.asarray(x[where])),
-    )
+    variables = jax.jit(layer.init)(KEY, np.ones((4, 3), np.float32))
+    variables = variables | {"params": {"scale": np.ones(3, np.float32), "bias": np.ones(3, np.float32)}}
+    y, updates = apply(layer, variables, x, where=where)
+    wanted, wanted_updates = apply(layer, variables, x[where])
+    y = np.asarray(y)
     np.testing.assert_array_equal(y[~where], 0)
     np.testing.assert_allclose(y[where], wanted, atol=1e-5)
     jax.tree.map(lambda f, w: np.testing.assert_allclose(f, w, atol=1e-6), updates, wanted_updates)
-    gradient = jax.jit(jax.grad(lambda x: jnp.sum(apply(x, where=jnp.asarray(where))[0] ** 3)))(
-        jnp.asarray(x)
-    )
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(apply(layer, variables, x, where=where)[0] ** 3)))(x)
+    gradient = np.asarray(gradient)
     np.testing.assert_array_equal(gradient[~where], 0)
     assert np.isfinite(gradient).all()
 
 
 def test_fewer_than_two_valid_samples_move_nothing():
     layer = BatchWhitening(use_running_average=False)
-    variables = layer.init(KEY, jnp.ones((4, 3)))
-    y, updates = layer.apply(
-        variables, jnp.full((4, 3), 7.0), where=jnp.arange(4) < 1, mutable=["batch_stats"]
-    )
+    x = np.full((4, 3), 7, np.float32)
+    variables = jax.jit(layer.init)(KEY, x)
+    y, updates = apply(layer, variables, x, where=np.arange(4) < 1)
     np.testing.assert_array_equal(y, 0)
     jax.tree.map(np.testing.assert_array_equal, updates["batch_stats"], variables["batch_stats"])
 
@@ -114,23 +125,23 @@ def test_fewer_than_two_valid_samples_move_nothing():
 def test_over_a_mapped_axis_as_on_one_device():
     x, where = activations((2, 6, 3)), np.arange(6)[None] < np.array([[6], [2]])
     one, local = BatchWhitening(), BatchWhitening(axis_name="data")
-    variables = one.init(KEY, jnp.asarray(x), use_running_average=True)
-    wanted, updates = train(one, variables, jnp.asarray(x), where=jnp.asarray(where))
+    variables = init(one, x)
+    wanted, updates = train(one, variables, x, where=where)
     function = jax.vmap(lambda x, where: train(local, variables, x, where=where), axis_name="data")
-    y, found = function(jnp.asarray(x), jnp.asarray(where))
+    y, found = jax.jit(function)(x, where)
     np.testing.assert_allclose(y, wanted, atol=1e-5)
     for name, statistic in updates["batch_stats"].items():
-        np.testing.assert_allclose(found["batch_stats"][name], jnp.stack([statistic] * 2), atol=1e-5)
+        np.testing.assert_allclose(found["batch_stats"][name], np.stack([statistic] * 2), atol=1e-5)
 
 
 def test_on_an_explicit_mesh_as_on_one_device():
     x, layer = activations((8, 4)), BatchWhitening()
-    variables = layer.init(KEY, jnp.asarray(x), use_running_average=True)
+    variables = init(layer, x)
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,), devices=jax.devices()[:2])
     with jax.set_mesh(mesh):
         spread = jax.device_put(x, NamedSharding(mesh, P("data")))
         y, updates = train(layer, variables, spread)
-    wanted, wanted_updates = train(layer, variables, jnp.asarray(x))
+    wanted, wanted_updates = train(layer, variables, x)
     np.testing.assert_allclose(y, wanted, atol=1e-5)
     jax.tree.map(lambda f, w: np.testing.assert_allclose(f, w, atol=1e-5), updates, wanted_updates)
 
@@ -140,12 +151,12 @@ def test_dtypes(running):
     x = jnp.asarray(activations((12, 4)), jnp.bfloat16)
     for dtype, wanted in ((None, jnp.float32), (jnp.bfloat16, jnp.bfloat16)):
         layer = BatchWhitening(use_running_average=running, dtype=dtype)
-        variables = layer.init(KEY, x)
-        y, updates = layer.apply(variables, x, mutable=["batch_stats"])
+        y, variables = jax.eval_shape(layer.init_with_output, KEY, x)
+        _, updates = jax.eval_shape(functools.partial(layer.apply, mutable=["batch_stats"]), variables, x)
         assert y.dtype == wanted
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((variables, updates)))
     plain = BatchWhitening(use_running_average=running, use_bias=False, use_scale=False)
-    assert "params" not in plain.init(KEY, x)
+    assert "params" not in jax.eval_shape(plain.init, KEY, x)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +176,7 @@ def test_bad_attributes_are_refused(arguments, says, running):
 
 def test_one_sample_is_too_few_to_train():
     layer = BatchWhitening(use_running_average=False)
-    variables = layer.init(KEY, jnp.ones((1, 3)))
+    x = np.ones((1, 3), np.float32)
+    variables = jax.eval_shape(layer.init, KEY, x)
     with pytest.raises(ValueError, match=">= 2 samples"):
-        layer.apply(variables, jnp.ones((1, 3)), mutable=["batch_stats"])
+        jax.eval_shape(functools.partial(layer.apply, mutable=["batch_stats"]), variables, x)
