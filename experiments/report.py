@@ -25,14 +25,14 @@ class Report:
 def write(options: Report) -> list[Path]:
     """Writes the pages that are asked for; returns their paths."""
     # Here and not above: --help need not wait for all that draws.
-    from experiments.comparison import page
+    from experiments.comparison import analysis, page
     from experiments.paper import report
     from experiments.store.gathered import gather
 
     if options.reference:
         out = options.out or Path("results/reference")
         return [
-            report.write_reference(report.REFERENCE, out),
+            report.write_reference(report.REFERENCE, out, analysis.c10(page.planned())),
             page.write(page.REFERENCE, out / "comparison"),
         ]
     folder = options.folder or _last()

@@ -1,73 +1,57 @@
 """The reference run: every sweep that the report of the paper rests on. `python -m experiments.reproduce`."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
-import xarray as xr
 from rich.console import Console
 
 from experiments.command import explained, make_console, parse
 from experiments.compare import Compare, compare
+from experiments.comparison import analysis
 from experiments.comparison.page import REFERENCE as COMPARISON
-from experiments.grid.protocols import ABLATION, WITHOUT
-from experiments.paper import dropout_law, merging
+from experiments.comparison.page import planned
+from experiments.grid.cells import Cell
+from experiments.grid.protocols import ABLATION, BY_WEIGHT, WITHOUT
+from experiments.paper.beyond import STUDIES
 from experiments.paper.report import NETWORKS, REFERENCE, write_reference
+from experiments.paper.study import Study
 from experiments.store import compact, measurements
 from experiments.store.configuration import check, check_data
 from experiments.store.gathered import concatenate, gather, split
 from experiments.sweep import Sweep, load_data, train
 
 SWEEPS = {
-    "mnist": Sweep(dataset="mnist"),
-    "digits": Sweep(),
-    "mnist-paper": Sweep(dataset="mnist", protocol="paper", seeds=3, epochs=20),
+    "mnist": Sweep(dataset="mnist").cells(),
+    "digits": Sweep().cells(),
+    "mnist-paper": Sweep(dataset="mnist", protocol="paper", seeds=3, epochs=20).cells(),
     "mnist-weights": Sweep(
         dataset="mnist",
         sizes=("tiny", "huge"),
         variants=("corr-0.01", "corr-0.03", "corr-0.3", "corr-3", "corr-10"),
         seeds=3,
-    ),
+    ).cells(),
     "mnist-rates": Sweep(
         dataset="mnist", sizes=("tiny", "huge"), variants=("drop-0.1", "drop-0.5", "drop-0.7"), seeds=3
-    ),
+    ).cells(),
     # With five seeds, as with three, no sign-flip test could decide after the correction.
-    "fashion_mnist": Sweep(dataset="fashion_mnist"),
-    # Beyond the paper: PLAN.md.
-    "mnist-forty": Sweep(dataset="mnist", variants=("vanilla", "corr-0.1"), seeds=40),
-    "mnist-decay": Sweep(
+    "fashion_mnist": Sweep(dataset="fashion_mnist").cells(),
+}
+SWEEPS |= {study.name: study.cells for study in STUDIES if not study.measure}
+SWEEPS |= {
+    recipe.name: Sweep(
         dataset="mnist",
-        protocol="released-decay",
-        variants=("vanilla", "corr-0.1", "corr-1.0", "corr-1.0-cosine"),
-    ),
-    "mnist-cosine": Sweep(dataset="mnist", variants=("corr-1.0-cosine",)),
-    "fashion_mnist-conv": Sweep(
-        dataset="fashion_mnist",
-        family="conv",
-        sizes=("tiny", "small"),
-        variants=("vanilla", "corr-0.1", "corr-1.0"),
-        epochs=20,
-    ),
-} | {
-    protocol.name: Sweep(
-        dataset="mnist",
-        protocol=protocol.name,
-        variants=("vanilla", "corr-0.1", "corr-1.0"),
+        protocol=recipe.name,
+        variants=tuple(variant.name for variant in BY_WEIGHT),
         seeds=5,
         epochs=2,
-    )
-    for protocol in (*ABLATION, *WITHOUT)
+    ).cells()
+    for recipe in (*ABLATION, *WITHOUT)
 }
-"""Name -> options of each sweep."""
+"""Name -> the networks of each sweep: the paper's, those of studies, the ablation's."""
 
-MEASUREMENTS: dict[str, tuple[Sweep, Callable[..., xr.Dataset]]] = {
-    "merging": (Sweep(dataset="mnist", sizes=("medium",)), merging.measure),
-    "dropout-law": (
-        Sweep(dataset="mnist", sizes=("medium",), variants=("vanilla",), epochs=20),
-        dropout_law.measure,
-    ),
-}
-"""Name -> options of the sweep whose networks are needed with their parameters, and what measures them."""
+MEASUREMENTS = {study.name: study for study in STUDIES if study.measure}
+"""Name -> each study that measures its networks by their parameters."""
 
 COMPARISONS = {
     "compare-mnist": Compare(datasets=("mnist",)),
@@ -95,47 +79,51 @@ class Reproduce:
     """Folder for the comparisons' files and for the page about them."""
 
 
-def reproduce(name: str, options: Sweep, path: Path, console: Console) -> None:
+def train_cells(options: Reproduce, name: str, grid: Sequence[Cell], console: Console) -> Path:
+    """Trains what the folder of a name lacks of these cells; returns it."""
+    folder = options.results / name
+    train(Sweep(data_dir=options.data_dir), grid, folder, console)
+    return folder
+
+
+def reproduce(options: Reproduce, name: str, grid: Sequence[Cell], console: Console) -> None:
     """Trains what a compact file lacks of a sweep; each cell is added to the file when it is done."""
+    path = options.out / f"{name}.nc"
     kept = split(compact.load(path)) if path.exists() else []
     done = {str(cell.cell.values): str(cell.configuration.values) for cell in kept}
-    for cell in options.cells():
+    for cell in grid:
         if cell.name in done:
             check(f"{cell.name} in {path}", done[cell.name], cell)
-        else:
-            console.print(f"{name}: {cell.name}")
-            folder = options.folder()
-            train(options, (cell,), folder, console)
-            trained = gather(folder, [cell.network])
-            for identity in {str(one.dataset_version.values) for one in kept}:
-                check_data(path, identity, str(trained.dataset_version.values[0]))
-            if name != options.dataset:  # a scan or an ablation: nobody draws its matrices
-                trained = trained.drop_dims(["unit", "other_unit"])
-            kept += split(trained)
-            compact.save(concatenate(kept), path)
+            continue
+        console.print(f"{name}: {cell.name}")
+        trained = gather(train_cells(options, name, (cell,), console), [cell.network])
+        for identity in {str(other.dataset_version.values) for other in kept}:
+            check_data(path, identity, str(trained.dataset_version.values[0]))
+        if name != cell.dataset:  # a scan or an ablation: its matrices are not drawn
+            trained = trained.drop_dims(["unit", "other_unit"])
+        kept += split(trained)
+        compact.save(concatenate(kept), path)
 
 
-def measure(
-    name: str, options: Sweep, measured: Callable[..., xr.Dataset], path: Path, console: Console
-) -> None:
-    """Trains the networks of a measurement, and keeps what it says of them; nothing where that is kept."""
-    grid, folder = options.cells(), options.folder()
-    if measurements.is_done(path, grid):
+def measure(options: Reproduce, study: Study, console: Console) -> None:
+    """Trains the networks of a study and keeps what it measures of them; nothing where that is kept."""
+    path = options.out / NETWORKS / f"{study.name}.nc"
+    if study.measure is None or measurements.is_done(path, study.cells):
         return
-    console.print(f"{name}: {', '.join(cell.name for cell in grid)}")
-    train(options, grid, folder, console)
+    console.print(f"{study.name}: {', '.join(cell.name for cell in study.cells)}")
+    folder = train_cells(options, study.name, study.cells, console)
 
     from experiments.run import host  # which brings JAX: --help need not wait for it
 
     host.configure()  # where nothing was left to train nobody has: a later sweep could not
-    measurements.save(measured(folder, grid, load_data(options)), path, folder, grid)
+    dataset = load_data(study.cells[0], options.data_dir, folder)
+    measurements.save(study.measure(folder, study.cells, dataset), path, folder, study.cells)
 
 
 def main() -> None:
     with explained():
         options, console = parse(Reproduce, "reproduce"), make_console()
-        sweeps = SWEEPS | {name: sweep for name, (sweep, _) in MEASUREMENTS.items()}
-        names = [*sweeps, *COMPARISONS]
+        names = [*SWEEPS, *MEASUREMENTS, *COMPARISONS]
         if unknown := sorted(set(options.only) - set(names)):
             raise ValueError(f"unknown sweep {unknown[0]!r}; the sweeps are {', '.join(names)}")
         options.out.mkdir(parents=True, exist_ok=True)
@@ -145,15 +133,13 @@ def main() -> None:
                     COMPARISONS[name], data_dir=options.data_dir, out=options.comparison
                 )
                 compare(mine, console)
-                continue
-            chosen = dataclasses.replace(sweeps[name], data_dir=options.data_dir, out=options.results / name)
-            if name in MEASUREMENTS:
-                path = options.out / NETWORKS / f"{name}.nc"
-                measure(name, chosen, MEASUREMENTS[name][1], path, console)
+            elif name in MEASUREMENTS:
+                measure(options, MEASUREMENTS[name], console)
             else:
-                reproduce(name, chosen, options.out / f"{name}.nc", console)
+                reproduce(options, name, SWEEPS[name], console)
         if (options.out / "mnist.nc").exists():
-            page = write_reference(options.out, options.out, options.comparison)
+            c10 = analysis.c10(planned(options.comparison))
+            page = write_reference(options.out, options.out, c10)
             console.print(f"report: {page.resolve()}", soft_wrap=True)
 
 

@@ -143,16 +143,15 @@ def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) 
                 _train(job, folder, options.checkpoint_seconds, console)
 
 
-def load_data(options: Sweep) -> "Dataset":
-    """The data of a sweep, the same as those of the results in its folder."""
+def load_data(cell: Cell, data_dir: str | None, folder: Path) -> "Dataset":
+    """The data of a sweep's cell, the same as those of the results in its folder."""
     from experiments.data.load import load
 
-    protocol = options.chosen_protocol()
-    dataset = load(options.dataset, data_dir=options.data_dir, scaling=protocol.input_scaling)
-    if (held := len(dataset.validation.labels)) < protocol.optimisation.batch_size:
-        batch_size = protocol.optimisation.batch_size
+    dataset = load(cell.dataset, data_dir=data_dir, scaling=cell.protocol.input_scaling)
+    batch_size = cell.protocol.optimisation.batch_size
+    if (held := len(dataset.validation.labels)) < batch_size:
         raise ValueError(f"batch size {batch_size} exceeds the {held} validation samples")
-    finished.check_identity(options.folder(), dataset.identity)
+    finished.check_identity(folder, dataset.identity)
     return dataset
 
 
@@ -171,8 +170,9 @@ def _prepared(options: Sweep, missing: Mapping[Cell, int], folder: Path) -> Iter
     options.machine.prepare(options.plan)
     from experiments.run.epochs import TRAINING
 
-    with options.machine.connect(len(missing), options.seeds) as executor:
-        dataset, blocks = load_data(options), {}
+    first = next(iter(missing))
+    with options.machine.connect(len(missing), first.seeds) as executor:
+        dataset, blocks = load_data(first, options.data_dir, folder), {}
         for cell, done in missing.items():
             trainer = TRAINING.trainer(Block(cell, 0, cell.seeds - 1), dataset)
             runs = executor.room.runs(trainer, dataset, min(executor.runs, cell.seeds))

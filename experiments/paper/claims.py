@@ -31,7 +31,7 @@ def _c1() -> Verdict:
             equal(f"estimator / before = p^2 = {keep**2:.2f} ± 0.01", estimator, keep**2, margin=0.01),
             equal(f"Pearson / before = p^2 = {keep**2:.2f} ± 0.01", pearson, keep**2, margin=0.01),
         ]
-    fall = ", ".join(f"{each.interval.estimate:.3f}" for each in comparisons[1::2])
+    fall = ", ".join(f"{pearson.interval.estimate:.3f}" for pearson in comparisons[1::2])
     return Verdict(
         "C1",
         "2.1",
@@ -66,11 +66,11 @@ def c2(sweep: xr.Dataset) -> Verdict:
     vanilla, drop = (_correlation(sweep, network) for network in (HUGE_VANILLA, HUGE_DROP))
     ratio = drop / vanilla
     lower = above_zero({"layer 1, huge: mean |rho| of vanilla - drop": vanilla - drop})
-    ratios = [
-        f"{ratio[group].mean():.2f} where it is {which} (seeds: {group.sum()})"
-        for which, mask in by_slope(sweep, HUGE_VANILLA).items()
+    ratios = "; ".join(
+        f"{ratio[group].mean():.2f} where it is {name} (seeds: {group.sum()})"
+        for name, mask in by_slope(sweep, HUGE_VANILLA).items()
         if (group := mask & np.isfinite(ratio)).any()
-    ]
+    )
     return Verdict(
         "C2",
         "2.2",
@@ -78,7 +78,7 @@ def c2(sweep: xr.Dataset) -> Verdict:
         "with the mean correlations considerably lower in HUGE-DROPNET than in HUGE-VANILLANET.",
         (*lower, equal("as predicted, drop / vanilla = p^2 = 0.49 ± 0.05", ratio, 0.49, margin=0.05)),
         "Published is the factor 0.67, and p is 0.7. Ours depends on how the vanilla network's learned PReLU "
-        f"slope of layer 1 ends: {'; '.join(ratios)}."
+        f"slope of layer 1 ends: {ratios}."
         if ratios
         else "",
     )
@@ -126,17 +126,22 @@ def _penalty(a: np.ndarray) -> complex:
 def c4(sweep: xr.Dataset, size: Size = "huge") -> Verdict:
     """Section 3.1 and Figure 2, which is of the huge network."""
     differences = {
-        f"layer {layer}, {size}: {less.name} - {more.name}": _correlation(sweep, Network(size, less), layer)
+        (layer, less, more): _correlation(sweep, Network(size, less), layer)
         - _correlation(sweep, Network(size, more), layer)
         for layer in (1, 2, 3)
         for less, more in itertools.pairwise(BY_WEIGHT)
     }
+
+    def label(key: tuple[int, Variant, Variant]) -> str:
+        layer, less, more = key
+        return f"layer {layer}, {size}: {less.name} - {more.name}"
+
     return Verdict(
         "C4",
         "3.1",
         "As more weight is placed on the correlation regularization terms, the pairwise unit activations "
         "within each layer become less correlated.",
-        above_zero(differences),
+        above_zero(differences, label=label),
         "Mean |rho| as in Figure 2.",
     )
 
@@ -144,15 +149,14 @@ def c4(sweep: xr.Dataset, size: Size = "huge") -> Verdict:
 def c5(sweep: xr.Dataset) -> Verdict:
     """Section 3.2 and Figure 3."""
     differences = {
-        f"{size}: growth of vanilla - growth of corr-0.1": _growth(sweep, Network(size, VANILLA))
-        - _growth(sweep, Network(size, CORR_01))
+        size: _growth(sweep, Network(size, VANILLA)) - _growth(sweep, Network(size, CORR_01))
         for size in BELOW_HUGE
     }
     return Verdict(
         "C5",
         "3.2",
         "The validation error grows more slowly with shrinking size for CORRNET-0.1 than for VANILLANET.",
-        above_zero(differences),
+        above_zero(differences, label=lambda size: f"{size}: growth of vanilla - growth of corr-0.1"),
         "Growth is the last epoch's error minus that of the huge network of the same variant and seed."
         + on_diverged(sweep, (VANILLA, CORR_01)),
     )
@@ -161,7 +165,7 @@ def c5(sweep: xr.Dataset) -> Verdict:
 def c6(sweep: xr.Dataset) -> Verdict:
     """Section 3.2."""
     differences = {
-        f"{size}: growth of {variant.name} - growth of vanilla": _growth(sweep, Network(size, variant))
+        Network(size, variant): _growth(sweep, Network(size, variant))
         - _growth(sweep, Network(size, VANILLA))
         for variant in _heavy(sweep)
         for size in BELOW_HUGE
@@ -171,7 +175,10 @@ def c6(sweep: xr.Dataset) -> Verdict:
         "3.2",
         "This trend reverses itself when substantially larger weights are placed on the regularization "
         "terms.",
-        above_zero(differences),
+        above_zero(
+            differences,
+            label=lambda network: f"{network.size}: growth of {network.variant.name} - growth of vanilla",
+        ),
         "Growth as in C5, for every weight of 1.0 or more in this sweep, against vanilla's, whether C5 found "
         "a trend to reverse or not." + on_diverged(sweep, (VANILLA, *_heavy(sweep))),
     )
@@ -180,17 +187,22 @@ def c6(sweep: xr.Dataset) -> Verdict:
 def c7(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
     """Section 3.3 and Figure 4."""
     differences = {
-        f"{size}: {less.name} - {more.name}": error(sweep, Network(size, less), EARLY)
+        (size, less, more): error(sweep, Network(size, less), EARLY)
         - error(sweep, Network(size, more), EARLY)
         for size in reversed(sizes)
         for less, more in itertools.pairwise(BY_WEIGHT)
     }
+
+    def label(key: tuple[Size, Variant, Variant]) -> str:
+        size, less, more = key
+        return f"{size}: {less.name} - {more.name}"
+
     return Verdict(
         "C7",
         "3.3",
         "The more weight is placed on the regularizer, the more rapidly validation error drops over the "
         "first few epochs.",
-        above_zero(differences),
+        above_zero(differences, label=label),
         f"Error after {EARLY} epochs, as in Figure 4." + on_diverged(sweep, BY_WEIGHT, EARLY),
     )
 
@@ -198,7 +210,7 @@ def c7(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
 def c8(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
     """Section 3.3."""
     differences = {
-        f"{size}: {variant.name} - vanilla": error(sweep, Network(size, variant), -1)
+        Network(size, variant): error(sweep, Network(size, variant), -1)
         - error(sweep, Network(size, VANILLA), -1)
         for variant in _heavy(sweep)
         for size in reversed(sizes)
@@ -208,10 +220,15 @@ def c8(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
         "3.3",
         "Placing too high a weight on the correlation regularizer adversely effects a network's ability to "
         "learn in the long-term.",
-        above_zero(differences),
+        above_zero(differences, label=minus_vanilla),
         "Validation error after the last epoch, for every weight of 1.0 or more in this sweep."
         + on_diverged(sweep, (VANILLA, *_heavy(sweep))),
     )
+
+
+def minus_vanilla(network: Network) -> str:
+    """C8's label of a comparison."""
+    return f"{network.size}: {network.variant.name} - vanilla"
 
 
 CLAIMS: tuple[Callable[[xr.Dataset], Verdict], ...] = (c1, c2, c3, c4, c5, c6, c7, c8)
@@ -225,7 +242,9 @@ def judge(sweep: xr.Dataset) -> tuple[Verdict, ...]:
 def _heavy(sweep: xr.Dataset) -> list[Variant]:
     """corr-1.0, and any variant of a larger weight that does not shrink, that the sweep has."""
     variants = {network.variant for network in networks(sweep)}
-    weighted = {each for each in variants if (each.kind, each.schedule) == (CORR_10.kind, "constant")}
+    weighted = {
+        variant for variant in variants if (variant.kind, variant.schedule) == (CORR_10.kind, "constant")
+    }
     heavy = (variant for variant in weighted | {CORR_10} if variant.order >= CORR_10.order)
     return sorted(heavy, key=lambda variant: variant.order)
 
@@ -242,12 +261,12 @@ def error(sweep: xr.Dataset, network: Network, epoch: int) -> np.ndarray:
 
 def on_diverged(sweep: xr.Dataset, variants: Sequence[Variant], by: int | None = None) -> str:
     """A sentence on the networks that diverged by an epoch, if there are any."""
-    counts = [
-        f"{count} of {of} {network.name}"
-        for network, (count, of) in diverged(sweep, by).items()
+    counts = ", ".join(
+        f"{count} of {seeds} {network.name}"
+        for network, (count, seeds) in diverged(sweep, by).items()
         if network.variant in variants
-    ]
-    return f" Networks that diverged count with the error of guessing: {', '.join(counts)}." * bool(counts)
+    )
+    return f" Networks that diverged count with the error of guessing: {counts}." if counts else ""
 
 
 def _growth(sweep: xr.Dataset, network: Network) -> np.ndarray:

@@ -1,8 +1,8 @@
 """How a sentence is judged: as `RULE` says."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ RULE = (
 LEVEL = 0.05
 """p below this, after correction, decides a comparison."""
 Outcome = Literal["for", "against", "open"]
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Comparison:
     """Of the sign-flip test, corrected; NaN where the sentence names a value."""
     tolerance: float | None = None
     """How far each value may be from `expected`, where that is asked of every value and not of their mean."""
+    key: Hashable = None
+    """What it is found by: what is compared, as values and not as the words of `what`."""
 
     @property
     def bound(self) -> float:
@@ -77,6 +80,11 @@ class Verdict:
             return "holds in part"
         return "does not hold" if "against" in outcomes else "cannot be told"
 
+    def comparison(self, key: Hashable) -> Comparison:
+        """The comparison of a key."""
+        (comparison,) = (comparison for comparison in self.comparisons if comparison.key == key)
+        return comparison
+
     @property
     def exact(self) -> bool:
         """Whether every value must be as expected, and not their mean."""
@@ -90,20 +98,24 @@ class Verdict:
 
 
 def above_zero(
-    differences: dict[str, np.ndarray], margins: Mapping[str, float] | None = None
+    differences: Mapping[Key, np.ndarray],
+    margins: Mapping[Key, float] | None = None,
+    label: Callable[[Key], str] = str,
 ) -> tuple[Comparison, ...]:
     """Comparisons of a claim that all these paired differences [seed] are positive; or, of those that have a
-    margin, that they are not below zero by more than it (non-inferiority)."""
-    expected = {what: -(margins or {}).get(what, 0.0) for what in differences}
-    kept = {what: values[np.isfinite(values)] for what, values in differences.items()}
-    p = [intervals.sign_flip_p(finite - expected[what]) for what, finite in kept.items()]
+    margin, that they are not below zero by more than it (non-inferiority). `label` says a key in words."""
+    expected = {key: -(margins or {}).get(key, 0.0) for key in differences}
+    kept = {key: values[np.isfinite(values)] for key, values in differences.items()}
+    p = [intervals.sign_flip_p(finite - expected[key]) for key, finite in kept.items()]
     comparisons = []
-    for (what, values), corrected in zip(differences.items(), intervals.holm(np.array(p)), strict=True):
-        interval = intervals.bootstrap(kept[what])
+    for (key, values), corrected in zip(differences.items(), intervals.holm(np.array(p)), strict=True):
+        interval = intervals.bootstrap(kept[key])
         outcome: Outcome = "open"
         if corrected < LEVEL:
-            outcome = "for" if interval.estimate > expected[what] else "against"
-        comparisons.append(Comparison(what, values, interval, outcome, expected[what], float(corrected)))
+            outcome = "for" if interval.estimate > expected[key] else "against"
+        comparisons.append(
+            Comparison(label(key), values, interval, outcome, expected[key], float(corrected), key=key)
+        )
     return tuple(comparisons)
 
 

@@ -10,28 +10,30 @@ import pytest
 from rich.console import Console
 
 from experiments import reproduce
+from experiments.comparison import analysis, page
 from experiments.disk.errors import ResultsError
-from experiments.grid.cells import Cell
 from experiments.paper import report
 from experiments.store import compact, measurements
 from experiments.sweep import Sweep
 
 ROOT = Path(__file__).parents[2]
 
-SMALL = Sweep(sizes=("tiny",), variants=("vanilla", "corr-1.0"), seeds=2, epochs=2)
+SMALL = Sweep(sizes=("tiny",), variants=("vanilla", "corr-1.0"), seeds=2, epochs=2).cells()
 
 
 def test_what_the_file_has_is_not_trained_again(tmp_path, monkeypatch):
     path, console = tmp_path / "small.nc", Console(quiet=True)
-    options = dataclasses.replace(SMALL, out=tmp_path / "first", variants=("corr-1.0",))
-    reproduce.reproduce("small", options, path, console)
+    first, second = (
+        reproduce.Reproduce(results=tmp_path / name, out=tmp_path) for name in ("first", "second")
+    )
+    reproduce.reproduce(first, "small", SMALL[1:], console)
     before = compact.load(path)
     trained = []
     train = reproduce.train
     monkeypatch.setattr(
         reproduce, "train", lambda o, grid, *rest: trained.extend(grid) or train(o, grid, *rest)
     )
-    reproduce.reproduce("small", dataclasses.replace(SMALL, out=tmp_path / "second"), path, console)
+    reproduce.reproduce(second, "small", SMALL, console)
     after = compact.load(path)
     assert [cell.name for cell in trained] == ["tiny-vanilla"]
     assert after.cell.values.tolist() == ["tiny-vanilla", "tiny-corr-1.0"]
@@ -40,20 +42,15 @@ def test_what_the_file_has_is_not_trained_again(tmp_path, monkeypatch):
         after.sel(cell="tiny-corr-1.0").validation_error, before.sel(cell="tiny-corr-1.0").validation_error
     )
     with pytest.raises(ResultsError, match=r"other options \(seeds is 2 there, not 3\)"):
-        reproduce.reproduce("small", dataclasses.replace(SMALL, seeds=3, out=tmp_path), path, console)
+        reproduce.reproduce(second, "small", [dataclasses.replace(cell, seeds=3) for cell in SMALL], console)
 
 
-SWEEPS = reproduce.SWEEPS | {name: sweep for name, (sweep, _) in reproduce.MEASUREMENTS.items()}
-
-
-@pytest.mark.parametrize("name", SWEEPS)
-def test_the_sweeps_can_be(name):
-    assert all(isinstance(cell, Cell) for cell in SWEEPS[name].cells())
+CELLS = reproduce.SWEEPS | {name: study.cells for name, study in reproduce.MEASUREMENTS.items()}
 
 
 def test_each_measurement_is_of_the_networks_that_the_plan_names():
-    merging, law = (reproduce.MEASUREMENTS[name][0].cells() for name in ("merging", "dropout-law"))
-    mnist = {cell.name: cell for cell in reproduce.SWEEPS["mnist"].cells()}
+    merging, law = (CELLS[name] for name in ("merging", "dropout-law"))
+    mnist = {cell.name: cell for cell in CELLS["mnist"]}
     assert merging == tuple(mnist[f"medium-{name}"] for name in ("vanilla", "drop", "corr-0.1", "corr-1.0"))
     (cell,) = law
     twenty = dataclasses.replace(merging[0].protocol, epochs=20)
@@ -62,11 +59,13 @@ def test_each_measurement_is_of_the_networks_that_the_plan_names():
 
 def test_only_takes_sweeps_and_measurements(monkeypatch, tmp_path):
     done = []
-    monkeypatch.setattr(reproduce, "measure", lambda name, *rest: done.append((name, rest[2])))
+    monkeypatch.setattr(
+        reproduce, "measure", lambda options, study, _: done.append((study.name, options.out))
+    )
     arguments = ["reproduce", "--out", str(tmp_path), "--only", "dropout-law"]
     monkeypatch.setattr(sys, "argv", arguments)
     reproduce.main()
-    assert done == [("dropout-law", tmp_path / "networks" / "dropout-law.nc")]
+    assert done == [("dropout-law", tmp_path)]
     monkeypatch.setattr(sys, "argv", [*arguments, "merge"])
     with pytest.raises(
         SystemExit, match=r"^error: unknown sweep 'merge'; the sweeps are mnist, .*, merging, "
@@ -78,13 +77,13 @@ def test_the_committed_run_is_small_and_of_these_sweeps():
     ignored = {".png", ".html"}  # by .gitignore
     paths = [path for path in report.REFERENCE.rglob("*") if path.is_file() and path.suffix not in ignored]
     assert sum(path.stat().st_size for path in paths) < 8e6
-    assert {path.stem for path in paths if path.suffix == ".nc"} == set(SWEEPS)
+    assert {path.stem for path in paths if path.suffix == ".nc"} == set(CELLS)
     for path in (report.REFERENCE / report.NETWORKS).glob("*.nc"):
-        assert measurements.is_done(path, SWEEPS[path.stem].cells())
+        assert measurements.is_done(path, CELLS[path.stem])
         made = measurements.load(path, {}).attrs
         assert "dirty" not in made["commit"] + made["trained_by_commit"] and path.stat().st_size < 3e5
     for path in report.REFERENCE.glob("*.nc"):
-        sweep, wanted = compact.load(path), reproduce.SWEEPS[path.stem].cells()
+        sweep, wanted = compact.load(path), CELLS[path.stem]
         assert set(sweep.cell.values.tolist()) == {cell.name for cell in wanted}
         assert sweep.sizes["seed"] == wanted[0].seeds and sweep.sizes["epoch"] == wanted[0].protocol.epochs
         assert all("dirty" not in str(commit) for commit in sweep.commit.values)
@@ -94,21 +93,11 @@ def test_the_committed_run_is_small_and_of_these_sweeps():
 @pytest.mark.golden
 @pytest.mark.slow
 def test_the_committed_figures_and_verdicts_are_those_of_the_committed_results(tmp_path):
-    report.write_reference(report.REFERENCE, tmp_path)
+    report.write_reference(report.REFERENCE, tmp_path, analysis.c10(page.planned()))
     readme = (report.REFERENCE.parent / "README.md").read_text()
-    for name in (
-        "verdicts",
-        "beyond",
-        "agreement",
-        "ablation",
-        "without",
-        "merging",
-        "dropout-law",
-        "convolutions",
-        "basins",
-    ):
-        table = (report.REFERENCE / f"{name}.md").read_text()
-        assert (tmp_path / f"{name}.md").read_text() == table, name
+    tables = {path.name: path.read_text() for path in report.REFERENCE.glob("*.md")}
+    assert tables == {path.name: path.read_text() for path in tmp_path.glob("*.md")}
+    for name, table in tables.items():
         assert table in readme, name
     committed = {path.name: path.read_text() for path in (report.REFERENCE / "figures").glob("*.svg")}
     drawn = {path.name: path.read_text() for path in (tmp_path / "figures").glob("*.svg")}

@@ -1,6 +1,6 @@
 """What is measured of trained networks: units that can go, the laws of dropout, and where networks end."""
 
-import functools
+import dataclasses
 import json
 
 import jax
@@ -17,39 +17,43 @@ from experiments import reproduce
 from experiments.disk import netcdf
 from experiments.disk.errors import ResultsError
 from experiments.page.drawing import Missing
-from experiments.paper import basins, dropout_law, merging, report, tables
+from experiments.page.tables import markdown
+from experiments.paper import report
+from experiments.paper.beyond import dropout_law, forty_seeds, merging
+from experiments.statistics.verdicts import Verdict, above_zero
 from experiments.store import measurements
 from experiments.sweep import Sweep
 from tests import made_up
-from tests.experiments.comparison import made_up as comparison
 
 DIGITS = Sweep(sizes=("tiny",), variants=("vanilla", "drop", "corr-0.1", "corr-1.0"), seeds=2, epochs=1)
+CONSOLE = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """The options, and the files of both measurements, of the same networks."""
-    folder, console = tmp_path_factory.mktemp("measured"), Console(quiet=True)
-    options = reproduce.dataclasses.replace(DIGITS, out=folder / "cells")
-    of_vanilla = reproduce.dataclasses.replace(options, variants=("vanilla",))
-    paths = {name: folder / "networks" / f"{name}.nc" for name in reproduce.MEASUREMENTS}
-    for chosen, (name, path) in zip((options, of_vanilla), paths.items(), strict=True):
-        reproduce.measure(name, chosen, reproduce.MEASUREMENTS[name][1], path, console)
-    return options, paths
+    """The folders, the studies and the files of both measurements, of small networks."""
+    folder = tmp_path_factory.mktemp("measured")
+    options = reproduce.Reproduce(results=folder / "cells", out=folder)
+    grids = {"merging": DIGITS.cells(), "dropout-law": DIGITS.cells()[:1]}
+    studies = {
+        name: dataclasses.replace(reproduce.MEASUREMENTS[name], cells=cells) for name, cells in grids.items()
+    }
+    options.results.mkdir()
+    (options.results / "dropout-law").symlink_to("merging")  # its network is one of those
+    for study in studies.values():
+        reproduce.measure(options, study, CONSOLE)
+    return options, studies, {name: folder / "networks" / f"{name}.nc" for name in studies}
 
 
 def test_a_measurement_is_made_once_and_of_what_it_says(measured, monkeypatch):
-    options, paths = measured
+    options, studies, paths = measured
     path = paths["merging"]
     assert path.stat().st_size < 3e5 and paths["dropout-law"].stat().st_size < 3e5
     attributes = measurements.load(path, {}).attrs
     assert [each["variant"] for each in json.loads(attributes["configurations"])] == list(DIGITS.variants)
     assert {"commit", "trained_by_commit", "created", "dataset_version"} <= attributes.keys()
     monkeypatch.setattr(reproduce, "train", None)  # would fail
-    again = functools.partial(
-        reproduce.measure, "merging", measured=None, path=path, console=Console(quiet=True)
-    )
-    again(options)
+    reproduce.measure(options, studies["merging"], CONSOLE)
     for changed, said in (
         ({"epochs": 3}, r"other options \(protocol.epochs is 1 there, not 3\)"),
         (
@@ -57,18 +61,19 @@ def test_a_measurement_is_made_once_and_of_what_it_says(measured, monkeypatch):
             r"other options \(grid is tiny-vanilla, .* there, not tiny-vanilla\)",
         ),
     ):
+        cells = dataclasses.replace(DIGITS, **changed).cells()
         with pytest.raises(ResultsError, match=said):
-            again(reproduce.dataclasses.replace(options, **changed))
+            reproduce.measure(options, dataclasses.replace(studies["merging"], cells=cells), CONSOLE)
 
 
 def test_merging_trained_networks(measured):
-    merged = measurements.load(measured[1]["merging"], merging.DIMENSIONS)
+    merged = measurements.load(measured[2]["merging"], merging.DIMENSIONS)
     assert merged.units.shape == (4, 2, len(merging.THRESHOLDS), 3)
     assert merged.width.values.tolist() == [40, 20, 10]
     assert (merged.units > 0).all() and (merged.units <= merged.width).all()
     shares = merging.shares(merged)
     assert (shares.isel(threshold=-1) < 0.7 * shares.isel(threshold=0)).all()  # 0.3 and 0.99
-    with netcdf.read(measured[0].out / "tiny-drop.nc") as cell:
+    with netcdf.read(measured[0].results / "merging" / "tiny-drop.nc") as cell:
         np.testing.assert_allclose(
             merged.whole_error.sel(variant="drop"), cell.validation_error.isel(epoch=-1), atol=1e-6
         )
@@ -77,7 +82,7 @@ def test_merging_trained_networks(measured):
 
 
 def test_the_laws_on_trained_networks(measured):
-    law = measurements.load(measured[1]["dropout-law"], dropout_law.DIMENSIONS)
+    law = measurements.load(measured[2]["dropout-law"], dropout_law.DIMENSIONS)
     assert law.pairs.values.tolist() == [[40 * 39 / 2, 20 * 19 / 2, 10 * 9 / 2]] * 2
     assert int(law.left_out.sum()) == 0
     assert law.counts.sum(["predicted", "observed"]).values.tolist() == [[2 * 780, 2 * 190, 2 * 45]] * 3
@@ -87,19 +92,22 @@ def test_the_laws_on_trained_networks(measured):
 
 
 def test_the_page_has_what_was_measured_and_only_that(measured, forty, tmp_path):
-    sweep, found = made_up.sweep(sizes=("tiny",)), report.measurements_of(measured[0].out.parent)
+    sweep, networks = made_up.sweep(sizes=("tiny",)), report.measurements_of(measured[0].out)
     names = ("merging", "dropout-law", "convolutions", "basins")
     variants = ("vanilla", "corr-0.1", "corr-1.0")
     convolutional = made_up.sweep(sizes=("tiny", "small"), variants=variants, noise=0, family="conv")
-    others = {"mnist-forty": forty, "fashion_mnist-conv": convolutional}
-    compared = [comparison.setting({"vanilla": 0.1, "corr": 0.08, "decov": 0.09, "vcreg": 0.09})]
-    page = report.write(sweep, tmp_path, others, found, compared).read_text()
+    others = {
+        "mnist-forty": forty,
+        "fashion_mnist-conv": convolutional,
+    }
+    further = [Verdict("C10", "1.2", "Better.", above_zero({"a": np.full(10, 0.1)}))]
+    page = report.write(sweep, tmp_path, others, networks, further).read_text()
     for name in names:
         assert f'<h3 id="{name}">' in page
         assert (tmp_path / "figures" / f"{name}.svg").exists() and (tmp_path / f"{name}.md").exists()
     table = (tmp_path / "beyond.md").read_text()
     assert '<h3 id="C11">' in page and "| C11 (1.1) | " in table
-    assert '<h3 id="C10"' in page and "| C10 (1.2) | " in table and "**holds** | 2, 0, 0" in table
+    assert '<h3 id="C10"' in page and "| C10 (1.2) | Better. | **holds** | 1, 0, 0 |" in table
     # P is 1.2: of 4 channels d / (2P) = 1.7.
     assert (
         (tmp_path / "convolutions.md")
@@ -193,7 +201,7 @@ def test_a_network_that_diverged_needs_no_unit():
     assert "need" in judged.remark and "3 of 10 corr-1.0. Without them: holds (4, 0, 0)." in judged.remark
     row = merging.rows(dataset)[-1]
     assert row.diverged == 3 and row.mean == pytest.approx(0.9, abs=0.02)
-    (table,) = tables.merged(merging.rows(dataset))
+    (table,) = merging.tables(dataset)
     assert table.rows[-1][-1] == "3 of 10"
     merging.figure(dataset)
 
@@ -229,20 +237,20 @@ def test_without_a_pair_a_law_has_no_numbers():
 def forty(monkeypatch):
     """Forty networks, of which 25 end above; layer 1's slope after epoch 5 tells which, but for ties."""
     monkeypatch.setattr(made_up, "EPOCHS", 6)
-    sweep = made_up.sweep(sizes=("huge",), variants=("vanilla",), seeds=40)
+    sweep = made_up.sweep(variants=("vanilla", "corr-0.1"), seeds=40)
     slope = np.ones((40, 6, 3))
     slope[:, :2] = np.random.default_rng(0).standard_normal((40, 2, 1))
     slope[:25, 4:], slope[25:37, 4:], slope[37:, 4:] = 2, -2, 0
     slope[0, 4] = 0  # one of 25 is no larger than three of 15
     slope[39, 5] = np.nan  # diverged at the end
-    sweep["slope"] = sweep.slope.copy(data=slope[None])
+    sweep["slope"].loc[{"cell": "huge-vanilla"}] = slope
     return sweep
 
 
 def test_basins_are_counted(forty):
-    found = basins.basins(forty)
-    assert [each.ended for each in found] == [12, 2, 25] and {each.networks for each in found} == {40}
-    share = found[-1].share
+    groups = forty_seeds.basins(forty)
+    assert [group.members for group in groups] == [12, 2, 25] and {group.networks for group in groups} == {40}
+    share = groups[-1].share
     assert share.estimate == 25 / 40
     z, n, p = stats.norm.ppf(0.975), 40, 25 / 40  # Wilson (1927)
     centre, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
@@ -252,27 +260,27 @@ def test_basins_are_counted(forty):
 
 
 def test_what_tells_basins_apart(forty):
-    found = {(each.what, each.epoch): each for each in basins.signs(forty)}
-    assert len(found) == 9
-    last, first = found["slope of layer 1", 5], found["slope of layer 1", 1]
+    signs = {(sign.quantity, sign.epoch): sign for sign in forty_seeds.signs(forty)}
+    assert len(signs) == 9
+    last, first = signs["slope of layer 1", 5], signs["slope of layer 1", 1]
     # Of 25 x 14 pairs 24 x 14 are ordered, and one network is above 12 and equal to 2.
     assert last.area == pytest.approx((24 * 14 + 12 + 1) / (25 * 14))
     assert last.p == pytest.approx(9 / 10_001) and first.p > 0.05
-    slope = forty.slope.isel(cell=0, epoch=0, slope_layer=0).values
+    slope = forty.slope.sel(cell="huge-vanilla").isel(epoch=0, slope_layer=0).values
     u = stats.mannwhitneyu(slope[:25], slope[25:39]).statistic
     assert first.area == pytest.approx(u / (25 * 14))
-    assert found["mean abs. rho of layer 1", 2].p > 0.05
-    groups, signs = tables.basin(basins.basins(forty), basins.signs(forty))
-    assert groups.rows[-1] == ("above 0.5", "25 of 40", "0.62 [0.47, 0.76]") and len(signs.rows) == 9
-    assert len(basins.figure(forty).axes) == 9
+    assert signs["mean abs. rho of layer 1", 2].p > 0.05
+    shares, areas = forty_seeds.tables(forty)
+    assert shares.rows[-1] == ("above 0.5", "25 of 40", "0.62 [0.47, 0.76]") and len(areas.rows) == 9
+    assert len(forty_seeds.figure(forty).axes) == 9
 
 
 def test_where_all_end_alike_nothing_tells_them_apart(forty):
     alike = forty.isel(seed=slice(0, 25))
-    assert [each.ended for each in basins.basins(alike)] == [0, 0, 25] and basins.signs(alike) == []
-    short = forty.isel(epoch=slice(0, 4))
-    for sweep in (alike, short, made_up.sweep(sizes=("tiny",)), None):
-        assert basins.signs(sweep) == []
+    assert [group.members for group in forty_seeds.basins(alike)] == [0, 0, 25]
+    short, without_slopes = forty.isel(epoch=slice(0, 4)), forty.isel(slope_layer=slice(0, 0))
+    for sweep in (alike, short, without_slopes):
+        assert forty_seeds.signs(sweep) == []
         with pytest.raises(Missing):
-            basins.figure(sweep)
-    assert basins.basins(None) == [] and tables.basin([], []) == []
+            forty_seeds.figure(sweep)
+    assert markdown(*forty_seeds.tables(without_slopes)) == ""

@@ -1,7 +1,8 @@
-"""What dropout does to the correlations of trained networks, beside three laws. As PLAN.md says, part 2."""
+"""What dropout does to the correlations of trained networks, beside three laws: PLAN.md, part 2."""
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,10 +12,12 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from experiments.disk import netcdf
-from experiments.grid.cells import Cell
+from experiments.grid.cells import Cell, make_cells
+from experiments.grid.protocols import RELEASED
 from experiments.page import drawing
-from experiments.page.drawing import Missing
-from experiments.paper import trained
+from experiments.page.tables import Table
+from experiments.paper.beyond import trained
+from experiments.paper.study import Exhibit, Study
 from experiments.store import finished
 
 # What measures imports JAX where it is used: what reads results needs none.
@@ -35,10 +38,10 @@ DIMENSIONS = {
     "left_out": ("seed", "layer"),
     "counts": ("law", "layer", "predicted", "observed"),
 }
-"""Of what `measure` gives."""
+"""The axes of each variable that `measure` returns."""
 
 BINS = 80
-"""Of a correlation, from -1 to 1, in the pictures."""
+"""Bins of a correlation, from -1 to 1, in the pictures."""
 
 
 def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Dataset:
@@ -74,7 +77,7 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
                 slope[law, seed, layer], r2[law, seed, layer] = fit(observed, predicted[name])
                 histogram, *_ = np.histogram2d(predicted[name], observed, BINS, [[-1, 1], [-1, 1]])
                 counts[law, layer] += histogram.astype(np.int32)
-    found = {
+    variables = {
         "slope": (slope, "of observed on predicted, through the origin"),
         "r2": (r2, "R^2 of observed = predicted"),
         "pairs": (pairs, "pairs compared"),
@@ -83,7 +86,10 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
     }
     middles = (np.arange(BINS) + 0.5) * 2 / BINS - 1
     return xr.Dataset(
-        {name: (DIMENSIONS[name], values, {"long_name": said}) for name, (values, said) in found.items()},
+        {
+            name: (DIMENSIONS[name], values, {"long_name": long_name})
+            for name, (values, long_name) in variables.items()
+        },
         coords={
             "law": list(LAWS),
             "seed": np.arange(len(networks)),
@@ -105,11 +111,11 @@ def correlations(activations: Any, key: Any) -> tuple[np.ndarray, dict[str, np.n
       Observed [pair], the mean over the draws; by law predicted [pair]; and how many pairs were left out: a
       unit that is constant, before masks or under any, has no correlation.
     """
-    rho = [np.asarray(each, np.float64) for each in _matrices()(activations, key)]
+    matrices = [np.asarray(rho, np.float64) for rho in _matrices()(activations, key)]
     upper = np.triu_indices(activations.shape[-1], 1)
-    observed, *predicted = (each[upper] for each in rho)
+    observed, *predicted = (rho[upper] for rho in matrices)
     defined = np.isfinite([observed, *predicted]).all(axis=0)
-    kept = {law: each[defined] for law, each in zip(LAWS, predicted, strict=True)}
+    kept = {law: rho[defined] for law, rho in zip(LAWS, predicted, strict=True)}
     return observed[defined], kept, int((~defined).sum())
 
 
@@ -124,7 +130,7 @@ def _matrices() -> Callable[[Any, Any], Any]:
     def matrices(a: jax.Array, key: jax.Array) -> tuple[jax.Array, ...]:
         rho = correlation_matrix(a, undefined=jnp.nan)
         masked = jax.lax.map(
-            lambda each: correlation_matrix(dropout(each, a, RATE), undefined=jnp.nan),
+            lambda key: correlation_matrix(dropout(key, a, RATE), undefined=jnp.nan),
             jax.random.split(key, DRAWS),
         )
         ratio = a.mean(axis=0) / a.std(axis=0)
@@ -167,7 +173,7 @@ class Row(NamedTuple):
 
 
 def rows(measured: xr.Dataset) -> list[Row]:
-    """Of every layer and law."""
+    """A row for every layer and law."""
 
     def summary(values: np.ndarray) -> tuple[float, float, float]:
         finite = values[np.isfinite(values)]
@@ -190,15 +196,36 @@ def left_out(measured: xr.Dataset) -> tuple[int, int]:
     return count, count + int(measured.pairs.sum())
 
 
-def figure(measured: xr.Dataset | None) -> Figure:
+def tables(measured: xr.Dataset) -> list[Table]:
+    """`rows`."""
+
+    def spread(mean: float, least: float, most: float) -> str:
+        return f"{mean:.3f} ({least:.3f} to {most:.3f})"
+
+    header = "layer", "law", "slope, mean (least to most)", "R^2"
+    return [
+        Table(header, [(row.layer, row.law, spread(*row.slope), spread(*row.r2)) for row in rows(measured)])
+    ]
+
+
+def text(measured: xr.Dataset) -> str:
+    """What the table and the picture show."""
+    undefined, pairs = left_out(measured)
+    return (
+        f"Correlations of units under dropout with rate {RATE:g}, observed over {DRAWS} draws of masks on "
+        "the validation set, against what three laws predict. The slope is that of the line through the "
+        "origin; R^2 is of observed = predicted, and may be negative. "
+        f"Of {pairs} pairs {undefined} are left out, for a unit is constant or its network diverged."
+    )
+
+
+def figure(measured: xr.Dataset) -> Figure:
     """Observed against predicted correlations under dropout, of the pairs of all seeds: a row for each layer,
     a column for each law, darker where there are more pairs, logarithmically. The line is observed =
     predicted; slope and R^2 are means over seeds."""
-    if measured is None:
-        raise Missing("needs the networks of the law of dropout")
     laws, layers = list(map(str, measured.law.values)), list(map(int, measured.layer.values))
     panels, axes = drawing.grid(len(layers), len(laws), width=2.2, height=2.3, sharex=True, sharey=True)
-    found = iter(rows(measured))
+    fits = iter(rows(measured))
     most = max(1, int(measured.counts.max()))
     for row, layer in zip(axes, layers, strict=True):
         for ax, law in zip(row, laws, strict=True):
@@ -213,7 +240,7 @@ def figure(measured: xr.Dataset | None) -> Figure:
                 interpolation="nearest",
             )
             ax.axline((0, 0), slope=1, color="black", linewidth=0.6)
-            fitted = next(found)
+            fitted = next(fits)
             numbers = f"slope {fitted.slope[0]:.2f}, R^2 {fitted.r2[0]:.2f}"
             ax.set_title(f"layer {layer}, {law}\n{numbers}", size=8)
     for ax in axes[-1]:
@@ -221,3 +248,12 @@ def figure(measured: xr.Dataset | None) -> Figure:
     for ax in axes[:, 0]:
         ax.set_ylabel(f"rho under dropout {RATE:g}", size=8)
     return panels
+
+
+STUDY = Study(
+    "dropout-law",
+    make_cells("mnist", replace(RELEASED, epochs=20), ("medium",), ("vanilla",), seeds=10),
+    measure,
+    DIMENSIONS,
+    exhibit=Exhibit("dropout-law", "Three laws of dropout and trained networks", text, figure, tables),
+)

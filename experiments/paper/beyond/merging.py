@@ -10,13 +10,13 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from experiments.disk import netcdf
-from experiments.grid.cells import Cell
+from experiments.grid.cells import Cell, make_cells
 from experiments.grid.networks import Variant
-from experiments.grid.protocols import CORR_01, CORR_10, DROP, VANILLA
+from experiments.grid.protocols import CORR_01, CORR_10, DROP, RELEASED, VANILLA
 from experiments.page import drawing, style
-from experiments.page.drawing import Missing
-from experiments.paper import trained
-from experiments.paper.beyond import MARGIN
+from experiments.page.tables import Table
+from experiments.paper.beyond import trained
+from experiments.paper.study import MARGIN, Exhibit, Study
 from experiments.statistics.verdicts import Verdict, above_zero
 from experiments.store import finished
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from experiments.data.load import Dataset
 
 THRESHOLDS = (0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
-"""Of |rho|: units that reach it are merged."""
+"""Units whose |rho| reaches it are merged."""
 
 SAMPLES = 10_000
 """Training images, the first ones, over which units are compared."""
@@ -37,7 +37,7 @@ DIMENSIONS = {
     "width": ("layer",),
     "diverged": ("variant", "seed"),
 }
-"""Of what `measure` gives."""
+"""The axes of each variable that `measure` returns."""
 
 _ROUNDING = 1e-6
 """Errors are float32: two that differ by the margin do so up to this, and by an image by a hundred times."""
@@ -52,11 +52,10 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
       dataset: what they were trained on.
 
     Returns:
-      units [variant, seed, threshold, layer]: how many are left; error [variant, seed, threshold]: of the
-      merged networks on the validation set; whole_error [variant, seed]: of those as they were trained;
-      width [layer]; diverged [variant, seed]: 1 for a network that did. To such a one no threshold means
-      anything, for its activations are NaN: it has the error of guessing with all units, and with none, as
-      its record here says.
+      units [variant, seed, threshold, layer]: how many are left; error [variant, seed, threshold]: the
+      validation error of the merged networks; whole_error [variant, seed]: that of the networks as trained;
+      width [layer]; diverged [variant, seed]: 1 for a network that did. Its activations are NaN, so no
+      threshold means anything: it is recorded with no units left, and with the error of guessing.
     """
     import jax
 
@@ -85,7 +84,7 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
             for t, threshold in enumerate(THRESHOLDS):
                 merged, units[i, seed, t] = merge(run, params, samples, threshold)
                 error[i, seed, t] = error_rate(run(merged, validation)[0], labels)
-    found = {
+    variables = {
         "units": (units, "units left"),
         "error": (error, "validation error, merged"),
         "whole_error": (whole_error, "validation error, all units"),
@@ -93,7 +92,10 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
         "diverged": (diverged, "1: the network diverged"),
     }
     return xr.Dataset(
-        {name: (DIMENSIONS[name], values, {"long_name": said}) for name, (values, said) in found.items()},
+        {
+            name: (DIMENSIONS[name], values, {"long_name": long_name})
+            for name, (values, long_name) in variables.items()
+        },
         coords={
             "variant": [cell.variant.name for cell in grid],
             "seed": np.arange(shape[1]),
@@ -143,21 +145,21 @@ def shares(measured: xr.Dataset) -> xr.DataArray:
 
 def needed(measured: xr.Dataset) -> xr.DataArray:
     """The smallest share of hidden units left [variant, seed] among the thresholds at which the error is not
-    more than `beyond.MARGIN` above that of the whole network; 1 if there is none."""
+    more than `MARGIN` above that of the whole network; 1 if there is none."""
     as_good = measured.error <= measured.whole_error + MARGIN + _ROUNDING
     return shares(measured).where(as_good, 1.0).min("threshold")
 
 
-def judge(measured: xr.Dataset | None) -> tuple[Verdict, ...]:
-    """C11, if it was measured."""
-    return () if measured is None else (c11(measured),)
+def judge(measured: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
+    """C11."""
+    return (c11(measured),)
 
 
 def c11(measured: xr.Dataset) -> Verdict:
-    """Section 1.1, of what `measure` gives."""
+    """Section 1.1, from what `measure` returns."""
     share = needed(measured)
     counts = [
-        f"{each.diverged} of {each.networks} {each.variant.name}" for each in rows(measured) if each.diverged
+        f"{row.diverged} of {row.networks} {row.variant.name}" for row in rows(measured) if row.diverged
     ]
     remark = (
         "Compared is the smallest share of hidden units that is left by merging those that another one "
@@ -174,12 +176,8 @@ def c11(measured: xr.Dataset) -> Verdict:
 
 
 def _above(share: xr.DataArray, remark: str = "") -> Verdict:
-    def of(variant: Variant) -> np.ndarray:
-        values: np.ndarray = share.sel(variant=variant.name).values
-        return values
-
     differences = {
-        f"share of units needed: {more.name} - {less.name}": of(more) - of(less)
+        (more, less): share.sel(variant=more.name).values - share.sel(variant=less.name).values
         for more in (CORR_10, CORR_01)
         for less in (VANILLA, DROP)
     }
@@ -188,17 +186,17 @@ def _above(share: xr.DataArray, remark: str = "") -> Verdict:
         "1.1",
         "This phenomenon of partially-redundant feature representations also has the unwanted side-effect of "
         "decreasing the expressive power of the network.",
-        above_zero(differences),
+        above_zero(differences, label=lambda pair: f"share of units needed: {pair[0].name} - {pair[1].name}"),
         remark,
     )
 
 
 class Row(NamedTuple):
-    """What the networks of one variant can do without, but for those that diverged."""
+    """The share of units that the networks of one variant need, without those that diverged."""
 
     variant: Variant
     mean: float
-    """Of the share of units needed, over seeds; NaN if all diverged."""
+    """Over seeds; NaN if all diverged."""
     least: float
     most: float
     diverged: int
@@ -206,23 +204,40 @@ class Row(NamedTuple):
 
 
 def rows(measured: xr.Dataset) -> list[Row]:
-    """Of every variant."""
-    share, found = needed(measured), []
+    """A row for every variant."""
+    share, rows = needed(measured), []
     for name in measured.variant.values:
         diverged = measured.diverged.sel(variant=name).values > 0
         values = share.sel(variant=name).values[~diverged]
         numbers = (values.mean(), values.min(), values.max()) if values.size else (np.nan,) * 3
         mean, least, most = map(float, numbers)
-        found.append(Row(Variant.parse(str(name)), mean, least, most, int(diverged.sum()), diverged.size))
-    return found
+        rows.append(Row(Variant.parse(str(name)), mean, least, most, int(diverged.sum()), diverged.size))
+    return rows
 
 
-def figure(measured: xr.Dataset | None) -> Figure:
+def tables(measured: xr.Dataset) -> list[Table]:
+    """`rows`."""
+    header = "networks", "share of hidden units needed, mean", "least to most", "diverged, left out"
+    return [
+        Table(
+            header,
+            [
+                (
+                    row.variant.name,
+                    f"{row.mean:.3f}",
+                    f"{row.least:.3f} to {row.most:.3f}",
+                    f"{row.diverged} of {row.networks}",
+                )
+                for row in rows(measured)
+            ],
+        )
+    ]
+
+
+def figure(measured: xr.Dataset) -> Figure:
     """Validation error against the share of hidden units left, without networks that diverged: every seed a
     thin line, thick the mean over seeds of both at each threshold; the whole network is where all are left.
     Dashed: the mean error of the whole networks and the margin."""
-    if measured is None:
-        raise Missing("needs the networks of C11")
     names = [str(name) for name in measured.variant.values]
     panels, axes = drawing.grid(1, len(names), width=2.0, height=2.4, sharex=True, sharey=True)
     share, error = shares(measured), measured.error
@@ -231,8 +246,8 @@ def figure(measured: xr.Dataset | None) -> Figure:
         finite = measured.diverged.sel(variant=name).values == 0
         whole = measured.whole_error.sel(variant=name).values[finite]
         x, y = (
-            np.column_stack([first, each.sel(variant=name).values[finite]])
-            for first, each in ((np.ones_like(whole), share), (whole, error))
+            np.column_stack([first, later.sel(variant=name).values[finite]])
+            for first, later in ((np.ones_like(whole), share), (whole, error))
         )
         ax.plot(x.T, y.T, ".-", color=style.colour(variant), alpha=0.35, linewidth=0.6, markersize=3)
         if finite.any():
@@ -247,3 +262,23 @@ def figure(measured: xr.Dataset | None) -> Figure:
     drawing.log_scale(axes[0, 0])
     axes[0, 0].set_ylabel("validation error", size=8)
     return panels
+
+
+STUDY = Study(
+    "merging",
+    make_cells("mnist", RELEASED, ("medium",), ("vanilla", "drop", "corr-0.1", "corr-1.0"), seeds=10),
+    measure,
+    DIMENSIONS,
+    judge,
+    Exhibit(
+        "merging",
+        "What units can be merged for nothing",
+        lambda measured: (
+            "Units that another one predicts are merged, layer after layer, at falling thresholds of |rho|. "
+            "In the table, over the seeds: the smallest share of hidden units left at which the error is not "
+            f"more than {100 * MARGIN:g} percentage points above that of the whole network."
+        ),
+        figure,
+        tables,
+    ),
+)

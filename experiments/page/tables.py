@@ -1,0 +1,21 @@
+"""Tables of a page, and as Markdown."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Table(NamedTuple):
+    """A page's table."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
+def markdown(*tables: Table) -> str:
+    """Tables one below the other; "" without rows."""
+    return "\n".join(_markdown(table) for table in tables if table.rows)
+
+
+def _markdown(table: Table) -> str:
+    lines = [table.header, ["---"] * len(table.header), *table.rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)

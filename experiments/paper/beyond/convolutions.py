@@ -1,0 +1,71 @@
+"""C12, convolutional networks, and C7 and C8 of them: PLAN.md, part 2."""
+
+from dataclasses import replace
+
+import xarray as xr
+
+from experiments.grid.cells import make_cells
+from experiments.grid.networks import Size
+from experiments.grid.protocols import BY_WEIGHT, RELEASED
+from experiments.page import curves
+from experiments.page.tables import Table
+from experiments.paper import claims
+from experiments.paper.study import Exhibit, Study, renamed
+from experiments.statistics.verdicts import Verdict
+from experiments.store.gathered import effective_units, split
+
+SIZES: tuple[Size, ...] = ("tiny", "small")
+
+
+def c12(sweep: xr.Dataset) -> Verdict:
+    """Section 4: C4's comparisons, of the small network."""
+    return replace(
+        claims.c4(sweep, SIZES[-1]),
+        claim="C12",
+        section="4",
+        sentence="Another useful extension would be to extend the correlation regularizer so that it can be "
+        "applied to convolutional layers.",
+        remark="Applied so, channels being units and positions samples, more weight means less correlation: "
+        "mean |rho| of each layer, over the positions of minibatches.",
+    )
+
+
+def judge(sweep: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
+    """C12, and C7 and C8 of the same networks."""
+    return c12(sweep), renamed(claims.c7(sweep, SIZES), "conv"), renamed(claims.c8(sweep, SIZES), "conv")
+
+
+def tables(sweep: xr.Dataset) -> list[Table]:
+    """Mean |rho| and effective units of each layer after training, without networks that diverged."""
+    rows = []
+    for cell in split(sweep):
+        last = cell.isel(seed=cell.diverged_epoch.values == 0, epoch=-1)
+        correlation = last.mean_correlation.mean("seed").values
+        units = effective_units(cell).isel(epoch=-1).sel(seed=last.seed).mean("seed").values
+        numbers = (f"{rho:.3f}, {effective:.1f}" for rho, effective in zip(correlation, units, strict=True))
+        rows.append((str(cell.cell.values), *numbers))
+    names = (f"layer {layer}: mean abs. rho, effective units" for layer in sweep.layer.values)
+    return [Table(("network", *names), rows)]
+
+
+STUDY = Study(
+    "fashion_mnist-conv",
+    make_cells(
+        "fashion_mnist",
+        replace(RELEASED, family="conv", epochs=20),
+        SIZES,
+        tuple(variant.name for variant in BY_WEIGHT),
+        seeds=10,
+    ),
+    judge=judge,
+    exhibit=Exhibit(
+        "convolutions",
+        "The penalty in convolutional layers",
+        lambda sweep: (
+            "Fashion-MNIST. The table: after the last epoch, on the validation set, means over seeds of each "
+            "layer: mean |rho|, and d / (2P), the effective number of units with what chance adds."
+        ),
+        curves.correlation_curves,
+        tables,
+    ),
+)

@@ -1,0 +1,192 @@
+"""Forty seeds: C5, and the basins of HUGE-VANILLANET, by the PReLU slope of layer 1. PLAN.md, part 1."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from scipy import stats
+
+from experiments.grid.cells import make_cells
+from experiments.grid.networks import SIZES
+from experiments.grid.protocols import RELEASED, VANILLA
+from experiments.page import drawing, style
+from experiments.page.drawing import Missing
+from experiments.page.tables import Table
+from experiments.paper import claims
+from experiments.paper.claims import HUGE_VANILLA
+from experiments.paper.slopes import FLAT, by_slope
+from experiments.paper.study import Exhibit, Study, renamed
+from experiments.statistics import intervals
+from experiments.statistics.intervals import Interval
+from experiments.statistics.verdicts import Verdict
+from experiments.store.gathered import cell_of
+
+EPOCHS = (1, 2, 5)
+"""After which the early numbers are taken."""
+
+DRAWS = 10_000
+"""Permutations of each test."""
+
+
+def judge(forty: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
+    """C5 of more seeds than the main sweep has, whose own are among them."""
+    verdict = renamed(claims.c5(forty), "forty")
+    unseen = claims.c5(forty.isel(seed=~forty.seed.isin(main.seed).values))
+    seeds = unseen.comparisons[0].values.size
+    apart = f" By the {seeds} seeds alone that C5 has not: {unseen.verdict} ({unseen.counts})."
+    return (replace(verdict, remark=verdict.remark + apart),)
+
+
+class Basin(NamedTuple):
+    """A group of `by_slope`."""
+
+    name: str
+    members: int
+    """How many networks end in it."""
+    networks: int
+    share: Interval
+    """With Wilson's 95% interval."""
+
+
+class Sign(NamedTuple):
+    """A number early in training, and how it tells the networks that end above from the rest."""
+
+    quantity: str
+    epoch: int
+    area: float
+    """Under the ROC curve."""
+    p: float
+    """The permutation test's, corrected by Holm for all numbers."""
+
+
+def basins(sweep: xr.Dataset) -> list[Basin]:
+    """How many networks end in each group; [] without learned slopes.
+
+    A network that diverged ends in none, and counts among all.
+    """
+    rows = []
+    for name, group in by_slope(sweep, HUGE_VANILLA).items():
+        members, networks = int(group.sum()), group.size
+        wilson = stats.binomtest(members, networks).proportion_ci(method="wilson")
+        share = Interval(members / networks, float(wilson.low), float(wilson.high))
+        rows.append(Basin(name, members, networks, share))
+    return rows
+
+
+def signs(sweep: xr.Dataset) -> list[Sign]:
+    """What tells the networks that end with a slope above `FLAT` from the rest; [] if there are none of
+    either, or the sweep ends before the last of `EPOCHS`.
+
+    Of each number the area under the ROC curve, P(above > rest) + P(above = rest) / 2 over pairs of networks,
+    with a two-sided permutation test of |area - 1/2|. Networks that diverged end nowhere, and are left out.
+    """
+    numbers = _early_numbers(sweep)
+    if not numbers:
+        return []
+    *others, above = by_slope(sweep, HUGE_VANILLA).values()
+    rest = np.any(others, axis=0)
+    if not above.any() or not rest.any():
+        return []
+    tests = [_roc_test(values[above], values[rest]) for values in numbers.values()]
+    corrected = intervals.holm(np.array([p for _, p in tests]))
+    return [
+        Sign(quantity, epoch, area, float(p))
+        for (quantity, epoch), (area, _), p in zip(numbers, tests, corrected, strict=True)
+    ]
+
+
+def _early_numbers(sweep: xr.Dataset) -> dict[tuple[str, int], np.ndarray]:
+    """[seed] by name and epoch; {} where a number is missing."""
+    if not by_slope(sweep, HUGE_VANILLA) or not {*EPOCHS} <= {*sweep.epoch.values.tolist()}:
+        return {}
+    cell = cell_of(sweep, HUGE_VANILLA)
+    quantities = {
+        "slope of layer 1": cell.slope.isel(slope_layer=0),
+        "validation error": cell.validation_error,
+        "mean abs. rho of layer 1": cell.mean_correlation.sel(layer=1),
+    }
+    return {
+        (name, epoch): values.sel(epoch=epoch).values
+        for name, values in quantities.items()
+        for epoch in EPOCHS
+    }
+
+
+def _roc_test(above: np.ndarray, rest: np.ndarray) -> tuple[float, float]:
+    """The area under the ROC curve, and the p value of the permutation test."""
+    n, m = len(above), len(rest)
+    ranks = stats.rankdata(np.concatenate([above, rest]))  # of ties the mean
+
+    def area(ranks_above: np.ndarray, axis: int = -1) -> np.ndarray:
+        # Mann and Whitney's U over n m: the sum of ranks, less the least that it can be.
+        area: np.ndarray = (ranks_above.mean(axis=axis) - (n + 1) / 2) / m
+        return area
+
+    test = stats.permutation_test(
+        (ranks[:n], ranks[n:]),
+        lambda ranks_above, _, axis: abs(area(ranks_above, axis) - 0.5),
+        vectorized=True,
+        n_resamples=DRAWS,
+        alternative="greater",
+        rng=np.random.default_rng(0),
+    )
+    return float(area(ranks[:n])), float(test.pvalue)
+
+
+def tables(sweep: xr.Dataset) -> list[Table]:
+    """`basins` and `signs`."""
+    shares = [
+        (
+            basin.name,
+            f"{basin.members} of {basin.networks}",
+            f"{basin.share.estimate:.2f} [{basin.share.low:.2f}, {basin.share.high:.2f}]",
+        )
+        for basin in basins(sweep)
+    ]
+    areas = [(sign.quantity, sign.epoch, f"{sign.area:.2f}", f"{sign.p:.2g}") for sign in signs(sweep)]
+    return [
+        Table(("slope of layer 1 at the end", "networks", "share [95%]"), shares),
+        Table(("number", "after epoch", "area under the ROC curve", "p, corrected"), areas),
+    ]
+
+
+def figure(sweep: xr.Dataset) -> Figure:
+    """The nine numbers of `signs`, a dot for each network, by the group in which it ends."""
+    nine = signs(sweep)
+    if not nine:
+        raise Missing("needs huge vanilla networks that end above and not")
+    numbers, groups = _early_numbers(sweep), by_slope(sweep, HUGE_VANILLA)
+    panels, axes = drawing.grid(3, len(EPOCHS), height=1.9, sharex=True)
+    for ax, sign in zip(axes.flat, nine, strict=True):
+        for place, group in enumerate(groups.values()):
+            values = numbers[sign.quantity, sign.epoch][group]
+            drawing.dots(ax, place, values, 0.6, s=14, color=style.colour(VANILLA), alpha=0.8)
+        ax.set_title(f"epoch {sign.epoch}: area {sign.area:.2f}, p = {sign.p:.2g}", size=8)
+        ax.set_xlim(-0.6, len(groups) - 0.4)
+    for ax, sign in zip(axes[:, 0], nine[:: len(EPOCHS)], strict=True):
+        ax.set_ylabel(sign.quantity, size=8)
+    for ax in axes[-1]:
+        labels = [f"{name}\n({group.sum()})" for name, group in groups.items()]
+        ax.set_xticks(range(len(groups)), labels, size=7)
+        ax.set_xlabel("slope of layer 1 at the end", size=8)
+    return panels
+
+
+STUDY = Study(
+    "mnist-forty",
+    make_cells("mnist", RELEASED, tuple(SIZES), ("vanilla", "corr-0.1"), seeds=40),
+    judge=judge,
+    exhibit=Exhibit(
+        "basins",
+        "Where HUGE-VANILLANET ends",
+        lambda sweep: (
+            "By the PReLU slope of layer 1 after the last epoch, with Wilson's intervals; and how "
+            f"numbers early in training tell the networks that end above {FLAT} from the rest: by the area "
+            "under the ROC curve, which is 0.5 by chance, with permutation tests, corrected by Holm."
+        ),
+        figure,
+        tables,
+    ),
+)

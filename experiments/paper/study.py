@@ -1,0 +1,74 @@
+"""A study beyond the paper's sentences, as one value: what is trained, measured, judged and shown."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from experiments.grid.cells import Cell
+from experiments.page.tables import Table
+from experiments.statistics.verdicts import Verdict
+from experiments.store.gathered import networks
+
+if TYPE_CHECKING:  # it brings JAX
+    from experiments.data.load import Dataset
+
+MARGIN = 0.001
+"""An error that is not more than this above another is not worse: a tenth of a percentage point."""
+
+Results = Mapping[str, xr.Dataset]
+"""Sweeps and measurements, by the name of their file."""
+
+
+class Exhibit(NamedTuple):
+    """A picture with its text and tables."""
+
+    name: str
+    """Of the picture's and the tables' files."""
+    title: str
+    text: Callable[[xr.Dataset], str]
+    figure: Callable[[xr.Dataset], Figure]
+    tables: Callable[[xr.Dataset], Sequence[Table]]
+    """Without rows where a sweep has nothing to show."""
+
+
+def no_verdicts(results: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
+    """The verdicts of a study that judges no sentence."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question that the paper leaves open: `experiments.reproduce` trains it, the paper's page shows it."""
+
+    name: str
+    """Of the file with its results."""
+    cells: tuple[Cell, ...]
+    """The networks that it needs."""
+    measure: "Callable[[Path, Sequence[Cell], Dataset], xr.Dataset] | None" = None
+    """What is kept instead of the sweep: a function of the folder of cells, the cells and their data."""
+    dimensions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The axes of each variable that `measure` returns."""
+    judge: Callable[[xr.Dataset, xr.Dataset], tuple[Verdict, ...]] = no_verdicts
+    """The verdicts by its results and the paper's own sweep."""
+    exhibit: Exhibit | None = None
+
+    def verdicts(self, results: Results, main: xr.Dataset) -> tuple[Verdict, ...]:
+        """What it says of the paper's sentences; () until its networks are there."""
+        mine = self.find(results)
+        return () if mine is None else self.judge(mine, main)
+
+    def find(self, results: Results) -> xr.Dataset | None:
+        """Its results; None until all of its networks are there."""
+        mine = results.get(self.name)
+        if mine is None or self.measure:
+            return mine
+        return mine if {cell.network for cell in self.cells} <= {*networks(mine)} else None
+
+
+def renamed(verdict: Verdict, study: str) -> Verdict:
+    """The verdict on one of the paper's sentences by a study."""
+    return replace(verdict, claim=f"{verdict.claim}-{study}")
