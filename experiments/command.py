@@ -1,7 +1,8 @@
-"""What the commands have in common: options, the one loop of work, the console, and errors of one line."""
+"""What the commands share: options, the one loop of work, the console, and errors of one line."""
 
 import dataclasses
 import io
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,8 @@ import tyro
 from rich.console import Console
 
 from experiments.disk.errors import ResultsError, first_line
-from experiments.disk.files import expanded
+from experiments.disk.files import expanded, remove_temporaries
+from experiments.disk.lock import locked
 from experiments.grid.cells import Work
 from experiments.run import machine
 from experiments.run.progress import SweepProgress
@@ -55,6 +57,19 @@ class Machine:
 
 MachineOptions = Annotated[Machine, tyro.conf.arg(name="")]
 """Among the options of a command: --executor and --address."""
+
+
+@contextmanager
+def writing(folder: Path, *inner: Path) -> Iterator[None]:
+    """Makes a folder, and keeps other commands from writing there until the context ends.
+
+    Unfinished files of killed commands are removed, there and in the inner folders.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        for place, suffix in itertools.product((folder, *inner), (".nc", ".npz")):
+            remove_temporaries(place, suffix)
+        yield
 
 
 def train(

@@ -11,8 +11,6 @@ from experiments import command
 from experiments.command import Machine, MachineOptions, explained, make_console, parse
 from experiments.comparison.methods import METHODS, STEPS, Setting, steps_for
 from experiments.comparison.trials import Trials
-from experiments.disk.files import remove_temporaries
-from experiments.disk.lock import locked
 from experiments.grid.cells import Arrays
 from experiments.grid.networks import Family, Size
 
@@ -144,10 +142,7 @@ def _train(options: Compare, setting: Setting, dataset: "Dataset", console: Cons
     from experiments.comparison import results, training
 
     folder = options.out
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        for each in (folder, folder / setting.name):
-            remove_temporaries(each, ".nc")
+    with command.writing(folder, folder / setting.name):
         for method in results.done(folder, setting):
             results.remove_trials(folder, setting, method)
         missing = _missing(options, setting)

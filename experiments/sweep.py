@@ -12,8 +12,6 @@ from rich.console import Console
 
 from experiments import command
 from experiments.command import Machine, MachineOptions, explained, make_console, parse
-from experiments.disk.files import remove_temporaries
-from experiments.disk.lock import locked
 from experiments.grid.cells import Block, Cell, Checkpoint, Precision, make_cells
 from experiments.grid.networks import SIZES, Family, Recipe, Scaling, Size
 from experiments.grid.protocols import EARLY, PROTOCOLS, VARIANTS
@@ -119,10 +117,8 @@ def plan(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -
     if missing := finished.missing(folder, grid):
         with _prepared(options, missing, folder) as job:
             for cell, blocks in job.blocks.items():
-                runs, trainer = (
-                    max(block.runs for block in blocks),
-                    job.training.trainer(blocks[0], job.dataset),
-                )
+                runs = max(block.runs for block in blocks)
+                trainer = job.training.trainer(blocks[0], job.dataset)
                 memory = job.executor.room.describe(runs, trainer, job.dataset)
                 states[cell] = f"missing {len(blocks):4} x {runs} runs, {memory}"
     for cell, state in states.items():
@@ -131,10 +127,7 @@ def plan(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -
 
 def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
     """Trains the cells that a folder lacks; nobody else may train there meanwhile."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        for suffix in (".nc", ".npz"):
-            remove_temporaries(folder, suffix)
+    with command.writing(folder):
         missing = finished.missing(folder, grid)
         if len(missing) < len(grid):
             console.print(f"{len(grid) - len(missing)} of {len(grid)} already done, skipped")

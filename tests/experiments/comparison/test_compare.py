@@ -85,7 +85,6 @@ def test_what_ended_is_not_trained_again(tmp_path, begun, monkeypatch):
         ({"images": (500, 0)}, "images must be at least 1; got 0"),
         ({"moments": 0}, "moments must be at least 1; got 0"),
         ({"steps": 0}, "steps must be at least 1; got 0"),
-        ({"address": "a:1"}, "--address is a Ray cluster's: give --executor ray with it"),
     ],
 )
 def test_options_that_cannot_be(change, message):
