@@ -26,8 +26,7 @@ FLOORS = (
     {"experiments.grid"},
     {"experiments.data", "experiments.store"},
     {"experiments.run", "experiments.page"},
-    {"experiments.comparison", "experiments.command"},
-    {"experiments.paper"},
+    {"experiments.comparison", "experiments.paper", "experiments.command"},
     {"experiments.compare", "experiments.sweep", "experiments.report", "experiments.benchmark"},
     {"experiments.reproduce"},
 )
