@@ -94,7 +94,11 @@ def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: Variant) -> Non
 
 
 def log_scale(axes: Axes) -> None:
-    """A logarithmic y-axis with plain numbers at 1, 2, 3 and 5 times the powers of ten."""
+    """A logarithmic y-axis with plain numbers at 1, 2, 3 and 5 times the powers of ten; linear without lines,
+    as where all networks diverged."""
+    lines = [line for beside in axes.get_shared_y_axes().get_siblings(axes) for line in beside.lines]
+    if not any((np.asarray(line.get_ydata(), float) > 0).any() for line in lines):
+        return
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.yaxis.set_major_formatter("{x:g}")

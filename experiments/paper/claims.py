@@ -64,7 +64,7 @@ def _correlations_after_dropout(rho: float, keep: float) -> tuple[np.ndarray, np
 def c2(sweep: xr.Dataset) -> Verdict:
     """Section 2.2 and Figure 1."""
     vanilla, drop = (_correlation(sweep, network) for network in (HUGE_VANILLA, HUGE_DROP))
-    ratio = drop / vanilla
+    ratio = np.divide(drop, vanilla, out=np.full_like(drop, np.nan), where=vanilla > 0)  # 0: dead
     lower = above_zero({"layer 1, huge: mean |rho| of vanilla - drop": vanilla - drop})
     ratios = "; ".join(
         f"{ratio[group].mean():.2f} where it is {name} (seeds: {group.sum()})"

@@ -30,24 +30,30 @@ def of_one_run(values: np.ndarray, level: float = 0.95) -> Interval:
 
 def _student(values: np.ndarray, level: float, width: Callable[[int], float]) -> Interval:
     values = np.asarray(values, np.float64)
-    mean = float(values.mean()) if values.size else _NONE
-    if values.size < 2:
+    mean = _mean(values)
+    if values.size < 2 or np.isnan(mean):
         return Interval(mean, _NONE, _NONE)
     quantile = stats.t.ppf((1 + level) / 2, values.size - 1)
     half = float(quantile * values.std(ddof=1) * width(values.size))
     return Interval(mean, mean - half, mean + half)
 
 
+def _mean(values: np.ndarray) -> float:
+    """NaN without values, or where one is not finite."""
+    return float(values.mean()) if values.size and np.isfinite(values).all() else _NONE
+
+
 def bootstrap(values: np.ndarray, level: float = 0.95) -> Interval:
     """The bias-corrected and accelerated bootstrap interval of the mean, 9,999 resamples, seed 0.
 
-    Of ten values it is somewhat too narrow: it knows only the tails that it has seen.
+    Of ten values it is somewhat too narrow: it knows only the tails that it has seen. Values that differ by
+    rounding alone are one.
     """
     values = np.asarray(values, np.float64)
-    mean = float(values.mean()) if values.size else _NONE
-    if values.size < 3:
+    mean = _mean(values)
+    if values.size < 3 or np.isnan(mean):
         return Interval(mean, _NONE, _NONE)
-    if np.ptp(values) == 0:
+    if np.ptp(values) <= 1e-9 * abs(values).max():
         return Interval(mean, mean, mean)
     found = stats.bootstrap(
         (values,), np.mean, confidence_level=level, n_resamples=9999, rng=np.random.default_rng(0)

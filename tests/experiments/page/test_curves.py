@@ -1,5 +1,7 @@
 """Curves and matrices: that they show what they are given, and say what they lack and what diverged."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -121,3 +123,10 @@ def test_a_single_size_has_no_error_by_size():
 def test_variants_without_a_look_are_not_drawn_by_name():
     with pytest.raises(Missing, match=r"^needs one of vanilla, drop, corr-0.1, corr-1.0$"):
         curves.learning_curves(made_up.sweep(variants=("corr-0.3",)))
+
+
+def test_curves_of_networks_that_all_diverged_are_drawn():
+    sweep = made_up.sweep(sizes=("tiny", "small"), variants=("vanilla",))
+    sweep["diverged_epoch"][:] = 1
+    for draw in (curves.learning_curves, curves.error_by_size):
+        draw(sweep).savefig(io.BytesIO())

@@ -52,6 +52,18 @@ def test_too_few_values_have_no_interval(function):
     assert function(np.array([1.0])).estimate == 1
 
 
+@pytest.mark.parametrize("function", [intervals.of_mean, intervals.of_one_run, intervals.bootstrap])
+def test_values_that_are_not_finite_have_no_mean_and_no_warning(function):
+    for undefined in (np.nan, np.inf, -np.inf):
+        assert np.isnan(function(np.array([1.0, 2.0, 4.0, np.inf, undefined]))).all()
+
+
+def test_the_bootstrap_takes_values_that_differ_by_rounding_for_one():
+    shares = np.arange(10.0)
+    mean, low, high = intervals.bootstrap((shares + 1) / 250 - shares / 250)
+    assert mean == low == high == pytest.approx(0.004)
+
+
 @pytest.mark.parametrize(
     ("differences", "p"),
     [
