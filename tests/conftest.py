@@ -1,18 +1,20 @@
 """What every test runs under: cheap compiling, two devices or $CPU_DEVICES, no silent promotion, a budget."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 # Compiling is most of the time. So programs are compiled without optimisations, and all processes of this run
 # and of the next share them. JAX reads these when it is imported, here and in processes that tests start.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
+PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "jax"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(PROGRAMS))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")  # half of the time again
 
-import jax
+import jax  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", int(os.environ.get("CPU_DEVICES", "2")))
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -28,6 +30,9 @@ About three times what the slowest one takes here: other machines are slower, an
 
 
 def pytest_configure(config):
+    # Those of code that has changed pile up.
+    if not hasattr(config, "workerinput") and sum(file.stat().st_size for file in PROGRAMS.glob("*")) > 2**30:
+        shutil.rmtree(PROGRAMS)
     if CI:
         config.option.durations = config.option.durations or 10
 

@@ -275,7 +275,7 @@ POSITIONS = (2, 4, 5, 4)
 @of_every_method
 def test_whitened_activations_have_the_identity_as_covariance(float64, method):
     a = activations(POSITIONS)
-    y = np.asarray(whitened(a, a, 0.0, 30)[method][0])
+    y = np.asarray(whitened(a, a, 0.0, 15)[method][0])
     assert y.shape == a.shape
     rows, known = y.reshape(-1, 4), a.reshape(-1, 4)
     np.testing.assert_allclose(np.cov(rows, rowvar=False), np.eye(4), atol=1e-9)
@@ -293,7 +293,7 @@ def test_equal_to_scikit_learn_up_to_a_rotation(float64, method):
     pca = PCA(whiten=True).fit(rows)
     theirs = pca.transform(rows)
     projection = pca.components_ / np.sqrt(pca.explained_variance_)[:, None]
-    ours = np.asarray(whitened(a, a, 0.0, 30)[method][0]).reshape(-1, 4)
+    ours = np.asarray(whitened(a, a, 0.0, 15)[method][0]).reshape(-1, 4)
     np.testing.assert_allclose(ours @ ours.T, theirs @ theirs.T, atol=1e-9)
     w = np.asarray(matrices(np.cov(rows, rowvar=False), 0.0, iterations=15)[method])
     np.testing.assert_allclose(w.T @ w, projection.T @ projection, atol=1e-9)
@@ -303,7 +303,7 @@ def test_equal_to_scikit_learn_up_to_a_rotation(float64, method):
 def test_the_gradient_of_whitening(float64, method):
     """Along a direction, in which mean, covariance and matrix change too."""
     a, g, e = (activations(POSITIONS, seed) for seed in range(3))
-    found = np.sum(np.asarray(whitened(a, g, 1e-3, 30)[method][1]) * e)
+    found = np.sum(np.asarray(whitened(a, g, 1e-3, 15)[method][1]) * e)
     rows, g, e = (x.reshape(-1, 4) for x in (a, g, e))
     c, dc = rows - rows.mean(axis=0), e - e.mean(axis=0)
     covariances, change = np.cov(c, rowvar=False), (c.T @ dc + dc.T @ c) / (len(c) - 1)
