@@ -89,7 +89,8 @@ def test_commands_are_accepted(page, name, arguments, monkeypatch):
 
 
 def test_options_and_targets_exist():
-    fields = {field.name for name in COMMANDS for field in dataclasses.fields(options_of(name))}
+    classes = [*map(options_of, COMMANDS), command.Machine]
+    fields = {field.name for each in classes for field in dataclasses.fields(each)}
     options = {f"--{name.replace('_', '-')}" for name in fields} | {"--help"}
     targets = make_targets()
     for page, text in TEXT.items():
