@@ -1,12 +1,11 @@
 """Files: the one way in which this project replaces one, lists a folder's, and where users keep theirs."""
 
 import io
-import math
 import os
 import re
 import uuid
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -79,9 +78,3 @@ def cache_dir() -> Path | None:
         return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "decorr"
     except ValueError:
         return None
-
-
-def least_bytes(shape: Iterable[int], itemsize: int) -> int:
-    """The least size of an array in a file. Empty axes and entries count as 1, because loops over the other
-    axes run as often."""
-    return math.prod(max(1, length) for length in shape) * max(1, itemsize)

@@ -1,10 +1,9 @@
 """Arrays in files of NumPy's, that anybody may have made: nothing in them is executed."""
 
+import math
 from pathlib import Path
 
 import numpy as np
-
-from experiments.disk.files import least_bytes
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -19,6 +18,12 @@ def read(path: Path) -> dict[str, np.ndarray]:
             raise ValueError("it unpacks to more than it takes")
         arrays = dict(archive)
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray) or least_bytes(array.shape, array.dtype.itemsize) > taken:
+        if not isinstance(array, np.ndarray) or _least_bytes(array) > taken:
             raise ValueError(f"{name} is no array, or has more entries than the file has bytes")
     return arrays
+
+
+def _least_bytes(array: np.ndarray) -> int:
+    """An array without entries, or of entries of nothing, counts as if it had some: whoever goes along its
+    other axes does so as often."""
+    return math.prod(max(1, length) for length in array.shape) * max(1, array.dtype.itemsize)
