@@ -23,8 +23,8 @@ OLDER = {"mnist", "digits", "fashion_mnist", "mnist-paper", "mnist-weights", "mn
 def test_committed_results_are_found():
     for name, sweep in references(REFERENCE).items():
         stored = dict(zip(sweep.cell.values.tolist(), sweep.configuration.values.tolist(), strict=True))
-        assert configuration(sweep)["protocol"]["family"] == SWEEPS[name].family
-        for cell in SWEEPS[name].cells():
+        assert configuration(sweep)["protocol"]["family"] == SWEEPS[name][0].protocol.family
+        for cell in SWEEPS[name]:
             assert ("family" not in json.loads(stored[cell.name])["protocol"]) == (name in OLDER)
             check(name, stored[cell.name], cell)
 
