@@ -1,4 +1,4 @@
-"""Files made to harm: refused before anything is run or read from elsewhere, or an array larger than its file."""
+"""Files made to harm: refused before anything is run, read from elsewhere or larger than its file."""
 
 import io
 import zipfile
