@@ -81,7 +81,6 @@ def load(
         `data_dir`, TFDS_DATA_DIR or home folder says where TFDS's folder is.
       FileNotFoundError: the set is prepared in another format than array_record; or not at all,
         and TensorFlow, which could prepare it, is not installed.
-      PermissionError: this user may not read the set's folder or description.
       RuntimeError: the set cannot be prepared (no network, for one), or its files not be read.
 
     Source: split and "max" are the paper's released code, up to the order. The digits are

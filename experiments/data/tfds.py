@@ -8,7 +8,6 @@ import functools
 import hashlib
 import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -171,12 +170,8 @@ def _open(name: str, data_dir: str) -> PreparedSet:
     """The set, whose folder may not be there yet."""
     import tensorflow_datasets as tfds
 
-    try:
-        with _reported(ValueError, f"cannot open TFDS set {name!r}"), _of_tfds_alone():
-            builder = tfds.builder(name, data_dir=data_dir)
-    except ValueError:
-        _raise_if_refused(_path(data_dir) / re.split("[/:]", name)[0])
-        raise
+    with _reported(ValueError, f"cannot open TFDS set {name!r} in {data_dir}"), _of_tfds_alone():
+        builder = tfds.builder(name, data_dir=data_dir)
     keys = builder.info.supervised_keys or ("image", "label")
     try:
         image, label = (builder.info.features[key] for key in keys)
@@ -194,31 +189,14 @@ def _open(name: str, data_dir: str) -> PreparedSet:
     return PreparedSet(builder, (keys[0], keys[1]))
 
 
-def _raise_if_refused(folder: Path) -> None:
-    """PermissionError if there is one below: TFDS takes what it may not read for absent or unreadable."""
-
-    def refuse(error):
-        if isinstance(error, PermissionError):
-            raise error
-
-    for parent, _, names in os.walk(folder, onerror=refuse):
-        for name in {*_DESCRIPTION} & {*names}:
-            with open(Path(parent) / name):
-                pass
-
-
 def _prepare(builder: Any) -> None:
     """Sees to it that the set lies in its folder as array_record, with a training split."""
     name, folder = builder.name, _path(builder.data_dir)
     if not builder.is_prepared():
-        try:
-            lacking = sorted({*_DESCRIPTION} - {path.name for path in folder.iterdir()})
-        except FileNotFoundError:
-            lacking = []
-        if lacking:  # Nor would TFDS prepare it in a folder that is there, however empty.
+        if folder.exists():  # TFDS would not prepare it there
             raise FileNotFoundError(
-                f"{name!r} is not whole in {folder}: it lacks {' and '.join(lacking)}; copy the "
-                f"folder whole, or prepare the set in another data_dir: {_INSTALL}"
+                f"{name!r} is not whole in {folder}: copy the folder whole, or prepare the set in another "
+                f"data_dir: {_INSTALL}"
             )
         if find_spec("tensorflow") is None:
             raise FileNotFoundError(f"{name!r} is not prepared in {folder}; to do so: {_INSTALL}")
