@@ -63,7 +63,7 @@ def correlation_curves(sweep: xr.Dataset) -> Figure:
                 (bottom, cell.penalty),
                 (worth, stored.effective_units(cell)),
             ):
-                drawing.band(ax, sweep.epoch.values, measured.sel(layer=layer).values, variant)
+                drawing.band(ax, sweep.epoch.values, measured.sel(layer=layer).values, variant, smooth=True)
         batch_size = configuration["protocol"]["optimisation"]["batch_size"]
         floor = independent_penalty(batch_size, configuration["widths"][column])
         bottom.axhline(floor, color="grey", linewidth=1.5)

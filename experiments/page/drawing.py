@@ -83,14 +83,24 @@ def dots(axes: Axes, x: float, values: np.ndarray, width: float = 0.0, **look: A
     axes.scatter(places, values, **defaults | look)
 
 
-def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: Variant) -> None:
-    """A line of means of [seed, x] with the band of their 95% intervals."""
-    looks = style.line(variant) | {"markevery": max(1, len(x) // 6), "label": variant.title}
-    means = [intervals.of_mean(column[np.isfinite(column)]) for column in values.T]
-    axes.plot(x, [each.estimate for each in means], **looks)
-    if all(np.isfinite(each.low) for each in means):
-        low, high = ([getattr(each, end) for each in means] for end in ("low", "high"))
-        axes.fill_between(x, low, high, color=style.colour(variant), alpha=0.2, linewidth=0)
+def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: Variant, smooth: bool = False) -> None:
+    """A line of means of [seed, x] with the band of their 95% intervals.
+
+    Through about 25 of many places if it is smooth: between them a leap would be lost.
+    """
+    drawn = _thinned(len(x)) if smooth else np.arange(len(x))
+    marked = np.flatnonzero(np.isin(drawn, range(0, len(x), max(1, len(x) // 6))))
+    means = [intervals.of_mean(column[np.isfinite(column)]) for column in values.T[drawn]]
+    looks = style.line(variant) | {"markevery": marked.tolist(), "label": variant.title}
+    axes.plot(x[drawn], [mean.estimate for mean in means], **looks)
+    if all(np.isfinite(mean.low) for mean in means):
+        low, high = ([getattr(mean, end) for mean in means] for end in ("low", "high"))
+        axes.fill_between(x[drawn], low, high, color=style.colour(variant), alpha=0.2, linewidth=0)
+
+
+def _thinned(length: int) -> np.ndarray:
+    """Places of a curve that are enough to draw it: the first five, where it is steep, and some after."""
+    return np.unique([*range(min(5, length)), *range(0, length, -(-length // 25)), length - 1])
 
 
 def log_scale(axes: Axes) -> None:
