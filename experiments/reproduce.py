@@ -11,6 +11,7 @@ from experiments.compare import Compare, compare
 from experiments.comparison import analysis
 from experiments.comparison.page import REFERENCE as COMPARISON
 from experiments.comparison.page import planned
+from experiments.documents.check import mistakes as check_documents
 from experiments.grid.cells import Cell
 from experiments.grid.protocols import ABLATION, BY_WEIGHT, WITHOUT
 from experiments.paper.beyond import STUDIES
@@ -141,6 +142,9 @@ def main() -> None:
             c10 = analysis.c10(planned(options.comparison))
             page = write_reference(options.out, options.out, c10)
             console.print(f"report: {page.resolve()}", soft_wrap=True)
+        if options.out == REFERENCE:  # the documents are about these results
+            for mistake in check_documents():
+                console.print(mistake, soft_wrap=True)
 
 
 if __name__ == "__main__":

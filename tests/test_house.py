@@ -27,7 +27,13 @@ FLOORS = (
     {"experiments.data", "experiments.store"},
     {"experiments.run", "experiments.page"},
     {"experiments.comparison", "experiments.paper", "experiments.command"},
-    {"experiments.compare", "experiments.sweep", "experiments.report", "experiments.benchmark"},
+    {
+        "experiments.compare",
+        "experiments.sweep",
+        "experiments.report",
+        "experiments.benchmark",
+        "experiments.documents",
+    },
     {"experiments.reproduce"},
 )
 """Rooms, the ground floor first: each imports from lower floors only."""

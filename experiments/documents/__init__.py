@@ -1,0 +1,1 @@
+"""The documents' sentences, each number held to the committed results."""

@@ -1,0 +1,63 @@
+"""Documents held to results: each phrase of sentences.txt beside what its expressions give."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from experiments.documents import results
+
+ROOT = Path(__file__).parents[2]
+SENTENCES = Path(__file__).parent / "sentences.txt"
+
+_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_NUMBER = rf"([+-]?\d+(?:\.\d+)?|\b(?:{'|'.join(_WORDS)})\b)"
+_SETTINGS = {"0.1", "1.0", "0.002", "0.02", "0.25", "95%"}
+"""Weights, levels and a correlation, which sentences name and nothing measures."""
+_NO_PROSE = (r"```.*?```", r"^    .*?$", r"^\|.*?$", r"\]\([^)]*\)")
+"""Code, tables and the targets of links."""
+_NO_RESULTS = (r"Python \d\.\d+", r"Apache-2\.0", r"Section \d\.\d", r"[\d.]+ us a kernel")
+
+
+def documents() -> dict[str, list[str]]:
+    """The phrases of sentences.txt by document."""
+    _, *parts = SENTENCES.read_text().split("\n# ")
+    return {lines[0]: [line for line in lines[1:] if line] for lines in map(str.splitlines, parts)}
+
+
+def mistakes() -> Iterator[str]:
+    """A line for each number in a document that is not its result, and each that no phrase accounts for."""
+    for document, phrases in documents().items():
+        for mistake in mistakes_in((ROOT / document).read_text(), phrases):
+            yield f"{document}: {mistake}"
+
+
+def mistakes_in(markdown: str, phrases: list[str]) -> Iterator[str]:
+    """As `mistakes`, of one document."""
+    for other in _NO_PROSE:
+        markdown = re.sub(other, "", markdown, flags=re.DOTALL | re.MULTILINE)
+    text = " ".join(markdown.split())
+    for phrase in phrases:
+        said, _, condition = phrase.removesuffix("]").partition(" [")
+        words, expressions = re.split(r"\{.*?\}", said), re.findall(r"\{(.*?)\}", said)
+        found = list(re.finditer(_NUMBER.join(map(re.escape, words)), text))
+        if len(found) != 1:
+            yield f"stands there {len(found)} times: {said}"
+            continue
+        for number, expression in zip(found[0].groups(), expressions, strict=True):
+            if not _says(number, value := eval(expression, vars(results))):
+                yield f"{number} is {value:.6g} by {expression}"
+        if condition and not eval(condition, vars(results)):
+            yield f"is not true: {said}"
+        text = text.replace(found[0][0], "")
+    for other in _NO_RESULTS:
+        text = re.sub(other, "", text)
+    for number in sorted({*re.findall(r"\d+\.\d+%?|\d+%", text)} - _SETTINGS):
+        yield f"is in no phrase: {number}"
+
+
+def _says(number: str, value: float) -> bool:
+    """Whether a number, or its word, is a value rounded to as many decimals."""
+    if number in _WORDS:
+        return bool(value == _WORDS.index(number))
+    decimals = len(number.partition(".")[2])
+    return bool(abs(float(number) - value) <= 0.501 * 10**-decimals)

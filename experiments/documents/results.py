@@ -1,0 +1,208 @@
+"""The committed results, as sentences.txt names them. Errors are in [0, 1], and points their hundredths."""
+
+import functools
+import json
+from collections.abc import Hashable
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from decorr.chance import independent_penalty
+from experiments.comparison import analysis, page
+from experiments.comparison import results as compared
+from experiments.comparison.analysis import Row
+from experiments.grid.networks import SIZES, Family, Network, Recipe, Size
+from experiments.grid.protocols import CORR_01, DROP, PAPER, RELEASED, VANILLA
+from experiments.paper import ablation, agreement, claims, published, report
+from experiments.paper.beyond import STUDIES, merging
+from experiments.paper.claims import BELOW_HUGE
+from experiments.paper.slopes import FLAT, by_slope
+from experiments.paper.study import MARGIN
+from experiments.statistics.verdicts import Outcome, Verdict
+from experiments.store import gathered
+
+__all__ = ["BELOW_HUGE", "FLAT", "MARGIN", "independent_penalty"]  # which only sentences.txt names
+
+BENCHMARK = Path(__file__).parents[1] / "benchmark" / "reference" / "benchmark.json"
+
+sweeps = functools.cache(report.references)
+measurements = functools.cache(report.measurements_of)
+weight, initial_slope = RELEASED.penalty_weight, RELEASED.negative_slope
+momentum = PAPER.optimisation.momentum
+
+
+def cell(sweep: str, network: str) -> xr.Dataset:
+    """A network of a sweep."""
+    return gathered.cell_of(sweeps()[sweep], Network.parse(network))
+
+
+def error(sweep: str, network: str, epoch: int = -1) -> float:
+    """The mean validation error after an epoch, from 1; -1 is the last."""
+    return float(claims.error(sweeps()[sweep], Network.parse(network), epoch).mean())
+
+
+def error_over_sizes(sweep: str, variant: str, epoch: int) -> float:
+    """The mean of `error` over the sizes."""
+    return float(np.mean([error(sweep, f"{size}-{variant}", epoch) for size in SIZES]))
+
+
+def cost(sweep: str, network: str) -> float:
+    """How much larger the error is than vanilla's after the last epoch, in points."""
+    return 100 * (error(sweep, network) - error(sweep, f"{network.split('-')[0]}-vanilla"))
+
+
+def diverged(sweep: str, networks: str = "", by: int | None = None) -> int:
+    """How many networks, of a name or a variant, diverged by an epoch; of all without a name."""
+    counts = gathered.diverged(sweeps()[sweep], by)
+    return sum(
+        count
+        for network, (count, _) in counts.items()
+        if networks in ("", network.name, network.variant.name)
+    )
+
+
+def widths(size: Size, family: Family = "mlp") -> tuple[int, ...]:
+    """Units of each layer."""
+    return Recipe(family=family).architecture(size).widths
+
+
+def units(network: str) -> float:
+    """The effective units of layer 1 of a network of MNIST after training."""
+    return float(gathered.effective_units(cell("mnist", network)).isel(epoch=-1, layer=0).mean())
+
+
+@functools.cache
+def verdicts() -> dict[str, Verdict]:
+    """By claim."""
+    results, main = {**sweeps(), **measurements()}, sweeps()["mnist"]
+    studies = [verdict for study in STUDIES for verdict in study.verdicts(results, main)]
+    return {verdict.claim: verdict for verdict in (*studies, *analysis.c10(page.planned()))}
+
+
+def _key(word: Hashable) -> Hashable:
+    """A network for its name."""
+    is_network = isinstance(word, str) and word.split("-")[0] in SIZES and "-" in word
+    return Network.parse(str(word)) if is_network else word
+
+
+def points(claim: str, *words: Hashable) -> np.ndarray:
+    """The difference of the comparison with a key, in points: mean, low and high end of its 95% interval."""
+    key = tuple(map(_key, words))
+    return 100 * np.array(verdicts()[claim].comparison(key if len(key) > 1 else key[0]).interval)
+
+
+def bound(claim: str, *words: Hashable) -> float:
+    """How large the difference may still be, in points."""
+    return float(abs(points(claim, *words)[1:]).max())
+
+
+def decided(claim: str, outcome: str = "for") -> list[str]:
+    """The comparisons of a claim with an outcome, in words."""
+    return [comparison.what for comparison in verdicts()[claim].comparisons if comparison.outcome == outcome]
+
+
+def thirty_new_seeds() -> list[str]:
+    """C5's outcomes by the seeds of the forty that the ten are not."""
+    unseen = claims.c5(sweeps()["mnist-forty"].isel(seed=slice(10, None)))
+    return [comparison.outcome for comparison in unseen.comparisons]
+
+
+def published_growth() -> dict[Size, float]:
+    """How much more the error grows without the penalty than with it by Figure 3, in points, by size."""
+    plain, penalised = (published.FIGURE_3[variant] for variant in (VANILLA, CORR_01))
+    return {size: 100 * (plain[size] - penalised[size]) for size in plain}
+
+
+@functools.cache
+def numbers() -> list[agreement.Published]:
+    """Every published number beside ours."""
+    return agreement.compare(sweeps()["mnist"])
+
+
+def outside() -> list[tuple[float, float]]:
+    """The published numbers that lie outside, with the means of ours."""
+    return [(number.value, number.interval.estimate) for number in numbers() if not number.inside]
+
+
+def distances(taken_back: bool = False) -> list[float]:
+    """Of the steps of the ablation, or of the released code with one step taken back, from Figure 4."""
+    steps = ablation.without(sweeps()) if taken_back else ablation.steps(sweeps())
+    return [step.distance for step in steps]
+
+
+def flat_figure() -> tuple[float, float]:
+    """The median of Figure 4's bars, and the distance from them of a figure that shows nothing else."""
+    bars = np.array(list(published.FIGURE_4_BY_NETWORK.values()))
+    return float(np.median(bars)), float(abs(bars - np.median(bars)).mean())
+
+
+def basins(sweep: str) -> list[np.ndarray]:
+    """The seeds of HUGE-VANILLANET by slope: below, near 0, above."""
+    return list(by_slope(sweeps()[sweep], claims.HUGE_VANILLA).values())
+
+
+def slope(epoch: int) -> np.ndarray:
+    """The slopes of layer 1 of the forty HUGE-VANILLANETs after an epoch, [seed]."""
+    values: np.ndarray = cell("mnist-forty", "huge-vanilla").slope.isel(slope_layer=0).sel(epoch=epoch).values
+    return values
+
+
+def kept_by_dropout(basin: int) -> float:
+    """The share of layer 1's mean |rho| that dropout leaves, over the seeds of a basin; -1: as published."""
+    if basin == -1:
+        return published.FIGURE_1_MEAN[DROP] / published.FIGURE_1_MEAN[VANILLA]
+    dropped, plain = (
+        cell("mnist", name).mean_correlation_minibatch.sel(layer=1).values
+        for name in ("huge-drop", "huge-vanilla")
+    )
+    return float((dropped / plain)[basins("mnist")[basin]].mean())
+
+
+def merged(variant: str) -> tuple[float, float]:
+    """At |rho| >= 0.6 the share of units kept and the error, in %."""
+    cut = measurements()["merging"].sel(threshold=0.6, variant=variant)
+    return 100 * float(merging.shares(cut).mean("seed")), 100 * float(cut.error.mean("seed"))
+
+
+@functools.cache
+def tables() -> dict[str, dict[str, Row]]:
+    """The comparison's rows by setting and method."""
+    return {
+        compared.setting_of(setting).name: {row.method: row for row in analysis.rows(setting)}
+        for setting in page.load()
+    }
+
+
+def rows(method: str) -> list[Row]:
+    """A method's row in every setting."""
+    return [table[method] for table in tables().values()]
+
+
+def lost(method: str) -> int:
+    """How many networks of a method's reports diverged."""
+    return sum(row.diverged for row in rows(method))
+
+
+def against_vanilla(method: str, outcome: Outcome) -> int:
+    """In how many settings a method is for (better), or against."""
+    return [row.to_vanilla.outcome for row in rows(method) if row.to_vanilla].count(outcome)
+
+
+def at_the_end() -> list[bool]:
+    """Of every training of the comparison, whether the best moment was the last."""
+    steps = {compared.setting_of(each).name: compared.setting_of(each).steps for each in page.load()}
+    return [row.step == steps[name] for name, table in tables().items() for row in table.values()]
+
+
+@functools.cache
+def penalty() -> dict[str, float]:
+    """Milliseconds and MiB of P and its gradient at (256, 8192), and of autodiff the MiB and times slower."""
+    cases = json.loads(BENCHMARK.read_text())["penalty"]
+    ours, autodiff, *_ = (case for case in cases if (case["m"], case["d"]) == (256, 8192))
+    return {
+        "ms": float(np.median(ours["milliseconds"])),
+        "MiB": ours["mebibytes"],
+        "autodiff MiB": autodiff["mebibytes"],
+        "times": autodiff["times_slower"],
+    }
