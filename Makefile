@@ -3,12 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 OLDEST := .venv-oldest/bin
 ORACLES := .venv-oracles/bin
-DOCS := .venv-docs/bin
-RELEASE := .venv-release/bin
-QUIETLY := --quiet --disable-pip-version-check
+INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")
+# Processes of a test run: one for each core, or 0, the run's own.
+WORKERS ?= auto
+# pip compiles nothing, which takes longer than all else that it does: Python compiles what is imported, and keeps it.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help sweep test check slow mesh golden lint notebooks reference oldest pythons oracles docs dist
+.PHONY: help sweep test check slow mesh golden real lint notebooks reference oldest pythons oracles docs dist
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,24 +19,30 @@ sweep: .venv/ready  ## train every network of the paper on the embedded digits (
 	$(BIN)/python -m experiments.sweep $(ARGS)
 
 test: .venv/ready  ## the quick tests (4 min; 2 when run again)
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-check: slow mesh golden lint docs dist notebooks oldest oracles  ## all that `test` leaves out, part by part
+# Side by side (make -j2) the longest come early; dist and oldest, which build in this folder, do not meet.
+check: dist slow oldest oracles docs notebooks mesh golden lint  ## all that `test` leaves out, part by part
 
 check: NOTEBOOKS_TO = --output-dir $(shell mktemp -d)
 
 # As users run it: with the optimisations that other tests do without.
 slow: .venv/ready  ## the tests of whole sweeps, killed processes, a cluster, the wheel
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n auto -m slow $(ARGS)
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)
 
 mesh: .venv/ready  ## the tests of mapped axes and meshes, on eight devices of one CPU (2 min)
-	CPU_DEVICES=8 $(BIN)/python -m pytest -n auto -m mesh $(ARGS)
+	CPU_DEVICES=8 $(BIN)/python -m pytest -n $(WORKERS) -m mesh $(ARGS)
 
 # Nothing that is compared may hang on a processor's rounding: as a processor without AVX-512 adds up.
 # NumPy warns of a feature that it does not use or the machine does not have, so it is asked for those it does.
 golden: .venv/ready  ## the golden values, slow ones too, on other kernels
 	wide=$$($(BIN)/python .ci/wide.py) && JAX_DISABLE_MOST_OPTIMIZATIONS=0 OPENBLAS_CORETYPE=Haswell \
-		XLA_FLAGS=--xla_cpu_max_isa=AVX2 NPY_DISABLE_CPU_FEATURES="$$wide" $(BIN)/python -m pytest -n auto -m golden $(ARGS)
+		XLA_FLAGS=--xla_cpu_max_isa=AVX2 NPY_DISABLE_CPU_FEATURES="$$wide" $(BIN)/python -m pytest -n $(WORKERS) -m golden $(ARGS)
+
+# A run that skipped or found none of these tests is a failure.
+real: .venv/ready  ## the tests of MNIST and Fashion-MNIST, which TFDS_DATA_DIR holds prepared
+	$(BIN)/python -m pytest -n $(WORKERS) -m real_data --junit-xml=.venv/real.xml $(ARGS)
+	$(BIN)/python .ci/all_ran.py .venv/real.xml
 
 lint: .venv/ready  ## formatting, lint and types (20 s)
 	$(BIN)/ruff format --check .
@@ -51,8 +59,8 @@ reference: .venv/ready  ## the reference run, in resumable parts (13 h)
 # The wheel, not the checkout: -P keeps this folder off sys.path, also off that of the workers; conftest looks.
 oldest: .venv-oldest/ready  ## the library's tests on the wheel and the oldest versions that it allows (4 min)
 	rm -rf build
-	$(OLDEST)/python -m pip install $(QUIETLY) --no-deps --force-reinstall .
-	DECORR_INSTALLED=1 $(OLDEST)/python -P -m pytest -n auto tests/decorr $(ARGS)
+	$(OLDEST)/python $(INSTALL) --no-deps --force-reinstall .
+	DECORR_INSTALLED=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.venv-oldest/jax $(OLDEST)/python -P -m pytest -n $(WORKERS) tests/decorr $(ARGS)
 
 # A run that skipped or found none of these tests is a failure.
 oracles: .venv-oracles/ready  ## the penalties against their own reference code (2 min)
@@ -61,53 +69,46 @@ oracles: .venv-oracles/ready  ## the penalties against their own reference code 
 
 # -W: a link that leads nowhere, a page that no list names, a formula that cannot be set is a failure.
 # The pages of the committed results are drawn first: docs/report.md shows them.
-docs: .venv-docs/ready .venv/ready  ## the documentation site, in site/; any warning fails (30 s)
+docs: .venv/ready  ## the documentation site, in site/; any warning fails (1 min)
 	rm -rf site jupyter_execute
 	$(BIN)/python -m experiments.report --reference
-	JAX_PLATFORMS=cpu $(DOCS)/python -m sphinx --quiet -W --keep-going -E -c docs -d .venv-docs/doctrees . site $(ARGS)
+	JAX_PLATFORMS=cpu $(BIN)/python -m sphinx --quiet -W --keep-going -E -c docs -d .venv/doctrees . site $(ARGS)
 
-dist: .venv-release/ready  ## what is published, decorr alone, in dist/: source archive and wheel, checked (30 s)
-	rm -rf build dist
-	$(RELEASE)/python -m build
-	$(RELEASE)/python -m twine check --strict dist/*
-	$(RELEASE)/check-wheel-contents dist/*.whl
+dist: .venv/ready  ## what is published, decorr alone, in dist/: source archive and wheel, checked (30 s)
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 PYTHONS ?= 3.11 3.12 3.13 3.14
 pythons:  ## as oldest, with the newest versions, under each of PYTHONS that is there; each takes as long
 	rm -rf build
 	$(PYTHON) .ci/pythons.py $(PYTHONS)
 
-# compat: this folder itself is on sys.path, so that notebooks find the experiments, which are not installed.
+# A newer pip finds the versions in less than half the time of the one that Python brings.
+# compat: this folder itself is on sys.path, so that notebooks find the experiments, which are not installed. Setuptools
+# warns that a later version will not have it; ours is pinned.
 .venv/ready: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c '$(IS_NEW_ENOUGH)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install $(QUIETLY) --constraint constraints.txt --config-settings editable_mode=compat --editable ".[dev]"
+	$(BIN)/python $(INSTALL) --constraint constraints.txt pip
+	PYTHONWARNINGS=ignore $(BIN)/python $(INSTALL) --constraint constraints.txt --config-settings editable_mode=compat --editable ".[dev]"
 	touch $@
 
 # Old versions have no wheels for a new Python.
-.venv-oldest/ready: setup.cfg pyproject.toml constraints-oldest.txt
+.venv-oldest/ready: setup.cfg pyproject.toml constraints.txt constraints-oldest.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and f"Python 3.11 is needed, {sys.version.split()[0]} found: make oldest PYTHON=python3.11")'
 	$(PYTHON) -m venv --clear .venv-oldest
-	$(OLDEST)/python -m pip install $(QUIETLY) --constraint constraints-oldest.txt . pytest pytest-xdist
+	$(OLDEST)/python $(INSTALL) --constraint constraints.txt pip
+	$(OLDEST)/python $(INSTALL) --constraint constraints-oldest.txt . pytest pytest-xdist
 	touch $@
 
-# 1.7 GB and a minute where pip finds a torch for the CPU (PyTorch has an index of these: PIP_EXTRA_INDEX_URL); one for GPUs
+# 1.5 GB and a minute where pip finds a torch for the CPU (PyTorch has an index of these: PIP_EXTRA_INDEX_URL); one for GPUs
 # does as well, and is several times that.
 .venv-oracles/ready: setup.cfg pyproject.toml constraints.txt requirements-oracles.txt
 	@$(PYTHON) -c '$(IS_NEW_ENOUGH)'
 	$(PYTHON) -m venv --clear .venv-oracles
-	$(ORACLES)/python -m pip install $(QUIETLY) --constraint constraints.txt --config-settings editable_mode=compat --editable ".[oracles]"
-	$(ORACLES)/python -m pip install $(QUIETLY) --no-deps --no-build-isolation --requirement requirements-oracles.txt
-	touch $@
-
-.venv-docs/ready: setup.cfg pyproject.toml constraints.txt
-	@$(PYTHON) -c '$(IS_NEW_ENOUGH)'
-	$(PYTHON) -m venv --clear .venv-docs
-	$(DOCS)/python -m pip install $(QUIETLY) --constraint constraints.txt --config-settings editable_mode=compat --editable ".[docs]"
-	touch $@
-
-.venv-release/ready: constraints.txt
-	@$(PYTHON) -c '$(IS_NEW_ENOUGH)'
-	$(PYTHON) -m venv --clear .venv-release
-	$(RELEASE)/python -m pip install $(QUIETLY) --constraint constraints.txt build twine check-wheel-contents
+	$(ORACLES)/python $(INSTALL) --constraint constraints.txt pip
+	PYTHONWARNINGS=ignore $(ORACLES)/python $(INSTALL) --constraint constraints.txt --config-settings editable_mode=compat --editable ".[oracles]"
+	$(ORACLES)/python $(INSTALL) --no-deps --no-build-isolation --requirement requirements-oracles.txt
 	touch $@
