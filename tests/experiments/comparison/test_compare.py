@@ -9,19 +9,21 @@ from rich.console import Console
 
 from experiments import compare
 from experiments.compare import Compare
-from experiments.comparison import results
+from experiments.comparison import page, results
 from experiments.disk import netcdf
 from experiments.disk.errors import ResultsError
 from experiments.run import executor
 from tests.experiments.comparison import made_up
 
-SMALL = Compare(images=(200,), methods=("corr",), trials=2, seeds=1, report_seeds=2, moments=2, steps=8)
+# As many seeds of a trial as of a report: both are trained by the same program.
+SMALL = Compare(images=(200,), methods=("corr",), trials=2, seeds=2, report_seeds=2, moments=2, steps=8)
 
 
 @pytest.fixture
-def begun(monkeypatch):
-    """What was trained, by name, in this process."""
+def begun(monkeypatch, small_networks):
+    """What was trained, by name, in this process; no page is drawn."""
     names = []
+    monkeypatch.setattr(page, "write", lambda folder: folder / "compare.html")
 
     def connect(*_):
         return contextlib.nullcontext(executor.Executor(executor.Room("cpu", 1, 1e12), 1, run))
@@ -52,22 +54,23 @@ def test_what_ended_is_not_trained_again(tmp_path, begun, monkeypatch):
     assert begun == ["vanilla, trial 0", "vanilla, trial 1", "corr, trial 0", "corr, trial 1"]
     begun.clear()
     compare.compare(options, console)
+    assert f"page: {tmp_path}/compare.html" in console.export_text()
     assert begun == ["corr, trial 1", "vanilla, report", "corr, report"]
-    assert (tmp_path / "compare.html").exists() and not (tmp_path / "digits-200").exists()
+    assert not (tmp_path / "digits-200").exists()
 
     before = results.load(tmp_path / "digits-200.nc")
     begun.clear()
-    compare.compare(dataclasses.replace(options, methods=("corr", "dropout")), console)
-    assert begun == ["dropout, trial 0", "dropout, trial 1", "dropout, report"]
+    compare.compare(dataclasses.replace(options, methods=("corr", "weight-decay")), console)
+    assert begun == [f"weight-decay, {each}" for each in ("trial 0", "trial 1", "report")]
     after = results.load(tmp_path / "digits-200.nc")
-    assert after.method.values.tolist() == ["vanilla", "dropout", "corr"]
+    assert after.method.values.tolist() == ["vanilla", "weight-decay", "corr"]
     for name in ("vanilla", "corr"):
         for each in ("tuning_error", "test_error", "learning_rate"):
             np.testing.assert_array_equal(
                 results.one(after, name)[each], results.one(before, name)[each], err_msg=each
             )
     assert (
-        before.seed.values.tolist() == [1, 2] and np.isfinite(results.one(after, "corr").penalty_weight).all()
+        before.seed.values.tolist() == [2, 3] and np.isfinite(results.one(after, "corr").penalty_weight).all()
     )
     assert np.isnan(results.one(after, "vanilla").penalty_weight).all()
     with pytest.raises(ResultsError, match=r"other options \(steps is 8 there, not 10\): give the same ones"):

@@ -1,6 +1,7 @@
 """Trials: of the same draws for all, trained as sweeps train, stopped and looked at where they should."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -14,11 +15,12 @@ from experiments.comparison import training
 from experiments.comparison.methods import METHODS, Numbers, Setting, steps_for
 from experiments.comparison.trials import Trials
 from experiments.data.load import load
-from experiments.grid.networks import Recipe
 from experiments.run.epochs import model_of
 
-MEDIUM = Recipe().architecture("medium")
 SETTING = Setting("digits", 300, steps=20, trials=3, seeds=2, report_seeds=2, moments=4)
+
+
+pytestmark = pytest.mark.usefixtures("small_networks")
 
 
 @pytest.fixture(scope="module")
@@ -75,34 +77,48 @@ def test_a_setting_that_cannot_be(change, message):
         dataclasses.replace(SETTING, **change)
 
 
-def test_networks_are_those_that_steps_train(digits):
+def test_networks_are_those_that_steps_train(digits, small_networks):
     """Two trials, by learning rate and weight decay; 20 steps are three epochs and two minibatches more."""
     numbers = Numbers(0.05), Numbers(0.2, 1e-2)
     found = train("vanilla", numbers, digits, test_moment=3)
-    chosen, model = training.subset(digits.train, 300), model_of("mlp", MEDIUM, 10, (8, 8, 1))
-    key = jax.random.key(1)
-    order = np.concatenate([steps.minibatches(key, 6 * epoch, 300, 50) for epoch in range(4)])
+    chosen, model = training.subset(digits.train, 300), model_of("mlp", small_networks, 10, (8, 8, 1))
+    key, sample = jax.random.key(1), np.zeros((1, 64), np.float32)
+    minibatches = jax.jit(steps.minibatches, static_argnums=(2, 3))
+    order = np.concatenate([minibatches(key, 6 * epoch, 300, 50) for epoch in range(4)])
+    evaluate = jax.jit(
+        functools.partial(evaluation.evaluate, steps.Trainer(model, steps.sgd(Optimisation()), 50))
+    )
     for trial, each in enumerate(numbers):
         optimisation = Optimisation(learning_rate=each.learning_rate, weight_decay=each.weight_decay)
         trainer = steps.Trainer(model, steps.sgd(optimisation), 50)
-        state = steps.init(trainer, key, Regulariser(), np.zeros((1, 64), np.float32))
-        at_15, at_20 = (steps.train_epoch(trainer, state, chosen, order[:n])[0] for n in (15, 20))
-        test = evaluation.evaluate(trainer, at_15.variables, digits.test)
+        state = jax.jit(functools.partial(steps.init, trainer))(key, Regulariser(), sample)
+        train_5 = jax.jit(functools.partial(steps.train_epoch, trainer))
+        after = [state]
+        for first in range(0, 20, 5):
+            after.append(train_5(after[-1], chosen, order[first : first + 5])[0])
+        test = evaluate(after[3].variables, digits.test)
         np.testing.assert_allclose(found["test_nll"][trial, 1], test.nll, rtol=1e-4)
         np.testing.assert_allclose(found["test_error"][trial, 1], test.error, atol=1.1 / 297)
         np.testing.assert_allclose(found["test_penalty"][trial, 1], test.penalty, rtol=1e-4)
-        validation = evaluation.evaluate(trainer, at_20.variables, digits.validation)
+        validation = evaluate(after[4].variables, digits.validation)
         np.testing.assert_allclose(found["validation_nll"][trial, 1, -1], validation.nll, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("method", "penalty"), [("corr", correlation_penalty), ("decov", decov_loss)])
 def test_a_share_is_of_the_loss_of_guessing(method, penalty, digits):
-    (weight,) = train(method, [Numbers(0.05, penalty_share=0.5)], digits, (2,))["penalty_weight"].ravel()
+    few = dataclasses.replace(SETTING, steps=10, moments=1)
+    numbers = [Numbers(0.05, penalty_share=0.5), Numbers(0.05, penalty_share=0.1)]
+    found = train(method, numbers, digits, (0,), setting=few)["penalty_weight"].ravel()
     trainer = training.trainer(Trials(SETTING, method, (), 0, ()), digits)
+
+    @jax.jit
+    def penalties(x):
+        state = steps.init(trainer, jax.random.key(0), Regulariser(), x[:1])
+        _, activations = trainer.model.apply(state.variables, x)
+        return sum(map(penalty, activations))
+
     x, _ = training.subset(digits.train, 300).batch(...)
-    state = steps.init(trainer, jax.random.key(0), Regulariser(), x[:1])
-    _, activations = trainer.model.apply(state.variables, x)
-    np.testing.assert_allclose(weight * sum(map(penalty, activations)) / math.log(10), 0.5, rtol=1e-5)
+    np.testing.assert_allclose(found * float(penalties(x)) / math.log(10), [0.5, 0.1], rtol=1e-5)
 
 
 def test_while_a_method_is_tuned_nobody_looks_at_the_test_split(digits):
@@ -123,8 +139,8 @@ def test_numbers_act(digits):
 
 
 def test_steps_may_begin_and_end_within_epochs():
-    key = jax.random.key(3)
-    epochs = [np.asarray(steps.minibatches(key, 6 * epoch, 300, 50)) for epoch in range(4)]
+    minibatches, key = jax.jit(steps.minibatches, static_argnums=(2, 3, 4)), jax.random.key(3)
+    epochs = np.concatenate([minibatches(key, np.int32(6 * epoch), 300, 50) for epoch in range(4)])
     for start, count in ((0, 6), (4, 5), (5, 14), (11, 1)):
-        found = steps.minibatches(key, np.int32(start), 300, 50, count)
-        np.testing.assert_array_equal(found, np.concatenate(epochs)[start : start + count])
+        found = minibatches(key, np.int32(start), 300, 50, count)
+        np.testing.assert_array_equal(found, epochs[start : start + count])

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -52,37 +53,43 @@ def finished(blocks, read=lambda _: None):
     return {block.name: checkpoint for block, _, checkpoint in events if checkpoint is not None}
 
 
-NO_PASSWD_ENTRY = """
+CACHES = ["no home", "a file in the way", "a folder"]
+
+
+@pytest.fixture
+def cache(request, tmp_path, monkeypatch):
+    """Where compiled programs can be kept; None where they cannot."""
+    (tmp_path / "file").touch()
+    for name in ("HOME", "XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    if request.param != "no home":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ("file" * (request.param != "a folder"))))
+    return tmp_path / "decorr" / "compiled" if request.param == "a folder" else None
+
+
+@pytest.mark.parametrize("cache", CACHES, indirect=True)
+def test_the_place_for_compiled_programs(cache, monkeypatch):
+    def no_entry(*_):
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(pwd, "getpwuid", no_entry)
+    assert host._compiled() == cache
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cache", CACHES, indirect=True)
+def test_the_sweep_works_without_a_place_for_compiled_programs(cache):
+    code = """
 import pwd
 def no_entry(*_): raise KeyError("uid not found")
 pwd.getpwuid = no_entry
+import jax; from experiments.data.load import load; from experiments.run import host
+host.configure(1); jax.block_until_ready(jax.jit(lambda x: x + 1)(load().train.scale))
+print(jax.config.jax_compilation_cache_dir)
 """
-
-
-@pytest.mark.parametrize("kind", ["no home", "a file in the way", "a folder"])
-def test_the_sweep_works_without_a_place_for_compiled_programs(tmp_path, kind):
-    (tmp_path / "file").touch()
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")
-    }
-    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-    cache = {"no home": {}, "a file in the way": {"XDG_CACHE_HOME": str(tmp_path / "file")}}
-    code = (
-        "import jax; from experiments.data.load import load; from experiments.run import host\n"
-        "host.configure(1); jax.block_until_ready(jax.jit(lambda x: x + 1)(load().train.scale))\n"
-        "print(jax.config.jax_compilation_cache_dir)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", NO_PASSWD_ENTRY + code],
-        cwd=ROOT,
-        env=environment | cache.get(kind, {"XDG_CACHE_HOME": str(tmp_path)}),
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    folder = tmp_path / "decorr" / "compiled" if kind == "a folder" else None
-    assert (done.stdout.strip(), done.stderr) == (str(folder), "")
-    assert folder is None or list(folder.iterdir())
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert (done.stdout.strip(), done.stderr) == (str(cache), "")
+    assert cache is None or list(cache.iterdir())
 
 
 def program(trains, states, train):
@@ -129,33 +136,28 @@ def test_eight_devices_do_not_communicate_and_give_what_one_gives():
     assert eight == one and eight.count(",") == 7
 
 
-def test_a_block_of_many_runs_has_all_devices():
-    cell = Cell("digits", "tiny", Variant("vanilla"), 4, SHORT)
-    last = finished([Block(cell, 0, 3)])
-    assert last[cell.name].devices == f"{jax.device_count()} x cpu (cpu), 2 runs each"
-
-
 def test_convolutional_networks_are_trained_as_the_others():
     protocol = dataclasses.replace(SHORT, family="conv")
-    cells = [Cell("digits", "tiny", Variant.parse(name), 3, protocol) for name in ("drop", "corr-1.0")]
-    last = finished([Block(cell, 0, 2) for cell in cells])
+    cells = [Cell("digits", "tiny", Variant.parse(name), 1, protocol) for name in ("corr-0", "corr-1.0")]
+    last = finished([Block(cell, 0, 0) for cell in cells])
     for checkpoint in last.values():
-        assert checkpoint.state["params.hidden_2.kernel"].shape == (3, 3, 3, 4, 8)
+        assert checkpoint.state["params.hidden_2.kernel"].shape == (1, 3, 3, 4, 8)
         nll, slope = (
             np.stack([record[name] for record in checkpoint.history]) for name in ("train_nll", "slope")
         )
-        assert (nll[1] < nll[0]).all() and slope.shape == (2, 3, 3)
+        assert (nll[1] < nll[0]).all() and slope.shape == (2, 1, 3)
         shapes = [checkpoint.last_epoch[f"correlation_{layer}"].shape for layer in (1, 2, 3)]
-        assert shapes == [(3, 4, 4), (3, 8, 8), (3, 16, 16)]
+        assert shapes == [(1, 4, 4), (1, 8, 8), (1, 16, 16)]
         np.testing.assert_allclose(checkpoint.last_epoch["histogram_minibatch"].sum(-1), 1, rtol=1e-5)
     penalties = [last[cell.name].history[-1]["penalty"] for cell in cells]
     assert (penalties[1] < penalties[0]).all()
 
 
-def test_several_runs_a_device_need_no_learned_slopes():
+def test_several_runs_a_device_share_all_of_them_and_need_no_learned_slopes():
     cell = Cell("digits", "tiny", Variant("vanilla"), 4, dataclasses.replace(PAPER, epochs=2))
-    last = finished([Block(cell, 0, 3)])
-    assert last[cell.name].history[0]["slope"].shape == (4, 0)
+    last = finished([Block(cell, 0, 3)])[cell.name]
+    assert last.history[0]["slope"].shape == (4, 0)
+    assert last.devices == f"{jax.device_count()} x cpu (cpu), 2 runs each"
 
 
 @pytest.mark.slow
