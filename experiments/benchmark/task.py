@@ -73,8 +73,14 @@ def make(path: str, family: Family, size: Size) -> tuple[Any, dict[str, Any]]:
         cell(family, size, Variant("vanilla"), NETWORKS), CLASSES, (SIDE, SIDE, 1), len(labels)
     )
     sample = np.zeros((1, images.shape[1]), np.float32)
-    states = jax.vmap(lambda key: steps.init(trainer, key, Regulariser(), sample))(keys)
-    order = jax.vmap(lambda key: steps.minibatches(key, 0, len(labels), trainer.batch_size))(keys)
+
+    @jax.jit
+    @jax.vmap
+    def start(key: jax.Array) -> tuple[steps.TrainingState, jax.Array]:
+        state = steps.init(trainer, key, Regulariser(), sample)
+        return state, steps.minibatches(key, 0, len(labels), trainer.batch_size)
+
+    states, order = start(keys)
     params = {
         jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
         for path, leaf in jax.tree.leaves_with_path(states.params)

@@ -4,6 +4,7 @@ import json
 import math
 from importlib.util import find_spec
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
@@ -14,23 +15,13 @@ from experiments.grid.protocols import RELEASED
 from experiments.run import machine
 
 
-def count_forever():
-    """For a worker: counts its calls."""
-    calls = []
-    return lambda: calls.append(1), {"threads": workers.os.environ["OMP_NUM_THREADS"]}
-
-
-def fail():
-    raise ValueError("no such thing")
-
-
 @pytest.fixture(autouse=True)
-def workers_import_this_file(monkeypatch):
+def workers_import_made_up_work(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
 
 def test_a_worker_has_its_own_threads_and_is_timed():
-    with workers.Group(f"{__name__}:count_forever", workers.separate()) as group:
+    with workers.Group("made_up_work:count_forever", workers.separate()) as group:
         assert group.reports() == [{"threads": "1"}] * len(machine.cores())
         assert 0 < group.seconds(1000) < 1
         assert set(workers.interleaved({"it": group}, 3)) == {"it"}
@@ -38,8 +29,8 @@ def test_a_worker_has_its_own_threads_and_is_timed():
 
 def test_a_worker_that_fails_says_why():
     with (
-        workers.Group(f"{__name__}:fail", workers.together()) as group,
-        pytest.raises(RuntimeError, match="test_benchmark:fail: ValueError: no such thing"),
+        workers.Group("made_up_work:fail", workers.together()) as group,
+        pytest.raises(RuntimeError, match="made_up_work:fail: ValueError: no such thing"),
     ):
         group.reports()
 
@@ -65,6 +56,7 @@ def test_other_losses_are_refused(variant, wrong):
 )
 def test_peers_that_are_not_installed_say_how_to_install_them(monkeypatch, family, absent, left):
     monkeypatch.setattr(training, "find_spec", lambda _: None)
+    monkeypatch.setattr(training, "Group", mock.MagicMock())  # a process that makes the task
     monkeypatch.setattr(training, "_fastest", lambda peer, *_: peer)
     monkeypatch.setattr(training, "_side_by_side", lambda trainers, *_: iter([{"trainers": trainers}]))
     monkeypatch.setattr(task, "NETWORKS", 1)
@@ -132,15 +124,16 @@ def test_the_readmes_numbers_are_the_references():
             assert sorted(line.strip("| ").split(" | ")[1:]) == sorted(milliseconds)
 
 
-def test_the_task_is_of_mnist_shape(tmp_path):
+def test_the_task_is_of_mnist_shape(tmp_path, monkeypatch):
+    monkeypatch.setattr(task, "NETWORKS", 2)
     task.make(str(tmp_path / "task.npz"), "mlp", "tiny")
     made = task.read(tmp_path / "task.npz")
     assert made.images.shape == (10_000, 784) and made.images.dtype == np.float32
     assert made.images.min() == 0 and made.images.max() == 1
-    assert made.order.shape == (task.NETWORKS, 200, 50)
-    np.testing.assert_array_equal(np.sort(made.order[5].ravel()), np.arange(10_000))
-    assert made.params["hidden_1.kernel"].shape == (task.NETWORKS, 784, 40)
-    assert made.params["slope_3"].shape == (task.NETWORKS,)
+    assert made.order.shape == (2, 200, 50)
+    np.testing.assert_array_equal(np.sort(made.order[1].ravel()), np.arange(10_000))
+    assert made.params["hidden_1.kernel"].shape == (2, 784, 40)
+    assert made.params["slope_3"].shape == (2,)
 
 
 def test_multiply_adds_of_tiny():
