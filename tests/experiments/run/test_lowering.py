@@ -1,6 +1,7 @@
 """The engine's programs for accelerators, made without one: lowered, neither compiled nor run."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -59,6 +60,15 @@ def test_accelerators_have_what_an_epoch_needs(family, variant):
             assert exported.platforms == ("cuda", "tpu") and "custom_call" not in text
             if name == "train":  # all runs of a device in one vmap
                 assert f"tensor<{RUNS // 2}x50x{'360' if family == 'mlp' else '4x4x36'}xf32>" in text
+
+
+def test_lanes_are_part_of_a_program():
+    devices = jax.devices()[:2]
+    for lanes, shape in ((1, "7"), (3, "3x7")):
+        layout = Layout.of(devices, lanes)
+        text = jax.jit(lambda x: layout.map_runs(jnp.sin, (x,))).lower(array(RUNS, 7)).as_text()  # noqa: B023
+        assert re.search(rf"stablehlo\.sine %\w+ : tensor<{shape}xf32>", text)
+    assert engine.order(Layout.of(devices, 3), 100, 50) is not engine.order(Layout.of(devices, 1), 100, 50)
 
 
 def with_options_of_a_cpu(platform):
