@@ -32,7 +32,7 @@ class Architecture:
     input_dropout: bool = True
     """Whether dropout acts on the inputs too (code), not only after each hidden layer."""
     normalisation: Normalisation = "none"
-    """Of each hidden layer, before the nonlinearity."""
+    """Normalisation of each hidden layer, before the nonlinearity."""
 
     def weights(self, features: int) -> int:
         """How many weights the hidden layers have on inputs of so many features, if fully connected."""

@@ -26,7 +26,7 @@ from experiments.run.layout import Layout
 
 WIDTHS = (1, 4, 16, 64, 256, 1024)
 SEEDS, SAMPLES = 16, 50_000
-"""Of the whole sweep that is predicted: seeds of each network, and MNIST's training samples."""
+"""The sweep that is predicted: seeds of each network, and MNIST's training samples."""
 _NO_KERNELS = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "copy"}
 
 
@@ -37,7 +37,7 @@ class Device(NamedTuple):
     flops: float
     """A second, of float32 outside of the tensor cores, as `--matmul-precision float32` asks for."""
     bandwidth: float
-    """Of its memory, bytes a second."""
+    """Bandwidth of its memory, bytes a second."""
     launch: float = 2.5e-6
     """Seconds that a short kernel takes in a stream, no data sheet's number: 2 to 3 are usual."""
     tensorfloat32: float = 494e12
@@ -53,7 +53,7 @@ class Cost(NamedTuple):
     flops: float
     bytes: float
     kernels: int
-    """Of the program, however many networks it has."""
+    """Kernels of the program, however many networks it has."""
 
 
 def cost(size: Size, variant: str, networks: int = 4) -> Cost:

@@ -116,7 +116,7 @@ def multiply_adds(family: Family, size: Size, variant: str) -> int:
 
 
 def layers(family: Family, size: Size) -> list[tuple[int, int, int]]:
-    """Of each layer: positions of an image, inputs of a unit at one of them, units."""
+    """For each layer: positions of an image, inputs of a unit at one of them, units."""
     widths = protocol(family).architecture(size).widths
     if family == "mlp":
         return [(1, i, o) for i, o in pairwise((SIDE**2, *widths, CLASSES))]

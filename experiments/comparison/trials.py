@@ -15,13 +15,13 @@ class Trials:
     setting: Setting
     method_name: str
     numbers: tuple[Numbers, ...]
-    """Of each trial."""
+    """Numbers of each trial."""
     first: int
     """The first trial's place among those of the method."""
     seeds: tuple[int, ...]
-    """Of the networks of each trial."""
+    """Seeds of the networks of each trial."""
     test_moment: int | None = None
-    """After which moment the test split is looked at; None: never, as while a method is tuned."""
+    """The moment after which the test split is evaluated; None: never, as while a method is tuned."""
 
     @property
     def method(self) -> Method:

@@ -8,7 +8,7 @@ _PLAIN = Look("#555555", "", "o", "-")
 
 
 def colour(variant: Variant) -> str:
-    """Of lines and dots; grey for a variant without a look of its own."""
+    """The colour of lines and dots; grey for a variant without a look of its own."""
     return (variant.look or _PLAIN).colour
 
 

@@ -19,15 +19,15 @@ from experiments.run import machine
 from experiments.run.layout import LANES
 
 _COPIES = 3
-"""Of each activation, at once: before the nonlinearity and after, and what is passed back or standardised."""
+"""Copies of each activation at once: before the nonlinearity, after it, and passed back or standardised."""
 _PATCHES = 1 + 9 / 4
-"""Of a layer with positions: each is in 9/4 of the 3 x 3 neighbourhoods that the next layer multiplies."""
+"""Copies in a layer with positions, each of which is in 9/4 of the next layer's 3 x 3 neighbourhoods."""
 _STATES = 3
-"""Of each run: before a step and after, and a checkpoint's."""
+"""States of each run: before a step, after it, and in a checkpoint."""
 _LOOSE = 3
-"""How many times too high the estimate may be: one network is refused only if it surely does not fit."""
+"""How many times too high the estimate may be: a network is refused only if it certainly does not fit."""
 _USABLE = 0.8
-"""Of a device's memory: the rest is for what is no array, and for gaps between arrays."""
+"""Share of a device's memory for arrays: the rest is for gaps between them and for other things."""
 
 
 class Room(NamedTuple):

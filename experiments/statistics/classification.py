@@ -3,7 +3,7 @@
 import numpy as np
 
 BINS = 15
-"""Of confidence, of equal width."""
+"""Number of bins of the confidence, equally wide."""
 
 
 def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

@@ -40,7 +40,7 @@ class Comparison:
     outcome: Outcome
     expected: float = 0.0
     p: float = float("nan")
-    """Of the sign-flip test, corrected; NaN where the sentence names a value."""
+    """p of the sign-flip test, corrected; NaN where the sentence names a value."""
     tolerance: float | None = None
     """How far each value may be from `expected`, where that is asked of every value and not of their mean."""
     key: Hashable = None
