@@ -7,7 +7,7 @@ import pytest
 
 from decorr.chance import independent_penalty
 from experiments.grid.networks import SIZES, Network
-from experiments.page import curves
+from experiments.page import curves, drawing
 from experiments.page.drawing import Missing
 from experiments.paper.slopes import slopes
 from experiments.store.gathered import cell_of
@@ -17,6 +17,30 @@ from tests import made_up
 @pytest.fixture(scope="module")
 def sweep():
     return made_up.sweep(lambda size, variant: {"error": 0.1 + 0.01 * SIZES[size], "early": 0.3}, noise=0)
+
+
+def test_a_picture_is_two_files_and_none_where_cells_are_missing(sweep, tmp_path):
+    drawn = drawing.picture(tmp_path, "a/b", "", lambda: curves.heat_maps(sweep))
+    assert drawn.svg.startswith("<svg") and (tmp_path / "a-b.svg").read_text() == drawn.svg
+    assert (tmp_path / "a-b.png").read_bytes().startswith(b"\x89PNG")
+
+    def draw():
+        raise Missing("needs more")
+
+    assert drawing.picture(tmp_path, "a/b", "", draw).reason == "needs more"
+    assert not list(tmp_path.iterdir())
+
+
+def test_smooth_curves_are_drawn_by_few_points_and_others_by_all():
+    x, values = np.arange(1, 101), np.random.default_rng(0).standard_normal((10, 100))
+    axes = drawing.grid(1, 2)[1][0]
+    for ax, smooth in zip(axes, (False, True), strict=True):
+        drawing.band(ax, x, values, curves.VANILLA, smooth)
+    whole, few = (ax.lines[0] for ax in axes)
+    assert len(whole.get_xdata()) == 100 and len(few.get_xdata()) < 31
+    assert {*few.get_xdata()} >= {1, 2, 3, 4, 5, 100}
+    marks = [line.get_xdata()[line.get_markevery()].tolist() for line in (whole, few)]
+    assert marks == 2 * [[1, 17, 33, 49, 65, 81, 97]]
 
 
 def test_the_floor_of_the_penalty_is_drawn(sweep):
