@@ -49,8 +49,12 @@ PROGRAMS = {
 }
 
 
-@pytest.mark.parametrize("shape", [(64, 8), (8, 64)])  # by which matrix a penalty is taken
-@pytest.mark.parametrize("name", PROGRAMS)
+WIDE = ("penalty", "correlation", "covariance")  # taken by another matrix where units are more than samples
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [(name, (64, 8)) for name in PROGRAMS] + [(name, (8, 64)) for name in WIDE]
+)
 def test_accelerators_have_what_a_program_calls(name, shape):
     arrays = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct(shape[:1], bool)
     for platform, solvers in SOLVERS.items():

@@ -37,7 +37,7 @@ def seen(variables, data):
 
 @pytest.fixture(scope="module")
 def outputs(variables, data):
-    logits, activations = MODEL.apply(variables, (data.images.astype(np.float32) - 2) / 5)
+    logits, activations = jax.jit(MODEL.apply)(variables, (data.images.astype(np.float32) - 2) / 5)
     return jax.tree.map(lambda a: np.asarray(a, np.float64), (logits, list(activations)))
 
 
@@ -73,7 +73,7 @@ def test_a_large_set_is_streamed_and_p_is_of_every_second_minibatch(variables):
     images = rng.integers(0, 16, (2007, 6), np.uint8)
     many = Split(images, rng.integers(0, 3, 2007, np.int32), np.float32(2), np.float32(5))
     found = jax.jit(evaluate, static_argnums=0)(TRAINER, variables, many)
-    logits, activations = MODEL.apply(variables, many.batch(...)[0])
+    logits, activations = jax.jit(MODEL.apply)(variables, many.batch(...)[0])
     np.testing.assert_allclose(found.error, np.mean(logits.argmax(1) != many.labels), rtol=1e-6)
     for layer, a in enumerate(activations):
         np.testing.assert_allclose(found.correlation[layer], correlation(a), atol=1e-5)
@@ -132,7 +132,7 @@ def convolutional(data):
     """Trainer, variables and outputs of a network of 3 x 1 and 2 x 1 positions."""
     model = ConvNet(dataclasses.replace(MODEL.architecture, widths=(4, 5)), 3, (6, 1, 1))
     variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 6)))
-    logits, activations = model.apply(variables, data.batch(...)[0])
+    logits, activations = jax.jit(model.apply)(variables, data.batch(...)[0])
     return Trainer(model, sgd(Optimisation()), 10), variables, logits, activations
 
 
