@@ -1,7 +1,9 @@
 """The gate through which all activations come: checked, as [sample, unit], with weights, and standardised."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +22,12 @@ def product(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)
 
 
-def check_floating(x: jax.typing.ArrayLike, what: str) -> jax.Array:
-    """x as an array; TypeError if it is not real floating point."""
-    x = jnp.asarray(x)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"{what} must have a real floating-point dtype; got {x.dtype}")
-    return x
+def check_floating(x: jax.typing.ArrayLike, what: str, xp: ModuleType = jnp) -> Any:
+    """x as an array of JAX or NumPy; TypeError if it is not real floating point."""
+    array: Any = xp.asarray(x)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(f"{what} must have a real floating-point dtype; got {array.dtype}")
+    return array
 
 
 def check_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
@@ -49,7 +51,15 @@ def check_scalar_probability(number: jax.typing.ArrayLike, what: str) -> jax.Arr
     return array
 
 
-def widen(x: jax.Array) -> jax.Array:
+def at_most(size: int, limit: int, *, undecided: bool) -> bool:
+    """Whether size <= limit; in an exported program sizes may be symbols, of which that may be undecided."""
+    try:
+        return size <= limit
+    except jax.errors.InconclusiveDimensionOperation:
+        return undecided
+
+
+def widen(x: Any) -> Any:
     """Half precision as float32, other floating point as it is."""
     return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
 
@@ -60,10 +70,10 @@ def check_ddof(ddof: int) -> None:
         raise ValueError(f"ddof must be 0 or 1; got {ddof}")
 
 
-def is_constant(low: jax.Array, high: jax.Array) -> jax.Array:
+def is_constant(low: Any, high: Any, xp: ModuleType = jnp) -> Any:
     """Whether values between `low` and `high` differ by rounding only; NaN and infinities do not."""
-    largest = jnp.maximum(jnp.abs(low), jnp.abs(high))
-    return (high - low <= _ROUNDINGS * jnp.finfo(low.dtype).eps * largest) & jnp.isfinite(largest)
+    largest = xp.maximum(abs(low), abs(high))
+    return (high - low <= _ROUNDINGS * jnp.finfo(low.dtype).eps * largest) & xp.isfinite(largest)
 
 
 class Samples(NamedTuple):
@@ -111,14 +121,14 @@ class Samples(NamedTuple):
         return x if self.axis_name is None else lax.all_gather(x, self.axis_name, axis=0, tiled=True)
 
     def size(self, ddof: int = 0) -> jax.Array | int:
-        """By what sums are divided: V1 - ddof V2 / V1, of V1 = sum w, V2 = sum w^2; or number - ddof.
+        """The divisor of sums: V1 - ddof V2 / V1, with V1 = sum w, V2 = sum w^2; or number - ddof.
 
-        Never 0: nothing is then summed.
+        Never 0: 1 where nothing is summed.
         """
         if self.weights is None:
-            return self.number - ddof or 1
+            return self.number - ddof if at_most(1 + ddof, self.number, undecided=True) else 1
         first, shares = self._shares()
-        size = first - ddof * self.everywhere(jnp.sum(self.weights * shares))
+        size = first * pairs_of_shares(shares, self.everywhere) if ddof else first
         return jnp.where(size > 0, size, 1)
 
     def effective(self) -> jax.Array | int:
@@ -147,6 +157,25 @@ class Samples(NamedTuple):
             low, high = jnp.where(none, 0, low), jnp.where(none, 0, high)
         return low, high
 
+    def origin(self, low: jax.Array) -> jax.Array:
+        """`low`, or with weights the value [1, unit] of the heaviest sample, to subtract first.
+
+        A sample that outweighs all others lies at the mean: from elsewhere its deviation is only rounding.
+        """
+        if self.weights is None:
+            return low
+        weights, values = lax.stop_gradient((self.weights, self.values))
+        heaviest = weights.max() if self.axis_name is None else lax.pmax(weights.max(), self.axis_name)
+        origin = jnp.where(_column(weights == heaviest, values), values, -jnp.inf).max(axis=0, keepdims=True)
+        return origin if self.axis_name is None else lax.pmax(origin, self.axis_name)
+
+
+def pairs_of_shares(shares: jax.Array, everywhere: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    """sum_i!=j s_i s_j = 1 - sum_i s_i^2 of shares with sum 1, to full precision also where one is near 1."""
+    dominant = shares > 0.75  # one share at most
+    others = everywhere(jnp.sum(jnp.where(dominant, 0, shares)))
+    return everywhere(jnp.sum(shares * jnp.where(dominant, others, 1 - shares)))
+
 
 def extremes_over(
     axis_name: str | tuple[str, ...], low: jax.Array, high: jax.Array
@@ -171,17 +200,17 @@ def as_samples(
 ) -> Samples:
     """Checks activations [..., unit] and what is said of their samples.
 
-    Of a mapped axis each device may hold one sample, also as an array [unit].
+    Where one sample is enough, as on each device of a mapped axis, it may be an array [unit].
     """
     a = jnp.asarray(a)
-    least = 2 if axis_name is None else 1
+    minimum = minimum if axis_name is None else 1
+    least = 2 if minimum > 1 else 1
     if a.ndim < least:
-        hint = "" if axis_name is None and a.ndim != 1 else "; of one sample a device, give the axis_name"
+        hint = "; with one sample on each device, give the axis_name" if a.ndim == 1 else ""
         raise ValueError(f"activations must have shape [..., unit] ({least}-D or more); got {a.shape}" + hint)
     check_floating(a, "activations")
     m, d = math.prod(a.shape[:-1]), a.shape[-1]
-    minimum = minimum if axis_name is None else 1
-    if m < minimum or d < 1:
+    if d < 1 or not at_most(minimum, m, undecided=True):
         raise ValueError(f"activations must hold >= {minimum} samples of >= 1 unit; got {a.shape}")
     values = widen(a.reshape(m, d))
     samples = Samples(values, _as_weights(where, weights, a.shape[:-1], values.dtype), axis_name)
@@ -204,43 +233,60 @@ def as_views(
     return as_samples(axis_name, a, *stat), as_samples(axis_name, b, *stat)
 
 
+def check_where(where: jax.typing.ArrayLike, shape: tuple[int, ...], xp: ModuleType = jnp) -> Any:
+    """Which samples are valid, an array of JAX or NumPy of the samples' shape."""
+    valid = _broadcast(where, shape, "where", xp)
+    if valid.dtype != bool:
+        raise TypeError(f"where must be bool, True for a valid sample; got {valid.dtype}")
+    return valid
+
+
+def check_weights(
+    weights: jax.typing.ArrayLike,
+    where: jax.typing.ArrayLike | None,
+    shape: tuple[int, ...],
+    xp: ModuleType = jnp,
+) -> Any:
+    """The weights of the samples, an array of JAX or NumPy of the samples' shape; 0 where one is not valid.
+
+    ValueError for a negative or infinite weight of a valid sample; where weights or mask are traced, that
+    weight becomes NaN.
+    """
+    where = True if where is None else where
+    valid, given = check_where(where, shape, xp), _broadcast(weights, shape, "weights", xp)
+    check_floating(given, "weights", xp)
+    if _is_known(weights) and _is_known(where):
+        values = np.broadcast_to(np.asarray(weights), shape)
+        bad = values[np.broadcast_to(np.asarray(where), shape) & ~((values >= 0) & (values < np.inf))]
+        if bad.size:
+            raise ValueError(f"weights must be finite and >= 0; got {bad[0]}")
+    return xp.where(valid, xp.where((given >= 0) & (given < np.inf), given, np.nan), 0)
+
+
+def _broadcast(x: jax.typing.ArrayLike, shape: tuple[int, ...], what: str, xp: ModuleType) -> Any:
+    try:
+        return xp.broadcast_to(xp.asarray(x), shape)
+    except ValueError:
+        raise ValueError(
+            f"{what} must be broadcastable to the samples' axes {shape} of the activations; got {np.shape(x)}"
+        ) from None
+
+
+def _is_known(x: jax.typing.ArrayLike) -> bool:
+    """Whether this process can look at all values."""
+    return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
+
+
 def _as_weights(
     where: jax.typing.ArrayLike | None,
     weights: jax.typing.ArrayLike | None,
     shape: tuple[int, ...],
     dtype: jax.typing.DTypeLike,
 ) -> jax.Array | None:
-    """[sample] or None, of `where` and `weights` as users give them."""
-    if where is None and weights is None:
-        return None
-    valid = _of_each_sample(True if where is None else where, shape, "where")
-    if valid.dtype != bool:
-        raise TypeError(f"where must be bool, True for a valid sample; got {valid.dtype}")
-    if weights is None:
-        return valid.astype(dtype)
-    given = check_floating(_of_each_sample(_check_weights(weights), shape, "weights"), "weights")
-    return jnp.where(valid, jnp.where((given >= 0) & (given < jnp.inf), given, jnp.nan), 0).astype(dtype)
-
-
-def _of_each_sample(x: jax.typing.ArrayLike, shape: tuple[int, ...], what: str) -> jax.Array:
-    x = jnp.asarray(x)
-    try:
-        return jnp.broadcast_to(x, shape).reshape(-1)
-    except ValueError:
-        raise ValueError(
-            f"{what} must be broadcastable to the samples' axes {shape} of the activations; got {x.shape}"
-        ) from None
-
-
-def _check_weights(weights: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
-    """ValueError for weights that are none; of traced ones nobody can tell: NaN then."""
-    known = not isinstance(weights, jax.core.Tracer) and getattr(weights, "is_fully_addressable", True)
-    if known:
-        values = np.asarray(weights)
-        bad = values[~((values >= 0) & (values < np.inf))]
-        if bad.size:
-            raise ValueError(f"weights must be finite and >= 0; got {bad.flat[0]}")
-    return weights
+    """[sample], from a mask and weights as users give them; None if they give neither."""
+    if weights is not None:
+        return jnp.asarray(check_weights(weights, where, shape)).reshape(-1).astype(dtype)
+    return None if where is None else jnp.asarray(check_where(where, shape)).reshape(-1).astype(dtype)
 
 
 class Standardised(NamedTuple):
@@ -256,7 +302,7 @@ class Standardised(NamedTuple):
 
 def standardise(samples: Samples, ddof: int = 1) -> Standardised:
     """Z-scores by the standard deviations of V1 - ddof V2 / V1 (see `Samples.size`)."""
-    c, span, constant = _centre(samples)
+    c, span, constant = centre_in_spans(samples)
     variance = samples.total(c * c) / samples.size(ddof)
     # Two `where`s: the inner keeps 1 / 0 out of the derivative, the outer sets the value.
     deviation = jnp.sqrt(jnp.where(constant, 1, variance))
@@ -269,16 +315,19 @@ def centre(samples: Samples) -> tuple[jax.Array, jax.Array]:
 
     0 for a constant unit, and where there is no sample.
     """
-    c, span, constant = _centre(samples)
+    c, span, constant = centre_in_spans(samples)
     return samples.select(jnp.where(constant, 0, c * span)), constant[0]
 
 
-def _centre(samples: Samples) -> tuple[jax.Array, jax.Array, jax.Array]:
+def centre_in_spans(samples: Samples) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The values minus their means, in units of the span [1, unit]; which units are constant [1, unit]."""
     low, high = samples.extremes()
     constant = is_constant(low, high)
     # Map every unit onto [0, 1] first, so that no square under- or overflows and a large mean costs
     # no digits. z does not depend on shift and span, so neither do its derivatives of any order.
-    span = jnp.where(constant, 1, high - low)
-    c = samples.select((samples.values - low) / span)
-    return c - samples.total(c) / samples.size(), span, constant
+    # Values of both signs may span more than the largest number, and the inverse of such a span is denormal.
+    largest = jnp.finfo(low.dtype).max
+    shift = jnp.where(high - low < largest, samples.origin(low), 0)
+    span = jnp.where(constant, 1, jnp.minimum(high - low, largest / 8))
+    x = samples.select((samples.values - shift) / span)
+    return x - samples.total(x) / samples.size(), span, constant

@@ -40,17 +40,17 @@ def zscore(
 
     Raises:
       ValueError: fewer than two dimensions, two samples or one unit; `where` or `weights` of another
-        shape, or weights below 0 or infinite (a traced one makes NaN what is not 0 anyway).
+        shape, or weights of valid samples below 0 or infinite (a traced one makes NaN what is not 0 anyway).
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
 
     Numerics:
       A constant unit has z = 0 and derivative 0. Constant means: its values span at most 4 roundings
       (4 eps max|a|), so 0.1 repeated is constant in float32, while a unit of scale 1e-30 is not:
-      there is no absolute epsilon. Units are shifted and scaled onto [0, 1] before anything is
-      squared, so large means and extreme scales cost no accuracy beyond that of the input itself. A unit
-      with a NaN or an infinity, or whose span overflows, is NaN throughout; one whose span is above 8e37
-      in float32 may be, for its inverse is denormal. Spans below 1e-31 lose digits in the same way. Of fewer
-      than two valid samples every unit is constant.
+      there is no absolute epsilon. Units are shifted and scaled onto [0, 1] before anything is squared, so
+      large means and extreme scales cost no accuracy beyond that of the input itself. A unit with a NaN or an
+      infinity is NaN throughout. Spans below 1e-31 lose digits in float32. Of fewer than two valid samples
+      every unit is constant. One weight may exceed all others by any factor: divisor and deviations are
+      computed without the difference of nearly equal numbers.
 
     Source: Simon, Decorrelating Neural Network Activations, Sections 2.1 and 3.1.
     """
@@ -94,8 +94,8 @@ def correlation_matrix(
     rho, constant = over_mesh(_correlation, (a, where, weights), axis_name)
     if undefined == 0:
         return rho
-    # rho is 0 there, or NaN beside a unit that is NaN.
-    return jnp.where(constant[:, None] | constant[None, :], rho + undefined, rho)
+    # Beside a unit that is NaN, rho is NaN.
+    return jnp.where((constant[:, None] | constant[None, :]) & ~jnp.isnan(rho), undefined, rho)
 
 
 def covariance_matrix(

@@ -47,9 +47,8 @@ def mean_square_correlation(
     Source: Simon, Section 3.1, for the raw mean; the adjustment is that of R^2 for one predictor (Ezekiel,
       1930), since E[rho^2] = 1/(n - 1) of independent units.
     """
-    r2: jax.Array
-    r2, _ = over_mesh(_mean_square, (a, where, weights), debias, axis_name)
-    return r2
+    r2, known, _ = over_mesh(_mean_square, (a, where, weights), debias, axis_name)
+    return jnp.where(known, r2, jnp.nan)
 
 
 def effective_units(
@@ -85,20 +84,20 @@ def effective_units(
       multineuronal dimensionality, dynamics and measurement (2017); here of the correlation matrix, so that
       a unit's scale does not count.
     """
-    r2: jax.Array
-    r2, varying = over_mesh(_mean_square, (a, where, weights), debias, axis_name)
-    # Of a single unit there is no pair, yet it is one unit.
-    return jnp.where(varying == 1, 1, participation(r2, varying))
+    r2, known, varying = over_mesh(_mean_square, (a, where, weights), debias, axis_name)
+    # A single unit has no pair, and is one unit.
+    return jnp.where(known | (varying == 1), participation(r2, varying), jnp.nan)
 
 
 def _mean_square(
     debias: bool, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None
-) -> tuple[jax.Array, jax.Array]:
-    """The mean over pairs of rho^2, and how many units are not constant."""
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The mean over pairs of rho^2, 0 where it is unknown; whether it is known; how many units vary."""
     samples = as_samples(axis_name, a, *stat)
     varying = jnp.sum(~is_constant(*samples.extremes())).astype(samples.values.dtype)
-    r2 = pair_sum(_SQUARES, samples) / (varying * (varying - 1))  # of fewer than two units 0 / 0
-    if not debias:
-        return r2, varying
-    n = jnp.asarray(samples.effective(), r2.dtype)
-    return jnp.where(n > 2, debiased(r2, n), jnp.nan), varying
+    pairs = varying * (varying - 1)
+    r2, known = pair_sum(_SQUARES, samples) / jnp.where(pairs > 0, pairs, 1), pairs > 0
+    if debias:
+        n = jnp.asarray(samples.effective(), r2.dtype)
+        r2, known = debiased(r2, jnp.where(n > 2, n, 3)), known & (n > 2)
+    return jnp.where(known, r2, 0), known, varying

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from decorr._mesh import over_mesh
-from decorr._samples import check_floating
+from decorr._samples import check_floating, check_where
 
 
 @overload
@@ -68,22 +68,9 @@ def sample_positions(
     p = min(positions, operator.index(max_samples) // examples)
     if p < 1:
         raise ValueError(f"max_samples must be at least one an example, {examples}; got {max_samples}")
-    valid = None if where is None else _mask(where, a.shape[:-1])
+    valid = None if where is None else check_where(where, a.shape[:-1]).reshape(examples, -1)
     samples: tuple[jax.Array, jax.Array] = over_mesh(_drawn, (a, key, valid), p, specs=_of_examples)
     return samples[0] if where is None else samples
-
-
-def _mask(where: jax.typing.ArrayLike, shape: tuple[int, ...]) -> jax.Array:
-    """A mask of valid positions [example, position]."""
-    mask = jnp.asarray(where)
-    if mask.dtype != bool:
-        raise TypeError(f"where must be bool; got {mask.dtype}")
-    try:
-        return jnp.broadcast_to(mask, shape).reshape(shape[0], -1)
-    except ValueError:
-        raise ValueError(
-            f"where must be broadcastable to the activations' {shape}; got {mask.shape}"
-        ) from None
 
 
 def _of_examples(spec: PartitionSpec) -> tuple[PartitionSpec, PartitionSpec]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from decorr._samples import check_floating, is_constant, widen
+from decorr._samples import check_floating, check_weights, is_constant, widen
 
 # Of exact duplicates the correlations that were measured differ from 1 by up to 8 roundings.
 _ROUNDINGS = 64
@@ -20,9 +20,9 @@ class Merged(NamedTuple):
     """[kept], integer, rising: which units are left."""
     incoming: Any
     """As given, without the removed units."""
-    kernel: jax.Array
+    kernel: jax.Array | np.ndarray
     """[..., kept, output], the next layer's."""
-    bias: jax.Array
+    bias: jax.Array | np.ndarray
     """[output], the next layer's."""
     error: float
     """By how much the next layer receives something else on these samples; 0: nothing has changed, 1: by
@@ -62,16 +62,17 @@ def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
         depends on them, so not under `jit`, `vmap` or `grad`.
 
     Numerics:
-      eps is 1.2e-7 for half precision and float32, 2.2e-16 for float64. The sums behind a measured
-      correlation round too, by 100 eps for units that rarely fire: the diagonal shows it, and where it is
-      within sqrt(eps) of 1 it is divided by. A constant unit is in no pair, if its correlations are 0 or NaN
-      as `correlation_matrix` and numpy.corrcoef have them: NaN reaches nothing.
-      m samples show |rho| of about 1/sqrt(m) by chance, and two samples show 1 throughout.
+      eps is 1.2e-7 for half precision and float32, 2.2e-16 for float64, which NumPy's arrays keep here also
+      without jax_enable_x64. The sums behind a measured correlation round too, by 100 eps for units that
+      rarely fire: the diagonal shows it, and where it is within sqrt(eps) of 1 it is divided by. A constant
+      unit is in no pair, if its correlations are 0 or NaN as `correlation_matrix` and numpy.corrcoef have
+      them: NaN reaches nothing. m samples show |rho| of about 1/sqrt(m) by chance, and two samples show 1
+      throughout.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
     _check_values("redundant_pairs", rho, threshold)
-    given = check_floating(rho, "correlations")
+    given = check_floating(rho, "correlations", np)
     if given.ndim != 2 or given.shape[0] != given.shape[1]:
         raise ValueError(f"correlations must have shape [unit, unit]; got {given.shape}")
     strength = np.triu(np.abs(np.asarray(given, np.float64)))
@@ -133,9 +134,9 @@ def merge_units(
 
     Returns:
       Merged(kept [kept], incoming, kernel [..., kept, output], bias [output], error). Arrays have the dtypes
-      that came in. error is the root mean square, over samples and outputs, of the change of a @ kernel +
-      bias, relative to that of its deviations from every output's mean. Each position in front of the
-      kernel's unit axis counts as outputs of its own.
+      that came in; float64 without jax_enable_x64 stays NumPy's. error is the root mean square, over samples
+      and outputs, of the change of a @ kernel + bias, relative to that of its deviations from every output's
+      mean. Each position in front of the kernel's unit axis counts as outputs of its own.
 
     Raises:
       ValueError: shapes that do not fit; fewer than two valid samples; valid activations that are not
@@ -158,17 +159,18 @@ def merge_units(
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
     _check_values("merge_units", (a, incoming, kernel, bias, where, weights), threshold)
-    layer = check_floating(a, "activations")
+    layer = check_floating(a, "activations", np)
     if layer.ndim < 2 or layer.shape[-1] < 1:
         raise ValueError(f"activations must have shape [..., unit] (2-D or more); got {layer.shape}")
-    kernel, bias = check_floating(kernel, "the kernel"), check_floating(bias, "the bias")
-    _check_shapes(layer.shape[-1], incoming, kernel, bias)
+    outgoing, offset = check_floating(kernel, "the kernel", np), check_floating(bias, "the bias", np)
+    dtypes = outgoing.dtype, offset.dtype
+    _check_shapes(layer.shape[-1], incoming, outgoing, offset)
     samples, shares = _valid(layer, where, weights)
     centred, mean = _centred(samples, shares, layer)
     lines = _lines(centred, mean, shares, _lowest(threshold, layer))
 
     kept = np.setdiff1d(np.arange(layer.shape[-1]), lines.removed)
-    outgoing, offset = np.asarray(kernel, np.float64), np.asarray(bias, np.float64)
+    outgoing, offset = outgoing.astype(np.float64), offset.astype(np.float64)
     removed = outgoing[..., lines.removed, :]
     merged = outgoing.copy()
     for line, (partner, slope) in enumerate(zip(lines.partner, lines.slope, strict=True)):
@@ -176,11 +178,16 @@ def merge_units(
     offset = offset + (lines.intercept @ removed).reshape(-1, len(offset)).sum(axis=0)
     return Merged(
         kept=kept,
-        incoming=jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[..., kept]), incoming),
-        kernel=jnp.asarray(merged[..., kept, :], kernel.dtype),
-        bias=jnp.asarray(offset, bias.dtype),
+        incoming=jax.tree.map(lambda leaf: _unrounded(np.asarray(leaf)[..., kept]), incoming),
+        kernel=_unrounded(merged[..., kept, :].astype(dtypes[0])),
+        bias=_unrounded(offset.astype(dtypes[1])),
         error=_error(centred, shares, outgoing, lines),
     )
+
+
+def _unrounded(x: np.ndarray) -> jax.Array | np.ndarray:
+    """x on the default device, but as it is where JAX would round it, as float64 without jax_enable_x64."""
+    return jnp.asarray(x) if jax.dtypes.canonicalize_dtype(x.dtype) == x.dtype else x
 
 
 def _check_values(name: str, arrays: Any, threshold: float) -> None:
@@ -193,7 +200,7 @@ def _check_values(name: str, arrays: Any, threshold: float) -> None:
         raise ValueError(f"the threshold is an absolute correlation in (0, 1]; got {threshold}")
 
 
-def _check_shapes(d: int, incoming: Any, kernel: jax.Array, bias: jax.Array) -> None:
+def _check_shapes(d: int, incoming: Any, kernel: np.ndarray, bias: np.ndarray) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(incoming):
         if np.ndim(leaf) < 1 or np.shape(leaf)[-1] != d:
             name = "incoming" + jax.tree_util.keystr(path)
@@ -204,28 +211,16 @@ def _check_shapes(d: int, incoming: Any, kernel: jax.Array, bias: jax.Array) -> 
         raise ValueError(f"the bias must have the shape {kernel.shape[-1:]} of the outputs; got {bias.shape}")
 
 
-def _lowest(threshold: float, x: jax.Array) -> float:
+def _lowest(threshold: float, x: np.ndarray) -> float:
     """The |rho| that reaches the threshold, of numbers as precise as x; never 0."""
     return max(threshold - _ROUNDINGS * float(jnp.finfo(widen(x).dtype).eps), np.finfo(np.float64).tiny)
 
 
-def _valid(a: jax.Array, where: Any, weights: Any) -> tuple[np.ndarray, np.ndarray]:
+def _valid(a: np.ndarray, where: Any, weights: Any) -> tuple[np.ndarray, np.ndarray]:
     """The valid samples [sample, unit] and their weights [sample], whose sum is 1, in float64."""
-    leading = a.shape[:-1]
-
-    def spread(x: Any, name: str) -> np.ndarray:
-        try:
-            return np.broadcast_to(np.asarray(x), leading)
-        except ValueError:
-            raise ValueError(f"{name} must broadcast to the samples {leading}; got {np.shape(x)}") from None
-
-    valid = np.ones(leading, bool) if where is None else spread(where, "where")
-    if valid.dtype != bool:
-        raise TypeError(f"where must be bool, True for valid samples; got {valid.dtype}")
-    share = np.ones(leading) if weights is None else spread(weights, "weights").astype(np.float64)
-    if not np.all((share[valid] >= 0) & np.isfinite(share[valid])):
-        raise ValueError("weights must be finite and >= 0 for valid samples")
-    valid = valid & (share > 0)
+    weights = np.float64(1) if weights is None else np.asarray(weights, np.float64)
+    share = check_weights(weights, where, a.shape[:-1], np)
+    valid = share > 0
     samples, share = np.asarray(a, np.float64)[valid], share[valid]
     if len(samples) < 2:
         raise ValueError(f"activations must hold >= 2 valid samples; got {len(samples)}")
@@ -237,11 +232,13 @@ def _valid(a: jax.Array, where: Any, weights: Any) -> tuple[np.ndarray, np.ndarr
     return samples, share / share.max() / (share / share.max()).sum()
 
 
-def _centred(samples: np.ndarray, weights: np.ndarray, a: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+def _centred(samples: np.ndarray, weights: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Deviations from the means [sample, unit], 0 of units constant in the dtype of a; the means [unit]."""
-    low, high = (jnp.asarray(x, widen(a).dtype) for x in (samples.min(axis=0), samples.max(axis=0)))
-    mean = samples[0] + weights @ (samples - samples[0])
-    return np.where(np.asarray(is_constant(low, high)), 0, samples - mean), mean
+    low, high = (x.astype(widen(a).dtype) for x in (samples.min(axis=0), samples.max(axis=0)))
+    # From the heaviest sample, which lies at the mean where it outweighs all others.
+    c = samples - samples[weights.argmax()]
+    offset = weights @ c
+    return np.where(is_constant(low, high, np), 0, c - offset), samples[weights.argmax()] + offset
 
 
 def _lines(centred: np.ndarray, mean: np.ndarray, weights: np.ndarray, lowest: float) -> _Lines:

@@ -1,14 +1,31 @@
 """Correlations and covariances streamed over many minibatches."""
 
+import functools
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName, as_samples, check_ddof, extremes_over, is_constant
+from decorr._samples import (
+    AxisName,
+    as_samples,
+    check_ddof,
+    extremes_over,
+    is_constant,
+    pairs_of_shares,
+)
+
+
+class Sums(NamedTuple):
+    """What a `CorrelationState` adds up, by the names of its fields."""
+
+    weight: jax.Array
+    square: jax.Array
+    pairs: jax.Array
+    mean: jax.Array
+    comoment: jax.Array
 
 
 class CorrelationState(NamedTuple):
@@ -16,11 +33,11 @@ class CorrelationState(NamedTuple):
 
     Holds the weighted moments of the samples seen so far and combines two sets of samples by
     M = M_a + M_b + delta delta^T w_a w_b / (w_a + w_b), delta = mean_b - mean_a, w the sums of weights
-    (Chan et al.), which never subtracts large sums from each other. Unlike `zscore` it squares values as
-    they are: in float32 a unit's standard deviation should lie between 1e-15 and 1e15, and its correlations
-    are NaN where squares over- or underflowed, or a value was not finite. More than a billion samples want
-    float64, for a small minibatch adds nothing to so large a sum. Pure functions throughout: use it as a
-    `lax.scan` carry, under `vmap`, and merge states across devices.
+    (Chan et al.), which never subtracts large sums from each other. Sums are compensated: what each addition
+    rounds off is kept beside them, so that float32 serves streams of any length. Unlike `zscore` it squares
+    values as they are: in float32 a unit's standard deviation should lie between 1e-15 and 1e15, and its
+    correlations are NaN where squares over- or underflowed, or a value was not finite. Pure functions
+    throughout: use it as a `lax.scan` carry, under `vmap`, and merge states across devices.
 
         state = CorrelationState.init(d)
         for a in batches:                 # [..., unit]
@@ -30,10 +47,11 @@ class CorrelationState(NamedTuple):
     Raises:
       ValueError, TypeError: in `update`, as `zscore`, and activations of another number of units; in `init`,
         no units, or a dtype that is neither float32 nor float64.
-      AssertionError: states of other units or dtypes that are merged.
+      ValueError, TypeError: in `merge`, a state of another number of units, or of another dtype.
 
     Source: Chan, Golub, LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample
-    Variances (1979), in the matrix form.
+    Variances (1979), in the matrix form. Compensation: Neumaier, Rundungsfehleranalyse einiger Verfahren
+    zur Summation endlicher Summen (1974).
     """
 
     weight: jax.Array
@@ -49,6 +67,10 @@ class CorrelationState(NamedTuple):
     """[unit], the smallest value: with `high` it tells a constant unit from a small one."""
     high: jax.Array
     """[unit], the largest value."""
+    pairs: jax.Array
+    """[], the sum over pairs of different samples of the products of their weights, weight^2 - square."""
+    rest: Sums
+    """What rounding has left out of the fields of the same names."""
 
     @classmethod
     def init(cls, d: int, dtype: jax.typing.DTypeLike = jnp.float32) -> "CorrelationState":
@@ -57,8 +79,9 @@ class CorrelationState(NamedTuple):
             raise ValueError(f"a correlation state needs at least 1 unit; got d = {d}")
         if not jnp.issubdtype(dtype, jnp.floating) or jnp.finfo(dtype).bits < 32:
             raise TypeError(f"a correlation state accumulates in float32 or float64; got {dtype}")
-        none, zero = jnp.zeros((), dtype), jnp.zeros(d, dtype)
-        return cls(none, none, zero, jnp.zeros((d, d), dtype), low=zero + jnp.inf, high=zero - jnp.inf)
+        none, zero, comoment = jnp.zeros((), dtype), jnp.zeros(d, dtype), jnp.zeros((d, d), dtype)
+        sums = Sums(none, none, none, zero, comoment)
+        return _state(sums, sums, low=zero + jnp.inf, high=zero - jnp.inf)
 
     def update(
         self,
@@ -80,30 +103,39 @@ class CorrelationState(NamedTuple):
 
     def merge(self, other: "CorrelationState") -> "CorrelationState":
         """The state of both states' samples, of the same units; the order changes rounding only."""
-        chex.assert_trees_all_equal_shapes_and_dtypes(self, other)
+        if self.mean.shape != other.mean.shape:
+            d, other_d = len(self.mean), len(other.mean)
+            raise ValueError(f"states of {d} and of {other_d} units cannot be merged")
+        if self.mean.dtype != other.mean.dtype:
+            raise TypeError(f"a {self.mean.dtype} state cannot be merged with a {other.mean.dtype} one")
         weight = self.weight + other.weight
         share = other.weight / jnp.where(weight == 0, 1, weight)
-        delta = other.mean - self.mean
-        step = delta * jnp.sqrt(self.weight * share)  # 0 into an empty state, however far from zero
-        return CorrelationState(
-            weight=weight,
-            square=self.square + other.square,
-            mean=self.mean + delta * share,
-            comoment=self.comoment + other.comoment + jnp.outer(step, step),
-            low=jnp.minimum(self.low, other.low),
-            high=jnp.maximum(self.high, other.high),
+        delta = (other.mean - self.mean) + (other.rest.mean - self.rest.mean)
+        step = delta * _root(self.weight * share)  # 0 into an empty state, however far from zero
+        added = Sums(
+            weight=other.weight,
+            square=other.square,
+            pairs=other.pairs + 2 * self.weight * other.weight,
+            mean=delta * share,
+            comoment=other.comoment + jnp.outer(step, step),
         )
+        added_rest = other.rest._replace(mean=jnp.zeros_like(delta))
+        terms = zip(self._sums(), self.rest, added, added_rest, strict=True)
+        sums, rest = zip(*(_plus(*term) for term in terms), strict=True)
+        low, high = jnp.minimum(self.low, other.low), jnp.maximum(self.high, other.high)
+        return _state(Sums(*sums), Sums(*rest), low, high)
 
     def psum(self, axis_name: str | tuple[str, ...]) -> "CorrelationState":
         """The state of the samples of all devices of a mapped axis, the same on each: one merge of all."""
-        weight = lax.psum(self.weight, axis_name)
+        everywhere = functools.partial(lax.psum, axis_name=axis_name)
+        weight = everywhere(self.weight)
         share = self.weight / jnp.where(weight == 0, 1, weight)
-        mean = lax.psum(share * self.mean, axis_name)
-        step = (self.mean - mean) * jnp.sqrt(self.weight)
-        square, comoment = lax.psum((self.square, self.comoment + jnp.outer(step, step)), axis_name)
-        return CorrelationState(
-            weight, square, mean, comoment, *extremes_over(axis_name, self.low, self.high)
-        )
+        mean = everywhere(share * self.mean)
+        step = (self.mean - mean) * _root(self.weight)
+        square, pairs, comoment = everywhere((self.square, self.pairs, self.comoment + jnp.outer(step, step)))
+        pairs = pairs + weight * weight * pairs_of_shares(share, everywhere)
+        sums = Sums(weight, square, pairs, mean, comoment)
+        return _state(sums, everywhere(self.rest), *extremes_over(axis_name, self.low, self.high))
 
     def correlation(self) -> jax.Array:
         """Pearson correlations [unit, unit] of all samples; NaN: unknown.
@@ -114,7 +146,8 @@ class CorrelationState(NamedTuple):
         # Outside, squares over- or underflowed, and their quotient might be any number.
         limits = jnp.finfo(moment.dtype)
         known = jnp.isfinite(moment) & (moment > self.weight * (limits.tiny / limits.eps))
-        inverse = jnp.where(known, 1 / jnp.sqrt(jnp.where(known, moment, 1)), jnp.nan)
+        inverse = 1 / jnp.sqrt(jnp.where(known, moment, 1))
+        inverse = jnp.where(known | constant, inverse, jnp.nan)
         rho = self.comoment * inverse[:, None] * inverse[None, :]
         return jnp.where(constant[:, None] | constant[None, :], 0, rho)
 
@@ -125,13 +158,38 @@ class CorrelationState(NamedTuple):
         """
         check_ddof(ddof)
         constant = self._constant()
-        size = self.weight - ddof * self.square / jnp.where(self.weight == 0, 1, self.weight)
+        size = self.pairs / jnp.where(self.weight == 0, 1, self.weight) if ddof else self.weight
         covariance = self.comoment / jnp.where(size > 0, size, 1)
         return jnp.where(constant[:, None] | constant[None, :], 0, covariance)
 
     def _constant(self) -> jax.Array:
         """Which units are constant [unit]: all of them, of fewer than two samples."""
-        return is_constant(self.low, self.high) | (self.low > self.high)
+        constant: jax.Array = is_constant(self.low, self.high) | (self.low > self.high)
+        return constant
+
+    def _sums(self) -> Sums:
+        return Sums(self.weight, self.square, self.pairs, self.mean, self.comoment)
+
+
+def _state(sums: Sums, rest: Sums, low: jax.Array, high: jax.Array) -> CorrelationState:
+    return CorrelationState(**sums._asdict(), low=low, high=high, rest=rest)
+
+
+def _plus(
+    total: jax.Array, rest: jax.Array, added: jax.Array, added_rest: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The sum of two numbers, each with what rounding left out of it; and what it leaves out of the sum."""
+    plain = total + added
+    part = plain - total
+    left = (total - (plain - part)) + (added - part) + (rest + added_rest)
+    left = lax.stop_gradient(jnp.where(jnp.isfinite(plain), left, 0))
+    return plain + left, left - ((plain + left) - plain)
+
+
+def _root(x: jax.Array) -> jax.Array:
+    """The square root, with derivative 0 at 0."""
+    root: jax.Array = jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)
+    return root
 
 
 def _moments(
@@ -143,14 +201,17 @@ def _moments(
         values=samples.values.astype(dtype),
         weights=None if samples.weights is None else samples.weights.astype(dtype),
     )
-    ones = jnp.ones(len(samples.values), dtype) if samples.weights is None else samples.weights
+    ones = jnp.ones(samples.values.shape[0], dtype) if samples.weights is None else samples.weights
     weight, square = samples.everywhere(ones.sum()), samples.everywhere(jnp.square(ones).sum())
+    shares = ones / jnp.where(weight == 0, 1, weight)
+    pairs = weight * weight * pairs_of_shares(shares, samples.everywhere)
     low, high = samples.extremes()
-    # From the lowest, for the mean of a constant unit to be exact.
-    c = samples.select(samples.values - low)
+    # From a value of the unit, so that the mean of a constant one is exact.
+    origin = samples.origin(low)
+    c = samples.select(samples.values - origin)
     offset = samples.total(c) / samples.size()
     c = samples.select(c - offset)
-    comoment = samples.moment(c, c)
+    sums = Sums(weight, square, pairs, (origin + offset)[0], samples.moment(c, c))
     none = weight == 0
     extremes = jnp.where(none, jnp.inf, low[0]), jnp.where(none, -jnp.inf, high[0])
-    return CorrelationState(weight, square, (low + offset)[0], comoment, *extremes)
+    return _state(sums, jax.tree.map(jnp.zeros_like, sums), *extremes)

@@ -14,7 +14,7 @@ from decorr._mesh import over_mesh
 from decorr._samples import (
     AxisName,
     as_samples,
-    centre,
+    centre_in_spans,
     check_floating,
     check_scalar_probability,
     product,
@@ -173,16 +173,16 @@ def by_batch(
 ) -> Whitened:
     """Whitens by the statistics of these samples, of which there must be `minimum`."""
     samples = as_samples(axis_name, a, where, weights, minimum=minimum)
-    c = _by_group(centre(samples)[0], groups)
+    c, span_of_unit, constant = centre_in_spans(samples)
     # One scale for each group, so that no square under- or overflows. y does not depend on it.
-    low, high = samples.extremes()
-    span = jnp.max((high - low).reshape(groups, 1, -1), axis=2, keepdims=True)
+    span_of_unit = _by_group(jnp.where(constant, 0, span_of_unit), groups)
+    span = jnp.max(span_of_unit, axis=2, keepdims=True)
     span = jnp.where(span > 0, span, 1)
-    c = c / span
+    c = _by_group(samples.select(jnp.where(constant, 0, c)), groups) * (span_of_unit / span)
     weighted = samples.weighted(c.transpose(1, 0, 2)).transpose(1, 2, 0)
     covariance = samples.everywhere(product(weighted, c)) / samples.size(ddof=1)
     y = samples.select(_project(c, covariance, method, iterations, shrinkage))
-    mean = samples.total(samples.values)[0] / samples.size()
+    mean = samples.total(samples.values / samples.size())[0]
     return Whitened(
         y.reshape(a.shape), mean, covariance * span * span, jnp.asarray(samples.effective(), y.dtype)
     )
@@ -198,7 +198,7 @@ def by_known(
     shrinkage: jax.Array,
 ) -> jax.Array:
     """Whitens by a mean [unit] and covariances [group, unit, unit] that are known."""
-    samples = as_samples(None, a, where, minimum=1)
+    samples = as_samples(None, a, where, minimum=0)
     mean, covariance = mean.astype(samples.values.dtype), covariance.astype(samples.values.dtype)
     c = _by_group(samples.values - mean[None], covariance.shape[0])
     return samples.select(_project(c, covariance, method, iterations, shrinkage)).reshape(a.shape)
@@ -216,7 +216,7 @@ def _project(
 ) -> jax.Array:
     """Centred activations [group, sample, unit] times W^T, as [sample, unit]."""
     w = jax.vmap(lambda block: _matrix(method, iterations, block, shrinkage))(covariance)
-    return product(c, w.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(c.shape[1], -1)
+    return product(c, w.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(c.shape[1], c.shape[0] * c.shape[2])
 
 
 # Compiled, for else an eager call is some fifty small programs.

@@ -44,7 +44,8 @@ class BatchWhitening(nn.Module):
       the module is initialised nor over fewer than two valid samples.
 
     Raises:
-      ValueError, TypeError: as `whiten`. One sample is enough at initialisation and with running statistics.
+      ValueError, TypeError: as `whiten`. One sample, also as an array [unit], is enough at initialisation and
+        with running statistics.
 
     Numerics:
       As `whiten`. With running statistics W is computed in every call, of d x d matrices alone.

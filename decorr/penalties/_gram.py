@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from decorr._samples import AxisName, Samples, centre, product, standardise
+from decorr._samples import AxisName, Samples, at_most, centre, product, standardise
 
 Kind = Literal["correlation", "covariance"]
 
@@ -50,7 +50,7 @@ class Terms(NamedTuple):
 def cross_sum(samples: Samples, x: jax.Array, y: jax.Array, *, diagonal: bool = True) -> jax.Array:
     """The sum of squares of M = X^T W Y / V1, x and y [sample, unit] of the same samples."""
     size = samples.size()
-    if x.shape[1] * y.shape[1] <= samples.number**2:
+    if at_most(x.shape[1] * y.shape[1], samples.number**2, undecided=True):
         matrix = samples.moment(x, y) / size
         return jnp.sum(jnp.square(matrix if diagonal else _off_diagonal(matrix)))
     k = product(x, samples.gathered(x).T) / size * (product(y, samples.gathered(y).T) / size)
@@ -67,7 +67,7 @@ def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, Terms]:
     """`pair_sum` and the terms of its gradient."""
     u, scale_of_units, constant = _units(form, samples)
     size, apart = samples.size(form.ddof), None
-    if u.shape[1] <= samples.number:
+    if at_most(u.shape[1], samples.number, undecided=True):
         matrix = pair_matrix(form, samples, u)
         B, squares = product(u, matrix), jnp.sum(matrix * matrix, axis=0, keepdims=True)
     else:
@@ -90,7 +90,7 @@ def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, Terms]:
 def _value(form: Form, axis_name: AxisName, values: jax.Array, weights: jax.Array | None) -> jax.Array:
     samples = Samples(values, weights, axis_name)
     u, *_ = _units(form, samples)
-    if u.shape[1] <= samples.number:
+    if at_most(u.shape[1], samples.number, undecided=True):
         return form.scale * jnp.sum(jnp.square(pair_matrix(form, samples, u)))
     rest, apart = _set_apart(form, samples, u)
     k = product(rest, samples.gathered(rest).T) / samples.size(form.ddof)

@@ -47,10 +47,9 @@ def correlation_penalty(
       TypeError: a dtype that is not real floating point.
 
     Numerics:
-      As `pair_penalty`, of which it is the form with the diagonal. P does not change when a unit is
-      shifted, scaled or negated. A constant unit (see `zscore`) has rho = 0 with every unit, itself
-      included, and gradient 0; to the others it is absent, but counts in d. NaN, an infinity, or a span
-      that overflows make P NaN.
+      As `pair_penalty`, of which it is the form with the diagonal. P does not change when a unit is shifted,
+      scaled or negated. A constant unit (see `zscore`) has rho = 0 with every unit, itself included, and
+      gradient 0; to the others it is absent, but counts in d. NaN or an infinity make P NaN.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 3.1.
     """

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from decorr import correlation_matrix, covariance_matrix, zscore
+from decorr import correlation_matrix, covariance_matrix, whiten, zscore
 
 SHAPES = [(9, 9), (6, 15), (2, 3, 4, 5)]
 D = 5
@@ -119,10 +119,16 @@ def test_what_is_not_finite_stays_in_its_unit(bad, dtype):
     np.testing.assert_array_equal(np.isnan(rho), wanted)
 
 
-def test_a_unit_whose_span_overflows_is_unknown():
+def test_finite_values_may_span_more_than_float32_has():
     a = activations((10, 4)).astype(np.float32)
+    a[:, 1] *= 3e38 / np.abs(a[:, 1]).max()
     a[:2, 1] = -3e38, 3e38
-    assert np.isnan(both(a)[1][1]).all()
+    a[:, 2] *= 4e37
+    wide = a.astype(np.float64)
+    np.testing.assert_allclose(correlation_matrix(a), oracle(wide), atol=1e-5)
+    np.testing.assert_allclose(zscore(a), (wide - wide.mean(axis=0)) / wide.std(axis=0, ddof=1), atol=1e-5)
+    whitened = np.asarray(whiten(a[:, 1:3], shrinkage=0.0), np.float64)
+    np.testing.assert_allclose(np.cov(whitened, rowvar=False), np.eye(2), atol=1e-3)
 
 
 @pytest.mark.parametrize("function", [zscore, correlation_matrix])

@@ -172,11 +172,11 @@ def test_the_effective_number_of_samples():
         ({"a": np.zeros(3, np.float32)}, ValueError, r"\[example, ..., unit\].*got \(3,\)"),
         ({"a": np.zeros((0, 4, 2), np.float32)}, ValueError, r"none of them 0; got \(0, 4, 2\)"),
         ({"a": np.zeros((3, 4, 2), np.int32)}, TypeError, "real floating-point dtype; got int32"),
-        ({"where": np.ones((3, 4, 5))}, TypeError, "where must be bool; got float"),
+        ({"where": np.ones((3, 4, 5))}, TypeError, "where must be bool, True for a valid sample; got float"),
         (
             {"where": np.ones((3, 4), bool)},
             ValueError,
-            r"broadcastable to the activations' \(3, 4, 5\); got \(3, 4\)",
+            r"broadcastable to the samples' axes \(3, 4, 5\) .*; got \(3, 4\)",
         ),
     ],
 )

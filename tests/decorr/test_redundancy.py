@@ -393,7 +393,7 @@ def test_a_threshold_out_of_range(threshold):
         (np.ones(3), ValueError, r"correlations must have shape \[unit, unit\]; got \(3,\)"),
         (np.ones((3, 2)), ValueError, r"correlations must have shape \[unit, unit\]; got \(3, 2\)"),
         (2 * np.eye(3), ValueError, r"correlations must be in \[-1, 1\]; got 2"),
-        (np.eye(3, dtype=int), TypeError, "correlations must have a real floating-point dtype; got int32"),
+        (np.eye(3, dtype=int), TypeError, "correlations must have a real floating-point dtype; got int64"),
     ],
 )
 def test_no_correlations(rho, error, message):
@@ -417,10 +417,10 @@ INCOMING, KERNEL, BIAS = {"bias": np.ones(D)}, np.ones((D, OUTPUTS)), np.ones(OU
         ({"kernel": KERNEL.T}, r"the kernel must have shape \[..., unit, output\] for 5 units; got \(3, 5\)"),
         ({"kernel": KERNEL[0]}, r"the kernel must have shape \[..., unit, output\] for 5 units; got \(3,\)"),
         ({"bias": np.ones(D)}, r"the bias must have the shape \(3,\) of the outputs; got \(5,\)"),
-        ({"where": np.ones(7, bool)}, r"where must broadcast to the samples \(7, 2\); got \(7,\)"),
-        ({"weights": np.ones((2, 7))}, r"weights must broadcast to the samples \(7, 2\); got \(2, 7\)"),
-        ({"weights": [1.0, -1.0]}, "weights must be finite and >= 0 for valid samples"),
-        ({"weights": [1.0, np.inf]}, "weights must be finite and >= 0 for valid samples"),
+        ({"where": np.ones(7, bool)}, r"where must be broadcastable .*\(7, 2\) .*; got \(7,\)"),
+        ({"weights": np.ones((2, 7))}, r"weights must be broadcastable .*\(7, 2\) .*; got \(2, 7\)"),
+        ({"weights": [1.0, -1.0]}, "weights must be finite and >= 0; got -1.0"),
+        ({"weights": [1.0, np.inf]}, "weights must be finite and >= 0; got inf"),
         ({"where": np.arange(14).reshape(7, 2) == 3}, "activations must hold >= 2 valid samples; got 1"),
         ({"weights": np.zeros(2)}, "activations must hold >= 2 valid samples; got 0"),
         (
@@ -437,10 +437,10 @@ def test_what_does_not_fit(changed, message):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"a": A.astype(int)}, "activations must have a real floating-point dtype; got int32"),
-        ({"kernel": KERNEL.astype(int)}, "the kernel must have a real floating-point dtype; got int32"),
-        ({"bias": BIAS.astype(complex)}, "the bias must have a real floating-point dtype; got complex64"),
-        ({"where": np.ones(2)}, "where must be bool, True for valid samples; got float64"),
+        ({"a": A.astype(int)}, "activations must have a real floating-point dtype; got int64"),
+        ({"kernel": KERNEL.astype(int)}, "the kernel must have a real floating-point dtype; got int64"),
+        ({"bias": BIAS.astype(complex)}, "the bias must have a real floating-point dtype; got complex128"),
+        ({"where": np.ones(2)}, "where must be bool, True for a valid sample; got float64"),
     ],
 )
 def test_dtypes_that_are_none(changed, message):
@@ -457,3 +457,21 @@ def test_traced_values_are_refused_in_one_line(transform):
         )
     with pytest.raises(TypeError, match=rf"^merge_units {wanted}(\n|$)"):
         transform(lambda bias: merge_units(A, INCOMING, KERNEL, bias).bias)(jnp.ones(OUTPUTS))
+
+
+def test_float64_of_numpy_is_not_rounded():
+    a = activations(50)
+    a = alike(a, into=3, of=1, rho=1 - 2.1e-6)
+    rho = np.corrcoef(a, rowvar=False)
+    assert len(redundant_pairs(rho, 1.0)) == 0
+    np.testing.assert_array_equal(redundant_pairs(rho, 1 - 2.2e-6), [[1, 3]])
+    kernel, bias = np.eye(D) + 1e-12, np.full(D, 1e-12)
+    assert len(merge_units(a, {}, kernel, bias, threshold=1.0).kept) == D
+    a[:, 3] = 2 * a[:, 1] - 1
+    a[:, 4] = 1e9 + 1e-3 * a[:, 0]  # constant in float32
+    merged = merge_units(a, a, kernel, bias, threshold=1 - 1e-6)
+    np.testing.assert_array_equal(merged.kept, [0, 1, 2])
+    assert {merged.incoming.dtype, merged.kernel.dtype, merged.bias.dtype} == {np.dtype(np.float64)}
+    np.testing.assert_allclose(
+        received(merged.incoming, merged.kernel, merged.bias), received(a, kernel, bias), rtol=1e-9
+    )

@@ -10,7 +10,8 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from decorr import BatchWhitening, whiten
+from decorr import MLP, BatchWhitening, whiten
+from decorr.config import Architecture
 
 KEY = jax.random.key(0)
 
@@ -180,3 +181,32 @@ def test_one_sample_is_too_few_to_train():
     variables = jax.eval_shape(layer.init, KEY, x)
     with pytest.raises(ValueError, match=">= 2 samples"):
         jax.eval_shape(functools.partial(layer.apply, mutable=["batch_stats"]), variables, x)
+
+
+def test_single_examples_as_batch_norm_takes_them():
+    """[unit], none, and one example of each lane of a mapped axis, at initialisation and after."""
+    x = jnp.asarray(activations((5, 6)))
+    for axis_name in (None, "batch"):
+        layer, norm = (kind(axis_name=axis_name) for kind in (BatchWhitening, nn.BatchNorm))
+        variables = layer.init(KEY, x[0], use_running_average=False)
+        other = norm.init(KEY, x[0], use_running_average=False)
+        for of in (x, x[0], x[:0]):
+            y = layer.apply(variables, of, use_running_average=True)
+            # Running statistics at the start are 0 and the identity.
+            np.testing.assert_allclose(y, norm.apply(other, of, use_running_average=True), atol=1e-4)
+
+    def lane(x):
+        return layer.apply(variables, x, use_running_average=False, mutable=["batch_stats"])
+
+    y, updates = jax.vmap(lane, axis_name="batch")(x)
+    np.testing.assert_allclose(y, whiten(x), atol=1e-3)
+    after = jax.tree.map(lambda leaf: leaf[0], updates)
+    evaluated = jax.vmap(lambda x: layer.apply({**variables, **after}, x, True), axis_name="batch")(x)
+    np.testing.assert_allclose(evaluated, layer.apply({**variables, **after}, x, True), atol=1e-6)
+
+
+def test_a_whitened_network_takes_one_example():
+    model = MLP(Architecture((4, 3), "prelu", 0.25, "torch", False, normalisation="whiten"), classes=2)
+    x = jnp.asarray(activations((2, 5)))
+    variables = model.init(KEY, x[0])
+    np.testing.assert_allclose(model.apply(variables, x[0])[0], model.apply(variables, x)[0][0], atol=1e-6)

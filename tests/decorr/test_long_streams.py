@@ -1,0 +1,32 @@
+"""Streams longer than float32 can count: a minibatch is small beside what came before."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from decorr import CorrelationState
+
+
+def test_small_minibatches_after_many_samples():
+    a = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32) + 2
+    one = CorrelationState.init(2).update(a)
+    shifted = CorrelationState.init(2).update(a + 1, weights=np.full(50, 1.5, np.float32))
+
+    @jax.jit
+    def stream(start):
+        for _ in range(20):
+            start = start.merge(start)
+        return jax.lax.fori_loop(0, 400_000, lambda _, state: state.merge(shifted), start)
+
+    state = stream(one)
+    before, after = 50 * 2.0**20, 75.0 * 400_000
+    mean = np.average([a.mean(axis=0, dtype=np.float64)] * 2, axis=0)
+    share = after / (before + after)
+    covariance = np.cov(a.astype(np.float64), rowvar=False, ddof=0) + share * (1 - share)
+    assert state.weight == before + after
+    np.testing.assert_allclose(state.square, before + 1.5 * after, rtol=1e-6)
+    np.testing.assert_allclose(state.pairs, (before + after) ** 2, rtol=1e-6)
+    np.testing.assert_allclose(state.mean, mean + share, rtol=1e-6)
+    for ddof in (0, 1):
+        np.testing.assert_allclose(state.covariance(ddof), covariance, rtol=1e-5)
+    assert jnp.all(jnp.abs(state.correlation()) <= 1 + 1e-6)

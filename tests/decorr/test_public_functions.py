@@ -1,0 +1,198 @@
+"""What holds for every public function: no NaN on the way to a finite number, and programs of any batch."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+
+import decorr
+from decorr import CorrelationState
+from decorr.config import Architecture
+
+KEY = jax.random.key(0)
+M, D = 8, 3
+HALF = M // 2
+
+
+def streamed(a, where=None, weights=None):
+    """Two minibatches, one after the other, and two streams merged over a mapped axis."""
+    state = CorrelationState.init(a.shape[-1], a.dtype)
+    half = a.shape[0] // 2
+    for part in (slice(None, half), slice(half, None)):
+        state = state.update(a[part], **{k: v[part] for k, v in stat(where, weights).items()})
+    return state.correlation(), state.covariance()
+
+
+def merged(a, where=None, weights=None):
+    halves = lambda x: x.reshape(2, -1, *x.shape[1:])  # noqa: E731
+
+    def on_a_device(a, stat):
+        state = CorrelationState.init(a.shape[-1], a.dtype).update(a, **stat).psum("half")
+        return state.correlation(), state.covariance()
+
+    given = {name: halves(x) for name, x in stat(where, weights).items()}
+    return jax.tree.map(lambda x: x[0], jax.vmap(on_a_device, axis_name="half")(halves(a), given))
+
+
+def stat(where, weights):
+    return {k: v for k, v in (("where", where), ("weights", weights)) if v is not None}
+
+
+def of_twins(function):
+    return lambda a, **stat: function(a, jnp.sin(a), **stat)
+
+
+# Of activations, of samples that may be masked and weighted.
+OF_SAMPLES = {
+    "CorrelationState": streamed,
+    "CorrelationState, merged": merged,
+    "barlow_twins_loss": of_twins(decorr.barlow_twins_loss),
+    "correlation_matrix": decorr.correlation_matrix,
+    "correlation_matrix, undefined": functools.partial(decorr.correlation_matrix, undefined=1.0),
+    "correlation_penalty": decorr.correlation_penalty,
+    "covariance_matrix": decorr.covariance_matrix,
+    "decov_loss": decorr.decov_loss,
+    "effective_units": decorr.effective_units,
+    "effective_units, raw": functools.partial(decorr.effective_units, debias=False),
+    "gradient_terms": decorr.gradient_terms,
+    "mean_square_correlation": decorr.mean_square_correlation,
+    "pair_penalty": functools.partial(decorr.pair_penalty, kind="covariance"),
+    "penalty_gradient": decorr.penalty_gradient,
+    "variance_penalty": decorr.variance_penalty,
+    "vcreg_loss": lambda a, **stat: decorr.vcreg_loss(a, 0.16, 0.01, **stat),
+    "vcreg_loss, smooth": lambda a, **stat: decorr.vcreg_loss(a, 0.16, 0.01, delta=0.4, **stat),
+    "vicreg_loss": of_twins(decorr.vicreg_loss),
+    "whiten": decorr.whiten,
+    "whiten, cholesky": functools.partial(decorr.whiten, method="cholesky"),
+    "whiten, newton": functools.partial(decorr.whiten, method="newton"),
+    "xcov_loss": of_twins(decorr.xcov_loss),
+    "zscore": decorr.zscore,
+}
+ONE_SAMPLE = np.arange(M) == 0
+
+
+def network(kind, **options):
+    """A model's outputs, with dropout, of inputs [sample, 3]; its parameters do not depend on these."""
+    norm = options.pop("normalisation", "none")
+    architecture = Architecture((4, 3), "prelu", 0.25, "torch", input_dropout=False, normalisation=norm)
+    model = kind(architecture, classes=2, **options)
+
+    def call(a):
+        variables = model.init(KEY, jnp.ones((2, D), a.dtype))
+        return model.apply(variables, a, 0.3, rngs={"dropout": KEY})
+
+    return call
+
+
+def whitened(a, running=False):
+    layer = decorr.BatchWhitening(use_running_average=running)
+    variables = layer.init(KEY, jnp.ones((2, a.shape[-1]), a.dtype))
+    return layer.apply(variables, a, mutable=["batch_stats"])[0]
+
+
+# Of activations alone.
+OTHERS = {
+    "BatchWhitening": whitened,
+    "BatchWhitening, running": functools.partial(whitened, running=True),
+    "ConvNet": network(decorr.ConvNet, image_shape=(1, 3, 1)),
+    "MLP": network(decorr.MLP),
+    "MLP, whitened": network(decorr.MLP, normalisation="whiten"),
+    "dropout": lambda a: decorr.dropout(KEY, a, 0.3),
+    "dropout_correlation": lambda a: decorr.dropout_correlation(a / 10, 0.3, a, a),
+    "dropout_estimator": lambda a: decorr.dropout_estimator(a / 10, 0.3),
+    "layer_penalties": lambda a: decorr.layer_penalties([a, 2 * a], {"*": 0.1})[0],
+    "sample_positions": lambda a: decorr.sample_positions(a[None], KEY, 4),
+    "whitening_matrix": lambda a: decorr.whitening_matrix(a.T @ a),
+}
+# Plain Python and NumPy, a type.
+NOT_TRACED = {"GradientTerms", "independent_penalty", "merge_units", "redundant_pairs"}
+
+
+def test_every_public_function_is_here():
+    names = {name.split(",")[0] for name in (*OF_SAMPLES, *OTHERS)}
+    assert names | NOT_TRACED == set(decorr.__all__)
+
+
+def cases():
+    """Activations and weights: a unit that is dead, at first, one alive, none; an empty first minibatch."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(5, M, D)) + rng.normal(size=(5, M, 1))
+    weights = rng.uniform(0.5, 2, (5, M))
+    a[0, :, 1] = 0
+    a[1, :HALF, 1] = 0
+    a[2, :, :2] = 0, 0.1
+    a[3] = 0, 0.1, -3
+    weights[4, :HALF] = 0
+    return {"dead": 0, "dead at first": 1, "one alive": 2, "none alive": 3, "empty": 4}, a, weights
+
+
+CASES, A, WEIGHTS = cases()
+# A mean over no pair, and no unit.
+UNKNOWN = {
+    "mean_square_correlation": ["one alive", "none alive"],
+    "effective_units": ["none alive"],
+    "effective_units, raw": ["none alive"],
+}
+
+
+def scalar(name):
+    """A sum of all that a function gives, no two of which have the same factor."""
+
+    def of_arrays(a, weights):
+        given = OF_SAMPLES[name](a, weights=weights) if name in OF_SAMPLES else OTHERS[name](a)
+        leaves = jax.tree.leaves(given)
+        factors = [jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape) for x in leaves]
+        return sum(jnp.sum(x * factor) for x, factor in zip(leaves, factors, strict=True))
+
+    return of_arrays
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_SAMPLES)
+def test_no_nan_on_the_way(name):
+    """Outside of `jit`, where `jax_debug_nans` looks at every operation."""
+    finite = [index for case, index in CASES.items() if case not in UNKNOWN.get(name, ())]
+    with jax.debug_nans(True):
+        gradient = jax.vmap(jax.grad(scalar(name), argnums=(0, 1)))
+        for x in gradient(*(jnp.asarray(x[finite], jnp.float32) for x in (A, WEIGHTS))):
+            assert np.isfinite(x).all()
+
+
+# What the contract of the penalties does not differentiate.
+STATISTICS = [name for name in OF_SAMPLES if not name.endswith(("loss", "penalty", "smooth", "newton"))]
+
+
+def test_gradients_beside_constant_units_are_the_central_differences(float64):
+    """Along one direction, of a sum of functions: of each those cases in which it is known."""
+    rng, h = np.random.default_rng(1), 1e-6
+    known = np.array([[case not in UNKNOWN.get(name, ()) for name in STATISTICS] for case in CASES])
+    # A unit that is no longer constant has other correlations, and a sample that counts another range.
+    along_a = rng.normal(size=A.shape) * (np.ptp(A, axis=1, keepdims=True) > 0)
+    along_weights = rng.normal(size=WEIGHTS.shape) * (WEIGHTS > 0)
+
+    def total(a, weights, known):
+        values = jnp.stack([scalar(name)(a, weights) for name in STATISTICS])
+        return jnp.sum(jnp.where(known, values, 0))
+
+    @jax.jit
+    def program(a, weights):
+        gradients = jax.vmap(jax.grad(total, argnums=(0, 1)))(a[0], weights[0], known)
+        return gradients, jax.lax.map(lambda x: jax.vmap(total)(*x, known), (a, weights))
+
+    steps = np.array([0, h, -h])[:, None, None]
+    a, weights = A + steps[..., None] * along_a, WEIGHTS + steps * along_weights
+    (by_a, by_weights), values = program(a, weights)
+    assert np.isfinite(by_a).all() and np.isfinite(by_weights).all()
+    slope = (by_a * along_a).sum(axis=(1, 2)) + (by_weights * along_weights).sum(axis=1)
+    np.testing.assert_allclose(slope, (values[1] - values[2]) / (2 * h), rtol=1e-5, atol=1e-6)
+
+
+def test_programs_serve_any_number_of_samples():
+    (m,) = export.symbolic_shape("2 * half")
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((m, D), (m,))]
+    for name in {**OF_SAMPLES, **OTHERS}.keys() - {"sample_positions"}:  # of which the number is the shape
+        exported = export.export(jax.jit(scalar(name)))(*shapes)
+        assert exported.in_avals[0].shape[0] == m, name
