@@ -47,10 +47,11 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.typing.ArrayLike) -> jax.Arr
     halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]
     # Compared as int32, for keep = 1 is 2^16, one more than the largest half.
     mask = halves.reshape(x.shape).astype(jnp.int32) < kept.astype(jnp.int32)
-    scale, wide = 2**16 / jnp.maximum(kept, 1), widen(x)
+    wide = widen(x)
+    scale = 2**16 / jnp.maximum(kept, 1).astype(wide.dtype)
     # A traced rate that is none is NaN, keeps nothing, and shows in what is dropped.
     dropped = jnp.where(jnp.isnan(keep), jnp.nan, 0).astype(x.dtype)
-    return jnp.where(mask, (wide * scale.astype(wide.dtype)).astype(x.dtype), dropped)
+    return jnp.where(mask, (wide * scale).astype(x.dtype), dropped)
 
 
 @functools.partial(jax.jit, static_argnums=1)  # or each call outside of a program would compile the loop anew
@@ -66,7 +67,8 @@ def _words(key: jax.Array, blocks: int) -> jax.Array:
         return first, second
 
     def in_two() -> tuple[jax.Array, jax.Array]:
-        counters = jnp.arange(blocks + blocks % 2, dtype=jnp.uint32).reshape(2, -1)
+        half = -(-blocks // 2)
+        counters = jnp.arange(half, dtype=jnp.uint32)[None] + jnp.array([[0], [half]], jnp.uint32)
         first, second = jax.lax.map(encrypt, counters)
         return first.reshape(-1)[:blocks], second.reshape(-1)[:blocks]
 

@@ -184,3 +184,9 @@ def test_a_rate_is_one_number(rate):
 
 def test_means_far_from_zero_do_not_overflow():
     assert dropout_correlation(0.5, 0.5, 1e10, 1e10) == pytest.approx(0.5e-20, rel=1e-5, abs=0)
+
+
+def test_the_scale_is_as_precise_as_the_activations(float64):
+    y = np.asarray(dropout(KEY, jnp.ones(100), 0.3))
+    keep = round(0.7 * 2**16) / 2**16
+    np.testing.assert_allclose(y[y > 0], 1 / keep, rtol=1e-15)
