@@ -48,7 +48,8 @@ class Trainer:
     model: Model
     """The network."""
     optimiser: optax.GradientTransformation
-    """Any of optax. One value for one program: `sgd` gives the same for the same numbers."""
+    """Any of optax whose update takes no more than params, value, grad and value_fn. One value for one
+    program: `sgd` gives the same for the same numbers."""
     batch_size: int
     """Samples a minibatch."""
     penalty: Callable[[jax.Array], jax.Array] = correlation_penalty
@@ -210,8 +211,17 @@ def step(
         value = regularised_loss(logits, labels, sampled, weight, trainer.penalty)
         return value, (logits, activations, batch_stats)
 
-    gradient, (logits, activations, batch_stats) = jax.grad(loss, has_aux=True)(state.params)
-    updates, opt_state = trainer.optimiser.update(gradient, state.opt_state, state.params)
+    (value, (logits, activations, batch_stats)), gradient = jax.value_and_grad(loss, has_aux=True)(
+        state.params
+    )
+    updates, opt_state = optax.with_extra_args_support(trainer.optimiser).update(
+        gradient,
+        state.opt_state,
+        state.params,
+        value=value,
+        grad=gradient,
+        value_fn=lambda params: loss(params)[0],
+    )
     params = optax.apply_updates(state.params, updates)
     nll, error = negative_log_likelihood(logits, labels), error_rate(logits, labels)
     state = state._replace(params=params, opt_state=opt_state, step=state.step + 1, batch_stats=batch_stats)

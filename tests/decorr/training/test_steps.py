@@ -6,6 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax.errors import ScopeCollectionNotFound
 
@@ -318,3 +319,18 @@ def test_fewer_samples_than_a_minibatch_cannot_be_seen():
             initial(PENALISED, CONV),
             *split(BATCH).batch(...),
         )
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "reduce_on_plateau"])
+def test_optimisers_that_look_at_the_loss(name):
+    home = optax if name == "lbfgs" else optax.contrib
+    if not hasattr(home, name):
+        pytest.skip("a newer optax has it")
+    optimiser = getattr(home, name)()
+    optimiser = optimiser if name == "lbfgs" else optax.chain(optax.sgd(0.1), optimiser)
+    trainer = Trainer(MODEL, optimiser, BATCH)
+    state, data = initial(Regulariser(penalty_weight=0.1), trainer), split(40)
+    train = jax.jit(steps.train_epochs, static_argnums=(0, 3))
+    with jax.numpy_dtype_promotion("standard"):  # as optax's line search needs it
+        state, metrics, _ = train(trainer, state, data, 4)
+    assert state.step == 16 and metrics.nll[-1] < metrics.nll[0]
