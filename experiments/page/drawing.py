@@ -159,7 +159,9 @@ def picture(folder: Path, name: str, title: str, draw: Callable[[], Figure]) -> 
     try:
         with settings():
             figure = draw()
-            svg, png = _file(figure, "svg"), _file(figure, "png")
+            svg = _file(figure, "svg")
+            figure.set_layout_engine("none")  # as it is laid out now: that takes as long as to draw
+            png = _file(figure, "png")
     except Missing as missing:
         for kind in ("svg", "png"):
             (folder / f"{name}.{kind}").unlink(missing_ok=True)  # an older page's
