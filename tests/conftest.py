@@ -22,6 +22,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 CI = bool(os.environ.get("CI"))
 
+NOT_QUICK = ("slow", "mesh", "real_data")
+
 BUDGET = 20
 """Seconds of processor time for one quick test in CI, with its fixtures, its processes and what it compiles.
 
@@ -60,7 +62,7 @@ def pytest_runtest_protocol(item):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
     report = yield
-    if CI and report.when == "teardown" and not any(map(item.get_closest_marker, ("slow", "mesh"))):
+    if CI and report.when == "teardown" and not any(map(item.get_closest_marker, NOT_QUICK)):
         seconds = processor_seconds() - item.stash[started]
         if seconds > BUDGET:
             report.outcome = "failed"
