@@ -117,7 +117,7 @@ def error_by_size(sweep: xr.Dataset) -> Figure:
     last = stored.error(sweep).isel(epoch=-1)
     diverged: dict[Size, list[str]] = {}
     variants = {size: drawing.variants(sweep, size) for size in sizes}
-    drawn = [each for each in style.with_looks() if any(each in of_size for of_size in variants.values())]
+    drawn = [look for look in style.with_looks() if any(look in names for names in variants.values())]
     for i, variant in enumerate(drawn):
         with_it = [size for size in sizes if variant in variants[size]]
         places = np.array([sizes.index(size) for size in with_it]) + 0.12 * (i - 1.5)
@@ -192,17 +192,23 @@ def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
     dropped = style.colour(Variant.parse("drop"))
     for ax, size in zip(axes[0], sizes, strict=True):
         correlations = values_of(size)
-        rate = np.linspace(0, max(correlations), 50)
+        rates_drawn = np.linspace(0, max(correlations), 50)
         start = drawing.mean(correlations[0.0])
-        ax.plot(rate, start * (1 - rate), "--", color="grey", label="falls by p (Pearson)")
-        ax.plot(rate, start * (1 - rate) ** 2, ":", color="black", label="falls by p^2 (Section 2.1)")
+        ax.plot(rates_drawn, start * (1 - rates_drawn), "--", color="grey", label="falls by p (Pearson)")
+        ax.plot(
+            rates_drawn,
+            start * (1 - rates_drawn) ** 2,
+            ":",
+            color="black",
+            label="falls by p^2 (Section 2.1)",
+        )
         means = [drawing.mean(values) for values in correlations.values()]
         ax.plot(list(correlations), means, "o-", color=dropped, label="trained networks, mean ± 95%")
-        for each, values in correlations.items():
-            drawing.error_bar(ax, each, values, color=dropped)
-            drawing.dots(ax, each, values)
+        for rate, values in correlations.items():
+            drawing.error_bar(ax, rate, values, color=dropped)
+            drawing.dots(ax, rate, values)
             if count := _diverged(values):
-                drawing.note(ax, each, 0.99, ["diverged", count])
+                drawing.note(ax, rate, 0.99, ["diverged", count])
         ax.set_title(size.upper(), size=9)
         ax.set_xlabel("dropout rate, 1 - p", size=8)
         ax.set_ylim(0)
@@ -221,9 +227,9 @@ def _numbered(sweeps: Sequence[xr.Dataset], kind: str) -> dict[float, Variant]:
     """Number -> variant, of those variants of the sweeps that are of a kind."""
     variants = (network.variant for sweep in sweeps for network in networks(sweep))
     return {
-        each.number: each
-        for each in variants
-        if each.kind == kind and each.number is not None and each.schedule == "constant"
+        variant.number: variant
+        for variant in variants
+        if variant.kind == kind and variant.number is not None and variant.schedule == "constant"
     }
 
 

@@ -57,9 +57,9 @@ def grid(
     """A figure and its axes [row, column]."""
     figure = Figure(figsize=(width * columns + 0.6, height * rows + 0.5), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **shared)
-    for each in axes.flat:
-        each.spines[["top", "right"]].set_visible(False)
-        each.tick_params(labelsize=8)
+    for ax in axes.flat:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize=8)
     return figure, axes
 
 
@@ -133,7 +133,7 @@ def legend(figure: Figure, axes: Axes, columns: int = 4, extra: Sequence = ()) -
     """One legend above all axes, of what one of them shows; as many columns as there is room for."""
     columns = min(columns, int(figure.get_figwidth() / 1.4))
     handles, labels = axes.get_legend_handles_labels()
-    shown = dict(zip(labels, handles, strict=True)) | {each.get_label(): each for each in extra}
+    shown = dict(zip(labels, handles, strict=True)) | {handle.get_label(): handle for handle in extra}
     figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=columns, frameon=False)
 
 

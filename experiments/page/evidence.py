@@ -15,19 +15,20 @@ def evidence(verdict: Verdict) -> Figure:
     Comparisons with different values have axes of their own: they measure different things. Of comparisons
     that every value must meet, the distances from it are drawn, as shares of what is tolerated.
     """
-    shown = [each for each in verdict.comparisons if each.finite.size]
+    shown = [comparison for comparison in verdict.comparisons if comparison.finite.size]
     if not shown:
         raise Missing("no comparison was measured")
-    kinds = [(each.tolerance is None, each.expected) for each in shown]
+    kinds = [(comparison.tolerance is None, comparison.expected) for comparison in shown]
     parts = [
-        [each for each, its_kind in zip(shown, kinds, strict=True) if its_kind == kind]
+        [comparison for comparison, its_kind in zip(shown, kinds, strict=True) if its_kind == kind]
         for kind in dict.fromkeys(kinds)
     ]
     height = 0.3 * len(shown) + 0.35 * len(parts) + 0.3
     figure = Figure(figsize=(6.4, height), layout="constrained")
     axes = figure.subplots(len(parts), squeeze=False, height_ratios=[len(part) for part in parts])[:, 0]
     for ax, part in zip(axes, parts, strict=True):
-        ax.set_yticks(range(len(part)), [f"{each.what}  [{each.outcome}]" for each in reversed(part)], size=7)
+        labels = [f"{comparison.what}  [{comparison.outcome}]" for comparison in reversed(part)]
+        ax.set_yticks(range(len(part)), labels, size=7)
         ax.set_ylim(-0.6, len(part) - 0.4)
         ax.tick_params(axis="x", labelsize=7)
         ax.xaxis.get_offset_text().set_fontsize(7)
@@ -50,8 +51,9 @@ def _distances(ax: Axes, shown: list[Comparison]) -> None:
 
     A hundredth and less is drawn as a hundredth: what rounding makes differs between processors.
     """
-    for place, each in enumerate(reversed(shown)):
-        _seeds(ax, place, np.clip(np.abs(each.finite - each.expected) / each.tolerance, 0.01, 100), each)
+    for place, comparison in enumerate(reversed(shown)):
+        shares = np.abs(comparison.finite - comparison.expected) / comparison.tolerance
+        _seeds(ax, place, np.clip(shares, 0.01, 100), comparison)
     ax.axvline(1, color="black", linewidth=0.8)
     ax.set_xscale("log")
     ax.set_xlim(0.007, 140)
@@ -62,13 +64,14 @@ def _distances(ax: Axes, shown: list[Comparison]) -> None:
 
 def _means(ax: Axes, shown: list[Comparison]) -> None:
     """Comparisons with one value, from top to bottom."""
-    for place, each in enumerate(reversed(shown)):
-        shade, marker = _OUTCOMES[each.outcome]
-        _seeds(ax, place, each.finite, each)
-        ax.plot([each.interval.low, each.interval.high], [place, place], color="black", linewidth=2)
-        ax.plot(each.interval.estimate, place, marker, color=shade, markersize=6, markeredgecolor="black")
+    for place, comparison in enumerate(reversed(shown)):
+        shade, marker = _OUTCOMES[comparison.outcome]
+        _seeds(ax, place, comparison.finite, comparison)
+        mean, low, high = comparison.interval
+        ax.plot([low, high], [place, place], color="black", linewidth=2)
+        ax.plot(mean, place, marker, color=shade, markersize=6, markeredgecolor="black")
     ax.axvline(shown[0].expected, color="black", linewidth=0.8)
-    far = np.abs(np.concatenate([each.finite for each in shown]))
+    far = np.abs(np.concatenate([comparison.finite for comparison in shown]))
     # Above 0.5 a network diverged.
     if linear := drawing.linear_range(far, beyond=30) if far.max() > 0.5 else None:
         ax.margins(x=0.1)

@@ -26,4 +26,6 @@ def line(variant: Variant) -> dict[str, Any]:
 
 def with_looks() -> tuple[Variant, ...]:
     """The variants that have a look of their own, in order."""
-    return tuple(Variant(kind, number) for kind, each in VARIANT_KINDS.items() for number in each.looks)
+    return tuple(
+        Variant(kind, number) for kind, registered in VARIANT_KINDS.items() for number in registered.looks
+    )

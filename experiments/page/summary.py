@@ -1,4 +1,4 @@
-"""What a sweep found, in words and numbers: means over seeds with Student's 95% intervals."""
+"""A sweep's results in words and numbers: means over seeds with Student's 95% intervals."""
 
 import numpy as np
 import xarray as xr

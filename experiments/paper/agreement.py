@@ -65,8 +65,9 @@ def _numbers(sweep: xr.Dataset) -> Iterator[tuple[str, str, float, np.ndarray]]:
         for size, value in bars.items():
             network, huge = Network(size, variant), Network("huge", variant)
             if {network, huge} <= trained:
-                last, of_huge = (error(cell_of(sweep, each)).isel(epoch=-1) for each in (network, huge))
-                yield "figure 3", network.name, value, (last - of_huge).values
+                last = error(cell_of(sweep, network)).isel(epoch=-1)
+                last_huge = error(cell_of(sweep, huge)).isel(epoch=-1)
+                yield "figure 3", network.name, value, (last - last_huge).values
     for network, value in published.FIGURE_4_BY_NETWORK.items():
         if network in trained and EARLY in sweep.epoch:
             yield "figure 4", network.name, value, error(cell_of(sweep, network)).sel(epoch=EARLY).values
@@ -85,17 +86,17 @@ def _bars(
 def rebinned(fractions: xr.DataArray, bin_width: float) -> np.ndarray:
     """Fractions [seed, bin] in bins of `bin_width`, a multiple of the stored width."""
     values = fractions.transpose("seed", "bin").values
-    each = round(bin_width * values.shape[1])
-    return values.reshape(len(values), -1, each).sum(axis=-1)
+    merged = round(bin_width * values.shape[1])
+    return values.reshape(len(values), -1, merged).sum(axis=-1)
 
 
 def shares(compared: Sequence[Published]) -> dict[str, tuple[int, int]]:
     """How many published numbers lie inside, and of how many: by figure, bars not seen apart, and all."""
     counted: dict[str, tuple[int, int]] = {}
-    for each in compared:
-        name = each.figure if each.value else f"{each.figure}, no bar to be seen"
+    for number in compared:
+        name = number.figure if number.value else f"{number.figure}, no bar to be seen"
         inside, of = counted.get(name, (0, 0))
-        counted[name] = inside + each.inside, of + 1
+        counted[name] = inside + number.inside, of + 1
     if counted:
-        counted["all"] = sum(each.inside for each in compared), len(compared)
+        counted["all"] = sum(number.inside for number in compared), len(compared)
     return counted

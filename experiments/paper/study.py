@@ -27,12 +27,12 @@ class Exhibit(NamedTuple):
     """A picture with its text and tables."""
 
     name: str
-    """Of the picture's and the tables' files."""
+    """The name of its picture's and tables' files."""
     title: str
     text: Callable[[xr.Dataset], str]
     figure: Callable[[xr.Dataset], Figure]
     tables: Callable[[xr.Dataset], Sequence[Table]]
-    """Without rows where a sweep has nothing to show."""
+    """They have no rows where a sweep has nothing to show."""
 
 
 def no_verdicts(results: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
@@ -45,7 +45,7 @@ class Study:
     """A question that the paper leaves open: `experiments.reproduce` trains it, the paper's page shows it."""
 
     name: str
-    """Of the file with its results."""
+    """The name of the file with its results."""
     cells: tuple[Cell, ...]
     """The networks that it needs."""
     measure: "Callable[[Path, Sequence[Cell], Dataset], xr.Dataset] | None" = None

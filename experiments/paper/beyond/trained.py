@@ -8,12 +8,12 @@ from decorr.config import Architecture
 from experiments.grid.cells import Cell
 
 Program = Callable[[Any, Any], tuple[Any, tuple[Any, ...]]]
-"""Of parameters and inputs [sample, feature]: logits [sample, class] and activations [sample, unit] of each
-hidden layer, without dropout."""
+"""A function of parameters and inputs [sample, feature]: logits [sample, class] and, without dropout, the
+activations [sample, unit] of each hidden layer."""
 
 
 def program(cell: Cell, classes: int) -> Program:
-    """What computes a cell's networks, fully connected; compiled once for all cells of one architecture."""
+    """The program of a cell's networks, fully connected; compiled once for all cells of one architecture."""
     return _compiled(cell.variant.architecture(cell.protocol, cell.size), classes)
 
 
