@@ -48,6 +48,7 @@ lint: .venv/ready  ## formatting, lint and types (20 s)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests/decorr/numpy_arguments.py
 
 NOTEBOOKS_TO ?= --inplace
 notebooks: .venv/ready  ## execute the notebooks, in their places (1 min)

@@ -37,40 +37,23 @@ if TYPE_CHECKING:
     from decorr.whitening import whiten as whiten
     from decorr.whitening import whitening_matrix as whitening_matrix
 
-_HOMES = {
-    "MLP": "models",
-    "BatchWhitening": "models",
-    "ConvNet": "models",
-    "CorrelationState": "streaming",
-    "GradientTerms": "penalties",
-    "barlow_twins_loss": "penalties",
-    "correlation_matrix": "correlation",
-    "correlation_penalty": "penalties",
-    "covariance_matrix": "correlation",
-    "decov_loss": "penalties",
-    "dropout": "_dropout",
-    "dropout_correlation": "_dropout",
-    "dropout_estimator": "_dropout",
-    "effective_units": "effective",
-    "gradient_terms": "penalties",
-    "independent_penalty": "chance",
-    "layer_penalties": "layers",
-    "mean_square_correlation": "effective",
-    "merge_units": "redundancy",
-    "pair_penalty": "penalties",
-    "penalty_gradient": "penalties",
-    "redundant_pairs": "redundancy",
-    "sample_positions": "positions",
-    "variance_penalty": "penalties",
-    "vcreg_loss": "penalties",
-    "vicreg_loss": "penalties",
-    "whiten": "whitening",
-    "whitening_matrix": "whitening",
-    "xcov_loss": "penalties",
-    "zscore": "correlation",
+_MODULES = {
+    "_dropout": "dropout dropout_correlation dropout_estimator",
+    "chance": "independent_penalty",
+    "correlation": "correlation_matrix covariance_matrix zscore",
+    "effective": "effective_units mean_square_correlation",
+    "layers": "layer_penalties",
+    "models": "MLP BatchWhitening ConvNet",
+    "penalties": "GradientTerms barlow_twins_loss correlation_penalty decov_loss gradient_terms pair_penalty "
+    "penalty_gradient variance_penalty vcreg_loss vicreg_loss xcov_loss",
+    "positions": "sample_positions",
+    "redundancy": "merge_units redundant_pairs",
+    "streaming": "CorrelationState",
+    "whitening": "whiten whitening_matrix",
 }
+_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
-__all__ = list(_HOMES)
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

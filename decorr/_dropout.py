@@ -12,7 +12,7 @@ import numpy as np
 from decorr._samples import check_floating, check_probability, check_scalar_probability, widen
 
 
-def dropout(key: jax.Array, x: jax.Array, rate: jax.typing.ArrayLike) -> jax.Array:
+def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike) -> jax.Array:
     """Drops each element with probability `rate` and scales the others by 1 / (1 - rate).
 
     y = r x / keep with r ~ Bernoulli(keep), so that E[y] = x (inverted scaling; the author's code).

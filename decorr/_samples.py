@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,14 @@ _ROUNDINGS = 4
 def product(x: jax.Array, y: jax.Array) -> jax.Array:
     """The matrix product in full float32, also where the hardware would round to bfloat16 or TF32."""
     return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)
+
+
+@overload
+def check_floating(x: jax.typing.ArrayLike, what: str) -> jax.Array: ...
+
+
+@overload
+def check_floating(x: jax.typing.ArrayLike, what: str, xp: ModuleType) -> Any: ...
 
 
 def check_floating(x: jax.typing.ArrayLike, what: str, xp: ModuleType = jnp) -> Any:

@@ -12,10 +12,10 @@ from decorr._samples import AxisName, as_samples, centre, check_ddof, standardis
 
 
 def zscore(
-    a: jax.Array,
+    a: jax.typing.ArrayLike,
     *,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """Z-scores every unit over all samples.
@@ -59,11 +59,11 @@ def zscore(
 
 
 def correlation_matrix(
-    a: jax.Array,
+    a: jax.typing.ArrayLike,
     *,
     undefined: float = 0.0,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """Pearson correlation of every pair of units.
@@ -99,11 +99,11 @@ def correlation_matrix(
 
 
 def covariance_matrix(
-    a: jax.Array,
+    a: jax.typing.ArrayLike,
     *,
     ddof: int = 1,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """Covariance of every pair of units.

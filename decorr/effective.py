@@ -12,11 +12,11 @@ _SQUARES = Form("correlation", diagonal=False, scale=1.0)
 
 
 def mean_square_correlation(
-    a: jax.Array,
+    a: jax.typing.ArrayLike,
     *,
     debias: bool = True,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """The mean over pairs of units of the squared correlation, without what chance adds.
@@ -52,11 +52,11 @@ def mean_square_correlation(
 
 
 def effective_units(
-    a: jax.Array,
+    a: jax.typing.ArrayLike,
     *,
     debias: bool = True,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """How many uncorrelated units a layer is worth: the participation ratio of its correlation matrix.

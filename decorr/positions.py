@@ -13,17 +13,19 @@ from decorr._samples import check_floating, check_where
 
 
 @overload
-def sample_positions(a: jax.Array, key: jax.Array, max_samples: int, *, where: None = None) -> jax.Array: ...
+def sample_positions(
+    a: jax.typing.ArrayLike, key: jax.Array, max_samples: int, *, where: None = None
+) -> jax.Array: ...
 
 
 @overload
 def sample_positions(
-    a: jax.Array, key: jax.Array, max_samples: int, *, where: jax.typing.ArrayLike
+    a: jax.typing.ArrayLike, key: jax.Array, max_samples: int, *, where: jax.typing.ArrayLike
 ) -> tuple[jax.Array, jax.Array]: ...
 
 
 def sample_positions(
-    a: jax.Array, key: jax.Array, max_samples: int, *, where: jax.typing.ArrayLike | None = None
+    a: jax.typing.ArrayLike, key: jax.Array, max_samples: int, *, where: jax.typing.ArrayLike | None = None
 ) -> jax.Array | tuple[jax.Array, jax.Array]:
     """Some positions of every example, drawn at random without replacement.
 

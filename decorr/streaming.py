@@ -85,10 +85,10 @@ class CorrelationState(NamedTuple):
 
     def update(
         self,
-        a: jax.Array,
+        a: jax.typing.ArrayLike,
         *,
-        where: jax.Array | None = None,
-        weights: jax.Array | None = None,
+        where: jax.typing.ArrayLike | None = None,
+        weights: jax.typing.ArrayLike | None = None,
         axis_name: AxisName = None,
     ) -> "CorrelationState":
         """The state after the samples [..., unit] too; as `zscore`, but takes one sample.

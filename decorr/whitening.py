@@ -25,7 +25,11 @@ METHODS = ("zca", "cholesky", "newton")
 
 
 def whitening_matrix(
-    c: jax.Array, *, method: str = "zca", shrinkage: jax.typing.ArrayLike = 1e-3, iterations: int = 9
+    c: jax.typing.ArrayLike,
+    *,
+    method: str = "zca",
+    shrinkage: jax.typing.ArrayLike = 1e-3,
+    iterations: int = 9,
 ) -> jax.Array:
     """The matrix W that whitens activations of covariance C: W C' W^T = I.
 
@@ -81,14 +85,14 @@ def whitening_matrix(
 
 
 def whiten(
-    a: jax.Array,
+    a: jax.typing.ArrayLike,
     *,
     method: str = "zca",
     shrinkage: jax.typing.ArrayLike = 1e-3,
     iterations: int = 9,
     groups: int = 1,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """Whitens activations by their own mean and covariance.

@@ -61,7 +61,7 @@ class ConvNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, dropout_rate: jax.typing.ArrayLike | None = None, train: bool = False
+        self, x: jax.typing.ArrayLike, dropout_rate: jax.typing.ArrayLike | None = None, train: bool = False
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """As the class says under Call."""
         x = check_floating(x, "a ConvNet's inputs (pixels: divide them by the largest)")

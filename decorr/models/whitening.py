@@ -66,7 +66,11 @@ class BatchWhitening(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, use_running_average: bool | None = None, *, where: jax.Array | None = None
+        self,
+        x: jax.typing.ArrayLike,
+        use_running_average: bool | None = None,
+        *,
+        where: jax.typing.ArrayLike | None = None,
     ) -> jax.Array:
         """As the class says under Call."""
         running = nn.merge_param("use_running_average", self.use_running_average, use_running_average)
@@ -93,7 +97,7 @@ class BatchWhitening(nn.Module):
                     statistic.value = jnp.where(batch.number > 1, moved, old)
         return self._affine(y, where)
 
-    def _affine(self, y: jax.Array, where: jax.Array | None) -> jax.Array:
+    def _affine(self, y: jax.Array, where: jax.typing.ArrayLike | None) -> jax.Array:
         shape = (1,) * (y.ndim - 1) + (y.shape[-1],)
         y = y.astype(self.dtype or y.dtype)
         if self.use_scale:

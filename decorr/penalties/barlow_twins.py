@@ -9,12 +9,12 @@ from decorr.penalties._gram import cross_sum
 
 
 def barlow_twins_loss(
-    a: jax.Array,
-    b: jax.Array,
+    a: jax.typing.ArrayLike,
+    b: jax.typing.ArrayLike,
     *,
     off_diagonal_weight: jax.typing.ArrayLike = 5e-3,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """The Barlow Twins loss of two views of the same samples.

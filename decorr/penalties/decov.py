@@ -7,10 +7,10 @@ from decorr.penalties.pairs import pair_penalty
 
 
 def decov_loss(
-    a: jax.Array,
+    a: jax.typing.ArrayLike,
     *,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """The DeCov loss: half the squared covariances of different units.

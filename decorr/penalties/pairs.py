@@ -13,14 +13,14 @@ Normalisation = Literal["unit", "pair", "sum"]
 
 
 def pair_penalty(
-    a: jax.Array,
+    a: jax.typing.ArrayLike,
     *,
     kind: Kind = "correlation",
     diagonal: bool = False,
     normalise: Normalisation = "unit",
     ddof: int = 1,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """The sum of squared correlations, or covariances, over pairs of units.

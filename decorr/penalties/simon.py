@@ -21,10 +21,10 @@ class GradientTerms(NamedTuple):
 
 
 def correlation_penalty(
-    a: jax.Array,
+    a: jax.typing.ArrayLike,
     *,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """The correlation penalty of one layer: the normalised sum of squared correlations.
@@ -57,10 +57,10 @@ def correlation_penalty(
 
 
 def penalty_gradient(
-    a: jax.Array,
+    a: jax.typing.ArrayLike,
     *,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """The gradient dP/da of `correlation_penalty` by the paper's closed form.
@@ -92,10 +92,10 @@ def penalty_gradient(
 
 
 def gradient_terms(
-    a: jax.Array,
+    a: jax.typing.ArrayLike,
     *,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> GradientTerms:
     """The three terms that Section 3.1 reads the gradient by: dP/da = A * (B - C).

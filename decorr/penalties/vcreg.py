@@ -10,13 +10,13 @@ from decorr.penalties.vicreg import hinge
 
 
 def vcreg_loss(
-    a: jax.Array,
-    variance_weight: jax.typing.ArrayLike,
-    covariance_weight: jax.typing.ArrayLike,
+    a: jax.typing.ArrayLike,
+    variance_weight: jax.typing.ArrayLike = 1.0,
+    covariance_weight: jax.typing.ArrayLike = 1.0,
     *,
     delta: float | None = None,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """The VCReg loss of one layer of a supervised network: variances held up, covariances pressed down.

@@ -12,10 +12,10 @@ _EPSILON = 1e-4
 
 
 def variance_penalty(
-    a: jax.Array,
+    a: jax.typing.ArrayLike,
     *,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """VICReg's variance term: what the standard deviations of the units lack of 1, on average.
@@ -44,25 +44,29 @@ def variance_penalty(
 
 
 def vicreg_loss(
-    a: jax.Array,
-    b: jax.Array,
+    a: jax.typing.ArrayLike,
+    b: jax.typing.ArrayLike,
     *,
-    coefficients: tuple[jax.typing.ArrayLike, ...] = (25.0, 25.0, 1.0),
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
+    coefficients: tuple[jax.typing.ArrayLike, ...] | None = None,
+    invariance_weight: jax.typing.ArrayLike = 25.0,
+    variance_weight: jax.typing.ArrayLike = 25.0,
+    covariance_weight: jax.typing.ArrayLike = 1.0,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """The VICReg loss of two views of the same samples, by the constants of its authors' code.
 
-    L = i mean (a - b)^2 + v (v(a) + v(b)) / 2 + c (K(a) + K(b)) / d, with the coefficients i of the
-    invariance, v of the variance, c of the covariance, in that order; v(.) as `variance_penalty`, K =
+    L = i mean (a - b)^2 + v (v(a) + v(b)) / 2 + c (K(a) + K(b)) / d, with the weights i of the
+    invariance, v of the variance, c of the covariance; v(.) as `variance_penalty`, K =
     sum_i!=j C_ij^2, C the unbiased covariance. The paper's text takes the mean over samples of the squared
     distance, d times the code's mean over samples and units, and v(a) + v(b), which the code halves.
 
     Args:
       a: embeddings [..., unit] of one view, floating point; all leading axes together are the m samples.
       b: embeddings of the other view, the shape of `a`.
-      coefficients: invariance, variance, covariance; scalars that may be traced.
+      invariance_weight, variance_weight, covariance_weight: scalars that may be traced.
+      coefficients: these three as one tuple, in their place.
       where, weights, axis_name: as `pair_penalty`, of both views.
 
     Returns:
@@ -78,6 +82,8 @@ def vicreg_loss(
 
     Source: Bardes et al., VICReg (arXiv:2105.04906), and the authors' main_vicreg.py.
     """
+    if coefficients is None:
+        coefficients = invariance_weight, variance_weight, covariance_weight
     if len(coefficients) != 3:
         raise ValueError(f"coefficients are three: invariance, variance, covariance; got {len(coefficients)}")
     parts = over_mesh(_vicreg, (a, b, where, weights), axis_name)

@@ -8,11 +8,11 @@ from decorr.penalties._gram import cross_sum
 
 
 def xcov_loss(
-    a: jax.Array,
-    b: jax.Array,
+    a: jax.typing.ArrayLike,
+    b: jax.typing.ArrayLike,
     *,
-    where: jax.Array | None = None,
-    weights: jax.Array | None = None,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """The cross-covariance loss: half the squared covariances of the units of one layer with another's.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -21,7 +20,8 @@ def negative_log_likelihood(logits: jax.Array, labels: jax.Array) -> jax.Array:
       A scalar in nats; NaN for a label that is no class.
 
     Raises:
-      AssertionError: labels that are not integers, or not one for each row of logits.
+      TypeError: labels that are not integers.
+      ValueError: labels that are not one for each row of logits.
 
     Source: Simon, Section 1.3; optax.softmax_cross_entropy_with_integer_labels.
     """
@@ -42,15 +42,19 @@ def error_rate(logits: jax.Array, labels: jax.Array) -> jax.Array:
       A float32 scalar.
 
     Raises:
-      AssertionError: as `negative_log_likelihood`.
+      TypeError, ValueError: as `negative_log_likelihood`.
     """
     _check_labels(logits, labels)
     return jnp.mean(jnp.argmax(logits, axis=-1) != labels, dtype=jnp.float32)
 
 
 def _check_labels(logits: jax.Array, labels: jax.Array) -> None:
-    chex.assert_shape(labels, jnp.shape(logits)[:-1], custom_message="one label for each row of logits")
-    chex.assert_type(labels, int)
+    if jnp.shape(labels) != jnp.shape(logits)[:-1]:
+        raise ValueError(
+            f"there must be one label for each row of logits; got {jnp.shape(labels)} for {jnp.shape(logits)}"
+        )
+    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
+        raise TypeError(f"labels must be integers; got {jnp.result_type(labels)}")
 
 
 def regularised_loss(
@@ -73,8 +77,9 @@ def regularised_loss(
       A scalar in nats.
 
     Raises:
-      TypeError: activations that are one array and not one for each layer.
-      AssertionError: labels as in `negative_log_likelihood`; activations of another batch than the logits.
+      TypeError: activations that are one array and not one for each layer, and labels as in
+        `negative_log_likelihood`.
+      ValueError: activations of another batch than the logits, and labels as in `negative_log_likelihood`.
 
     Source: Simon, Section 3.1: P of each layer is added with one weight for all layers.
     """
@@ -85,7 +90,10 @@ def regularised_loss(
         raise TypeError(
             f"activations must be one array for each layer; got a single one, {activations.shape}"
         )
-    chex.assert_equal_shape_prefix(
-        [logits, *activations], 1, custom_message="the same samples in every layer"
-    )
+    for layer, a in enumerate(activations):
+        if jnp.shape(a)[:1] != jnp.shape(logits)[:1]:
+            raise ValueError(
+                f"every layer must have the same samples as the logits, {jnp.shape(logits)}; "
+                f"layer {layer} has {jnp.shape(a)}"
+            )
     return loss + penalty_weight * sum(penalty(a) for a in activations)

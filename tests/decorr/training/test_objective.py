@@ -59,7 +59,8 @@ def test_the_penalty_is_the_weighted_sum_over_layers(float64):
     "labels", [np.zeros((8, 1), np.int32), np.zeros(7, np.int32), np.zeros(8, np.float32)]
 )
 def test_labels_that_do_not_fit_the_logits_are_refused(function, labels):
-    with pytest.raises(AssertionError, match="input 0 has"):
+    kind, says = (TypeError, "integers") if labels.dtype == np.float32 else (ValueError, "one label for each")
+    with pytest.raises(kind, match=says):
         function(jnp.zeros((8, 3)), jnp.asarray(labels))
 
 
@@ -76,7 +77,7 @@ def test_a_negative_label_is_no_class():
 def test_activations_are_one_array_a_layer_of_the_same_batch():
     logits, labels = batch()
     logits, labels, layer = jnp.asarray(logits, jnp.float32), jnp.asarray(labels), jnp.ones((8, 5))
-    with pytest.raises(AssertionError, match="same samples"):
+    with pytest.raises(ValueError, match="same samples"):
         regularised_loss(logits, labels, (layer, jnp.ones((6, 5))), 0.1)
     for array in (layer, jnp.stack([layer] * 8)):
         with pytest.raises(TypeError, match="one array for each layer"):

@@ -1,0 +1,37 @@
+"""Calls with NumPy arrays and lists of numbers, which mypy checks and nothing runs."""
+
+import jax
+import numpy as np
+
+import decorr
+
+
+def calls(a: np.ndarray, where: np.ndarray, weights: np.ndarray, key: jax.Array) -> object:
+    """Every public function that takes arrays."""
+    return [
+        decorr.zscore(a, where=where, weights=weights),
+        decorr.correlation_matrix(a, where=where, weights=weights),
+        decorr.covariance_matrix(a, where=where, weights=weights),
+        decorr.CorrelationState.init(3).update(a, where=where, weights=weights),
+        decorr.correlation_penalty(a, where=where, weights=weights),
+        decorr.pair_penalty(a, where=where, weights=weights),
+        decorr.penalty_gradient(a, where=where, weights=weights),
+        decorr.gradient_terms(a, where=where, weights=weights),
+        decorr.decov_loss(a, where=where, weights=weights),
+        decorr.variance_penalty(a, where=where, weights=weights),
+        decorr.vcreg_loss(a, where=where, weights=weights),
+        decorr.xcov_loss(a, a, where=where, weights=weights),
+        decorr.vicreg_loss(a, a, invariance_weight=1.0, where=where, weights=weights),
+        decorr.barlow_twins_loss(a, a, where=where, weights=weights),
+        decorr.mean_square_correlation(a, where=where, weights=weights),
+        decorr.effective_units(a, where=where, weights=weights),
+        decorr.whiten(a, where=where, weights=weights),
+        decorr.whitening_matrix(a),
+        decorr.dropout(key, a, 0.3),
+        decorr.dropout_correlation(a, 0.3, a, a),
+        decorr.dropout_estimator(a, 0.3),
+        decorr.sample_positions(a, key, 4, where=where),
+        decorr.redundant_pairs(a, 0.9),
+        decorr.merge_units(a, a, a, a, where=where, weights=weights),
+        decorr.layer_penalties([a], {"*": 0.002}),
+    ]
