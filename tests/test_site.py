@@ -41,6 +41,7 @@ def docstrings():
 # -- pages --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_start_shows_what_it_says(capsys):
     python_of(DOCS / "start.md")
     page = (DOCS / "start.md").read_text()
