@@ -30,7 +30,7 @@ CONSOLE = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory):
+def measured(tmp_path_factory, trained_here):
     """The folders, the studies and the files of both measurements, of small networks."""
     folder = tmp_path_factory.mktemp("measured")
     options = reproduce.Reproduce(results=folder / "cells", out=folder)
