@@ -45,6 +45,7 @@ def measured(tmp_path_factory, trained_here):
     return options, studies, {name: folder / "networks" / f"{name}.nc" for name in studies}
 
 
+@pytest.mark.slow
 def test_a_measurement_is_made_once_and_of_what_it_says(measured, monkeypatch):
     options, studies, paths = measured
     path = paths["merging"]
@@ -66,6 +67,7 @@ def test_a_measurement_is_made_once_and_of_what_it_says(measured, monkeypatch):
             reproduce.measure(options, dataclasses.replace(studies["merging"], cells=cells), CONSOLE)
 
 
+@pytest.mark.slow
 def test_merging_trained_networks(measured):
     merged = measurements.load(measured[2]["merging"], merging.DIMENSIONS)
     assert merged.units.shape == (4, 2, len(merging.THRESHOLDS), 3)
@@ -81,6 +83,7 @@ def test_merging_trained_networks(measured):
     assert len(merging.figure(merged).axes) == 4
 
 
+@pytest.mark.slow
 def test_the_laws_on_trained_networks(measured):
     law = measurements.load(measured[2]["dropout-law"], dropout_law.DIMENSIONS)
     assert law.pairs.values.tolist() == [[40 * 39 / 2, 20 * 19 / 2, 10 * 9 / 2]] * 2
@@ -91,6 +94,7 @@ def test_the_laws_on_trained_networks(measured):
     assert len(dropout_law.figure(law).axes) == 9
 
 
+@pytest.mark.slow
 def test_the_page_has_what_was_measured_and_only_that(measured, forty, tmp_path):
     sweep, networks = made_up.sweep(sizes=("tiny",)), report.measurements_of(measured[0].out)
     names = ("merging", "dropout-law", "convolutions", "basins")
