@@ -3,19 +3,21 @@
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+Result = TypeVar("Result")
+
 
 def over_mesh(
-    function: Callable[..., Any],
+    function: Callable[..., Result],
     arrays: Sequence[jax.typing.ArrayLike | None],
     *static: Any,
     specs: Callable[[PartitionSpec], Any] = lambda spec: PartitionSpec(),
-) -> Any:
+) -> Result:
     """function(*static, *arrays), also where arrays lie on a mesh whose axes are Explicit.
 
     The axes of `jax.make_mesh` are. There every operation asks where its result shall lie. Inside the
@@ -40,7 +42,8 @@ def over_mesh(
         array if array is None or array.ndim < len(shardings[0].spec) else _by_samples(array)
         for array in given
     ]
-    return _compiler_decides(function, static, mesh, out)(*spread)
+    result: Result = _compiler_decides(function, static, mesh, out)(*spread)
+    return result
 
 
 def _by_samples(a: jax.Array) -> jax.Array:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, NamedTuple, overload
 
@@ -84,17 +85,16 @@ def is_constant(low: Any, high: Any, xp: ModuleType = jnp) -> Any:
     return (high - low <= _ROUNDINGS * jnp.finfo(low.dtype).eps * largest) & xp.isfinite(largest)
 
 
-class Samples(NamedTuple):
-    """Activations that came through the gate, and how to sum over them.
-
-    Not to be handed to JAX: of `axis_name`, Python alone knows.
-    """
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Samples:
+    """Activations that came through the gate, and how to sum over them."""
 
     values: jax.Array
     """[sample, unit], float32 or better; 0 where the weight is 0, whatever stood there."""
     weights: jax.Array | None
     """[sample], 0 for what is no sample; None: all 1, and no cost."""
-    axis_name: AxisName
+    axis_name: AxisName = field(metadata={"static": True})
 
     @property
     def number(self) -> int:
@@ -222,7 +222,7 @@ def as_samples(
         raise ValueError(f"activations must hold >= {minimum} samples of >= 1 unit; got {a.shape}")
     values = widen(a.reshape(m, d))
     samples = Samples(values, _as_weights(where, weights, a.shape[:-1], values.dtype), axis_name)
-    return samples._replace(values=samples.select(values))
+    return replace(samples, values=samples.select(values))
 
 
 def as_views(

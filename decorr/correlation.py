@@ -54,8 +54,7 @@ def zscore(
 
     Source: Simon, Decorrelating Neural Network Activations, Sections 2.1 and 3.1.
     """
-    z: jax.Array = over_mesh(_zscore, (jnp.asarray(a), where, weights), axis_name, specs=lambda spec: spec)
-    return z
+    return over_mesh(_zscore, (jnp.asarray(a), where, weights), axis_name, specs=lambda spec: spec)
 
 
 def correlation_matrix(
@@ -130,8 +129,7 @@ def covariance_matrix(
     Source: the same matrix as numpy.cov(a, rowvar=False, ddof=ddof, aweights=weights).
     """
     check_ddof(ddof)
-    covariance: jax.Array = over_mesh(_covariance, (jnp.asarray(a), where, weights), ddof, axis_name)
-    return covariance
+    return over_mesh(_covariance, (jnp.asarray(a), where, weights), ddof, axis_name)
 
 
 def _zscore(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:

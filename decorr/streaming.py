@@ -1,6 +1,7 @@
 """Correlations and covariances streamed over many minibatches."""
 
 import functools
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -197,7 +198,8 @@ def _moments(
 ) -> CorrelationState:
     """The state of activations, accumulating in a dtype."""
     samples = as_samples(axis_name, a, *stat, minimum=1)
-    samples = samples._replace(
+    samples = replace(
+        samples,
         values=samples.values.astype(dtype),
         weights=None if samples.weights is None else samples.weights.astype(dtype),
     )

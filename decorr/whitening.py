@@ -128,8 +128,7 @@ def whiten(
     check_method(method, iterations)
     arrays = (jnp.asarray(a), where, weights, check_scalar_probability(shrinkage, "shrinkage"))
     static = (method, iterations, groups, axis_name, 2)
-    y: jax.Array = over_mesh(by_batch, arrays, *static, specs=where_it_lies).y
-    return y
+    return over_mesh(by_batch, arrays, *static, specs=where_it_lies).y
 
 
 def check_method(method: str, iterations: int) -> None:

@@ -11,13 +11,14 @@ larger scale would leave nothing of that but rounding: the units of the largest 
 paired with all others by parts of M.
 """
 
+import functools
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from decorr._samples import AxisName, Samples, at_most, centre, product, standardise
+from decorr._samples import Samples, at_most, centre, product, standardise
 
 Kind = Literal["correlation", "covariance"]
 
@@ -58,11 +59,6 @@ def cross_sum(samples: Samples, x: jax.Array, y: jax.Array, *, diagonal: bool = 
     return total if diagonal else total - jnp.sum(jnp.square(samples.total(x * y) / size))
 
 
-def pair_sum(form: Form, samples: Samples) -> jax.Array:
-    """scale * sum of M_ij^2 over pairs of units i, j. Its first derivative is the closed form."""
-    return _pair_sum(form, samples.axis_name, samples.values, samples.weights)
-
-
 def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, Terms]:
     """`pair_sum` and the terms of its gradient."""
     u, scale_of_units, constant = _units(form, samples)
@@ -87,8 +83,9 @@ def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, Terms]:
     return form.scale * total, Terms(A, B, C)
 
 
-def _value(form: Form, axis_name: AxisName, values: jax.Array, weights: jax.Array | None) -> jax.Array:
-    samples = Samples(values, weights, axis_name)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def pair_sum(form: Form, samples: Samples) -> jax.Array:
+    """scale * sum of M_ij^2 over pairs of units i, j. Its first derivative is the closed form."""
     u, *_ = _units(form, samples)
     if at_most(u.shape[1], samples.number, undecided=True):
         return form.scale * jnp.sum(jnp.square(pair_matrix(form, samples, u)))
@@ -100,23 +97,19 @@ def _value(form: Form, axis_name: AxisName, values: jax.Array, weights: jax.Arra
     return form.scale * (total if apart is None else total + apart.sum())
 
 
-_pair_sum = jax.custom_jvp(_value, nondiff_argnums=(0, 1))
-
-
-@_pair_sum.defjvp
+@pair_sum.defjvp
 def _pair_sum_jvp(
-    form: Form, axis_name: AxisName, primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
+    form: Form, primals: tuple[Samples], tangents: tuple[Samples]
 ) -> tuple[jax.Array, jax.Array]:
-    samples = Samples(primals[0], primals[1], axis_name)
+    (samples,), (moved,) = primals, tangents
     value, (A, B, C) = pair_sum_and_terms(form, samples)
-    tangent = jnp.sum(samples.weighted(A[None] * (B - C)) * tangents[0])
-    if samples.weights is None:
+    tangent = jnp.sum(samples.weighted(A[None] * (B - C)) * moved.values)
+    if samples.weights is None or moved.weights is None:  # these come together
         return value, samples.everywhere(tangent)
     # A sample's weight counts its part of M, and in N, of which correlations do not depend.
     u, *_ = _units(form, samples)
-    size_of = lambda weights: jnp.asarray(samples._replace(weights=weights).size(form.ddof))  # noqa: E731
-    size, larger = jax.jvp(size_of, (primals[1],), (tangents[1],))
-    heavier = 2 * form.scale / size * jnp.sum(jnp.sum(u * (B - C), axis=1) * tangents[1])
+    size, larger = jax.jvp(lambda samples: jnp.asarray(samples.size(form.ddof)), (samples,), (moved,))
+    heavier = 2 * form.scale / size * jnp.sum(jnp.sum(u * (B - C), axis=1) * moved.weights)
     change = 0 if form.kind == "correlation" else 2 * value * larger / size
     return value, samples.everywhere(tangent + heavier) - change
 

@@ -83,8 +83,7 @@ def pair_penalty(
     d = a.shape[-1] if a.ndim else 0
     scale = {"unit": 1 / max(2 * d, 1), "pair": 1 / max(d * (d - 1), 1), "sum": 1.0}[normalise]
     form = Form(kind, bool(diagonal), scale, ddof)
-    value: jax.Array = over_mesh(_value, (a, where, weights), form, axis_name)
-    return value
+    return over_mesh(_value, (a, where, weights), form, axis_name)
 
 
 def _value(

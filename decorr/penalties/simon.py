@@ -87,8 +87,7 @@ def penalty_gradient(
     Source: Simon, Section 3.1.
     """
     arrays = (jnp.asarray(a), where, weights)
-    gradient: jax.Array = over_mesh(_gradient, arrays, axis_name, specs=lambda spec: spec)
-    return gradient
+    return over_mesh(_gradient, arrays, axis_name, specs=lambda spec: spec)
 
 
 def gradient_terms(
@@ -122,8 +121,7 @@ def gradient_terms(
     Source: Simon, Section 3.1.
     """
     specs = lambda spec: GradientTerms._make((PartitionSpec(spec[-1]), spec, spec))  # noqa: E731
-    terms: GradientTerms = over_mesh(_terms, (jnp.asarray(a), where, weights), axis_name, specs=specs)
-    return terms
+    return over_mesh(_terms, (jnp.asarray(a), where, weights), axis_name, specs=specs)
 
 
 def _gradient(

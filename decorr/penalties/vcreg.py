@@ -1,5 +1,7 @@
 """VCReg (Zhu et al., 2023): variances held up, covariances pressed down."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -49,7 +51,7 @@ def vcreg_loss(
     """
     if delta is not None and not delta > 0:
         raise ValueError(f"delta must be above 0, or None; got {delta}")
-    parts = over_mesh(_vcreg, (a, where, weights), axis_name, delta)
+    parts: tuple[Any, Any] = over_mesh(_vcreg, (a, where, weights), axis_name, delta)
     variance, covariance = parts
     loss: jax.Array = variance_weight * variance + covariance_weight * covariance
     return loss

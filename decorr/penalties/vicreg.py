@@ -1,5 +1,7 @@
 """VICReg (Bardes et al., 2022): views alike, variances held up, covariances pressed down."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -39,8 +41,7 @@ def variance_penalty(
 
     Source: Bardes et al., VICReg (arXiv:2105.04906), Equation 1, gamma = 1, epsilon = 1e-4.
     """
-    penalty: jax.Array = over_mesh(_variance_of, (a, where, weights), axis_name)
-    return penalty
+    return over_mesh(_variance_of, (a, where, weights), axis_name)
 
 
 def vicreg_loss(
@@ -86,7 +87,7 @@ def vicreg_loss(
         coefficients = invariance_weight, variance_weight, covariance_weight
     if len(coefficients) != 3:
         raise ValueError(f"coefficients are three: invariance, variance, covariance; got {len(coefficients)}")
-    parts = over_mesh(_vicreg, (a, b, where, weights), axis_name)
+    parts: tuple[Any, ...] = over_mesh(_vicreg, (a, b, where, weights), axis_name)
     loss: jax.Array = sum(weight * part for weight, part in zip(coefficients, parts, strict=True))
     return loss
 

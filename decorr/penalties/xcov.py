@@ -39,8 +39,7 @@ def xcov_loss(
     Source: Cheung et al., Discovering Hidden Factors of Variation in Deep Networks (arXiv:1412.6583),
       Equation 3; Chainer's `cross_covariance` gives the same.
     """
-    loss: jax.Array = over_mesh(_value, (a, b, where, weights), axis_name)
-    return loss
+    return over_mesh(_value, (a, b, where, weights), axis_name)
 
 
 def _value(axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None) -> jax.Array:
