@@ -163,7 +163,7 @@ def test_pmap_too(float64, name):
 def test_in_single_precision_too():
     arrays = samples(5, np.float32)
     found = jax.jit(differentiated(ALL, ROUTES["shard_map"]))(*arrays)
-    assert_are_one_devices(found, ALL, arrays, 1e-6)
+    assert_are_one_devices(found, ALL, arrays, 3e-6)  # whitening divides by roots of eigenvalues
 
 
 def test_one_sample_a_device_may_have_no_sample_axis(float64):
