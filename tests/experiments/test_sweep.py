@@ -96,6 +96,7 @@ def finished(tmp_path_factory, sweep):
     return folder, sweep("--out", folder, *TINY, "--variants", "corr-0.1", "corr-1.0")
 
 
+@pytest.mark.slow
 def test_end_to_end(tmp_path):
     folder = tmp_path / "new" / "out"
     done = run(folder, *TINY, "--variants", "corr-0.1")

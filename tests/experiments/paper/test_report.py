@@ -98,6 +98,7 @@ def test_it_is_the_same_each_time(written, tmp_path):
         assert (tmp_path / f"{name}.svg").read_bytes() == first.read_bytes()
 
 
+@pytest.mark.slow
 def test_networks_that_all_diverged_are_no_obstacle(tmp_path):
     sweep = made_up.sweep(sizes=("tiny", "huge"))
     at = {"cell": "huge-corr-1.0"}

@@ -48,6 +48,7 @@ def started(run, work, read=lambda _: None, processes_=2):
     return closing(processes.run(training, work, load("digits"), read, 0, processes=processes_))
 
 
+@pytest.mark.slow
 def test_blocks_are_trained_as_in_this_process_and_go_on_from_checkpoints():
     with started(epochs.run_block, BLOCKS, processes_=1) as events:
         found = {(block, epoch): checkpoint for block, epoch, checkpoint in events}
