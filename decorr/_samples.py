@@ -60,12 +60,9 @@ def check_scalar_probability(number: jax.typing.ArrayLike, what: str) -> jax.Arr
     return array
 
 
-def at_most(size: int, limit: int, *, undecided: bool) -> bool:
-    """Whether size <= limit; in an exported program sizes may be symbols, of which that may be undecided."""
-    try:
-        return size <= limit
-    except jax.errors.InconclusiveDimensionOperation:
-        return undecided
+def at_most(size: int, limit: int) -> bool:
+    """Whether size <= limit; True where an exported program has a symbol in place of one of them."""
+    return not (isinstance(size, int) and isinstance(limit, int)) or size <= limit
 
 
 def widen(x: Any) -> Any:
@@ -134,7 +131,7 @@ class Samples:
         Never 0: 1 where nothing is summed.
         """
         if self.weights is None:
-            return self.number - ddof if at_most(1 + ddof, self.number, undecided=True) else 1
+            return self.number - ddof if at_most(1 + ddof, self.number) else 1
         first, shares = self._shares()
         size = first * pairs_of_shares(shares, self.everywhere) if ddof else first
         return jnp.where(size > 0, size, 1)
@@ -218,7 +215,7 @@ def as_samples(
         raise ValueError(f"activations must have shape [..., unit] ({least}-D or more); got {a.shape}" + hint)
     check_floating(a, "activations")
     m, d = math.prod(a.shape[:-1]), a.shape[-1]
-    if d < 1 or not at_most(minimum, m, undecided=True):
+    if d < 1 or not at_most(minimum, m):
         raise ValueError(f"activations must hold >= {minimum} samples of >= 1 unit; got {a.shape}")
     values = widen(a.reshape(m, d))
     samples = Samples(values, _as_weights(where, weights, a.shape[:-1], values.dtype), axis_name)

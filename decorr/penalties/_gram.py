@@ -51,7 +51,7 @@ class Terms(NamedTuple):
 def cross_sum(samples: Samples, x: jax.Array, y: jax.Array, *, diagonal: bool = True) -> jax.Array:
     """The sum of squares of M = X^T W Y / V1, x and y [sample, unit] of the same samples."""
     size = samples.size()
-    if at_most(x.shape[1] * y.shape[1], samples.number**2, undecided=True):
+    if at_most(x.shape[1] * y.shape[1], samples.number**2):
         matrix = samples.moment(x, y) / size
         return jnp.sum(jnp.square(matrix if diagonal else _off_diagonal(matrix)))
     k = product(x, samples.gathered(x).T) / size * (product(y, samples.gathered(y).T) / size)
@@ -63,7 +63,7 @@ def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, Terms]:
     """`pair_sum` and the terms of its gradient."""
     u, scale_of_units, constant = _units(form, samples)
     size, apart = samples.size(form.ddof), None
-    if at_most(u.shape[1], samples.number, undecided=True):
+    if at_most(u.shape[1], samples.number):
         matrix = pair_matrix(form, samples, u)
         B, squares = product(u, matrix), jnp.sum(matrix * matrix, axis=0, keepdims=True)
     else:
@@ -87,7 +87,7 @@ def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, Terms]:
 def pair_sum(form: Form, samples: Samples) -> jax.Array:
     """scale * sum of M_ij^2 over pairs of units i, j. Its first derivative is the closed form."""
     u, *_ = _units(form, samples)
-    if at_most(u.shape[1], samples.number, undecided=True):
+    if at_most(u.shape[1], samples.number):
         return form.scale * jnp.sum(jnp.square(pair_matrix(form, samples, u)))
     rest, apart = _set_apart(form, samples, u)
     k = product(rest, samples.gathered(rest).T) / samples.size(form.ddof)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -328,6 +329,8 @@ def test_optimisers_that_look_at_the_loss(name):
     if not hasattr(home, name):
         pytest.skip("a newer optax has it")
     optimiser = getattr(home, name)()
+    if "loss" in inspect.signature(optimiser.update).parameters:
+        pytest.skip("a newer optax calls it value")
     optimiser = optimiser if name == "lbfgs" else optax.chain(optax.sgd(0.1), optimiser)
     trainer = Trainer(MODEL, optimiser, 40)  # of all samples, whose loss falls in every step
     state, data = initial(Regulariser(penalty_weight=0.1), trainer), split(40)
