@@ -18,7 +18,7 @@ help:  ## this list
 sweep: .venv/ready  ## train every network of the paper on the embedded digits (2 min); ARGS="--help" lists options
 	$(BIN)/python -m experiments.sweep $(ARGS)
 
-test: .venv/ready  ## the quick tests (4 min; 2 when run again)
+test: .venv/ready  ## the quick tests (6 min; 4 when run again)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # Side by side (make -j2) the longest come early; dist and oldest, which build in this folder, do not meet.
@@ -27,7 +27,7 @@ check: dist slow oldest oracles docs notebooks mesh golden lint  ## all that `te
 check: NOTEBOOKS_TO = --output-dir $(shell mktemp -d)
 
 # As users run it: with the optimisations that other tests do without.
-slow: .venv/ready  ## the tests of whole sweeps, killed processes, a cluster, the wheel
+slow: .venv/ready  ## the tests of whole sweeps, killed processes, a cluster, the wheel (16 min in one process)
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)
 
 mesh: .venv/ready  ## the tests of mapped axes and meshes, on eight devices of one CPU (2 min)
