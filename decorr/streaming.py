@@ -136,7 +136,8 @@ class CorrelationState(NamedTuple):
         square, pairs, comoment = everywhere((self.square, self.pairs, self.comoment + jnp.outer(step, step)))
         pairs = pairs + weight * weight * pairs_of_shares(share, everywhere)
         sums = Sums(weight, square, pairs, mean, comoment)
-        return _state(sums, everywhere(self.rest), *extremes_over(axis_name, self.low, self.high))
+        rest = everywhere(self.rest._replace(mean=share * self.rest.mean))
+        return _state(sums, rest, *extremes_over(axis_name, self.low, self.high))
 
     def correlation(self) -> jax.Array:
         """Pearson correlations [unit, unit] of all samples; NaN: unknown.

@@ -30,3 +30,13 @@ def test_small_minibatches_after_many_samples():
     for ddof in (0, 1):
         np.testing.assert_allclose(state.covariance(ddof), covariance, rtol=1e-5)
     assert jnp.all(jnp.abs(state.correlation()) <= 1 + 1e-6)
+
+
+def test_devices_that_saw_the_same_have_its_mean():
+    """What rounding left out of a mean is averaged over devices like the mean, and not summed."""
+    state = CorrelationState.init(2).update(jnp.array([[1.0, 2.0], [3.0, 5.0]]))
+    state = state._replace(rest=state.rest._replace(mean=jnp.array([1e-8, -2e-8])))
+    alike = jax.tree.map(lambda x: jnp.stack([x, x]), state)
+    both = jax.vmap(lambda state: state.psum("device"), axis_name="device")(alike)
+    np.testing.assert_allclose(both.mean[0], state.mean)
+    np.testing.assert_allclose(both.rest.mean[0], state.rest.mean, rtol=1e-6)
