@@ -127,8 +127,7 @@ def whiten(
     """
     check_method(method, iterations)
     arrays = (jnp.asarray(a), where, weights, check_scalar_probability(shrinkage, "shrinkage"))
-    static = (method, iterations, groups, axis_name, 2)
-    return over_mesh(by_batch, arrays, *static, specs=where_it_lies).y
+    return over_mesh(by_batch, arrays, Form(method, iterations, groups), axis_name, specs=where_it_lies).y
 
 
 def check_method(method: str, iterations: int) -> None:
@@ -143,6 +142,16 @@ def check_groups(d: int, groups: int) -> None:
     """ValueError unless d units make groups that are alike."""
     if operator.index(groups) < 1 or d % groups:
         raise ValueError(f"groups must divide the {d} units; got {groups}")
+
+
+class Form(NamedTuple):
+    """How activations are whitened. Hashable: static under `jit`."""
+
+    method: str
+    iterations: int
+    groups: int
+    minimum: int = 2
+    """How few samples may be whitened by their own statistics."""
 
 
 class Whitened(NamedTuple):
@@ -164,27 +173,24 @@ def where_it_lies(spec: PartitionSpec) -> Whitened:
 
 
 def by_batch(
-    method: str,
-    iterations: int,
-    groups: int,
+    form: Form,
     axis_name: AxisName,
-    minimum: int,
     a: jax.Array,
     where: jax.Array | None,
     weights: jax.Array | None,
     shrinkage: jax.Array,
 ) -> Whitened:
-    """Whitens by the statistics of these samples, of which there must be `minimum`."""
-    samples = as_samples(axis_name, a, where, weights, minimum=minimum)
+    """Whitens by the statistics of these samples."""
+    samples = as_samples(axis_name, a, where, weights, minimum=form.minimum)
     c, span_of_unit, constant = centre_in_spans(samples)
     # One scale for each group, so that no square under- or overflows. y does not depend on it.
-    span_of_unit = _by_group(jnp.where(constant, 0, span_of_unit), groups)
+    span_of_unit = _by_group(jnp.where(constant, 0, span_of_unit), form.groups)
     span = jnp.max(span_of_unit, axis=2, keepdims=True)
     span = jnp.where(span > 0, span, 1)
-    c = _by_group(samples.select(jnp.where(constant, 0, c)), groups) * (span_of_unit / span)
+    c = _by_group(samples.select(jnp.where(constant, 0, c)), form.groups) * (span_of_unit / span)
     weighted = samples.weighted(c.transpose(1, 0, 2)).transpose(1, 2, 0)
     covariance = samples.everywhere(product(weighted, c)) / samples.size(ddof=1)
-    y = samples.select(_project(c, covariance, method, iterations, shrinkage))
+    y = samples.select(_project(form, c, covariance, shrinkage))
     mean = samples.total(samples.values / samples.size())[0]
     return Whitened(
         y.reshape(a.shape), mean, covariance * span * span, jnp.asarray(samples.effective(), y.dtype)
@@ -192,8 +198,7 @@ def by_batch(
 
 
 def by_known(
-    method: str,
-    iterations: int,
+    form: Form,
     a: jax.Array,
     where: jax.Array | None,
     mean: jax.Array,
@@ -203,8 +208,8 @@ def by_known(
     """Whitens by a mean [unit] and covariances [group, unit, unit] that are known."""
     samples = as_samples(None, a, where, minimum=0)
     mean, covariance = mean.astype(samples.values.dtype), covariance.astype(samples.values.dtype)
-    c = _by_group(samples.values - mean[None], covariance.shape[0])
-    return samples.select(_project(c, covariance, method, iterations, shrinkage)).reshape(a.shape)
+    c = _by_group(samples.values - mean[None], form.groups)
+    return samples.select(_project(form, c, covariance, shrinkage)).reshape(a.shape)
 
 
 def _by_group(x: jax.Array, groups: int) -> jax.Array:
@@ -214,11 +219,9 @@ def _by_group(x: jax.Array, groups: int) -> jax.Array:
     return x.reshape(m, groups, d // groups).transpose(1, 0, 2)
 
 
-def _project(
-    c: jax.Array, covariance: jax.Array, method: str, iterations: int, shrinkage: jax.Array
-) -> jax.Array:
+def _project(form: Form, c: jax.Array, covariance: jax.Array, shrinkage: jax.Array) -> jax.Array:
     """Centred activations [group, sample, unit] times W^T, as [sample, unit]."""
-    w = jax.vmap(lambda block: _matrix(method, iterations, block, shrinkage))(covariance)
+    w = jax.vmap(lambda block: _matrix(form.method, form.iterations, block, shrinkage))(covariance)
     return product(c, w.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(c.shape[1], c.shape[0] * c.shape[2])
 
 

@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from decorr._mesh import over_mesh
 from decorr._samples import AxisName, check_scalar_probability
-from decorr.whitening import by_batch, by_known, check_groups, check_method, where_it_lies
+from decorr.whitening import Form, by_batch, by_known, check_groups, check_method, where_it_lies
 
 
 class BatchWhitening(nn.Module):
@@ -79,16 +79,19 @@ class BatchWhitening(nn.Module):
         x = jnp.asarray(x)
         d = x.shape[-1]
         check_groups(d, self.groups)
+        form = Form(self.method, self.iterations, self.groups)
         mean = self.variable("batch_stats", "mean", jnp.zeros, d, jnp.float32)
         covariance = self.variable("batch_stats", "covariance", self._identity, d // self.groups)
 
         if running:
-            arrays = (x, where, mean.value, covariance.value, shrinkage)
-            y = over_mesh(by_known, arrays, self.method, self.iterations, specs=lambda spec: spec)
+            known = (x, where, mean.value, covariance.value, shrinkage)
+            y = over_mesh(by_known, known, form, specs=lambda spec: spec)
         else:
-            axis_name, minimum = (None, 1) if self.is_initializing() else (self.axis_name, 2)
-            static = (self.method, self.iterations, self.groups, axis_name, minimum)
-            batch = over_mesh(by_batch, (x, where, None, shrinkage), *static, specs=where_it_lies)
+            axis_name = self.axis_name
+            if self.is_initializing():
+                form, axis_name = form._replace(minimum=1), None
+            own = (x, where, None, shrinkage)
+            batch = over_mesh(by_batch, own, form, axis_name, specs=where_it_lies)
             y = batch.y
             if not self.is_initializing():
                 for statistic, new in ((mean, batch.mean), (covariance, batch.covariance)):
