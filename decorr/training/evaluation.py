@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from decorr.penalties import correlation_penalty
 from decorr.streaming import CorrelationState
 from decorr.training.objective import error_rate, negative_log_likelihood
-from decorr.training.seen import seen
 from decorr.training.split import Split
 from decorr.training.steps import Activations, Trainer
+from decorr.training.subsample import subsample
 
 BINS = 40
 """Bins of |rho| from 0 to 1: Figure 1's width 0.025, and four of them make one of Figure 2's."""
@@ -74,7 +74,7 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
     P depends on the number of samples (`decorr.independent_penalty`), so it is taken over minibatches
     of the training size in stored order, to be comparable with what training saw: over all, or over every
     k-th of so many that at least `MINIBATCHES` are left. The rest uses all samples, streamed.
-    Of a layer with positions both see what `seen` draws, by a fixed key: P as many of a minibatch as in
+    Of a layer with positions both see what `subsample` draws, by a fixed key: P as many of a minibatch as in
     training, the correlations as many of the whole set, but at least one position of each sample.
 
     Args:
@@ -128,7 +128,7 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
 def _draw(activations: Activations, numbers: jax.Array, max_samples: int) -> Activations:
     """What is seen of minibatches [minibatch, sample, ...]: of each of them what its number draws."""
     key = jax.random.key(0)
-    return jax.vmap(lambda a, number: seen(a, key, number, max_samples))(activations, numbers)
+    return jax.vmap(lambda a, number: subsample(a, key, number, max_samples))(activations, numbers)
 
 
 def largest_divisor(n: int, most: int) -> int:

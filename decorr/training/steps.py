@@ -5,23 +5,22 @@ dropout rate) is an array in the state; what shapes the program is in the traine
 """
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from decorr.config import Optimisation, Regulariser
 from decorr.correlation import correlation_matrix
 from decorr.penalties import correlation_penalty
 from decorr.training.objective import error_rate, negative_log_likelihood, regularised_loss
+from decorr.training.order import Keys, minibatches
 from decorr.training.schedules import schedule
-from decorr.training.seen import MAX_SAMPLES, seen
 from decorr.training.split import Split
+from decorr.training.subsample import MAX_SAMPLES, subsample
 
 Activations = tuple[jax.Array, ...]
 
@@ -107,16 +106,6 @@ class EpochMetrics(NamedTuple):
     """[], in [0, 1]."""
 
 
-class _Keys(NamedTuple):
-    init: jax.Array
-    order: jax.Array
-    dropout: jax.Array
-
-
-def _keys(key: jax.Array) -> _Keys:
-    return _Keys(*jax.random.split(key, 3))
-
-
 @functools.cache
 def sgd(optimisation: Optimisation, steps: int | None = None) -> optax.GradientTransformation:
     """Stochastic gradient descent as optax: v <- momentum v + (g + weight_decay w); w <- w - rate v.
@@ -128,7 +117,7 @@ def sgd(optimisation: Optimisation, steps: int | None = None) -> optax.GradientT
       steps: of the whole training, over which the rate shrinks; only a rate that does needs it.
 
     Raises:
-      ValueError: a rate that shrinks over nobody knows how many steps.
+      ValueError: a shrinking rate without `steps`.
     """
     return optax.chain(
         optax.add_decayed_weights(optimisation.weight_decay),
@@ -162,7 +151,7 @@ def init(
     Returns:
       A TrainingState; all its numbers are arrays, ready for `vmap` and `lax.scan`.
     """
-    variables = trainer.model.init(_keys(key).init, jnp.asarray(sample))
+    variables = trainer.model.init(Keys.of(key).init, jnp.asarray(sample))
     params = variables["params"]
     return TrainingState(
         params=params,
@@ -179,7 +168,7 @@ def step(
 ) -> tuple[TrainingState, Minibatch]:
     """One step of gradient descent on one minibatch.
 
-    Of layers with positions the penalty sees what `seen` draws, in every step others.
+    Of layers with positions the penalty takes what `subsample` draws, in every step others.
 
     Args:
       trainer: model, optimiser and penalty; static.
@@ -190,7 +179,7 @@ def step(
     Returns:
       The state after, and what was seen of the minibatch before the update.
     """
-    key = jax.random.fold_in(_keys(state.key).dropout, state.step)
+    key = jax.random.fold_in(Keys.of(state.key).dropout, state.step)
     weight, rate = state.regulariser
     if weight is not None and trainer.penalty_schedule is not None:
         weight = weight * trainer.penalty_schedule(state.step)
@@ -200,14 +189,14 @@ def step(
         variables, rngs = state._replace(params=params).variables, {"dropout": key}
         if not state.batch_stats:
             return trainer.model.apply(variables, x, rate, rngs=rngs), {}
-        found, changed = trainer.model.apply(
+        logits_and_activations, changed = trainer.model.apply(
             variables, x, rate, train=True, rngs=rngs, mutable=["batch_stats"]
         )
-        return found, changed["batch_stats"]
+        return logits_and_activations, changed["batch_stats"]
 
     def loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, Activations, Any]]:
         (logits, activations), batch_stats = outputs(params)
-        sampled = activations if weight is None else seen(activations, *draw)
+        sampled = activations if weight is None else subsample(activations, *draw)
         value = regularised_loss(logits, labels, sampled, weight, trainer.penalty)
         return value, (logits, activations, batch_stats)
 
@@ -226,58 +215,6 @@ def step(
     nll, error = negative_log_likelihood(logits, labels), error_rate(logits, labels)
     state = state._replace(params=params, opt_state=opt_state, step=state.step + 1, batch_stats=batch_stats)
     return state, Minibatch(nll, error, activations)
-
-
-def minibatches(
-    key: jax.Array, step: jax.Array | int, samples: int, batch_size: int, count: int | None = None
-) -> jax.Array:
-    """Which samples make each minibatch of an epoch: a fresh permutation, cut into minibatches.
-
-    Args:
-      key: the run's seed, as in `TrainingState.key`.
-      step: minibatches trained before, as in `TrainingState.step`; tells the epoch, may be traced.
-      samples: how many there are; static.
-      batch_size: samples a minibatch; static. An incomplete last minibatch is left out.
-      count: how many minibatches from this step on, wherever in an epoch it is; static. None: those of the
-        step's whole epoch.
-
-    Returns:
-      Indices [minibatch, batch], int32.
-
-    Raises:
-      ValueError: fewer samples than one minibatch.
-    """
-    batches = samples // batch_size
-    if batches < 1:
-        raise ValueError(f"a minibatch of {batch_size} needs as many samples; got {samples}")
-
-    def of_epoch(epoch: jax.Array | int) -> jax.Array:
-        order = _permutation(jax.random.fold_in(_keys(key).order, epoch), samples)
-        return order[: batches * batch_size].reshape(batches, batch_size)
-
-    if count is None:
-        return of_epoch(step // batches)
-    epochs = -(-(batches - 1 + count) // batches)  # that the steps may touch
-    orders = jax.lax.map(of_epoch, step // batches + jnp.arange(epochs, dtype=jnp.int32))
-    return jax.lax.dynamic_slice_in_dim(orders.reshape(-1, batch_size), step % batches, count)
-
-
-def _permutation(key: jax.Array, n: int) -> jax.Array:
-    """`jax.random.permutation(key, n)`, bit for bit, in a fifth of its time on a CPU.
-
-    JAX sorts the numbers by random words, in rounds. Words and numbers side by side are a slow sort with a
-    comparator; here a word and the place of its number are one integer, which XLA sorts natively.
-    """
-    order = jnp.arange(n, dtype=jnp.int32)
-    for _ in range(math.ceil(3 * math.log(max(1, n)) / math.log(2**32 - 1))):
-        key, mine = jax.random.split(key)
-        words = jax.random.bits(mine, (n,), jnp.uint32)
-        with jax.enable_x64(True):
-            place = jnp.arange(n, dtype=jnp.uint64)
-            ranked = jnp.sort(words.astype(jnp.uint64) << np.uint64(32) | place)
-            place = ranked.astype(jnp.uint32).astype(jnp.int32)
-        order = order[place]
-    return order
 
 
 def train_epoch(
@@ -315,7 +252,7 @@ def train_epoch(
             observe,
             lambda: tuple(
                 total + correlation_matrix(a, undefined=1.0)
-                for total, a in zip(correlation, seen(minibatch.activations, *draw), strict=True)
+                for total, a in zip(correlation, subsample(minibatch.activations, *draw), strict=True)
             ),
             lambda: correlation,
         )
@@ -333,6 +270,9 @@ def train_epochs(
     trainer: Trainer, state: TrainingState, data: Split, n: int, *, observe: jax.typing.ArrayLike = False
 ) -> tuple[TrainingState, EpochMetrics, Activations]:
     """Trains for `n` epochs, each over a fresh permutation of the data, in one `lax.scan`.
+
+    For a notebook or a script: whole trainings in one call. `experiments` makes orders and trains in two
+    programs, an epoch a call, so that it can evaluate and save in between.
 
     Training n epochs and then k is training n + k, bit for bit: permutations and masks are functions of
     the key and the step alone.

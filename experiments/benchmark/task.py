@@ -65,6 +65,7 @@ def make(path: str, family: Family, size: Size) -> tuple[Any, dict[str, Any]]:
 
     from decorr.config import Regulariser
     from decorr.training import steps
+    from decorr.training.order import minibatches
     from experiments.run import epochs
 
     images, labels = pixels(family)
@@ -78,7 +79,7 @@ def make(path: str, family: Family, size: Size) -> tuple[Any, dict[str, Any]]:
     @jax.vmap
     def start(key: jax.Array) -> tuple[steps.TrainingState, jax.Array]:
         state = steps.init(trainer, key, Regulariser(), sample)
-        return state, steps.minibatches(key, 0, len(labels), trainer.batch_size)
+        return state, minibatches(key, 0, len(labels), trainer.batch_size)
 
     states, order = start(keys)
     params = {
@@ -104,7 +105,7 @@ def read(path: str | Path) -> Task:
 
 def multiply_adds(family: Family, size: Size, variant: str) -> int:
     """What one training step of one network needs: matrix products only, none of them twice."""
-    from decorr.training.seen import MAX_SAMPLES  # which needs JAX
+    from decorr.training.subsample import MAX_SAMPLES  # which needs JAX
 
     m, (*hidden, logits) = RELEASED.optimisation.batch_size, layers(family, size)
     forward = [m * positions * inputs * units for positions, inputs, units in (*hidden, logits)]

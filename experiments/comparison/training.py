@@ -13,9 +13,9 @@ import optax
 
 from decorr.config import Regulariser
 from decorr.training import steps
-from decorr.training.seen import seen
 from decorr.training.split import Split
 from decorr.training.steps import Trainer, TrainingState
+from decorr.training.subsample import subsample
 from experiments.comparison.methods import BASE
 from experiments.comparison.trials import Trials
 from experiments.data.load import Dataset
@@ -149,7 +149,7 @@ def _penalty(trainer: Trainer, x: jax.Array) -> jax.Array:
     key = jax.random.key(0)
     state = steps.init(trainer, key, Regulariser(), x[:1])
     _, activations = trainer.model.apply(state.variables, x)
-    return sum(map(trainer.penalty, seen(activations, key, 0, trainer.max_samples)))  # type: ignore[return-value]
+    return sum(map(trainer.penalty, subsample(activations, key, 0, trainer.max_samples)))  # type: ignore[return-value]
 
 
 TRAINING = Training(trainer, train)

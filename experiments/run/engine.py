@@ -12,6 +12,7 @@ import numpy as np
 from decorr.config import Regulariser
 from decorr.models import slopes
 from decorr.training import evaluation, steps
+from decorr.training.order import minibatches
 from decorr.training.split import Split
 from decorr.training.steps import EpochMetrics, Trainer, TrainingState
 from experiments.run import cpu
@@ -70,15 +71,13 @@ class Engine:
         self, states: TrainingState, train: Split, last: bool
     ) -> tuple[TrainingState, EpochMetrics, Matrices]:
         """The training of `epoch` alone: what `steps.train_epoch` returns, of all runs."""
-        minibatches = order(self.layout, len(train.labels), self.trainer.batch_size)(states.key, states.step)
-        return training(self)(states, minibatches, train, last)
+        program = order(self.layout, len(train.labels), self.trainer.batch_size)
+        return training(self)(states, program(states.key, states.step), train, last)
 
     def train_steps(self, states: TrainingState, train: Split, count: int) -> TrainingState:
         """So many steps of all runs, wherever in an epoch they begin and end."""
-        minibatches = order(self.layout, len(train.labels), self.trainer.batch_size, count)(
-            states.key, states.step
-        )
-        states, _, _ = training(self)(states, minibatches, train, False)
+        program = order(self.layout, len(train.labels), self.trainer.batch_size, count)
+        states, _, _ = training(self)(states, program(states.key, states.step), train, False)
         return states
 
     def logits(self, states: TrainingState, data: Split) -> jax.Array:
@@ -111,7 +110,7 @@ def order(layout: Layout, samples: int, batch_size: int, count: int | None = Non
     """The program of the minibatches of an epoch, or of so many, of (key, step)."""
 
     def one_run(key, step):
-        return steps.minibatches(key, step, samples, batch_size, count)
+        return minibatches(key, step, samples, batch_size, count)
 
     def order_runs(key, step):
         return layout.map_runs(one_run, (key, step))

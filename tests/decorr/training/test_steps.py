@@ -16,10 +16,11 @@ from decorr.models import MLP, ConvNet
 from decorr.penalties import correlation_penalty
 from decorr.training import evaluation, steps
 from decorr.training.objective import negative_log_likelihood
+from decorr.training.order import Keys, minibatches
 from decorr.training.schedules import schedule
-from decorr.training.seen import seen
 from decorr.training.split import Split
 from decorr.training.steps import Trainer, sgd
+from decorr.training.subsample import subsample
 
 FEATURES, CLASSES, BATCH = 6, 3, 10
 OPTIMISATION = Optimisation(batch_size=BATCH)
@@ -191,7 +192,7 @@ def test_epochs_are_their_steps_and_observe_their_mean_correlation():
     """Outside of `jit`, which NumPy's arrays allow: inside of it they are the same."""
     data, start = Recorder(47), initial(BOTH)
     after, metrics, correlation = data.train(start, 2, observe=True)
-    orders = [np.asarray(steps.minibatches(start.key, step, 47, BATCH)) for step in (0, 4)]
+    orders = [np.asarray(minibatches(start.key, step, 47, BATCH)) for step in (0, 4)]
     np.testing.assert_array_equal(data.seen, np.concatenate(orders))
     state, seen = start, []
     for index in data.seen:
@@ -210,7 +211,7 @@ def test_epochs_are_their_steps_and_observe_their_mean_correlation():
 
 
 def test_every_epoch_is_another_permutation_and_incomplete_minibatches_are_left_out():
-    orders = [np.ravel(steps.minibatches(jax.random.key(0), step, 47, BATCH)) for step in (0, 4)]
+    orders = [np.ravel(minibatches(jax.random.key(0), step, 47, BATCH)) for step in (0, 4)]
     for order in orders:
         assert order.size == len(set(order.tolist())) == 40 and set(order.tolist()) < set(range(47))
     assert (orders[0] != orders[1]).any()
@@ -227,8 +228,8 @@ def test_the_order_is_jaxs_permutation(samples):
     @jax.jit
     @jax.vmap
     def both(key):
-        mine = jax.random.fold_in(steps._keys(key).order, 0)
-        return steps.minibatches(key, 0, samples, samples)[0], jax.random.permutation(mine, samples)
+        mine = jax.random.fold_in(Keys.of(key).order, 0)
+        return minibatches(key, 0, samples, samples)[0], jax.random.permutation(mine, samples)
 
     np.testing.assert_array_equal(*both(jax.random.split(jax.random.key(0), 2)), strict=True)
 
@@ -275,27 +276,27 @@ PENALISED = Regulariser(penalty_weight=0.1)
 
 def test_layers_without_positions_are_seen_as_they_are():
     a = jnp.ones((BATCH, 7))
-    assert seen((a, a), jax.random.key(0), 0)[0] is a
+    assert subsample((a, a), jax.random.key(0), 0)[0] is a
 
 
 def test_every_layer_and_step_draws_other_positions():
     a = np.broadcast_to(np.arange(50, dtype=np.float32)[None, :, None], (BATCH, 50, 1))
-    compiled = jax.jit(seen, static_argnums=3)
+    compiled = jax.jit(subsample, static_argnums=3)
     draws = [compiled((a, a), jax.random.key(seed), step, 100) for seed in (0, 1) for step in (0, 1)]
     drawn = [np.asarray(layer).tobytes() for draw in draws for layer in draw]
     assert len(set(drawn)) == 8 and draws[0][0].shape == (BATCH, 10, 1)
-    assert_identical(seen((a, a), jax.random.key(0), 0, 100), draws[0])
+    assert_identical(subsample((a, a), jax.random.key(0), 0, 100), draws[0])
 
 
 def test_the_penalty_sees_what_is_drawn():
-    """A step against the gradient of what `seen` gives of the same state."""
+    """A step against the gradient of what `subsample` gives of the same state."""
     state, (x, labels) = initial(PENALISED, CONV), split(BATCH).batch(...)
     after, minibatch = step(CONV, state, x, labels)
     assert [a.shape for a in minibatch.activations] == [(BATCH, 3, 1, 4), (BATCH, 2, 1, 5)]
 
     def loss(params):
         logits, activations = CONV.model.apply({"params": params}, x)
-        sampled = seen(activations, state.key, state.step, 2 * BATCH)
+        sampled = subsample(activations, state.key, state.step, 2 * BATCH)
         assert [a.shape for a in sampled] == [(BATCH, 2, 4), (BATCH, 2, 5)]
         nll = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1).mean()
         return nll + 0.1 * sum(correlation_penalty(a) for a in sampled)
@@ -310,7 +311,7 @@ def test_correlations_observed_are_of_what_is_drawn():
     order = np.arange(BATCH)[None]
     _, _, found = jax.jit(steps.train_epoch, static_argnums=0)(CONV, state, data, order, observe=True)
     _, minibatch = step(CONV, state, *data.batch(...))
-    for rho, a in zip(found, seen(minibatch.activations, state.key, 0, 2 * BATCH), strict=True):
+    for rho, a in zip(found, subsample(minibatch.activations, state.key, 0, 2 * BATCH), strict=True):
         np.testing.assert_allclose(rho, np.corrcoef(a.reshape(-1, a.shape[-1]).T), atol=1e-5)
 
 

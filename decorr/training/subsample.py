@@ -1,4 +1,4 @@
-"""What the penalty and the correlations see of each hidden layer."""
+"""The samples of each hidden layer that penalty and correlations take."""
 
 import functools
 
@@ -7,19 +7,19 @@ import jax
 from decorr.positions import sample_positions
 
 MAX_SAMPLES = 16384
-"""Of a layer with positions, in training: far more than it has units, and all positions of small images:
-where the penalty is little work beside the layer, to draw some of them is more."""
+"""Largest number of samples of a layer with positions, in training. It exceeds the units of a layer by far,
+and allows all positions of small images: drawing some would cost more than a penalty of all."""
 
-_STREAM = 3  # beside the keys that a run's seed is split into, see `steps`
+_STREAM = 3  # beside the keys that a run's seed is split into, see `order`
 
 
-def seen(
+def subsample(
     activations: tuple[jax.Array, ...],
     key: jax.Array,
     step: jax.typing.ArrayLike,
     max_samples: int = MAX_SAMPLES,
 ) -> tuple[jax.Array, ...]:
-    """Activations as they are, but for layers with positions: of those some positions of every sample.
+    """Activations as they are; of layers with positions, some positions of every sample.
 
     Args:
       activations: [sample, unit], or with positions [sample, ..., unit], of each layer.
