@@ -206,13 +206,14 @@ def _moments(
     )
     ones = jnp.ones(samples.values.shape[0], dtype) if samples.weights is None else samples.weights
     weight, square = samples.everywhere(ones.sum()), samples.everywhere(jnp.square(ones).sum())
-    shares = ones / jnp.where(weight == 0, 1, weight)
+    divisor = jnp.where(weight == 0, 1, weight)
+    shares = ones / divisor
     pairs = weight * weight * pairs_of_shares(shares, samples.everywhere)
     low, high = samples.extremes()
     # From a value of the unit, so that the mean of a constant one is exact.
     origin = samples.origin(low)
     c = samples.select(samples.values - origin)
-    offset = samples.total(c) / samples.size()
+    offset = samples.total(c) / divisor
     c = samples.select(c - offset)
     sums = Sums(weight, square, pairs, (origin + offset)[0], samples.moment(c, c))
     none = weight == 0

@@ -5,6 +5,7 @@ import io
 import itertools
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -26,6 +27,10 @@ if TYPE_CHECKING:  # they bring JAX, for which --help does not wait
     from experiments.run.local import Training
 
 Options = TypeVar("Options")
+Value = TypeVar("Value")
+
+Unset = Annotated[Value | None, tyro.conf.arg(help_behavior_hint="")]
+"""An option that is None by default; its docstring says what happens then, and --help adds no "None"."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Machine:
 
     executor: Literal["local", "ray"] = "local"
     """Where to train. local: this machine, on all its CPU cores or accelerators. ray: a Ray cluster."""
-    address: str | None = None
+    address: Unset[str] = None
     """Address of the Ray head, HOST:PORT. Default: start Ray on this machine."""
 
     def __post_init__(self) -> None:
@@ -135,10 +140,14 @@ def is_live(stream: Any) -> bool:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turns what users can mend into one line, SystemExit without a traceback."""
+    """Turns warnings into one line each, and so what users can mend: SystemExit without a traceback."""
+    default = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_: f"warning: {first_line(message)}\n"
     try:
         yield
     except KeyboardInterrupt:
         raise SystemExit("interrupted; the same command goes on from the last checkpoint") from None
     except (ValueError, OSError, RuntimeError, ResultsError) as error:
         raise SystemExit(f"error: {first_line(error)}") from error
+    finally:
+        warnings.formatwarning = default

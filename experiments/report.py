@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from experiments.command import explained, make_console, parse
+from experiments.command import Unset, explained, make_console, parse
 from experiments.disk.errors import ResultsError
 from experiments.store import finished
 
@@ -14,11 +14,11 @@ from experiments.store import finished
 class Report:
     """Write the figures and verdicts of a sweep, and one self-contained HTML page."""
 
-    folder: tyro.conf.Positional[Path | None] = None
+    folder: tyro.conf.Positional[Unset[Path]] = None
     """Folder of a sweep's results. Default: the newest one under results/."""
     reference: bool = False
     """Show the committed reference run instead, with the committed comparison in comparison/."""
-    out: Path | None = None
+    out: Unset[Path] = None
     """Folder for the page. Default: the sweep's folder, or results/reference."""
 
 

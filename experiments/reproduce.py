@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.command import explained, make_console, parse
+from experiments.command import Unset, explained, make_console, parse
 from experiments.compare import Compare, compare
 from experiments.comparison import analysis
 from experiments.comparison.page import REFERENCE as COMPARISON
@@ -70,7 +70,7 @@ class Reproduce:
 
     only: tuple[str, ...] = (*SWEEPS, *MEASUREMENTS, *COMPARISONS)
     """Sweeps, measurements and comparisons to run."""
-    data_dir: str | None = None
+    data_dir: Unset[str] = None
     """Folder of prepared TFDS sets. Default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     results: Path = Path("results/reproduced")
     """Folder for the sweeps' own folders."""

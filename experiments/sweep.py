@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from rich.console import Console
 
 from experiments import command
-from experiments.command import Machine, MachineOptions, explained, make_console, parse
+from experiments.command import Machine, MachineOptions, Unset, explained, make_console, parse
 from experiments.grid.cells import Block, Cell, Checkpoint, Precision, make_cells
 from experiments.grid.networks import SIZES, Family, Recipe, Scaling, Size
 from experiments.grid.protocols import EARLY, PROTOCOLS, VARIANTS
@@ -32,7 +32,7 @@ class Sweep:
 
     dataset: str = "digits"
     """Data set: digits (included), or a TFDS image classification set: mnist, fashion_mnist, cifar10, ..."""
-    data_dir: str | None = None
+    data_dir: Unset[str] = None
     """Folder of prepared TFDS sets. Default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     protocol: str = "released"
     """Training protocol. released: the author's code, which gives the published figures. paper: the text.
@@ -49,16 +49,16 @@ class Sweep:
     batchnorm: batch normalisation. whiten: batch whitening."""
     seeds: int = 10
     """Number of seeds for each size and variant. Seeds that are done are not trained again."""
-    epochs: int | None = None
+    epochs: Unset[int] = None
     """Passes over the training set. Default: 100, from the protocol."""
-    batch_size: int | None = None
+    batch_size: Unset[int] = None
     """Minibatch size. Default: 50, from the protocol."""
-    width_order: Literal["descending", "ascending"] | None = None
+    width_order: Unset[Literal["descending", "ascending"]] = None
     """Order of the layers' widths. ascending: Table 1 as printed, an ablation. Default: from the protocol."""
-    input_scaling: Scaling | None = None
+    input_scaling: Unset[Scaling] = None
     """Scaling of pixels. max: divided by the largest. zscore: standardised. zca: whitened.
     Default: from the protocol (max for released)."""
-    out: Path | None = None
+    out: Unset[Path] = None
     """Folder for the results, one netCDF4 file for each size and variant.
     Default: results/DATASET-PROTOCOL, or results/DATASET-PROTOCOL-conv."""
     checkpoint_seconds: float = 10.0

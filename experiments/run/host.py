@@ -12,6 +12,7 @@ import numpy as np
 from decorr.training.steps import TrainingState
 from experiments.disk.files import cache_dir
 from experiments.run import machine
+from experiments.run.layout import filled
 
 _PINNED = {
     "jax_enable_x64": False,
@@ -85,8 +86,8 @@ def from_host(arrays: Mapping[str, np.ndarray], like: TrainingState) -> Training
             raise ValueError(
                 f"the checkpoint has no {name} of {data.dtype} {[*data.shape[1:]]}: move it away"
             )
-        filled = array[np.minimum(np.arange(leaf.shape[0]), len(array) - 1)]
-        value = jax.random.wrap_key_data(jnp.asarray(filled)) if is_key else filled
+        array = filled(array, leaf.shape[0])
+        value = jax.random.wrap_key_data(jnp.asarray(array)) if is_key else array
         return jax.device_put(value, leaf.sharding)
 
     return jax.tree.map_with_path(on_devices, like)

@@ -57,8 +57,7 @@ class Layout:
 
     def filled(self, values: np.ndarray) -> np.ndarray:
         """Values [run] with the last one repeated, so that every device has as many."""
-        runs = self.mesh.size * math.ceil(len(values) / self.mesh.size)
-        return values[np.minimum(np.arange(runs), len(values) - 1)]
+        return filled(values, self.mesh.size * math.ceil(len(values) / self.mesh.size))
 
     def map_runs(self, function: Callable, per_run: tuple, *shared: object) -> Any:
         """function(*per_run, *shared) of every run, to be called in a program."""
@@ -86,3 +85,8 @@ class Layout:
     def unfused(self) -> dict[str, bool]:
         """Compiler options of programs of many small loops."""
         return _UNFUSED if self.platform == "cpu" else {}
+
+
+def filled(values: np.ndarray, runs: int) -> np.ndarray:
+    """Values [run] of so many runs: the last one is repeated."""
+    return values[np.minimum(np.arange(runs), len(values) - 1)]

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import matplotlib
@@ -123,6 +124,14 @@ def test_the_users_matplotlibrc_does_not_decide_the_figures(tmp_path):
     with matplotlib.rc_context(fname=tmp_path / "matplotlibrc"):
         picture = drawing.picture(tmp_path, "it", "", functools.partial(curves.learning_curves, one))
     assert "<svg" in picture.svg and "ff0000" not in picture.svg
+
+
+def test_a_warning_is_one_line():
+    with command.explained():
+        assert (
+            warnings.formatwarning(UserWarning("left out:\na"), UserWarning, "f", 1) == "warning: left out:\n"
+        )
+    assert warnings.formatwarning(UserWarning("a"), UserWarning, "f", 1, "") != "warning: a\n"
 
 
 def test_a_closed_output_is_no_error(tmp_path, one):

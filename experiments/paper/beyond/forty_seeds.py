@@ -1,5 +1,6 @@
 """Forty seeds: C5, and the basins of HUGE-VANILLANET, by the PReLU slope of layer 1. PLAN.md, part 1."""
 
+import functools
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -89,7 +90,7 @@ def signs(sweep: xr.Dataset) -> list[Sign]:
     rest = np.any(others, axis=0)
     if not above.any() or not rest.any():
         return []
-    tests = [_roc_test(values[above], values[rest]) for values in numbers.values()]
+    tests = [_roc_test(tuple(values[above]), tuple(values[rest])) for values in numbers.values()]
     corrected = intervals.holm(np.array([p for _, p in tests]))
     return [
         Sign(quantity, epoch, area, float(p))
@@ -114,7 +115,8 @@ def _early_numbers(sweep: xr.Dataset) -> dict[tuple[str, int], np.ndarray]:
     }
 
 
-def _roc_test(above: np.ndarray, rest: np.ndarray) -> tuple[float, float]:
+@functools.cache  # tables and figure show the same tests
+def _roc_test(above: tuple[float, ...], rest: tuple[float, ...]) -> tuple[float, float]:
     """The area under the ROC curve, and the p value of the permutation test."""
     n, m = len(above), len(rest)
     ranks = stats.rankdata(np.concatenate([above, rest]))  # of ties the mean
