@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from decorr._samples import check_floating, check_probability, check_scalar_probability, widen
+from decorr._checks import check_floating, check_probability, check_scalar_probability
+from decorr._samples import widen
 
 
 def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike) -> jax.Array:

@@ -1,18 +1,19 @@
-"""The gate through which all activations come: checked, as [sample, unit], with weights, and standardised."""
+"""The gate through which all activations come: as [sample, unit], with weights, centred and standardised."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
+from decorr._checks import check_floating, check_weights, check_where
+
 AxisName = str | tuple[str, ...] | None
-"""Of the mapped axes over which the samples are spread."""
+"""Names of the mapped axes over which the samples are spread."""
 
 # A unit is constant if its values span no more than this many roundings of the largest of them.
 _ROUNDINGS = 4
@@ -23,43 +24,6 @@ def product(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)
 
 
-@overload
-def check_floating(x: jax.typing.ArrayLike, what: str) -> jax.Array: ...
-
-
-@overload
-def check_floating(x: jax.typing.ArrayLike, what: str, xp: ModuleType) -> Any: ...
-
-
-def check_floating(x: jax.typing.ArrayLike, what: str, xp: ModuleType = jnp) -> Any:
-    """x as an array of JAX or NumPy; TypeError if it is not real floating point."""
-    array: Any = xp.asarray(x)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise TypeError(f"{what} must have a real floating-point dtype; got {array.dtype}")
-    return array
-
-
-def check_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
-    """A number as an array; ValueError if it is not in [0, 1]; of a traced one nobody can tell: NaN then."""
-    array = jnp.asarray(number)
-    if isinstance(number, jax.core.Tracer):
-        floating = array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.float32)
-        return jnp.where((floating >= 0) & (floating <= 1), floating, jnp.nan)
-    values = np.asarray(number)
-    bad = values[~((values >= 0) & (values <= 1))]
-    if bad.size:
-        raise ValueError(f"{what} must be in [0, 1]; got {bad.flat[0]}")
-    return array
-
-
-def check_scalar_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
-    """As `check_probability`; ValueError also if it is no scalar."""
-    array = check_probability(number, what)
-    if array.ndim:
-        raise ValueError(f"{what} must be a scalar; got shape {array.shape}")
-    return array
-
-
 def at_most(size: int, limit: int) -> bool:
     """Whether size <= limit; True where an exported program has a symbol in place of one of them."""
     return not (isinstance(size, int) and isinstance(limit, int)) or size <= limit
@@ -68,12 +32,6 @@ def at_most(size: int, limit: int) -> bool:
 def widen(x: Any) -> Any:
     """Half precision as float32, other floating point as it is."""
     return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
-
-
-def check_ddof(ddof: int) -> None:
-    """ValueError unless the degrees of freedom that a divisor lacks are 1 or 0."""
-    if ddof not in (0, 1):
-        raise ValueError(f"ddof must be 0 or 1; got {ddof}")
 
 
 def is_constant(low: Any, high: Any, xp: ModuleType = jnp) -> Any:
@@ -236,50 +194,6 @@ def as_views(
     if same_units and one != other:
         raise ValueError(f"both views must be of the same units; got shapes {one} and {other}")
     return as_samples(axis_name, a, *stat), as_samples(axis_name, b, *stat)
-
-
-def check_where(where: jax.typing.ArrayLike, shape: tuple[int, ...], xp: ModuleType = jnp) -> Any:
-    """Which samples are valid, an array of JAX or NumPy of the samples' shape."""
-    valid = _broadcast(where, shape, "where", xp)
-    if valid.dtype != bool:
-        raise TypeError(f"where must be bool, True for a valid sample; got {valid.dtype}")
-    return valid
-
-
-def check_weights(
-    weights: jax.typing.ArrayLike,
-    where: jax.typing.ArrayLike | None,
-    shape: tuple[int, ...],
-    xp: ModuleType = jnp,
-) -> Any:
-    """The weights of the samples, an array of JAX or NumPy of the samples' shape; 0 where one is not valid.
-
-    ValueError for a negative or infinite weight of a valid sample; where weights or mask are traced, that
-    weight becomes NaN.
-    """
-    where = True if where is None else where
-    valid, given = check_where(where, shape, xp), _broadcast(weights, shape, "weights", xp)
-    check_floating(given, "weights", xp)
-    if _is_known(weights) and _is_known(where):
-        values = np.broadcast_to(np.asarray(weights), shape)
-        bad = values[np.broadcast_to(np.asarray(where), shape) & ~((values >= 0) & (values < np.inf))]
-        if bad.size:
-            raise ValueError(f"weights must be finite and >= 0; got {bad[0]}")
-    return xp.where(valid, xp.where((given >= 0) & (given < np.inf), given, np.nan), 0)
-
-
-def _broadcast(x: jax.typing.ArrayLike, shape: tuple[int, ...], what: str, xp: ModuleType) -> Any:
-    try:
-        return xp.broadcast_to(xp.asarray(x), shape)
-    except ValueError:
-        raise ValueError(
-            f"{what} must be broadcastable to the samples' axes {shape} of the activations; got {np.shape(x)}"
-        ) from None
-
-
-def _is_known(x: jax.typing.ArrayLike) -> bool:
-    """Whether this process can look at all values."""
-    return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)
 
 
 def _as_weights(

@@ -7,8 +7,9 @@ Every function takes activations [..., unit] of ONE network: each leading axis i
 import jax
 import jax.numpy as jnp
 
+from decorr._checks import check_ddof
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName, as_samples, centre, check_ddof, standardise
+from decorr._samples import AxisName, as_samples, centre, standardise
 
 
 def zscore(

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
+from decorr._checks import check_floating, check_where
 from decorr._mesh import over_mesh
-from decorr._samples import check_floating, check_where
 
 
 @overload

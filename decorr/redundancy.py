@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from decorr._samples import check_floating, check_weights, is_constant, widen
+from decorr._checks import check_floating, check_weights
+from decorr._samples import is_constant, widen
 
 # Of exact duplicates the correlations that were measured differ from 1 by up to 8 roundings.
 _ROUNDINGS = 64

@@ -8,15 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from decorr._checks import check_ddof
 from decorr._mesh import over_mesh
-from decorr._samples import (
-    AxisName,
-    as_samples,
-    check_ddof,
-    extremes_over,
-    is_constant,
-    pairs_of_shares,
-)
+from decorr._samples import AxisName, as_samples, extremes_over, is_constant, pairs_of_shares
 
 
 class Sums(NamedTuple):

@@ -9,17 +9,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec
 
+from decorr._checks import check_floating, check_scalar_probability
 from decorr._inverse_root import inverse_root, newton_inverse_root
 from decorr._mesh import over_mesh
-from decorr._samples import (
-    AxisName,
-    as_samples,
-    centre_in_spans,
-    check_floating,
-    check_scalar_probability,
-    product,
-    widen,
-)
+from decorr._samples import AxisName, as_samples, centre_in_spans, product, widen
 
 METHODS = ("zca", "cholesky", "newton")
 

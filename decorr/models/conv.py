@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
-from decorr._samples import check_floating
+from decorr._checks import check_floating
 from decorr.config import Architecture
 from decorr.models.layers import dense, hidden_layers, initialisers
 

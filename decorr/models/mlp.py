@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 from flax import linen as nn
 
-from decorr._samples import check_floating
+from decorr._checks import check_floating
 from decorr.config import Architecture
 from decorr.models.layers import dense, hidden_layers
 

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from decorr._checks import check_scalar_probability
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName, check_scalar_probability
+from decorr._samples import AxisName
 from decorr.whitening import Form, by_batch, by_known, check_groups, check_method, where_it_lies
 
 

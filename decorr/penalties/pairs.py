@@ -5,8 +5,9 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 
+from decorr._checks import check_ddof
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName, as_samples, check_ddof
+from decorr._samples import AxisName, as_samples
 from decorr.penalties._gram import Form, Kind, pair_sum
 
 Normalisation = Literal["unit", "pair", "sum"]
