@@ -78,7 +78,7 @@ def _words(key: jax.Array, blocks: int) -> jax.Array:
 
 
 def _threefry(key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Threefry-2x32-20 of the counters x, y. JAX's own is a loop on a CPU, and dropout twice as dear."""
+    """Threefry-2x32-20 of the counters x, y. JAX's own is a loop on a CPU, which doubles dropout's time."""
     keys = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
     x, y = x + keys[0], y + keys[1]
     for group in range(5):

@@ -53,16 +53,16 @@ def newton_inverse_root(c: jax.Array, iterations: int) -> jax.Array:
 
     Of z alone, as IterNorm has it, rounding would grow from step to step.
     """
-    one = jnp.eye(c.shape[0], dtype=c.dtype)
+    identity = jnp.eye(c.shape[0], dtype=c.dtype)
     norm = jnp.sqrt(jnp.sum(c * c))
     c = c / norm
 
     def step(_: int, roots: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         y, z = roots
-        factor = (3 * one - product(z, y)) / 2
+        factor = (3 * identity - product(z, y)) / 2
         return product(y, factor), product(factor, z)
 
     # The first of y = c, z = 1 by hand: z then varies over the mapped axes over which c does.
-    first = (3 * one - c) / 2
+    first = (3 * identity - c) / 2
     z: jax.Array = lax.fori_loop(1, iterations, step, (product(c, first), first))[1]
     return z / jnp.sqrt(norm)

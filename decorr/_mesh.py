@@ -32,7 +32,7 @@ def over_mesh(
     """
     given = [None if array is None else jnp.asarray(array) for array in arrays]
     shardings = [jax.typeof(array).sharding for array in given if array is not None]
-    explicit = [each for each in shardings if AxisType.Explicit in each.mesh.axis_types]
+    explicit = [sharding for sharding in shardings if AxisType.Explicit in sharding.mesh.axis_types]
     if not explicit:
         return function(*static, *given)
     mesh = explicit[0].mesh

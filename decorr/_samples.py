@@ -144,7 +144,7 @@ def extremes_over(
     axis_name: str | tuple[str, ...], low: jax.Array, high: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The smallest `low` and the largest `high` of all devices."""
-    # Between devices a NaN is lost; of an infinity too nobody says that the unit is constant.
+    # Between devices a NaN would be lost. A unit with an infinity is not constant either.
     low, high = jnp.where(jnp.isnan(low), -jnp.inf, low), jnp.where(jnp.isnan(high), jnp.inf, high)
     return lax.pmin(low, axis_name), lax.pmax(high, axis_name)
 
@@ -188,11 +188,11 @@ def as_views(
     same_units: bool = False,
 ) -> tuple[Samples, Samples]:
     """Activations of the same samples in two layers, or by the same units in two views, through the gate."""
-    one, other = jnp.shape(a), jnp.shape(b)
-    if one[:-1] != other[:-1]:
-        raise ValueError(f"both activations must be of the same samples; got shapes {one} and {other}")
-    if same_units and one != other:
-        raise ValueError(f"both views must be of the same units; got shapes {one} and {other}")
+    shape, other = jnp.shape(a), jnp.shape(b)
+    if shape[:-1] != other[:-1]:
+        raise ValueError(f"both activations must be of the same samples; got shapes {shape} and {other}")
+    if same_units and shape != other:
+        raise ValueError(f"both views must be of the same units; got shapes {shape} and {other}")
     return as_samples(axis_name, a, *stat), as_samples(axis_name, b, *stat)
 
 
@@ -209,7 +209,7 @@ def _as_weights(
 
 
 class Standardised(NamedTuple):
-    """Of the units of some samples; all 0 for a constant unit."""
+    """Z-scores and deviations of the units; all 0 for a constant unit."""
 
     z: jax.Array
     """[sample, unit], z-scores, 0 where there is no sample."""

@@ -35,11 +35,11 @@ class Architecture:
     """Normalisation of each hidden layer, before the nonlinearity."""
 
     def weights(self, features: int) -> int:
-        """How many weights the hidden layers have on inputs of so many features, if fully connected."""
+        """The number of weights of fully connected hidden layers on inputs of so many features."""
         return sum(i * o for i, o in itertools.pairwise((features, *self.widths)))
 
     def convolutional_products(self, image_shape: tuple[int, ...]) -> int:
-        """How many products they take for one image, if convolutions of 3 x 3 weights and stride 2."""
+        """The number of products for one image, of convolutions with 3 x 3 weights and stride 2."""
         *sides, channels = image_shape
         total = 0
         for i, o in itertools.pairwise((channels, *self.widths)):

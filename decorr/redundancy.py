@@ -20,14 +20,14 @@ class Merged(NamedTuple):
     kept: np.ndarray
     """[kept], integer, rising: which units are left."""
     incoming: Any
-    """As given, without the removed units."""
+    """The arrays that were given, without the removed units."""
     kernel: jax.Array | np.ndarray
     """[..., kept, output], the next layer's."""
     bias: jax.Array | np.ndarray
     """[output], the next layer's."""
     error: float
-    """By how much the next layer receives something else on these samples; 0: nothing has changed, 1: by
-    as much as what it received varied."""
+    """The change of what the next layer receives on these samples. 0: none; 1: as large as what it received
+    varied."""
 
 
 class _Lines(NamedTuple):
@@ -192,7 +192,7 @@ def _unrounded(x: np.ndarray) -> jax.Array | np.ndarray:
 
 
 def _check_values(name: str, arrays: Any, threshold: float) -> None:
-    """TypeError for traced values, ValueError for a threshold that is none."""
+    """TypeError for traced values, ValueError for a threshold outside (0, 1]."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((arrays, threshold))):
         raise TypeError(
             f"{name} needs values, for the shape of its result depends on them: call it outside jit"
@@ -277,7 +277,7 @@ def _kept(reaches: np.ndarray, constant: np.ndarray) -> np.ndarray:
 
 def _error(centred: np.ndarray, weights: np.ndarray, kernel: np.ndarray, lines: _Lines) -> float:
     def norm(x: np.ndarray, units: slice | np.ndarray) -> float:
-        """Of x @ kernel, without an array [sample, output]: a kernel may have many positions."""
+        """The norm of x @ kernel, without an array [sample, output]: a kernel may have many positions."""
         root = np.linalg.qr(np.sqrt(weights)[:, None] * x, mode="r")
         return float(np.linalg.norm(root @ kernel[..., units, :]))
 

@@ -14,7 +14,7 @@ from decorr._samples import AxisName, as_samples, extremes_over, is_constant, pa
 
 
 class Sums(NamedTuple):
-    """What a `CorrelationState` adds up, by the names of its fields."""
+    """The sums of a `CorrelationState`, by the names of its fields."""
 
     weight: jax.Array
     square: jax.Array

@@ -120,7 +120,7 @@ def whiten(
     """
     check_method(method, iterations)
     arrays = (jnp.asarray(a), where, weights, check_scalar_probability(shrinkage, "shrinkage"))
-    return over_mesh(by_batch, arrays, Form(method, iterations, groups), axis_name, specs=where_it_lies).y
+    return over_mesh(by_batch, arrays, Form(method, iterations, groups), axis_name, specs=specs).y
 
 
 def check_method(method: str, iterations: int) -> None:
@@ -160,8 +160,8 @@ class Whitened(NamedTuple):
     """The effective number of samples."""
 
 
-def where_it_lies(spec: PartitionSpec) -> Whitened:
-    """On a mesh: y as the activations, the rest whole on every device."""
+def specs(spec: PartitionSpec) -> Whitened:
+    """The places of a result on a mesh: y lies as the activations, the rest whole on every device."""
     return Whitened._make((spec, PartitionSpec(), PartitionSpec(), PartitionSpec()))
 
 
@@ -218,23 +218,23 @@ def _project(form: Form, c: jax.Array, covariance: jax.Array, shrinkage: jax.Arr
     return product(c, w.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(c.shape[1], c.shape[0] * c.shape[2])
 
 
-# Compiled, for else an eager call is some fifty small programs.
+# Compiled, because an eager call would be some fifty small programs.
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _matrix(method: str, iterations: int, c: jax.Array, shrinkage: jax.Array) -> jax.Array:
     shrinkage = shrinkage.astype(c.dtype)
-    one = jnp.eye(c.shape[0], dtype=c.dtype)
+    identity = jnp.eye(c.shape[0], dtype=c.dtype)
     c = (c + c.T) / 2
     variance, largest = jnp.mean(jnp.diagonal(c)), jnp.max(jnp.abs(c))
     regular = (variance > 0) & jnp.isfinite(largest)
     # W does not depend on `scale`, so neither do its derivatives. What is not regular has a stand-in: it
     # stays out of the derivatives, and out of eigensolvers.
     scale = lax.stop_gradient(jnp.where(regular, variance, 1))
-    c = (1 - shrinkage) * (c / scale) + shrinkage * (variance / scale) * one
-    c = jnp.where(regular, c, one)
+    c = (1 - shrinkage) * (c / scale) + shrinkage * (variance / scale) * identity
+    c = jnp.where(regular, c, identity)
     if method == "zca":
         w = inverse_root(c, shrinkage)
     elif method == "cholesky":
-        w = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(c), one, lower=True)
+        w = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(c), identity, lower=True)
     else:
         w = newton_inverse_root(c, iterations)
     return w * jnp.where(regular, 1 / jnp.sqrt(scale), jnp.where(largest == 0, 0, jnp.nan))

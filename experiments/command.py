@@ -54,7 +54,7 @@ class Machine:
             machine.begin_processes()  # they import JAX while it is imported here
 
     def connect(self, cells: int, seeds: int) -> "AbstractContextManager[Executor]":
-        """As `executor.connect`."""
+        """An executor: see `executor.connect`."""
         from experiments.run import executor
 
         return executor.connect(self.executor, self.address, cells, seeds)
@@ -123,7 +123,7 @@ def parse(options: type[Options], name: str) -> Options:
 
 
 def make_console() -> Console:
-    """Standard output; text is printed as it is. Wide enough for the table wherever nobody reads along."""
+    """Standard output; text is printed as it is. Outside of terminals it is wide enough for the table."""
     if sys.stdout is None:  # closed
         return Console(file=io.StringIO(), width=160, markup=False, highlight=False)
     if isinstance(sys.stdout, io.TextIOWrapper):

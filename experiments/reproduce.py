@@ -116,7 +116,7 @@ def measure(options: Reproduce, study: Study, console: Console) -> None:
 
     from experiments.run import host  # which brings JAX: --help need not wait for it
 
-    host.configure()  # where nothing was left to train nobody has: a later sweep could not
+    host.configure()  # not done yet if nothing was left to train; a later sweep could not
     dataset = load_data(study.cells[0], options.data_dir, folder)
     measurements.save(study.measure(folder, study.cells, dataset), path, folder, study.cells)
 

@@ -126,7 +126,7 @@ def plan(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -
 
 
 def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
-    """Trains the cells that a folder lacks; nobody else may train there meanwhile."""
+    """Trains the cells that a folder lacks, and keeps other commands from it meanwhile."""
     with command.writing(folder):
         missing = finished.missing(folder, grid)
         if len(missing) < len(grid):

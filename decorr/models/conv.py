@@ -21,7 +21,7 @@ class ConvNet(nn.Module):
     columns of those before, rounded up; then nonlinearity and dropout as in `MLP`. The last layer's maps,
     flattened, are the classifier's inputs: a mean over positions would average dropout out of them. The
     channels are the units, and positions are samples, though not independent ones: a penalty of all of them
-    is dear, see `decorr.sample_positions`.
+    is expensive, see `decorr.sample_positions`.
 
         model = ConvNet(Architecture((36, 72, 144)), 10, image_shape=(28, 28, 1))
         variables = model.init(key, x)                      # x [..., 784]
@@ -63,7 +63,7 @@ class ConvNet(nn.Module):
     def __call__(
         self, x: jax.typing.ArrayLike, dropout_rate: jax.typing.ArrayLike | None = None, train: bool = False
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        """As the class says under Call."""
+        """Runs the network: see Call, above."""
         x = check_floating(x, "a ConvNet's inputs (pixels: divide them by the largest)")
         if x.shape[-1:] != (math.prod(self.image_shape),):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""What the networks have in common: how layers begin, the nonlinearity, where dropout acts."""
+"""The common part of the networks: initialisation, nonlinearity, normalisation, dropout."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ Affine = Callable[[str, int, jax.Array], jax.Array]
 
 
 def initialisers(architecture: Architecture, fan_in: int) -> dict[str, Any]:
-    """Of kernel and bias, as arguments of a Linen layer with so many inputs a unit."""
+    """Initialisers of kernel and bias, as arguments of a Linen layer with so many inputs a unit."""
     if architecture.initialisation == "flax":
         return {}
     bound = fan_in**-0.5  # Torch7's nn.Linear and nn.SpatialConvolution

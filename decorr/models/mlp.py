@@ -51,7 +51,7 @@ class MLP(nn.Module):
     def __call__(
         self, x: jax.typing.ArrayLike, dropout_rate: jax.typing.ArrayLike | None = None, train: bool = False
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        """As the class says under Call."""
+        """Runs the network: see Call, above."""
         x = check_floating(x, "an MLP's inputs (pixels: divide them by the largest)")
         affine = functools.partial(dense, self.architecture, dot_general=self.dot_general)
         x, activations = hidden_layers(self, self.architecture, affine, x, dropout_rate, train)

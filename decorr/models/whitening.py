@@ -9,7 +9,7 @@ from flax import linen as nn
 from decorr._checks import check_scalar_probability
 from decorr._mesh import over_mesh
 from decorr._samples import AxisName
-from decorr.whitening import Form, by_batch, by_known, check_groups, check_method, where_it_lies
+from decorr.whitening import Form, by_batch, by_known, check_groups, check_method, specs
 
 
 class BatchWhitening(nn.Module):
@@ -73,7 +73,7 @@ class BatchWhitening(nn.Module):
         *,
         where: jax.typing.ArrayLike | None = None,
     ) -> jax.Array:
-        """As the class says under Call."""
+        """Whitens: see Call, above."""
         running = nn.merge_param("use_running_average", self.use_running_average, use_running_average)
         check_method(self.method, self.iterations)
         shrinkage = check_scalar_probability(self.shrinkage, "shrinkage")
@@ -92,7 +92,7 @@ class BatchWhitening(nn.Module):
             if self.is_initializing():
                 form, axis_name = form._replace(minimum=1), None
             own = (x, where, None, shrinkage)
-            batch = over_mesh(by_batch, own, form, axis_name, specs=where_it_lies)
+            batch = over_mesh(by_batch, own, form, axis_name, specs=specs)
             y = batch.y
             if not self.is_initializing():
                 for statistic, new in ((mean, batch.mean), (covariance, batch.covariance)):

@@ -27,18 +27,18 @@ _APART = 32
 
 
 class Form(NamedTuple):
-    """What is summed. Hashable: static under `jit`."""
+    """The kind of sum. Hashable: static under `jit`."""
 
     kind: Kind
     diagonal: bool
     """Whether a unit is paired with itself too."""
     scale: float
-    """By which the sum is multiplied."""
+    """Factor of the sum."""
     ddof: int = 1
 
 
 class Terms(NamedTuple):
-    """Of a sum's gradient w A (B - C), w the samples' weights."""
+    """The terms of a sum's gradient w A (B - C), w the samples' weights."""
 
     A: jax.Array
     """[unit]."""
@@ -135,7 +135,7 @@ class _Apart(NamedTuple):
     """M [large, unit], 0 where the unit is large too."""
 
     def sum(self) -> jax.Array:
-        """Over the pairs of which at least one unit is large."""
+        """The sum over the pairs of which at least one unit is large."""
         return jnp.sum(jnp.square(self.among)) + 2 * jnp.sum(jnp.square(self.cross))
 
 

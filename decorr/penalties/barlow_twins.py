@@ -44,16 +44,16 @@ def barlow_twins_loss(
     Source: Zbontar et al., Barlow Twins (arXiv:2103.03230), Equations 1 and 2; the authors' main.py has
       lambda 0.0051 and multiplies L by --scale-loss 0.024.
     """
-    on, off = over_mesh(_value, (a, b, where, weights), axis_name)
-    loss: jax.Array = on + off_diagonal_weight * off
+    diagonal, rest = over_mesh(_value, (a, b, where, weights), axis_name)
+    loss: jax.Array = diagonal + off_diagonal_weight * rest
     return loss
 
 
 def _value(
     axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
-    """On the diagonal, off the diagonal."""
-    one, other = as_views(axis_name, a, b, *stat, same_units=True)
-    x, y = standardise(one, ddof=0).z, standardise(other, ddof=0).z
-    diagonal = one.total(x * y) / one.size()
-    return jnp.sum(jnp.square(1 - diagonal)), cross_sum(one, x, y, diagonal=False)
+    """The sums over the diagonal and over the rest."""
+    view, other = as_views(axis_name, a, b, *stat, same_units=True)
+    x, y = standardise(view, ddof=0).z, standardise(other, ddof=0).z
+    diagonal = view.total(x * y) / view.size()
+    return jnp.sum(jnp.square(1 - diagonal)), cross_sum(view, x, y, diagonal=False)

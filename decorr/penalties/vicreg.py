@@ -20,7 +20,7 @@ def variance_penalty(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """VICReg's variance term: what the standard deviations of the units lack of 1, on average.
+    """VICReg's variance term: how far the standard deviations of the units fall short of 1, on average.
 
     v = 1/d sum_i max(0, 1 - sqrt(var_i + 1e-4)), var divided by m - 1. Pressing covariances down alone
     shrinks the activations; this holds their scale.
@@ -106,10 +106,10 @@ def hinge(samples: Samples, c: jax.Array) -> jax.Array:
 def _vicreg(
     axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
 ) -> tuple[jax.Array, ...]:
-    """Invariance, variance, covariance."""
+    """The terms of invariance, variance and covariance."""
     views = as_views(axis_name, a, b, *stat, same_units=True)
-    one, other = views
-    distance = jnp.mean(one.total(jnp.square(one.values - other.values))) / one.size()
+    view, other = views
+    distance = jnp.mean(view.total(jnp.square(view.values - other.values))) / view.size()
     variance = sum(hinge(view, centre(view)[0]) for view in views) / 2
     form = Form("covariance", diagonal=False, scale=1 / a.shape[-1])
     return distance, jnp.asarray(variance), jnp.asarray(sum(pair_sum(form, view) for view in views))

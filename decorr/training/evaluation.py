@@ -1,4 +1,4 @@
-"""What is measured of a trained network: errors, penalties and correlation histograms of its layers."""
+"""Measurements of a trained network: errors, penalties and correlation histograms of its layers."""
 
 from typing import Any, NamedTuple
 
@@ -19,8 +19,8 @@ CHUNK = 500
 """Samples that go through the network at once, or one minibatch: few enough to stay in a CPU's cache."""
 
 MINIBATCHES = 100
-"""Over how many minibatches P is averaged at least, if a set has as many: of MNIST's validation set half,
-which gives P within 1% for fully connected networks."""
+"""Least number of minibatches over which P is averaged, if a set has as many: half of MNIST's validation
+set, which gives P within 1% for fully connected networks."""
 
 
 class Evaluation(NamedTuple):
@@ -40,15 +40,15 @@ class Evaluation(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Over the samples seen so far."""
+    """Sums over the samples that have gone through the network."""
 
     nll: jax.Array
     errors: jax.Array
     correlation: tuple[CorrelationState, ...]
-    """Of each layer."""
+    """The state of each layer."""
 
     def update(self, logits: jax.Array, labels: jax.Array, activations: Activations) -> "_Sums":
-        """With these samples too; of a layer with positions, some of them."""
+        """The sums with these samples too; of a layer with positions, some of them."""
         states = zip(self.correlation, activations, strict=True)
         return _Sums(
             nll=self.nll + len(labels) * negative_log_likelihood(logits, labels),
@@ -57,7 +57,7 @@ class _Sums(NamedTuple):
         )
 
     def evaluation(self, samples: int, penalty: jax.Array) -> Evaluation:
-        """What they make of so many samples."""
+        """The evaluation of so many samples, by their sums."""
         correlation = tuple(state.correlation() for state in self.correlation)
         return Evaluation(
             nll=self.nll / samples,
@@ -98,15 +98,15 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
     whole = batches * size
     together = largest_divisor(batches, CHUNK // size)  # minibatches of a chunk
     spacing = largest_divisor(together, batches // MINIBATCHES)
-    each = max(1, trainer.max_samples // samples)  # positions of a sample, in the correlations
+    positions = max(1, trainer.max_samples // samples)  # of a sample, in the correlations
 
     def add(sums: _Sums, numbers: jax.Array, images: Any, labels: Any) -> tuple[_Sums, Activations]:
-        """With the samples of these minibatches; and their activations [minibatch, sample, ...]."""
+        """The sums with the samples of these minibatches, and their activations [minibatch, sample, ...]."""
         x, labels = data._replace(images=images, labels=labels).batch(...)
         logits, activations = trainer.model.apply(variables, x)
         length = len(labels) // len(numbers)
         activations = tuple(a.reshape(-1, length, *a.shape[1:]) for a in activations)
-        return sums.update(logits, labels, _draw(activations, numbers, each * length)), activations
+        return sums.update(logits, labels, _draw(activations, numbers, positions * length)), activations
 
     def chunk(sums: _Sums, samples: tuple[jax.Array, Any, Any]) -> tuple[_Sums, jax.Array]:
         sums, activations = add(sums, *samples)
@@ -126,7 +126,7 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
 
 
 def _draw(activations: Activations, numbers: jax.Array, max_samples: int) -> Activations:
-    """What is seen of minibatches [minibatch, sample, ...]: of each of them what its number draws."""
+    """Samples of the layers of minibatches [minibatch, sample, ...], drawn by the numbers of these."""
     key = jax.random.key(0)
     return jax.vmap(lambda a, number: subsample(a, key, number, max_samples))(activations, numbers)
 

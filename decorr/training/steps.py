@@ -52,20 +52,20 @@ class Trainer:
     batch_size: int
     """Samples a minibatch."""
     penalty: Callable[[jax.Array], jax.Array] = correlation_penalty
-    """Of one layer's activations [..., unit]; a scalar."""
+    """A scalar function of one layer's activations [..., unit]."""
     penalty_schedule: optax.Schedule | None = None
     """Factor of the penalty's weight, of the step; None: 1."""
     max_samples: int = MAX_SAMPLES
-    """Of a layer with positions: how many samples of a minibatch penalty and correlations see at most."""
+    """Most samples of a minibatch that penalty and correlations take of a layer with positions."""
 
 
 class TrainingState(NamedTuple):
     """All that training one network needs to go on: a PyTree of arrays."""
 
     params: Any
-    """Of the model."""
+    """The model's parameters."""
     opt_state: optax.OptState
-    """Of the optimiser."""
+    """The optimiser's state."""
     key: jax.Array
     """A typed JAX key, the run's seed."""
     step: jax.Array
@@ -84,7 +84,7 @@ class TrainingState(NamedTuple):
 
 
 class Minibatch(NamedTuple):
-    """What a step saw of its minibatch, before the update and with dropout acting."""
+    """A minibatch as a step met it: before the update, and with dropout acting."""
 
     nll: jax.Array
     """[], in nats, without the penalty."""
@@ -177,7 +177,7 @@ def step(
       labels: [batch], integer.
 
     Returns:
-      The state after, and what was seen of the minibatch before the update.
+      The state after, and the minibatch before the update.
     """
     key = jax.random.fold_in(Keys.of(state.key).dropout, state.step)
     weight, rate = state.regulariser

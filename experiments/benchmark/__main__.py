@@ -46,7 +46,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "equinox", "ker
 
 
 def describe_device() -> Work:
-    """For a worker: the accelerator is not held by the command itself."""
+    """The device, described by a worker: the command itself holds no accelerator."""
     device = jax.devices()[0]
     return lambda: None, {
         "platform": device.platform,
@@ -56,7 +56,7 @@ def describe_device() -> Work:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on."""
+    """The machine and the versions on which the numbers depend."""
     with Group("experiments.benchmark.__main__:describe_device", together()) as group:
         (device,) = group.reports()
     return device | {

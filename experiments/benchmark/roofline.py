@@ -1,4 +1,4 @@
-"""What a training step would take on GPUs that nobody has to have: a prediction, from the compiled step.
+"""The time of a training step on GPUs, predicted from the compiled step: no GPU is needed.
 
 A program of n networks takes no less time than its arithmetic at the device's peak, its memory traffic at the
 device's bandwidth, or the launches of its kernels, one after the other. The step is compiled where this runs:
@@ -57,7 +57,7 @@ class Cost(NamedTuple):
 
 
 def cost(size: Size, variant: str, networks: int = 4) -> Cost:
-    """What the compiler counts of one step. Of a loop it counts the body once: the step is compiled alone."""
+    """The compiler's counts for one step, compiled alone: it would count the body of a loop once."""
     cell = task.cell("mlp", size, Variant.parse(variant), networks)
     trainer = epochs.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1), SAMPLES)
     batch, pixels = trainer.batch_size, task.SIDE**2
@@ -69,8 +69,8 @@ def cost(size: Size, variant: str, networks: int = 4) -> Cost:
     train = Split(shape((batch, pixels), jnp.uint8), shape((batch,), jnp.int32), number, number)
 
     def step(state: Any, index: jax.Array, train: Split) -> Any:
-        state, seen = steps.step(trainer, state, *train.batch(index))
-        return state, seen.nll, seen.error
+        state, minibatch = steps.step(trainer, state, *train.batch(index))
+        return state, minibatch.nll, minibatch.error
 
     program: Any = jax.jit(jax.vmap(step, in_axes=(0, 0, None)), donate_argnums=0)
     compiled = program.lower(states, shape((networks, batch), jnp.int32), train).compile()
@@ -81,12 +81,12 @@ def cost(size: Size, variant: str, networks: int = 4) -> Cost:
 
 
 def costs(sizes: Sequence[Size], variants: Sequence[str]) -> Work:
-    """For a worker: every cost."""
+    """The costs by size and variant; for a worker."""
     return lambda: None, {size: {name: cost(size, name) for name in variants} for size in sizes}
 
 
 def predict(device: Device, cost: Cost, networks: int) -> dict[str, Any]:
-    """Seconds of a network-step by what would bind, in a program of so many networks."""
+    """Seconds of a network-step by each bound, in a program of so many networks."""
     bounds = {
         "compute": cost.flops / device.flops,
         "memory": cost.bytes / device.bandwidth,
@@ -99,7 +99,7 @@ def predict(device: Device, cost: Cost, networks: int) -> dict[str, Any]:
 
 
 def rows(sizes: Sequence[Size]) -> Iterator[dict[str, Any]]:
-    """By networks in a program; then a whole sweep on the last device, its cells one after the other."""
+    """Rows by networks in a program; then a whole sweep on the last device, one cell after the other."""
     variants = [variant.name for variant in VARIANTS]
     with Group(f"{__name__}:costs", together(), sizes=list(SIZES), variants=variants) as group:
         (report,) = group.reports()
@@ -109,7 +109,7 @@ def rows(sizes: Sequence[Size]) -> Iterator[dict[str, Any]]:
             for networks in WIDTHS:
                 yield _row(device, f"{size}-{TRIED}", known[size, TRIED], networks)
     trained = SEEDS * RELEASED.epochs * (SAMPLES // RELEASED.optimisation.batch_size)
-    cells = [_row(DEVICES[-1], f"{size}-{name}", each, SEEDS) for (size, name), each in known.items()]
+    cells = [_row(DEVICES[-1], f"{size}-{name}", cost, SEEDS) for (size, name), cost in known.items()]
     yield from (row | {"seconds": trained * row["step"]} for row in cells)
     free = sum(max(row["compute"], row["memory"]) for row in cells)
     for name, step in (("all of them", sum(row["step"] for row in cells)), ("all, were launches free", free)):

@@ -58,6 +58,6 @@ def _first_epoch(folder: Path, out: str) -> tuple[float, str]:
             shown += more
         return time.perf_counter() - start, shown.decode(errors="replace")
     finally:
-        process.kill()  # interrupted, it would go on writing to a terminal that nobody reads
+        process.kill()  # interrupted, it would go on writing to the terminal
         process.wait()
         os.close(terminal)

@@ -19,7 +19,7 @@ SIDE, CLASSES = 28, 10
 SAMPLES: dict[Family, int] = {"mlp": 10_000, "conv": 2_500}
 """An epoch of a convolutional network takes as many times longer."""
 NETWORKS = 64
-"""How many there are to be had: the widest ensemble."""
+"""Number of networks: the widest ensemble."""
 
 
 class Task(NamedTuple):
@@ -37,7 +37,7 @@ class Task(NamedTuple):
 
 
 def protocol(family: Family) -> Recipe:
-    """As the author's code trains, networks of either family."""
+    """The protocol of the author's code, for networks of either family."""
     return replace(RELEASED, family=family)
 
 
@@ -104,20 +104,20 @@ def read(path: str | Path) -> Task:
 
 
 def multiply_adds(family: Family, size: Size, variant: str) -> int:
-    """What one training step of one network needs: matrix products only, none of them twice."""
+    """Multiplications that a training step of one network needs: in matrix products, none of them twice."""
     from decorr.training.subsample import MAX_SAMPLES  # which needs JAX
 
     m, (*hidden, logits) = RELEASED.optimisation.batch_size, layers(family, size)
     forward = [m * positions * inputs * units for positions, inputs, units in (*hidden, logits)]
     needed = 3 * sum(forward) - forward[0]  # forward, and a gradient each of weights and, but for x, inputs
     if Variant.parse(variant).regulariser(RELEASED).penalty_weight is not None:
-        seen = [(m * min(positions, MAX_SAMPLES // m), units) for positions, _, units in hidden]
-        needed += sum(2 * samples * d * min(samples, d) for samples, d in seen)
+        layers_taken = [(m * min(positions, MAX_SAMPLES // m), units) for positions, _, units in hidden]
+        needed += sum(2 * samples * d * min(samples, d) for samples, d in layers_taken)
     return needed
 
 
 def layers(family: Family, size: Size) -> list[tuple[int, int, int]]:
-    """For each layer: positions of an image, inputs of a unit at one of them, units."""
+    """Positions of an image, inputs of a unit at one of them, and units: of each layer."""
     widths = protocol(family).architecture(size).widths
     if family == "mlp":
         return [(1, i, o) for i, o in pairwise((SIDE**2, *widths, CLASSES))]

@@ -144,21 +144,21 @@ def _on_device(array: np.ndarray) -> torch.Tensor:
 
 def _parameters(data: task.Task) -> dict[str, torch.Tensor]:
     """The initial parameters [network, ...] by PyTorch's names."""
-    found = {}
+    named = {}
     channels = data.params["hidden_3.bias"].shape[1]
     for name, value in data.params.items():
         layer, _, kind = name.partition(".")
         layer, _, number = layer.partition("_")
         place = f"{layer}.{int(number) - 1}" if number else layer
         if layer == "slope":
-            found[f"slopes.{int(number) - 1}.weight"] = _on_device(value[:, None])
+            named[f"slopes.{int(number) - 1}.weight"] = _on_device(value[:, None])
         elif kind == "kernel" and value.ndim == 5:  # of a convolution
-            found[f"{place}.weight"] = _on_device(value.transpose(0, 4, 3, 1, 2))
+            named[f"{place}.weight"] = _on_device(value.transpose(0, 4, 3, 1, 2))
         elif kind == "kernel":
             if layer == "logits":  # PyTorch's maps have channels first
                 maps = value.reshape(len(value), -1, channels, task.CLASSES)
                 value = maps.swapaxes(1, 2).reshape(value.shape)
-            found[f"{place}.weight"] = _on_device(value.swapaxes(1, 2))
+            named[f"{place}.weight"] = _on_device(value.swapaxes(1, 2))
         else:
-            found[f"{place}.bias"] = _on_device(value)
-    return found
+            named[f"{place}.bias"] = _on_device(value)
+    return named

@@ -242,5 +242,5 @@ def scaling(
                     "size": size,
                     "devices": int(count),
                     "networks": width,
-                    "milliseconds": [1e3 * each / steps[count] for each in seconds],
+                    "milliseconds": [1e3 * second / steps[count] for second in seconds],
                 }

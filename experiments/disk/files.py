@@ -43,10 +43,10 @@ def remove_temporaries(folder: Path, suffix: str) -> None:
 
 
 def listed(folder: Path, suffix: str) -> list[Path]:
-    """A folder's files of a suffix, in order. Hidden ones, as the ._NAME that macOS keeps beside a NAME, are
-    nobody's results."""
-    found = (path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
-    return sorted(path for path in found if path.is_file())
+    """A folder's files of a suffix, in order, without hidden ones like the ._NAME that macOS keeps beside a
+    NAME."""
+    visible = (path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
+    return sorted(path for path in visible if path.is_file())
 
 
 def load_all(folder: Path, suffix: str, load: Callable[[Path], Content]) -> dict[str, Content]:

@@ -42,11 +42,8 @@ def _ties_dimensions(name: str, attribute: h5py.h5a.AttrID) -> bool:
     if name == "DIMENSION_LIST":
         listed = h5py.check_vlen_dtype(attribute.dtype)
         return listed is not None and h5py.check_ref_dtype(listed) is h5py.Reference
-    types = [attribute.dtype[field] for field in attribute.dtype.names or ()]
-    return name == "REFERENCE_LIST" and [h5py.check_ref_dtype(each) for each in types] == [
-        h5py.Reference,
-        None,
-    ]
+    fields = [attribute.dtype[field] for field in attribute.dtype.names or ()]
+    return name == "REFERENCE_LIST" and [*map(h5py.check_ref_dtype, fields)] == [h5py.Reference, None]
 
 
 def _is_of_texts(dtype: np.dtype) -> bool:

@@ -32,7 +32,7 @@ def mistakes() -> Iterator[str]:
 
 
 def mistakes_in(markdown: str, phrases: list[str]) -> Iterator[str]:
-    """As `mistakes`, of one document."""
+    """The mistakes in one document."""
     for other in _NO_PROSE:
         markdown = re.sub(other, "", markdown, flags=re.DOTALL | re.MULTILINE)
     text = " ".join(markdown.split())

@@ -74,7 +74,7 @@ def units(network: str) -> float:
 
 @functools.cache
 def verdicts() -> dict[str, Verdict]:
-    """By claim."""
+    """The verdicts of the studies and of the comparison, by claim."""
     results, main = {**sweeps(), **measurements()}, sweeps()["mnist"]
     studies = [verdict for study in STUDIES for verdict in study.verdicts(results, main)]
     return {verdict.claim: verdict for verdict in (*studies, *analysis.c10(page.planned()))}
@@ -126,7 +126,7 @@ def outside() -> list[tuple[float, float]]:
 
 
 def distances(taken_back: bool = False) -> list[float]:
-    """Of the steps of the ablation, or of the released code with one step taken back, from Figure 4."""
+    """Distances from Figure 4: of the steps of the ablation, or of the code with one step taken back."""
     steps = ablation.without(sweeps()) if taken_back else ablation.steps(sweeps())
     return [step.distance for step in steps]
 
@@ -160,7 +160,7 @@ def kept_by_dropout(basin: int) -> float:
 
 
 def merged(variant: str) -> tuple[float, float]:
-    """At |rho| >= 0.6 the share of units kept and the error, in %."""
+    """The share of units kept at |rho| >= 0.6, and the error, in %."""
     cut = measurements()["merging"].sel(threshold=0.6, variant=variant)
     return 100 * float(merging.shares(cut).mean("seed")), 100 * float(cut.error.mean("seed"))
 

@@ -21,11 +21,11 @@ FAMILIES: dict[Family, tuple[int, ...]] = {"mlp": (400, 200, 100), "conv": (40, 
 paper; its layers grow as the maps shrink, and the products are whole at every size."""
 
 Penalty = Literal["corr", "decov", "vcreg"]
-"""What a penalty's weight multiplies, of each hidden layer: `correlation_penalty`, `decov_loss`, or
+"""The penalty of each hidden layer that a weight multiplies: `correlation_penalty`, `decov_loss`, or
 `vcreg_loss`, both of whose parts have the weight 1."""
 
 Scaling = Literal["max", "zscore", "zca"]
-"""What is done to an image's pixels: divided by the largest; z-scored, all alike; whitened by ZCA."""
+"""Scaling of an image's pixels: divided by the largest; z-scored, all alike; whitened by ZCA."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class Variant:
 
     @classmethod
     def parse(cls, name: str) -> "Variant":
-        """The variant of a name; ValueError lists what there is."""
+        """The variant of a name; ValueError lists the forms of names."""
         kind, dash, number = name.partition("-")
         known = VARIANT_KINDS.get(kind)
         schedule: Schedule = "constant"
@@ -218,7 +218,7 @@ class Variant:
 
     @property
     def title(self) -> str:
-        """As the paper writes it: DROPNET, CORRNET-0.1."""
+        """Its name in the paper: DROPNET, CORRNET-0.1."""
         kind, dash, number = self.name.partition("-")
         return f"{kind.upper()}NET{dash}{number.upper()}"
 
@@ -264,7 +264,7 @@ class Network:
 
     @property
     def title(self) -> str:
-        """As the paper writes it: HUGE-CORRNET-0.1."""
+        """Its name in the paper: HUGE-CORRNET-0.1."""
         return f"{self.size.upper()}-{self.variant.title}"
 
     @property

@@ -53,7 +53,7 @@ def _ablation() -> Iterator[Recipe]:
 
 
 ABLATION = tuple(_ablation())
-"""From the text, with Table 1 as printed, to the released code: each protocol takes one step more than the
+"""Protocols from the text, with Table 1 as printed, to the released code: each takes one step more than the
 one before. The second is `paper` and the last `released`, but for the names."""
 
 WITHOUT = tuple(
@@ -62,7 +62,7 @@ WITHOUT = tuple(
     )
     for step, fields in _STEPS.items()
 )
-"""The released code with one step of the ablation taken back: which needs none of the others."""
+"""Protocols of the released code with one step of the ablation taken back."""
 
 DECAY = replace(
     RELEASED, name="released-decay", optimisation=replace(RELEASED.optimisation, schedule="cosine")

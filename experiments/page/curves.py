@@ -234,12 +234,12 @@ def _numbered(sweeps: Sequence[xr.Dataset], kind: str) -> dict[float, Variant]:
 
 
 def _first(
-    sweeps: Sequence[xr.Dataset], wanted: Mapping[float, Network], of: Callable[[xr.Dataset], xr.DataArray]
+    sweeps: Sequence[xr.Dataset], wanted: Mapping[float, Network], take: Callable[[xr.Dataset], xr.DataArray]
 ) -> dict[float, np.ndarray]:
-    """By key, what `of` takes out of the cell of that network [seed], in the first sweep that has it."""
+    """The values [seed] that `take` finds in the cell of each network, of the first sweep that has it."""
     values = {}
     for key in sorted(wanted):
         having = [sweep for sweep in sweeps if wanted[key] in networks(sweep)]
         if having:
-            values[key] = of(cell_of(having[0], wanted[key])).values
+            values[key] = take(cell_of(having[0], wanted[key])).values
     return values

@@ -64,7 +64,7 @@ def grid(
 
 
 def mean(values: np.ndarray) -> float:
-    """Over the seeds that did not diverge; NaN if all did."""
+    """The mean over the seeds that did not diverge; NaN if all did."""
     return intervals.of_mean(values[np.isfinite(values)]).estimate
 
 

@@ -13,13 +13,13 @@ def colour(variant: Variant) -> str:
 
 
 def bar(variant: Variant) -> dict[str, Any]:
-    """For bars, told apart by their hatches too."""
+    """The style of bars, which differ by their hatches too."""
     look = variant.look or _PLAIN
     return {"facecolor": look.colour, "hatch": look.hatch, "edgecolor": "white", "linewidth": 0}
 
 
 def line(variant: Variant) -> dict[str, Any]:
-    """For lines, told apart by markers and dashes too."""
+    """The style of lines, which differ by markers and dashes too."""
     look = variant.look or _PLAIN
     return {"color": look.colour, "marker": look.marker, "linestyle": look.line, "markersize": 4}
 

@@ -1,4 +1,4 @@
-"""Between the paper's text and the released code, step by step: which step makes Figure 4?"""
+"""The steps between the paper's text and the released code: which of them makes Figure 4?"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple

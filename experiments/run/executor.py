@@ -18,7 +18,7 @@ class Executor(NamedTuple):
     runs: int
     """The most runs in a piece."""
     run: Callable
-    """As `local.run`."""
+    """A function like `local.run`."""
 
 
 @contextmanager

@@ -25,7 +25,7 @@ _PATCHES = 1 + 9 / 4
 _STATES = 3
 """States of each run: before a step, after it, and in a checkpoint."""
 _LOOSE = 3
-"""How many times too high the estimate may be: a network is refused only if it certainly does not fit."""
+"""The estimate may be this many times too high: a network is refused only if it certainly does not fit."""
 _USABLE = 0.8
 """Share of a device's memory for arrays: the rest is for gaps between them and for other things."""
 
@@ -36,7 +36,7 @@ class Room(NamedTuple):
     platform: str
     devices: int
     bytes: float
-    """On each device, for arrays; infinite if unknown."""
+    """Memory of each device for arrays; infinite if unknown."""
 
     @classmethod
     def of(cls, devices: Sequence[jax.Device], processes: int = 1) -> "Room":

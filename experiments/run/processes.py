@@ -80,7 +80,7 @@ def _shares(count: int) -> list[list[int]]:
 def _work(
     pipe: Connection, share: Sequence[int], training: Training, dataset: Dataset, checkpoint_seconds: float
 ) -> None:
-    """Trains the pieces that come, until nobody is there to send them."""
+    """Trains the pieces that come, until the sender has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, share)  # before JAX makes its threads

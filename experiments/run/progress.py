@@ -46,7 +46,7 @@ class SweepProgress:
         self._bar.stop()
 
     def show(self, block: Work, epoch: int) -> None:
-        """To be called with every block's first epoch, which may come from a checkpoint, and each after."""
+        """Shows a block's epoch: call it with the first, which may come from a checkpoint, and each after."""
         epochs, cost = block.length, block.cost(self._image_shape)
         first = block not in self._epochs
         again = not first and epoch <= self._epochs[block]  # it died

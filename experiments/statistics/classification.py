@@ -63,5 +63,5 @@ def counted(errors: np.ndarray) -> np.ndarray:
 def _calibration_error(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
     number = np.clip(confidence * BINS, 0, BINS - 1).astype(int)
     gap = confidence - right
-    in_bins = [np.abs(np.where(number == each, gap, 0).sum(axis=-1)) for each in range(BINS)]
+    in_bins = [np.abs(np.where(number == bin_, gap, 0).sum(axis=-1)) for bin_ in range(BINS)]
     return np.sum(in_bins, axis=0) / right.shape[-1]

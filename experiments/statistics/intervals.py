@@ -46,7 +46,7 @@ def _mean(values: np.ndarray) -> float:
 def bootstrap(values: np.ndarray, level: float = 0.95) -> Interval:
     """The bias-corrected and accelerated bootstrap interval of the mean, 9,999 resamples, seed 0.
 
-    Of ten values it is somewhat too narrow: it knows only the tails that it has seen. Values that differ by
+    Of ten values it is somewhat too narrow: it knows only the tails of these values. Values that differ by
     rounding alone are one.
     """
     values = np.asarray(values, np.float64)
@@ -55,10 +55,10 @@ def bootstrap(values: np.ndarray, level: float = 0.95) -> Interval:
         return Interval(mean, _NONE, _NONE)
     if np.ptp(values) <= 1e-9 * abs(values).max():
         return Interval(mean, mean, mean)
-    found = stats.bootstrap(
+    result = stats.bootstrap(
         (values,), np.mean, confidence_level=level, n_resamples=9999, rng=np.random.default_rng(0)
     )
-    return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    return Interval(mean, *map(float, result.confidence_interval))
 
 
 def sign_flip_p(differences: np.ndarray) -> float:
@@ -79,8 +79,8 @@ def sign_flip_p(differences: np.ndarray) -> float:
         signs = np.random.default_rng(0).choice([-1.0, 1.0], (9999, differences.size))
         return float((1 + (abs(signs @ differences) >= least).sum()) / 10_000)
     # Of the 2^n sums those that are as large: each sum of one half needs at least so much of the other.
-    one, other = (_signed_sums(half) for half in np.array_split(differences, 2))
-    as_large = other.size - np.searchsorted(np.sort(other), least - np.sort(one))
+    left, right = (np.sort(_signed_sums(half)) for half in np.array_split(differences, 2))
+    as_large = right.size - np.searchsorted(right, least - left)
     return float(min(1.0, 2 * as_large.sum() / 2.0**differences.size))
 
 

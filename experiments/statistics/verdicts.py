@@ -20,7 +20,7 @@ RULE = (
     "are, does not hold if none is and some are against it, and else cannot be told. The intervals are of "
     "each mean alone: not corrected for the number of comparisons."
 )
-"""What the page says, too."""
+"""The rule of verdicts, as the page shows it."""
 
 LEVEL = 0.05
 """p below this, after correction, decides a comparison."""
@@ -42,9 +42,9 @@ class Comparison:
     p: float = float("nan")
     """p of the sign-flip test, corrected; NaN where the sentence names a value."""
     tolerance: float | None = None
-    """How far each value may be from `expected`, where that is asked of every value and not of their mean."""
+    """Allowed distance of each value from `expected`; None where the mean is judged."""
     key: Hashable = None
-    """What it is found by: what is compared, as values and not as the words of `what`."""
+    """What is compared, as values; the words for it are in `what`."""
 
     @property
     def bound(self) -> float:

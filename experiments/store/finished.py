@@ -208,6 +208,6 @@ def _added(path: Path, results: "xr.Dataset") -> "xr.Dataset":
 
 
 def _dimensions(name: str, value: np.ndarray) -> tuple[str, ...]:
-    """As recorded; parameters and correlation_LAYER, whose sizes are the network's, have their own."""
+    """The dimensions in `VARIABLES`; parameters and correlation_LAYER have their own: the network's sizes."""
     own = ("seed", *(f"{name}.{axis}" for axis in range(1, value.ndim)))
     return VARIABLES[name][0] if name in VARIABLES else own

@@ -1,4 +1,4 @@
-"""What the paper leaves open, as PLAN.md says: a study a file. A new study is one file and one line here."""
+"""Studies of what the paper leaves open, planned in PLAN.md. A new study is one file and one line here."""
 
 from experiments.paper.beyond import (
     convolutions,
@@ -17,4 +17,4 @@ STUDIES = (
     merging.STUDY,
     dropout_law.STUDY,
 )
-"""In the order of the page."""
+"""All studies, in the order of the page."""

@@ -45,10 +45,10 @@ class Basin(NamedTuple):
 
     name: str
     members: int
-    """How many networks end in it."""
+    """Number of networks that end in it."""
     networks: int
     share: Interval
-    """With Wilson's 95% interval."""
+    """Its share of the networks, with Wilson's 95% interval."""
 
 
 class Sign(NamedTuple):
@@ -63,7 +63,7 @@ class Sign(NamedTuple):
 
 
 def basins(sweep: xr.Dataset) -> list[Basin]:
-    """How many networks end in each group; [] without learned slopes.
+    """The groups, and how many networks end in each; [] without learned slopes.
 
     A network that diverged ends in none, and counts among all.
     """
@@ -77,8 +77,8 @@ def basins(sweep: xr.Dataset) -> list[Basin]:
 
 
 def signs(sweep: xr.Dataset) -> list[Sign]:
-    """What tells the networks that end with a slope above `FLAT` from the rest; [] if there are none of
-    either, or the sweep ends before the last of `EPOCHS`.
+    """The numbers that tell the networks that end with a slope above `FLAT` from the rest; [] if either group
+    is empty, or the sweep ends before the last of `EPOCHS`.
 
     Of each number the area under the ROC curve, P(above > rest) + P(above = rest) / 2 over pairs of networks,
     with a two-sided permutation test of |area - 1/2|. Networks that diverged end nowhere, and are left out.

@@ -196,7 +196,7 @@ class Row(NamedTuple):
 
     variant: Variant
     mean: float
-    """Over seeds; NaN if all diverged."""
+    """The mean over seeds; NaN if all diverged."""
     least: float
     most: float
     diverged: int
