@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -93,12 +93,11 @@ class Sweep:
 
 
 def sweep(options: Sweep, console: Console) -> None:
-    """Trains what is missing of a sweep, prints its table, and writes its report."""
+    """Trains what is missing of a sweep, prints its table, and writes its report; or shows the plan."""
     grid, folder = options.cells(), options.folder()
-    if options.plan:
-        plan(options, grid, folder, console)
-        return
     train(options, grid, folder, console)
+    if options.plan:
+        return
 
     from experiments.page import summary
     from experiments.paper import report
@@ -111,29 +110,22 @@ def sweep(options: Sweep, console: Console) -> None:
     console.print(f"report: {page.resolve()}", soft_wrap=True)
 
 
-def plan(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
-    """Prints the cells that are done, and how the others would be trained."""
-    states = dict.fromkeys(grid, "done")
-    if missing := finished.missing(folder, grid):
-        with _prepared(options, missing, folder) as job:
-            for cell, blocks in job.blocks.items():
-                runs = max(block.runs for block in blocks)
-                trainer = job.training.trainer(blocks[0], job.dataset)
-                memory = job.executor.room.describe(runs, trainer, job.dataset)
-                states[cell] = f"missing {len(blocks):4} x {runs} runs, {memory}"
-    for cell, state in states.items():
-        console.print(f"{cell.name:20} {state}", soft_wrap=True)
-
-
 def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
-    """Trains the cells that a folder lacks, and keeps other commands from it meanwhile."""
-    with command.writing(folder):
+    """Trains the cells that a folder lacks, and keeps other commands from it meanwhile; or shows the plan."""
+    with nullcontext() if options.plan else command.writing(folder):
         missing = finished.missing(folder, grid)
-        if len(missing) < len(grid):
-            console.print(f"{len(grid) - len(missing)} of {len(grid)} already done, skipped")
+        done = [cell for cell in grid if cell not in missing]
+        if options.plan:
+            for cell in done:
+                console.print(f"{cell.name:20} done", soft_wrap=True)
+        elif done:
+            console.print(f"{len(done)} of {len(grid)} already done, skipped")
         if missing:
             with _prepared(options, missing, folder) as job:
-                _train(job, folder, options.checkpoint_seconds, console)
+                if options.plan:
+                    _show(job, console)
+                else:
+                    _train(job, folder, options.checkpoint_seconds, console)
 
 
 def load_data(cell: Cell, data_dir: str | None, folder: Path) -> "Dataset":
@@ -171,6 +163,15 @@ def _prepared(options: Sweep, missing: Mapping[Cell, int], folder: Path) -> Iter
             runs = executor.room.runs(trainer, dataset, min(executor.runs, cell.seeds))
             blocks[cell] = checkpoints.blocks(folder, cell, runs, done)
         yield _Job(executor, TRAINING, dataset, blocks)
+
+
+def _show(job: _Job, console: Console) -> None:
+    """Prints how the blocks would be trained."""
+    for cell, blocks in job.blocks.items():
+        runs = max(block.runs for block in blocks)
+        trainer = job.training.trainer(blocks[0], job.dataset)
+        memory = job.executor.room.describe(runs, trainer, job.dataset)
+        console.print(f"{cell.name:20} missing {len(blocks):4} x {runs} runs, {memory}", soft_wrap=True)
 
 
 def _train(job: _Job, folder: Path, checkpoint_seconds: float, console: Console) -> None:
