@@ -19,7 +19,9 @@ SHAPES = ((50, 360), (50, 90), (256, 2048), (256, 8192), (4096, 1024), (51200, 6
 
 def measure(platform: str, repeats: int, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """P and dP/da: error, time and memory."""
-    implementations = ["ours", "plain", "floor"] + ["torch_plain"] * bool(find_spec("torch"))
+    implementations = ["ours", "plain", "floor"]
+    if find_spec("torch"):
+        implementations.append("torch_plain")
     for dtype in ("float32",) if platform == "cpu" else ("float32", "bfloat16"):
         for m, d in SHAPES:
             say(f"penalty of ({m}, {d}) {dtype}")

@@ -17,20 +17,12 @@ def _median(row: Row) -> str:
     return _number(statistics.median(row["milliseconds"]))
 
 
-def _slower(row: Row) -> str:
-    return _number(row["times_slower"])
-
-
 def _family(row: Row) -> str:
     return row.get("family", "mlp")  # files of before there was another have none
 
 
-def _given(name: str) -> Callable[[Row], str]:
-    return lambda row: _number(row[name]) if name in row else ""
-
-
-def _microseconds(name: str) -> Callable[[Row], str]:
-    return lambda row: _number(1e6 * row[name]) if name in row else ""
+def _given(name: str, factor: float = 1) -> Callable[[Row], str]:
+    return lambda row: _number(factor * row[name]) if name in row else ""
 
 
 # Section -> title, and its columns: header and what stands below it.
@@ -43,7 +35,7 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
             "trainer": lambda row: row["layout"],
             "ms": _median,
             "network-steps/s": lambda row: f"{1e3 / statistics.median(row['milliseconds']):,.0f}",
-            "times slower": _slower,
+            "times slower": _given("times_slower"),
         },
     ),
     "overhead": (
@@ -61,7 +53,7 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
                 "floor": "two products",
             }[row["implementation"]],
             "ms": _median,
-            "times slower": _slower,
+            "times slower": _given("times_slower"),
             "MiB": _given("mebibytes"),
             "error of P": _given("error"),
             "error of dP/da": _given("gradient_error"),
@@ -86,10 +78,10 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
             "device": lambda row: row["device"],
             "network": lambda row: row["network"],
             "networks per program": lambda row: str(row["networks"]),
-            "compute": _microseconds("compute"),
-            "with tensorfloat32": _microseconds("tensorfloat32"),
-            "memory": _microseconds("memory"),
-            "launches": _microseconds("launches"),
+            "compute": _given("compute", 1e6),
+            "with tensorfloat32": _given("tensorfloat32", 1e6),
+            "memory": _given("memory", 1e6),
+            "launches": _given("launches", 1e6),
             "binds": lambda row: row.get("binds", ""),
             "launches bind below": lambda row: str(row.get("enough", "")),
             "s": _given("seconds"),

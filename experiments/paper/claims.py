@@ -132,16 +132,12 @@ def c4(sweep: xr.Dataset, size: Size = "huge") -> Verdict:
         for less, more in itertools.pairwise(BY_WEIGHT)
     }
 
-    def label(key: tuple[int, Variant, Variant]) -> str:
-        layer, less, more = key
-        return f"layer {layer}, {size}: {less.name} - {more.name}"
-
     return Verdict(
         "C4",
         "3.1",
         "As more weight is placed on the correlation regularization terms, the pairwise unit activations "
         "within each layer become less correlated.",
-        above_zero(differences, label=label),
+        above_zero(differences, label=lambda key: f"layer {key[0]}, {size}: {key[1].name} - {key[2].name}"),
         "Mean |rho| as in Figure 2.",
     )
 
@@ -193,16 +189,12 @@ def c7(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
         for less, more in itertools.pairwise(BY_WEIGHT)
     }
 
-    def label(key: tuple[Size, Variant, Variant]) -> str:
-        size, less, more = key
-        return f"{size}: {less.name} - {more.name}"
-
     return Verdict(
         "C7",
         "3.3",
         "The more weight is placed on the regularizer, the more rapidly validation error drops over the "
         "first few epochs.",
-        above_zero(differences, label=label),
+        above_zero(differences, label=lambda key: f"{key[0]}: {key[1].name} - {key[2].name}"),
         f"Error after {EARLY} epochs, as in Figure 4." + on_diverged(sweep, BY_WEIGHT, EARLY),
     )
 

@@ -184,19 +184,14 @@ def _figures(
             f"The PReLU slope of layer 1: networks below {-slopes.FLAT} / between / above {slopes.FLAT}",
         ),
     }
-    drawn = [(name, title, functools.partial(function, sweep)) for name, (function, title) in alone.items()]
+    together = {
+        "error_by_weight": (curves.error_by_weight, "Error against the penalty's weight"),
+        "correlation_by_rate": (curves.correlation_by_rate, "Dropout rate and correlation"),
+    }
     return [
-        *drawn,
-        (
-            "error_by_weight",
-            "Error against the penalty's weight",
-            lambda: curves.error_by_weight(*scans),
-        ),
-        (
-            "correlation_by_rate",
-            "Dropout rate and correlation",
-            lambda: curves.correlation_by_rate(*scans),
-        ),
+        (name, title, functools.partial(function, *sweeps))
+        for figures_of, sweeps in ((alone, [sweep]), (together, scans))
+        for name, (function, title) in figures_of.items()
     ]
 
 

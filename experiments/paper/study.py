@@ -35,11 +35,6 @@ class Exhibit(NamedTuple):
     """They have no rows where a sweep has nothing to show."""
 
 
-def no_verdicts(results: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
-    """The verdicts of a study that judges no sentence."""
-    return ()
-
-
 @dataclass(frozen=True)
 class Study:
     """A question that the paper leaves open: `experiments.reproduce` trains it, the paper's page shows it."""
@@ -52,14 +47,14 @@ class Study:
     """What is kept instead of the sweep: a function of the folder of cells, the cells and their data."""
     dimensions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The axes of each variable that `measure` returns."""
-    judge: Callable[[xr.Dataset, xr.Dataset], tuple[Verdict, ...]] = no_verdicts
-    """The verdicts by its results and the paper's own sweep."""
+    judge: Callable[[xr.Dataset, xr.Dataset], tuple[Verdict, ...]] | None = None
+    """The verdicts by its results and the paper's own sweep; None: it judges no sentence."""
     exhibit: Exhibit | None = None
 
     def verdicts(self, results: Results, main: xr.Dataset) -> tuple[Verdict, ...]:
         """What it says of the paper's sentences; () until its networks are there."""
         mine = self.find(results)
-        return () if mine is None else self.judge(mine, main)
+        return () if mine is None or self.judge is None else self.judge(mine, main)
 
     def find(self, results: Results) -> xr.Dataset | None:
         """Its results; None until all of its networks are there."""

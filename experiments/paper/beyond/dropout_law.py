@@ -190,12 +190,6 @@ def rows(measured: xr.Dataset) -> list[Row]:
     ]
 
 
-def left_out(measured: xr.Dataset) -> tuple[int, int]:
-    """How many pairs of units, of all seeds and layers, have no correlation, and of how many."""
-    count = int(measured.left_out.sum())
-    return count, count + int(measured.pairs.sum())
-
-
 def tables(measured: xr.Dataset) -> list[Table]:
     """`rows`."""
 
@@ -209,13 +203,14 @@ def tables(measured: xr.Dataset) -> list[Table]:
 
 
 def text(measured: xr.Dataset) -> str:
-    """What the table and the picture show."""
-    undefined, pairs = left_out(measured)
+    """Words about the table and the picture."""
+    undefined, compared = int(measured.left_out.sum()), int(measured.pairs.sum())
     return (
         f"Correlations of units under dropout with rate {RATE:g}, observed over {DRAWS} draws of masks on "
         "the validation set, against what three laws predict. The slope is that of the line through the "
         "origin; R^2 is of observed = predicted, and may be negative. "
-        f"Of {pairs} pairs {undefined} are left out, for a unit is constant or its network diverged."
+        f"Of {undefined + compared} pairs {undefined} are left out, for a unit is constant or its network "
+        "diverged."
     )
 
 

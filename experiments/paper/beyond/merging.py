@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -159,7 +159,9 @@ def c11(measured: xr.Dataset) -> Verdict:
     """Section 1.1, from what `measure` returns."""
     share = needed(measured)
     counts = [
-        f"{row.diverged} of {row.networks} {row.variant.name}" for row in rows(measured) if row.diverged
+        f"{int(diverged.sum())} of {diverged.size} {diverged.variant.values}"
+        for diverged in measured.diverged
+        if diverged.any()
     ]
     remark = (
         "Compared is the smallest share of hidden units that is left by merging those that another one "
@@ -191,46 +193,18 @@ def _above(share: xr.DataArray, remark: str = "") -> Verdict:
     )
 
 
-class Row(NamedTuple):
-    """The share of units that the networks of one variant need, without those that diverged."""
-
-    variant: Variant
-    mean: float
-    """The mean over seeds; NaN if all diverged."""
-    least: float
-    most: float
-    diverged: int
-    networks: int
-
-
-def rows(measured: xr.Dataset) -> list[Row]:
-    """A row for every variant."""
-    share, rows = needed(measured), []
-    for name in measured.variant.values:
-        diverged = measured.diverged.sel(variant=name).values > 0
-        values = share.sel(variant=name).values[~diverged]
-        numbers = (values.mean(), values.min(), values.max()) if values.size else (np.nan,) * 3
-        mean, least, most = map(float, numbers)
-        rows.append(Row(Variant.parse(str(name)), mean, least, most, int(diverged.sum()), diverged.size))
-    return rows
-
-
 def tables(measured: xr.Dataset) -> list[Table]:
-    """`rows`."""
-    header = "networks", "share of hidden units needed, mean", "least to most", "diverged, left out"
-    return [
-        Table(
-            header,
-            [
-                (
-                    row.variant.name,
-                    f"{row.mean:.3f}",
-                    f"{row.least:.3f} to {row.most:.3f}",
-                    f"{row.diverged} of {row.networks}",
-                )
-                for row in rows(measured)
-            ],
+    """The share of units that the networks of each variant need, without those that diverged."""
+    rows = []
+    for share, diverged in zip(needed(measured), measured.diverged, strict=True):
+        kept = share.values[diverged.values == 0]
+        mean, least, most = (
+            f"{number(kept):.3f}" if kept.size else "nan" for number in (np.mean, np.min, np.max)
         )
+        counts = f"{int(diverged.sum())} of {diverged.size}"
+        rows.append((str(share.variant.values), mean, f"{least} to {most}", counts))
+    return [
+        Table(("networks", "share of hidden units needed, mean", "least to most", "diverged, left out"), rows)
     ]
 
 
