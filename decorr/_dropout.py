@@ -42,11 +42,11 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
     """
     x = check_floating(x, "what is dropped from")
     keep = 1 - check_scalar_probability(rate, "rate").astype(jnp.float32)
-    # How many of the 2^16 values of a half word keep an element: one at least, or the scale is infinite.
+    # So many of the 2^16 values of a half word keep an element: one at least, or the scale is infinite.
     kept = jnp.where(keep > 0, jnp.maximum(jnp.round(keep * 2**16), 1), 0)
     words = _words(jax.random.bits(key, (2,), jnp.uint32), -(-x.size // 4))  # a block gives four masks
     halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]
-    # Compared as int32, for keep = 1 is 2^16, one more than the largest half.
+    # Compared as int32, because keep = 1 is 2^16, one more than the largest half.
     mask = halves.reshape(x.shape).astype(jnp.int32) < kept.astype(jnp.int32)
     wide = widen(x)
     scale = 2**16 / jnp.maximum(kept, 1).astype(wide.dtype)

@@ -66,5 +66,5 @@ def _compiler_decides(function: Callable[..., Any], static: tuple[Any, ...], mes
         name for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit
     ]
     chosen = functools.partial(function, *static)
-    # Compiled, for outside of `jit` the axes of a mesh change under `jax.set_mesh` only.
+    # Compiled, because outside of `jit` the axes of a mesh change under `jax.set_mesh` only.
     return jax.jit(jax.sharding.auto_axes(chosen, axes=tuple(explicit), out_sharding=out))

@@ -44,9 +44,9 @@ class _Lines(NamedTuple):
 def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
     """Pairs of units that respond alike: those whose correlation reaches a threshold, strongest first.
 
-    i < j with |rho_ij| >= threshold - 64 eps, eps the rounding of rho's dtype, for the computed correlation
-    of exact duplicates is 1 up to some roundings: the threshold 1 finds those. Of two such units one can be
-    removed and the other's outgoing weights rescaled (Section 1.1): `merge_units` does it.
+    i < j with |rho_ij| >= threshold - 64 eps, eps the rounding of rho's dtype, because the computed
+    correlation of exact duplicates is 1 up to some roundings: the threshold 1 finds those. Of two such units
+    one can be removed and the other's outgoing weights rescaled (Section 1.1): `merge_units` does it.
 
     Args:
       rho: correlations [unit, unit], floating point, as of `correlation_matrix`. What is below the diagonal
@@ -195,7 +195,7 @@ def _check_values(name: str, arrays: Any, threshold: float) -> None:
     """TypeError for traced values, ValueError for a threshold outside (0, 1]."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((arrays, threshold))):
         raise TypeError(
-            f"{name} needs values, for the shape of its result depends on them: call it outside jit"
+            f"{name} needs values, because the shape of its result depends on them: call it outside jit"
         )
     if not 0 < threshold <= 1:
         raise ValueError(f"the threshold is an absolute correlation in (0, 1]; got {threshold}")

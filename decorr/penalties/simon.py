@@ -32,7 +32,7 @@ def correlation_penalty(
     P = 1/(2d) sum_ij rho_ij^2   (Section 3.1), the diagonal included. 1/2: all units uncorrelated;
     d/2: all units alike. Over m samples even independent units have P > 1/2 on average: see
     `independent_penalty`. Add `weight * correlation_penalty(a)` of each layer to a loss. The paper's
-    weights 0.1 and 1.0 act as 0.002 and 0.02, for its released code divides the gradient by the 50
+    weights 0.1 and 1.0 act as 0.002 and 0.02, because its released code divides the gradient by the 50
     samples of a minibatch: 0.002 is a weight to begin with.
 
     Args:

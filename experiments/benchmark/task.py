@@ -42,8 +42,8 @@ def protocol(family: Family) -> Recipe:
 
 
 def pixels(family: Family) -> tuple[np.ndarray, np.ndarray]:
-    """The embedded digits, enlarged to MNIST's shape and repeated, for the paper's networks as many as MNIST
-    has to validate."""
+    """The embedded digits, enlarged to MNIST's shape and repeated: as many as MNIST's validation set has, for
+    the paper's networks."""
     from scipy import ndimage
     from sklearn.datasets import load_digits
 

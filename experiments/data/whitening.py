@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 
 EPSILON = 0.1
-"""What is added to the variance in every direction, as a share of the pixels' mean variance: directions of
-less, mostly noise, are not raised to 1. The custom for natural images, where it is written as 0.1 after their
+"""Added to the variance in every direction, as a share of the pixels' mean variance: directions of less,
+mostly noise, are not raised to 1. The custom for natural images, where it is written as 0.1 after their
 contrast is normalised to a variance of about 1: Coates, Lee & Ng, An Analysis of Single-Layer Networks;
 Goodfellow et al., Maxout Networks."""
 
 _EXACT = 2**24 // 255**2
-"""How many products of two uint8 pixels have a sum that float32 holds exactly, in any order."""
+"""Number of products of two uint8 pixels whose sum float32 holds exactly, in any order."""
 
 _CHUNK = 1000
 """Images whitened at once: as float32 all of them would need their memory twice."""
@@ -38,8 +38,8 @@ class Whitening(NamedTuple):
           variance 0, and is 0 in all images.
 
         Numerics:
-          Sums are exact integers up to 370,000 images, and the root is taken in float64: NumPy's, for to
-          load data starts no device.
+          Sums are exact integers up to 370,000 images, and the root is taken in float64, by NumPy:
+          loading data starts no device.
 
         Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, Appendix A, with eps.
         """

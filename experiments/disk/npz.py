@@ -12,7 +12,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     np.savez does not compress: nothing in its files is larger than they are.
     """
     taken = path.stat().st_size
-    # Opened here, for np.load does not close what it cannot read.
+    # Opened here, because np.load does not close what it cannot read.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         if sum(member.file_size for member in archive.zip.infolist()) > taken:
             raise ValueError("it unpacks to more than it takes")

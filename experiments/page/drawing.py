@@ -122,8 +122,8 @@ def by_similarity(rho: np.ndarray) -> np.ndarray:
 
 
 def linear_range(values: np.ndarray, beyond: float) -> float | None:
-    """Up to which absolute value an axis should be linear, for one is so many times the typical one and the
-    others would be a blot; None if it should be linear throughout."""
+    """The absolute value up to which an axis should be linear, because the largest is so many times the
+    typical one and the others would be a blot; None if it should be linear throughout."""
     far = np.abs(values[np.isfinite(values)])
     typical = np.median(far[far > 0]) if far.any() else 0
     return float(f"{4 * typical:.1g}") if far.any() and far.max() > beyond * typical else None

@@ -450,7 +450,7 @@ def test_dtypes_that_are_none(changed, message):
 
 @pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad])
 def test_traced_values_are_refused_in_one_line(transform):
-    wanted = "needs values, for the shape of its result depends on them: call it outside jit"
+    wanted = "needs values, because the shape of its result depends on them: call it outside jit"
     with pytest.raises(TypeError, match=rf"^redundant_pairs {wanted}(\n|$)"):
         transform(lambda rho: redundant_pairs(rho, 0.9))(
             jnp.eye(3)[0] if transform is jax.grad else jnp.eye(3)

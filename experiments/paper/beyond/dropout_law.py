@@ -54,7 +54,7 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
 
     Returns:
       slope and r2 [law, seed, layer], as `fit` gives them; pairs [seed, layer]: how many were compared;
-      left_out [seed, layer]: how many have no correlation, for a unit is constant or its network diverged;
+      left_out [seed, layer]: how many have no correlation: a unit is constant, or its network diverged;
       counts [law, layer, predicted, observed]: pairs of all seeds in bins.
     """
     import jax
@@ -209,7 +209,7 @@ def text(measured: xr.Dataset) -> str:
         f"Correlations of units under dropout with rate {RATE:g}, observed over {DRAWS} draws of masks on "
         "the validation set, against what three laws predict. The slope is that of the line through the "
         "origin; R^2 is of observed = predicted, and may be negative. "
-        f"Of {undefined + compared} pairs {undefined} are left out, for a unit is constant or its network "
+        f"Of {undefined + compared} pairs {undefined} are left out: a unit is constant, or its network "
         "diverged."
     )
 
