@@ -15,25 +15,27 @@ class Interval(NamedTuple):
     high: float
 
 
+CONFIDENCE = 0.95
+"""Level of every interval."""
 _NONE = float("nan")
 
 
-def of_mean(values: np.ndarray, level: float = 0.95) -> Interval:
-    """Student's confidence interval of the mean: mean +- t s / sqrt(n)."""
-    return _student(values, level, lambda n: n**-0.5)
+def of_mean(values: np.ndarray) -> Interval:
+    """Student's 95% confidence interval of the mean: mean +- t s / sqrt(n)."""
+    return _student(values, lambda n: n**-0.5)
 
 
-def of_one_run(values: np.ndarray, level: float = 0.95) -> Interval:
-    """Student's prediction interval of one more run: mean +- t s sqrt(1 + 1/n)."""
-    return _student(values, level, lambda n: (1 + 1 / n) ** 0.5)
+def of_one_run(values: np.ndarray) -> Interval:
+    """Student's 95% prediction interval of one more run: mean +- t s sqrt(1 + 1/n)."""
+    return _student(values, lambda n: (1 + 1 / n) ** 0.5)
 
 
-def _student(values: np.ndarray, level: float, width: Callable[[int], float]) -> Interval:
+def _student(values: np.ndarray, width: Callable[[int], float]) -> Interval:
     values = np.asarray(values, np.float64)
     mean = _mean(values)
     if values.size < 2 or np.isnan(mean):
         return Interval(mean, _NONE, _NONE)
-    quantile = stats.t.ppf((1 + level) / 2, values.size - 1)
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, values.size - 1)
     half = float(quantile * values.std(ddof=1) * width(values.size))
     return Interval(mean, mean - half, mean + half)
 
@@ -43,8 +45,8 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if values.size and np.isfinite(values).all() else _NONE
 
 
-def bootstrap(values: np.ndarray, level: float = 0.95) -> Interval:
-    """The bias-corrected and accelerated bootstrap interval of the mean, 9,999 resamples, seed 0.
+def bootstrap(values: np.ndarray) -> Interval:
+    """The bias-corrected and accelerated 95% bootstrap interval of the mean, 9,999 resamples, seed 0.
 
     Of ten values it is somewhat too narrow: it knows only the tails of these values. Values that differ by
     rounding alone are one.
@@ -56,7 +58,7 @@ def bootstrap(values: np.ndarray, level: float = 0.95) -> Interval:
     if np.ptp(values) <= 1e-9 * abs(values).max():
         return Interval(mean, mean, mean)
     result = stats.bootstrap(
-        (values,), np.mean, confidence_level=level, n_resamples=9999, rng=np.random.default_rng(0)
+        (values,), np.mean, confidence_level=CONFIDENCE, n_resamples=9999, rng=np.random.default_rng(0)
     )
     return Interval(mean, *map(float, result.confidence_interval))
 
