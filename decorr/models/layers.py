@@ -40,7 +40,7 @@ def hidden_layers(
     dropout_rate: jax.typing.ArrayLike | None,
     train: bool,
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """What the last hidden layer passes on, dropout acting, and the activations of each before dropout."""
+    """The output of the last hidden layer, dropout acting, and the activations of each before dropout."""
 
     def drop(x: jax.Array) -> jax.Array:
         return x if dropout_rate is None else dropout(module.make_rng("dropout"), x, dropout_rate)

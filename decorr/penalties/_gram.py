@@ -115,7 +115,7 @@ def _pair_sum_jvp(
 
 
 def _units(form: Form, samples: Samples) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """U [sample, unit]; by which deviation [unit] it was divided; which units are constant [unit]."""
+    """U [sample, unit]; the deviations [unit] that divided it; which units are constant [unit]."""
     if form.kind == "correlation":
         return standardise(samples, form.ddof)
     c, constant = centre(samples)

@@ -60,7 +60,7 @@ def vcreg_loss(
 def _vcreg(
     axis_name: AxisName, delta: float | None, a: jax.Array, *stat: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
-    """Variance, covariance."""
+    """The terms of variance and covariance."""
     samples, d = as_samples(axis_name, a, *stat), a.shape[-1]
     c, _ = centre(samples)
     form = Form("covariance", diagonal=False, scale=1 / max(d * (d - 1), 1))

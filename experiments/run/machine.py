@@ -70,8 +70,8 @@ def _words(path: Path) -> list[str]:
 
 
 def short_folder(added: int) -> str:
-    """A folder of temporary files for sockets, whose paths may have 107 bytes, so many of them added: TMPDIR
-    or, where that is too long, /tmp; ValueError without either."""
+    """A folder for sockets whose names add so many bytes, as their paths may have 107: TMPDIR or, where that
+    is too long, /tmp; ValueError without either."""
     for folder in (tempfile.gettempdir(), "/tmp"):
         if len(os.fsencode(folder)) + added <= 107 and os.access(folder, os.W_OK | os.X_OK):
             return folder

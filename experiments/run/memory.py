@@ -102,7 +102,7 @@ def _parts(trainer: Trainer, train: int, pixels: int) -> tuple[float, float]:
 
 
 def _one_run(trainer: Trainer, x: jax.Array) -> tuple[steps.TrainingState, steps.Activations]:
-    """Its state, and its activations of one sample."""
+    """The state of a run, and its activations of one sample."""
     state = steps.init(trainer, jax.random.key(0), Regulariser(), x)
     _, activations = trainer.model.apply(state.variables, x)
     return state, activations

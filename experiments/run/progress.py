@@ -1,4 +1,4 @@
-"""How far a sweep is: a bar on a terminal, one line for each finished block elsewhere."""
+"""Progress of a sweep: a bar on a terminal, one line for each finished block elsewhere."""
 
 import time
 from collections.abc import Sequence

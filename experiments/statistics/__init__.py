@@ -1,1 +1,1 @@
-"""What a few seeds say about all, and how a sentence is judged. Knows no network."""
+"""Statistics of a few seeds: intervals, tests, verdicts on sentences. Knows no network."""

@@ -1,4 +1,4 @@
-"""How good predictions of classes are: measured from logits, and errors read back as the counts they were."""
+"""Measures of predicted classes, from logits; and errors as the counts that they were."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What a few seeds say about all seeds: intervals and one test, over the last axis of NumPy arrays."""
+"""Intervals and one test for all seeds, by a few: over the last axis of NumPy arrays."""
 
 from collections.abc import Callable
 from typing import NamedTuple

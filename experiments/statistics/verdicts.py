@@ -1,4 +1,4 @@
-"""How a sentence is judged: as `RULE` says."""
+"""Verdicts on sentences, by `RULE`."""
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -48,8 +48,8 @@ class Comparison:
 
     @property
     def bound(self) -> float:
-        """How large the difference may still be, or how far from the value that the sentence names: to the
-        farther end of the mean's interval."""
+        """The largest difference that is still possible, or distance from the value that the sentence names:
+        to the farther end of the mean's interval."""
         centre = self.expected if np.isnan(self.p) else 0.0
         return max(abs(self.interval.low - centre), abs(self.interval.high - centre))
 

@@ -1,1 +1,1 @@
-"""What is kept on disk: results and checkpoints, written whole or not at all. Knows no JAX."""
+"""Results and checkpoints on disk, written whole or not at all. Knows no JAX."""
