@@ -1,64 +1,20 @@
-"""One function per sentence of the paper: a sweep, as `gather` gives it -> a Verdict."""
+"""One function per sentence of the paper: a sweep, as `gather` gives it -> a Verdict. C1 and C3 need none."""
 
-import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 
 from experiments.grid.networks import SIZES, Network, Size, Variant
 from experiments.grid.protocols import BY_WEIGHT, CORR_01, CORR_10, DROP, EARLY, VANILLA
+from experiments.paper.simulated import c1, c3
 from experiments.paper.slopes import by_slope
-from experiments.statistics.verdicts import Verdict, above_zero, always, equal
+from experiments.statistics.verdicts import Verdict, above_zero, equal
 from experiments.store.gathered import cell_of, diverged, networks
 
 HUGE_VANILLA, HUGE_DROP = Network("huge", VANILLA), Network("huge", DROP)
 BELOW_HUGE: tuple[Size, ...] = tuple(size for size in reversed(SIZES) if size != "huge")
-
-
-def c1(_: xr.Dataset) -> Verdict:
-    """Section 2.1, by simulation: z-scored Gaussian pairs under dropout, 400 samples of 1,000."""
-    return _c1()
-
-
-@functools.cache
-def _c1() -> Verdict:
-    comparisons = []
-    for keep in (0.5, 0.7):
-        estimator, pearson = _correlations_after_dropout(0.6, keep)
-        comparisons += [
-            equal(f"estimator / before = p^2 = {keep**2:.2f} ± 0.01", estimator, keep**2, margin=0.01),
-            equal(f"Pearson / before = p^2 = {keep**2:.2f} ± 0.01", pearson, keep**2, margin=0.01),
-        ]
-    fall = ", ".join(f"{pearson.interval.estimate:.3f}" for pearson in comparisons[1::2])
-    return Verdict(
-        "C1",
-        "2.1",
-        "E[rho'] = p^2 E[rho]: dropout with keep probability p multiplies the expected correlation of "
-        "z-scored units by p^2.",
-        tuple(comparisons),
-        "It does so for the estimator that Section 2.1 writes down, which does not divide by the variances. "
-        f"Pearson's correlation, which the figures show, falls to {fall}: by p, since dropout also lowers "
-        "every unit's variance to p.",
-        of="samples",
-    )
-
-
-def _correlations_after_dropout(rho: float, keep: float) -> tuple[np.ndarray, np.ndarray]:
-    """The estimator and Pearson's correlation after dropout, over that before; [sample]."""
-    random = np.random.default_rng(0)
-    x, y = random.standard_normal((2, 400, 1000))
-
-    def zscored(a):
-        return (a - a.mean(-1, keepdims=True)) / a.std(-1, ddof=1, keepdims=True)
-
-    def estimator(a):
-        return (a[0] * a[1]).sum(-1) / (a.shape[-1] - 1)
-
-    z = zscored(np.stack([x, rho * x + (1 - rho**2) ** 0.5 * y]))
-    dropped = z * (random.random(z.shape) < keep)
-    return estimator(dropped) / estimator(z), estimator(zscored(dropped)) / estimator(z)
 
 
 def c2(sweep: xr.Dataset) -> Verdict:
@@ -82,45 +38,6 @@ def c2(sweep: xr.Dataset) -> Verdict:
         if ratios
         else "",
     )
-
-
-def c3(_: xr.Dataset) -> Verdict:
-    """Section 3.1, in float64: the printed gradient against the complex-step derivative of P."""
-    random = np.random.default_rng(0)
-    relative, zero = [], []
-    for _layer in range(20):
-        m, d = random.integers(5, 40, 2)
-        a = random.standard_normal((m, d)) @ random.standard_normal((d, d)) + random.standard_normal(d)
-        sigma = a.std(axis=0, ddof=1)
-        z = (a - a.mean(axis=0)) / sigma
-        rho = z.T @ z / (m - 1)
-        sample, unit = random.integers(m), random.integers(d)
-        terms = rho[:, unit] * (z[sample] - z[sample, unit] * rho[:, unit])  # [i]
-        printed = 2 / (d * (m - 1) * sigma[unit]) * terms.sum()
-        step = np.zeros_like(a, complex)
-        step[sample, unit] = 1e-30j
-        exact = _penalty(a + step).imag / 1e-30
-        relative.append(abs(printed - exact) / abs(exact))
-        zero.append(terms[unit])
-    return Verdict(
-        "C3",
-        "3.1",
-        "The gradient formula of P, and that its i = l term is always zero.",
-        (
-            always("relative error of the formula", np.array(relative), 0, tolerance=1e-8),
-            always("its i = l term", np.array(zero), 0, tolerance=1e-12),
-        ),
-        "Against the complex-step derivative in float64, at 20 random entries of layers of 5 to 40 units.",
-        of="entries",
-    )
-
-
-def _penalty(a: np.ndarray) -> complex:
-    """P for complex a: no absolute values, so that its imaginary part is the derivative."""
-    c = a - a.mean(axis=0)
-    z = c / np.sqrt((c * c).sum(axis=0) / (len(a) - 1))
-    rho = z.T @ z / (len(a) - 1)
-    return (rho * rho).sum() / (2 * a.shape[1])
 
 
 def c4(sweep: xr.Dataset, size: Size = "huge") -> Verdict:
@@ -223,12 +140,9 @@ def minus_vanilla(network: Network) -> str:
     return f"{network.size}: {network.variant.name} - vanilla"
 
 
-CLAIMS: tuple[Callable[[xr.Dataset], Verdict], ...] = (c1, c2, c3, c4, c5, c6, c7, c8)
-
-
 def judge(sweep: xr.Dataset) -> tuple[Verdict, ...]:
     """All claims; where cells are missing, their comparisons have no values and stay open."""
-    return tuple(claim(sweep) for claim in CLAIMS)
+    return (c1(), c2(sweep), c3(), *(claim(sweep) for claim in (c4, c5, c6, c7, c8)))
 
 
 def _heavy(sweep: xr.Dataset) -> list[Variant]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.grid.networks import SIZES, Network
-from experiments.paper import agreement, claims, published, slopes
+from experiments.paper import agreement, claims, published, simulated, slopes
 from experiments.paper.beyond import STUDIES, shrinking_rate
 from experiments.statistics import verdicts
 from tests import made_up
@@ -121,7 +121,7 @@ def test_a_value_is_met_only_if_the_whole_interval_is_near_it():
 
 
 def test_the_law_of_the_estimator_holds_and_pearsons_does_not():
-    verdict = claims.c1(None)
+    verdict = simulated.c1()
     assert verdict.verdict == "holds in part"
     estimator, pearson = verdict.comparisons[2:]  # p = 0.7
     assert estimator.interval.estimate == pytest.approx(0.49, abs=0.01)
@@ -129,10 +129,10 @@ def test_the_law_of_the_estimator_holds_and_pearsons_does_not():
 
 
 def test_the_gradient_formula_holds_and_a_wrong_one_would_not(monkeypatch):
-    assert claims.c3(None).verdict == "holds"
-    right = claims._penalty
-    monkeypatch.setattr(claims, "_penalty", lambda a: 1.000001 * right(a))
-    assert claims.c3(None).verdict == "holds in part"  # the i = l term is still zero
+    assert simulated.c3().verdict == "holds"
+    right = simulated._penalty
+    monkeypatch.setattr(simulated, "_penalty", lambda a: 1.000001 * right(a))
+    assert simulated.c3().verdict == "holds in part"  # the i = l term is still zero
 
 
 def test_missing_cells_leave_comparisons_open():
