@@ -89,7 +89,7 @@ SETTINGS = {  # axes, compiled, in a mesh context
 # All settings of some, for the others share their way over the mesh.
 FEW = {name: FUNCTIONS[name] for name in ("zscore", "correlation_penalty", "gradient_terms", "grad")}
 IN_SETTING = {
-    "explicit, jit": FUNCTIONS | OTHERS,
+    "explicit, jit": FUNCTIONS,
     "explicit, jit, set_mesh": FEW,
     "explicit, eager, set_mesh": FEW,
     # JAX itself asks for a context: its eager gradients begin on one device.
@@ -103,8 +103,19 @@ IN_SETTING = {
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_mesh_gives_what_one_device_gives(setting, shape, spec):
     """All functions are one program, for compiling is all that takes time."""
-    kind, compiled, in_context = SETTINGS[setting]
-    functions, a = IN_SETTING[setting], activations(shape)
+    assert_a_mesh_gives_what_one_device_gives(IN_SETTING[setting], *SETTINGS[setting], shape, spec)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spec"), [((12, 4), P("data")), ((6, 16), P(None, "data"))], ids=["samples", "units"]
+)
+def test_a_mesh_gives_of_other_functions_what_one_device_gives(shape, spec):
+    """Samples where they are more, units where these are: either is the axis that is summed over."""
+    assert_a_mesh_gives_what_one_device_gives(OTHERS, *SETTINGS["explicit, jit"], shape, spec)
+
+
+def assert_a_mesh_gives_what_one_device_gives(functions, kind, compiled, in_context, shape, spec):
+    a = activations(shape)
     of_all = lambda a: {name: function(a) for name, function in functions.items()}  # noqa: E731
     wanted = jax.jit(of_all)(a)
     mesh = jax.make_mesh((2,), ("data",), axis_types=(kind,), devices=jax.devices()[:2])
