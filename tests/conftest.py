@@ -1,7 +1,8 @@
 """What every test runs under: cheap compiling, two devices or $CPU_DEVICES, no silent promotion, a budget."""
 
+import contextlib
 import os
-import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ jax.config.update("jax_num_cpu_devices", int(os.environ.get("CPU_DEVICES", "2"))
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
+KEPT = 7 * 24 * 3600
+"""Seconds for which a compiled program is kept."""
+
 CI = bool(os.environ.get("CI"))
 
 NOT_QUICK = ("slow", "mesh", "real_data")
@@ -32,9 +36,11 @@ About three times what the slowest one takes here: other machines are slower, an
 
 
 def pytest_configure(config):
-    # Those of code that has changed pile up.
-    if not hasattr(config, "workerinput") and sum(file.stat().st_size for file in PROGRAMS.glob("*")) > 2**30:
-        shutil.rmtree(PROGRAMS)
+    # Those of code that has changed pile up. Each goes by itself: another run may be at work beside this one.
+    for file in PROGRAMS.glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - file.stat().st_mtime > KEPT:
+                file.unlink()
     if CI:
         config.option.durations = config.option.durations or 10
 
