@@ -26,22 +26,22 @@ check: dist slow oldest oracles docs notebooks mesh golden lint  ## all that `te
 
 check: NOTEBOOKS_TO = --output-dir $(shell mktemp -d)
 
-# As users run it: with the optimisations that other tests do without.
+# The golden ones among them are part of golden, compiled with optimisations, as users do.
 slow: .venv/ready  ## the tests of whole sweeps, killed processes, a cluster, the wheel (16 min in one process)
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n $(WORKERS) -m slow $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not golden" $(ARGS)
 
 mesh: .venv/ready  ## the tests of mapped axes and meshes, on eight devices of one CPU (2 min)
-	CPU_DEVICES=8 $(BIN)/python -m pytest -n $(WORKERS) -m mesh $(ARGS)
+	CPU_DEVICES=8 $(BIN)/python -m pytest -n $(WORKERS) -m mesh tests/decorr $(ARGS)
 
 # Nothing that is compared may hang on a processor's rounding: as a processor without AVX-512 adds up.
 # NumPy warns of a feature that it does not use or the machine does not have, so it is asked for those it does.
 golden: .venv/ready  ## the golden values, slow ones too, on other kernels
 	wide=$$($(BIN)/python .ci/wide.py) && JAX_DISABLE_MOST_OPTIMIZATIONS=0 OPENBLAS_CORETYPE=Haswell \
-		XLA_FLAGS=--xla_cpu_max_isa=AVX2 NPY_DISABLE_CPU_FEATURES="$$wide" $(BIN)/python -m pytest -n $(WORKERS) -m golden $(ARGS)
+		XLA_FLAGS=--xla_cpu_max_isa=AVX2 NPY_DISABLE_CPU_FEATURES="$$wide" $(BIN)/python -m pytest -n $(WORKERS) -m golden tests/experiments $(ARGS)
 
 # A run that skipped or found none of these tests is a failure.
 real: .venv/ready  ## the tests of MNIST and Fashion-MNIST, which TFDS_DATA_DIR holds prepared
-	$(BIN)/python -m pytest -n $(WORKERS) -m real_data --junit-xml=.venv/real.xml $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m real_data --junit-xml=.venv/real.xml tests/experiments $(ARGS)
 	$(BIN)/python .ci/all_ran.py .venv/real.xml
 
 lint: .venv/ready  ## formatting, lint and types (20 s)

@@ -20,6 +20,7 @@ from experiments.disk import netcdf
 from experiments.disk.errors import ResultsError
 from experiments.grid.networks import VARIANT_KINDS
 from experiments.grid.protocols import PROTOCOLS
+from experiments.paper.report import write as write_report  # before tests replace it
 from experiments.run import machine, processes
 from experiments.store import checkpoints, compact
 from experiments.store.finished import VARIABLES, parameters
@@ -36,7 +37,7 @@ TINY = ("--sizes", "tiny", "--seeds", "2", "--epochs", str(EPOCHS), "--checkpoin
 # Killed from outside, it might have ended before.
 DIES_AT_ITS_CHECKPOINT = """
 import os, signal
-from experiments import sweep
+from tests.experiments.trains import sweep
 
 write = sweep.checkpoints.write
 
@@ -49,13 +50,15 @@ sweep.main()
 """
 
 
-def command(folder, *arguments):
-    return [sys.executable, "-m", "experiments.sweep", "--out", str(folder), *arguments]
+def command(folder, *arguments, module="experiments.sweep"):
+    return [sys.executable, "-m", module, "--out", str(folder), *arguments]
 
 
-def run(folder, *arguments):
+def run(*arguments, **options):
     """The command in a process of its own."""
-    return subprocess.run(command(folder, *arguments), cwd=ROOT, capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        command(*arguments, **options), cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
 
 
 def wait_for(condition):
@@ -96,10 +99,16 @@ def finished(tmp_path_factory, sweep):
     return folder, sweep("--out", folder, *TINY, "--variants", "corr-0.1", "corr-1.0")
 
 
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A folder with the results of a cell, made by a process of its own, and how that ended."""
+    folder = tmp_path_factory.mktemp("straight") / "new" / "out"
+    return folder, run(folder, *TINY, "--variants", "corr-0.1")
+
+
 @pytest.mark.slow
-def test_end_to_end(tmp_path):
-    folder = tmp_path / "new" / "out"
-    done = run(folder, *TINY, "--variants", "corr-0.1")
+def test_end_to_end(straight):
+    folder, done = straight
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(rf"\[1/2\]  tiny-corr-0.1\S*  epoch {EPOCHS}/{EPOCHS} ", done.stdout), done.stdout
     assert "│ tiny-corr-0.1 │     2 │        0 │" in done.stdout
@@ -264,18 +273,18 @@ def test_networks_of_two_families_are_not_mixed(finished, sweep):
 
 
 @pytest.mark.slow
-def test_convolutional_networks_end_to_end(tmp_path, no_devices, sweep):
-    arguments = (*TINY, "--variants", "vanilla", "corr-1.0", "--family", "conv", "--epochs", "2")
-    done = run(tmp_path, *arguments)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"tiny-corr-1.0\S*  epoch 2/2 ", done.stdout) and done.stderr == "", done.stdout
-    assert "convolutional networks: 2 seeds" in (tmp_path / "report.html").read_text()
-    with netcdf.read(tmp_path / "tiny-vanilla.nc") as dataset:
+def test_convolutional_networks_end_to_end(tmp_path, sweep):
+    arguments = ("--out", tmp_path, *TINY, "--variants", "corr-0.1", "corr-1.0", "--family", "conv")
+    done = sweep(*arguments, "--epochs", "2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"tiny-corr-1.0\S*  epoch 2/2 ", done.stdout), done.stdout
+    assert "convolutional networks: 2 seeds" in write_report(gather(tmp_path), tmp_path).read_text()
+    with netcdf.read(tmp_path / "tiny-corr-0.1.nc") as dataset:
         configuration = json.loads(dataset.attrs["configuration"])
         assert configuration["protocol"]["family"] == "conv" and configuration["widths"] == [4, 8, 16]
         assert dataset["hidden_1.kernel"].shape == (2, 3, 3, 1, 4)
         assert dataset.correlation_3.shape == (2, 16, 16)
-    again = sweep("--out", tmp_path, *arguments)
+    again = sweep(*arguments, "--epochs", "2")
     assert again.returncode == 0 and again.stdout.startswith("2 of 2 already done, skipped\n")
 
 
@@ -287,13 +296,8 @@ def test_where_results_of_a_family_go():
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_goes_on_bit_for_bit(tmp_path):
-    arguments, straight, folder = (
-        (*TINY, "--variants", "corr-0.1"),
-        tmp_path / "straight",
-        tmp_path / "killed",
-    )
-    assert run(straight, *arguments).returncode == 0
+def test_a_killed_sweep_goes_on_bit_for_bit(tmp_path, straight):
+    arguments, folder = (*TINY, "--variants", "corr-0.1"), tmp_path
     killed = subprocess.Popen(
         [sys.executable, "-c", DIES_AT_ITS_CHECKPOINT, *command(folder, *arguments)[3:]],
         cwd=ROOT,
@@ -303,10 +307,10 @@ def test_a_killed_sweep_goes_on_bit_for_bit(tmp_path):
     assert killed.wait(timeout=600) == -signal.SIGKILL and list(folder.glob(CHECKPOINTS))
     wait_for(lambda: nobody_is_left_of(killed))
 
-    done = run(folder, *arguments)
+    done = run(folder, *arguments, module="tests.experiments.trains")
     assert done.returncode == 0, done.stderr
     assert "from its checkpoint" in done.stdout and not list(folder.glob(CHECKPOINTS))
-    assert_same_cell(folder, straight)
+    assert_same_cell(folder, straight[0])
 
 
 @pytest.mark.slow

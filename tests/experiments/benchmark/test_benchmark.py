@@ -1,5 +1,7 @@
 """The benchmark: that it compares like with like, and says so when it cannot."""
 
+import functools
+import importlib
 import json
 import math
 from importlib.util import find_spec
@@ -67,6 +69,28 @@ def test_peers_that_are_not_installed_say_how_to_install_them(monkeypatch, famil
     assert tables.table("training", notes).caption.count(f"({family}, tiny) not measured") == absent
 
 
+def nll(build, **arguments):
+    """The losses that a trainer reports; it trains in this process, with JAX as its user has it."""
+    module, _, function = build.partition(":")
+    trainer = getattr(importlib.import_module(f"experiments.benchmark.{module}"), function)
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        return trainer(size="tiny", variant="corr-1.0", **arguments)[1]["nll"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two networks of a family: the path of their task, and the engine's losses."""
+
+    @functools.cache
+    def of(family):
+        path = str(tmp_path_factory.mktemp("task") / "task.npz")
+        with mock.patch.object(task, "NETWORKS", 2):
+            task.make(path, family, "tiny")
+        return path, nll("jax_trainers:sweep_engine", family=family, networks=2, devices=1)
+
+    return of
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "build", "family", "arguments"),
@@ -78,25 +102,17 @@ def test_peers_that_are_not_installed_say_how_to_install_them(monkeypatch, famil
         ("torch", "torch_trainers:loop", "conv", {"family": "conv", "compile": False}),
     ],
 )
-def test_a_peer_trains_the_same(monkeypatch, tmp_path, package, build, family, arguments):
+def test_a_peer_trains_the_same(monkeypatch, trained, package, build, family, arguments):
     if not find_spec(package):  # imported, Keras would look for a backend
         pytest.skip('the peer needs its package: pip install "decorr-jax[bench]"')
-    monkeypatch.setattr(task, "NETWORKS", 2)
-    path = str(tmp_path / "task.npz")
-    task.make(path, family, "tiny")
-    common = {"size": "tiny", "variant": "corr-1.0"}
-    ours = {"family": family, "networks": 2, "devices": 1} | common
-    core, module = [machine.cores()[:1]], "experiments.benchmark"
-    with (
-        workers.Group(f"{module}.jax_trainers:sweep_engine", core, **ours) as engine,
-        workers.Group(f"{module}.{build}", core, path=path, **common, **arguments) as peer,
-    ):
-        (mine,), (theirs,) = engine.reports(), peer.reports()
-    training._agree(build, theirs["nll"], mine["nll"], common["variant"])
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    path, mine = trained(family)
+    theirs = nll(build, path=path, **arguments)
+    training._agree(build, theirs, mine, "corr-1.0")
     # Closer than at a run: a penalty a tenth too light has to show, and the convolutions' order of inputs
     # in a loss that has hardly left log(10).
     tolerance = {"mlp": 1e-3, "conv": 5e-5}[family]
-    np.testing.assert_allclose(theirs["nll"], mine["nll"][: len(theirs["nll"])], rtol=tolerance)
+    np.testing.assert_allclose(theirs, mine[: len(theirs)], rtol=tolerance)
 
 
 @pytest.mark.parametrize("family", [None, "conv"])

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,8 @@ OPTIONS = (
     "--sizes",
     "tiny",
     "--variants",
-    "vanilla",
     "corr-0.1",
+    "corr-1.0",
     "--seeds",
     "3",
     "--checkpoint-seconds",
@@ -39,7 +40,7 @@ NODE = {"node_ip_address": "127.0.0.2", "include_dashboard": False}
 
 
 def command(folder, *arguments):
-    return [sys.executable, "-m", "experiments.sweep", *OPTIONS, "--out", str(folder), *arguments]
+    return [sys.executable, "-m", "tests.experiments.trains", *OPTIONS, "--out", str(folder), *arguments]
 
 
 @pytest.fixture
@@ -72,8 +73,7 @@ def test_a_node_dies_and_the_sweep_completes(ray, tmp_path):
         time.sleep(0.01)
     # Alone till then, it is at work on one block while the other waits, however the machine is loaded.
     ray.remove_node(victim, allow_graceful=False)
-    for _ in range(2):
-        ray.add_node(num_cpus=1, **NODE)
+    ray.add_node(num_cpus=1, **NODE)
     output, errors = sweep.communicate(timeout=600)
     assert sweep.returncode == 0, errors
     assert "begun again" in output
@@ -81,7 +81,7 @@ def test_a_node_dies_and_the_sweep_completes(ray, tmp_path):
     # The local engine, with as many devices as a task has.
     alone = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
     subprocess.run(command(tmp_path / "local", *epochs), cwd=ROOT, env=alone, check=True, capture_output=True)
-    for name in ("tiny-vanilla.nc", "tiny-corr-0.1.nc"):
+    for name in ("tiny-corr-0.1.nc", "tiny-corr-1.0.nc"):
         with (
             netcdf.read(tmp_path / "ray" / name) as found,
             netcdf.read(tmp_path / "local" / name) as wanted,
@@ -93,23 +93,19 @@ def test_a_node_dies_and_the_sweep_completes(ray, tmp_path):
     assert not list(tmp_path.glob("ray/*.checkpoint.npz"))
 
 
-def test_without_an_address_ray_starts_here(tmp_path):
-    done = subprocess.run(
-        command(tmp_path, "--epochs", "1", "--executor", "ray"),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    assert {path.name for path in tmp_path.glob("*.nc")} == {"tiny-vanilla.nc", "tiny-corr-0.1.nc"}
-
-
 @pytest.fixture(scope="module")
 def resources():
     """Ray on this machine, and what a task takes of it."""
     with cluster.connect(None) as found:
         yield found
+
+
+def test_without_an_address_ray_starts_here(resources, monkeypatch, sweep, tmp_path):
+    asked = []
+    monkeypatch.setattr(cluster, "connect", lambda address: asked.append(address) or nullcontext(resources))
+    done = sweep("--out", tmp_path, *OPTIONS, "--epochs", "1", "--executor", "ray")
+    assert (done.returncode, done.stderr, asked) == (0, "", [None])
+    assert {path.name for path in tmp_path.glob("*.nc")} == {"tiny-corr-0.1.nc", "tiny-corr-1.0.nc"}
 
 
 def test_an_error_in_a_task_ends_the_sweep(resources):

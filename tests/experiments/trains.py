@@ -1,0 +1,13 @@
+"""The sweep command without its table and report, which take longer than to train a few small networks."""
+
+from experiments import sweep
+
+
+def train(options, console):
+    sweep.train(options, options.cells(), options.folder(), console)
+
+
+sweep.sweep = train
+
+if __name__ == "__main__":
+    sweep.main()
