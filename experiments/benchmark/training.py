@@ -56,39 +56,32 @@ def peers(platform: str, family: Family) -> tuple[Trainer, ...]:
     """What a user would pick instead."""
     layouts = (separate(), together()) if platform == "cpu" and processors() > 1 else (together(),)
 
-    def looped(name: str, build: str, needs: str | None = None, **arguments: Any) -> Trainer:
-        return Trainer(name, build, tuple((layout, arguments) for layout in layouts), needs)
-
-    def ensembles(
-        name: str, build: str, widths: Sequence[int], needs: str | None = None, **arguments: Any
+    def peer(
+        name: str, build: str, needs: str | None = None, networks: Sequence[int] = (), **arguments: Any
     ) -> Trainer:
-        candidates = tuple(
-            (layout, {"networks": width} | arguments) for layout, width in itertools.product(layouts, widths)
-        )
-        return Trainer(name, build, candidates, needs)
+        """One network at a time, or as many as are fastest."""
+        variants = [{"networks": width} for width in networks] or [{}]
+        candidates = ((layout, width | arguments) for layout, width in itertools.product(layouts, variants))
+        return Trainer(name, build, tuple(candidates), needs)
 
     widths = {"mlp": (1, 4, 16, 64), "conv": (1, 4)}[family]
+    torch: dict[str, Any] = {"needs": "torch", "family": family}
     any_family = (
-        looped("PyTorch loop", _TORCH + "loop", "torch", family=family, compile=False),
-        looped("PyTorch loop, torch.compile", _TORCH + "loop", "torch", family=family, compile=True),
-        ensembles("torch.func ensemble", _TORCH + "ensemble", widths, "torch", family=family, compile=False),
-        ensembles(
-            "torch.func ensemble, torch.compile",
-            _TORCH + "ensemble",
-            widths,
-            "torch",
-            family=family,
-            compile=True,
+        peer("PyTorch loop", _TORCH + "loop", **torch, compile=False),
+        peer("PyTorch loop, torch.compile", _TORCH + "loop", **torch, compile=True),
+        peer("torch.func ensemble", _TORCH + "ensemble", networks=widths, **torch, compile=False),
+        peer(
+            "torch.func ensemble, torch.compile", _TORCH + "ensemble", networks=widths, **torch, compile=True
         ),
-        looped("Flax + optax loop", _JAX + "flax_loop", family=family),
+        peer("Flax + optax loop", _JAX + "flax_loop", family=family),
     )
     if family == "conv":
         return any_family
     return (
         *any_family,
-        ensembles("Flax NNX ensemble", _NNX + "ensemble", (1, 4, 16)),
-        ensembles("Equinox ensemble", _EQUINOX + "ensemble", (1, 4, 16), "equinox"),
-        looped("Keras fit", _KERAS + "fit", "keras"),
+        peer("Flax NNX ensemble", _NNX + "ensemble", networks=(1, 4, 16)),
+        peer("Equinox ensemble", _EQUINOX + "ensemble", "equinox", networks=(1, 4, 16)),
+        peer("Keras fit", _KERAS + "fit", "keras"),
     )
 
 
