@@ -36,12 +36,6 @@ def decov_loss(
       (arXiv:1511.06068), Equation 1; Chainer's `decov` gives the same.
     """
     loss = pair_penalty(
-        a,
-        kind="covariance",
-        normalise="sum",
-        ddof=0,
-        where=where,
-        weights=weights,
-        axis_name=axis_name,
+        a, kind="covariance", normalise="sum", ddof=0, where=where, weights=weights, axis_name=axis_name
     )
     return loss / 2

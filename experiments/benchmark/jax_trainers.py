@@ -111,11 +111,7 @@ def flax_loop(path: str, family: Family, size: Size, variant: str) -> Work:
         f"{name}.negative_slope" if name.startswith("slope") else name: jnp.asarray(values[0])
         for name, values in data.params.items()
     }
-    state = TrainState.create(
-        apply_fn=network.apply,
-        params=unflatten_dict(renamed, sep="."),
-        tx=sgd(),
-    )
+    state = TrainState.create(apply_fn=network.apply, params=unflatten_dict(renamed, sep="."), tx=sgd())
     key = jax.random.key(0)
 
     @jax.jit

@@ -113,12 +113,7 @@ def rows(sizes: Sequence[Size]) -> Iterator[dict[str, Any]]:
     yield from (row | {"seconds": trained * row["step"]} for row in cells)
     free = sum(max(row["compute"], row["memory"]) for row in cells)
     for name, step in (("all of them", sum(row["step"] for row in cells)), ("all, were launches free", free)):
-        yield {
-            "device": DEVICES[-1].name,
-            "network": name,
-            "networks": SEEDS,
-            "seconds": trained * step,
-        }
+        yield {"device": DEVICES[-1].name, "network": name, "networks": SEEDS, "seconds": trained * step}
 
 
 def _row(device: Device, network: str, cost: Cost, networks: int) -> dict[str, Any]:

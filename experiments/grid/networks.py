@@ -109,8 +109,8 @@ class VariantKind:
 
     usage: str
     """Form of its names, for error messages."""
-    regulariser: Callable[[Recipe, float], Regulariser]
-    """The regulariser under a recipe, for the number."""
+    regulariser: Callable[[Recipe, float], Regulariser] = lambda recipe, number: Regulariser()
+    """The regulariser under a recipe, for the number; default: none."""
     valid: Callable[[float], bool] | None = None
     """Whether a number may follow the name; None: no number may."""
     penalty: Penalty = "corr"
@@ -143,11 +143,7 @@ def _penalised(
 
 # Blue, orange, green and red as in the paper, by Okabe and Ito.
 VARIANT_KINDS: dict[str, VariantKind] = {
-    "vanilla": VariantKind(
-        usage="vanilla",
-        regulariser=lambda recipe, _: Regulariser(),
-        looks={None: Look("#0072B2", "", "o", "-")},
-    ),
+    "vanilla": VariantKind("vanilla", looks={None: Look("#0072B2", "", "o", "-")}),
     "drop": VariantKind(
         usage="drop, drop-RATE with 0 <= RATE < 1",
         regulariser=lambda recipe, rate: Regulariser(dropout_rate=rate),
@@ -162,16 +158,8 @@ VARIANT_KINDS: dict[str, VariantKind] = {
     ),
     "decov": _penalised("decov", lambda _, weight: weight),
     "vcreg": _penalised("vcreg", lambda _, weight: weight),
-    "batchnorm": VariantKind(
-        usage="batchnorm",
-        regulariser=lambda recipe, _: Regulariser(),
-        normalisation="batch",
-    ),
-    "whiten": VariantKind(
-        usage="whiten",
-        regulariser=lambda recipe, _: Regulariser(),
-        normalisation="whiten",
-    ),
+    "batchnorm": VariantKind("batchnorm", normalisation="batch"),
+    "whiten": VariantKind("whiten", normalisation="whiten"),
 }
 """Every kind of variant, by the name that its variants begin with, in the order of tables and figures."""
 

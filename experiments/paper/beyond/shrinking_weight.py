@@ -41,7 +41,5 @@ def judge(cosine: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
 
 
 STUDY = Study(
-    "mnist-cosine",
-    make_cells("mnist", RELEASED, tuple(SIZES), (SHRINKING.name,), seeds=10),
-    judge=judge,
+    "mnist-cosine", make_cells("mnist", RELEASED, tuple(SIZES), (SHRINKING.name,), seeds=10), judge=judge
 )
