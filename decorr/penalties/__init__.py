@@ -1,9 +1,10 @@
 """Penalties of activations, a paper a file."""
 
+from decorr.penalties._gram import GradientTerms
 from decorr.penalties.barlow_twins import barlow_twins_loss
 from decorr.penalties.decov import decov_loss
 from decorr.penalties.pairs import pair_penalty
-from decorr.penalties.simon import GradientTerms, correlation_penalty, gradient_terms, penalty_gradient
+from decorr.penalties.simon import correlation_penalty, gradient_terms, penalty_gradient
 from decorr.penalties.vcreg import vcreg_loss
 from decorr.penalties.vicreg import variance_penalty, vicreg_loss
 from decorr.penalties.xcov import xcov_loss

@@ -37,15 +37,12 @@ class Form(NamedTuple):
     ddof: int = 1
 
 
-class Terms(NamedTuple):
-    """The terms of a sum's gradient w A (B - C), w the samples' weights."""
+class GradientTerms(NamedTuple):
+    """The terms of Section 3.1: dP/da = A * (B - C). A [unit], B and C [..., unit]."""
 
     A: jax.Array
-    """[unit]."""
     B: jax.Array
-    """[sample, unit]."""
     C: jax.Array
-    """[sample, unit]."""
 
 
 def cross_sum(samples: Samples, x: jax.Array, y: jax.Array, *, diagonal: bool = True) -> jax.Array:
@@ -59,8 +56,8 @@ def cross_sum(samples: Samples, x: jax.Array, y: jax.Array, *, diagonal: bool = 
     return total if diagonal else total - jnp.sum(jnp.square(samples.total(x * y) / size))
 
 
-def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, Terms]:
-    """`pair_sum` and the terms of its gradient."""
+def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, GradientTerms]:
+    """`pair_sum` and the terms of its gradient w A (B - C) [sample, unit], w the samples' weights."""
     u, scale_of_units, constant = _units(form, samples)
     size, apart = samples.size(form.ddof), None
     if at_most(u.shape[1], samples.number):
@@ -80,7 +77,7 @@ def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, Terms]:
     A = jnp.where(constant, 0, 4 * form.scale / (size * jnp.where(constant, 1, scale_of_units)))
     C = u * squares if form.kind == "correlation" else jnp.zeros_like(u)
     total = jnp.sum(squares) + (0 if apart is None else apart.sum())
-    return form.scale * total, Terms(A, B, C)
+    return form.scale * total, GradientTerms(A, B, C)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))

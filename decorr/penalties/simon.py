@@ -1,23 +1,13 @@
 """The correlation regulariser P of Section 3.1, its closed-form gradient, and that gradient's terms."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from decorr._mesh import over_mesh
 from decorr._samples import AxisName, as_samples
-from decorr.penalties._gram import Form, Terms, pair_sum_and_terms
+from decorr.penalties._gram import Form, GradientTerms, pair_sum_and_terms
 from decorr.penalties.pairs import pair_penalty
-
-
-class GradientTerms(NamedTuple):
-    """The terms of Section 3.1: dP/da = A * (B - C). A [unit], B and C [..., unit]."""
-
-    A: jax.Array
-    B: jax.Array
-    C: jax.Array
 
 
 def correlation_penalty(
@@ -124,24 +114,13 @@ def gradient_terms(
     return over_mesh(_terms, (jnp.asarray(a), where, weights), axis_name, specs=specs)
 
 
-def _gradient(
-    axis_name: AxisName, a: jax.Array, where: jax.Array | None, weights: jax.Array | None
-) -> jax.Array:
-    A, B, C = _weighted_terms(axis_name, a, where, weights)
-    return (A[None] * (B - C)).reshape(a.shape).astype(a.dtype)
+def _gradient(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
+    A, B, C = _terms(axis_name, a, *stat)
+    return (jnp.broadcast_to(A, a.shape) * (B - C)).astype(a.dtype)
 
 
-def _terms(
-    axis_name: AxisName, a: jax.Array, where: jax.Array | None, weights: jax.Array | None
-) -> GradientTerms:
-    A, B, C = _weighted_terms(axis_name, a, where, weights)
-    return GradientTerms(A, B.reshape(a.shape), C.reshape(a.shape))
-
-
-def _weighted_terms(
-    axis_name: AxisName, a: jax.Array, where: jax.Array | None, weights: jax.Array | None
-) -> Terms:
-    samples = as_samples(axis_name, a, where, weights)
+def _terms(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> GradientTerms:
+    samples = as_samples(axis_name, a, *stat)
     form = Form("correlation", diagonal=True, scale=1 / (2 * a.shape[-1]))
     A, B, C = pair_sum_and_terms(form, samples)[1]
-    return Terms(A, samples.weighted(B), samples.weighted(C))
+    return GradientTerms(A, samples.weighted(B).reshape(a.shape), samples.weighted(C).reshape(a.shape))
