@@ -87,7 +87,5 @@ def pair_penalty(
     return over_mesh(_value, (a, where, weights), form, axis_name)
 
 
-def _value(
-    form: Form, axis_name: AxisName, a: jax.Array, where: jax.Array | None, weights: jax.Array | None
-) -> jax.Array:
-    return pair_sum(form, as_samples(axis_name, a, where, weights))
+def _value(form: Form, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
+    return pair_sum(form, as_samples(axis_name, a, *stat))
