@@ -4,9 +4,7 @@ import dataclasses
 import json
 import os
 import platform
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +17,7 @@ from experiments.command import make_console, parse
 from experiments.grid.networks import Family, Size
 from experiments.page.drawing import write_text
 from experiments.run.machine import processors
+from experiments.store.provenance import version_of
 
 Section = Literal["training", "overhead", "penalty", "startup", "scaling", "roofline"]
 
@@ -64,7 +63,7 @@ def machine() -> dict[str, Any]:
         "cores": processors(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": dict(_versions(_PACKAGES)),
+        "versions": {name: version_of(name) for name in _PACKAGES},
         "settings": {name: os.environ[name] for name in ("XLA_FLAGS", "JAX_PLATFORMS") if name in os.environ},
         "date": datetime.now(UTC).date().isoformat(),
     }
@@ -75,14 +74,6 @@ def _processor() -> str:
     lines = information.read_text().splitlines() if information.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor()
-
-
-def _versions(packages: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for package in packages:
-        try:
-            yield package, version(package)
-        except PackageNotFoundError:
-            yield package, "not installed"
 
 
 def run(options: Benchmark, console: Console) -> None:

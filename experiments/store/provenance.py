@@ -24,7 +24,7 @@ def current() -> Mapping[str, str]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": platform.platform(),
         "versions": json.dumps(
-            {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
+            {"python": platform.python_version()} | {name: version_of(name) for name in _PACKAGES}
         ),
     }
 
@@ -51,8 +51,9 @@ def _git(*arguments: str) -> str | None:
     return process.stdout.strip()
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """The installed version of a package."""
     try:
         return version(package)
     except PackageNotFoundError:
-        return "unknown"
+        return "not installed"
