@@ -26,9 +26,9 @@ class Architecture:
     """prelu: one learned slope a layer (code). leaky_relu: the slope is fixed (text)."""
     negative_slope: float = 0.25
     """The slope below zero; for prelu its initial value, 0.25 in Torch (code)."""
-    initialisation: Literal["torch", "flax"] = "torch"
+    initialisation: Literal["torch", "flax", "he"] = "torch"
     """torch: weights and biases uniform in +-1/sqrt(fan_in) (code). flax: Flax's defaults,
-    truncated normal of variance 1/fan_in and zero biases."""
+    truncated normal of variance 1/fan_in and zero biases. he: the same of variance 2/fan_in."""
     input_dropout: bool = True
     """Whether dropout acts on the inputs too (code), not only after each hidden layer."""
     normalisation: Normalisation = "none"

@@ -102,8 +102,9 @@ def train(
     Raises:
       ValueError: a piece does not fit into memory; nothing has been trained then.
     """
-    for piece in work:
-        executor.room.check(piece, training.trainer(piece, dataset), dataset)
+    if training.trainer is not None:
+        for piece in work:
+            executor.room.check(piece, training.trainer(piece, dataset), dataset)
     # Closed whatever happens: an interruption here must end the training there.
     running = closing(executor.run(training, work, dataset, read, checkpoint_seconds))
     live = is_live(console.file)

@@ -19,6 +19,8 @@ def initialisers(architecture: Architecture, fan_in: int) -> dict[str, Any]:
     """Initialisers of kernel and bias, as arguments of a Linen layer with so many inputs a unit."""
     if architecture.initialisation == "flax":
         return {}
+    if architecture.initialisation == "he":
+        return {"kernel_init": nn.initializers.he_normal()}
     bound = fan_in**-0.5  # Torch7's nn.Linear and nn.SpatialConvolution
 
     def uniform(key: jax.Array, shape: Any, dtype: Any) -> jax.Array:

@@ -141,5 +141,6 @@ def _train(
     host.configure(cores)
     # As many tasks as this machine has cores may be at work on it.
     room = Room.of(jax.devices(), processes=machine.processors() // cores or 1)
-    room.check(piece, training.trainer(piece, dataset), dataset)
+    if training.trainer:
+        room.check(piece, training.trainer(piece, dataset), dataset)
     yield from training.run(piece, dataset, checkpoint, checkpoint_seconds, jax.devices())

@@ -32,11 +32,11 @@ def form(trainer: Trainer) -> Form:
 def inputs_transposed(trainer: Trainer, *args: Any, **options: Any) -> Any:
     """`steps.train_epoch` of an MLP, its kernels' gradients by transposed copies of its layers' inputs."""
     model: Any = trainer.model
-    trainer = replace(trainer, model=model.clone(dot_general=_dot_general))
+    trainer = replace(trainer, model=model.clone(dot_general=dot_general))
     return steps.train_epoch(trainer, *args, **options)
 
 
-def _dot_general(x: jax.Array, kernel: jax.Array, dimensions: Any, precision: Any = None) -> jax.Array:
+def dot_general(x: jax.Array, kernel: jax.Array, dimensions: Any, precision: Any = None) -> jax.Array:
     """x @ kernel. Its gradient to the kernel is x^T @ g; Eigen is slow where it reads x across."""
 
     @jax.custom_jvp

@@ -1,0 +1,84 @@
+"""The rows of a data set that samples are drawn from: images or a table, all classes and all splits."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.data import tables
+from experiments.data.load import load
+from experiments.disk import files
+
+TEST = 5000
+"""Rows on which a network is tested at most, where the set's makers kept none apart."""
+
+
+class Sample(NamedTuple):
+    """Which rows of a pool train a network, choose its numbers and test it: indices, int32."""
+
+    train: np.ndarray
+    tuning: np.ndarray
+    test: np.ndarray
+
+
+class Pool(NamedTuple):
+    """A classification set in memory."""
+
+    name: str
+    identity: str
+    """Version and a hash of what it holds."""
+    classes: int
+    image_shape: tuple[int, ...] | None
+    """Height, width, channel; None of a table."""
+    features: np.ndarray
+    """[row, feature]: uint8 pixels, or float32 with NaN for gaps."""
+    labels: np.ndarray
+    """[row] int32, from 0."""
+    test: int = 0
+    """How many of the last rows its makers kept apart: these test, and no sample has them."""
+
+    def rows(self, asked: int) -> int:
+        """The size of a sample for which `asked` rows are wanted: all there are, or four fifths if the rest
+        must test."""
+        there = len(self.labels) - self.test
+        return min(asked, there if self.test else there * 4 // 5)
+
+    def sample(self, rows: int, seed: int) -> Sample:
+        """A sample of so many rows, another for each seed; a fifth of it tunes."""
+        there = len(self.labels) - self.test
+        order = np.random.default_rng([seed, 20_26]).permutation(there).astype(np.int32)
+        tuning = rows // 5
+        kept_apart = np.arange(there, len(self.labels), dtype=np.int32)
+        test = kept_apart if self.test else order[rows : rows + TEST]
+        return Sample(order[tuning:rows], order[:tuning], test)
+
+
+def load_pool(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Pool:
+    """A set by its name.
+
+    Args:
+      name: "digits", "breast_cancer" or "wine", which are embedded; the path of an ARFF file, whose last column
+        is the class; "openml:NAME" or "openml:NUMBER"; else the name of a TFDS image classification set.
+      data_dir: TFDS's folder, as `load` has it.
+
+    Raises:
+      ValueError, FileNotFoundError, PermissionError, RuntimeError: as `load` and `tables` raise them.
+    """
+    if name in tables.EMBEDDED:
+        return _of_table(tables.embedded(name))
+    if name.startswith("openml:"):
+        return _of_table(tables.openml(name.removeprefix("openml:")))
+    if name.lower().endswith(".arff"):
+        return _of_table(tables.read_arff(files.expanded(name)))
+    dataset = load(name, data_dir=data_dir)
+    splits = [dataset.train, dataset.validation, *([dataset.test] if dataset.test else [])]
+    features = np.concatenate([split.images for split in splits])
+    labels = np.concatenate([split.labels for split in splits])
+    # The embedded digits have no split of their makers'.
+    test = len(dataset.test.labels) if dataset.test and name != "digits" else 0
+    return Pool(dataset.name, dataset.identity, dataset.classes, dataset.image_shape, features, labels, test)
+
+
+def _of_table(table: tables.Table) -> Pool:
+    return Pool(table.name, table.version, table.classes, None, table.features, table.labels)

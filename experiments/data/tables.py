@@ -1,0 +1,136 @@
+"""Tables as arrays: ARFF files, OpenML's by name, and two of scikit-learn's own.
+
+The class is an ARFF file's last column, and what OpenML calls the target. A nominal column of k values becomes
+k columns of 0 and 1. Gaps stay gaps: NaN in a numeric column, no 1 in a nominal one.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Table(NamedTuple):
+    """A classification table."""
+
+    name: str
+    version: str
+    """A hash of what was read: two tables of one version hold the same rows."""
+    classes: int
+    features: np.ndarray
+    """[row, feature] float32; NaN where a number is missing."""
+    labels: np.ndarray
+    """[row] int32, from 0, in the order of the classes' names."""
+
+
+EMBEDDED = ("breast_cancer", "wine")
+"""Tables that scikit-learn ships."""
+
+
+def embedded(name: str) -> Table:
+    """One of `EMBEDDED`, from the UCI repository (Street, 1993; Forina et al., 1988)."""
+    from sklearn import datasets
+
+    found = getattr(datasets, f"load_{name}")()
+    return _table(name, [np.asarray(column, np.float64) for column in found.data.T], _column(found.target))
+
+
+def read_arff(path: Path) -> Table:
+    """The table of an ARFF file, named after the file.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is no ARFF file of numeric and nominal columns, or no classification table: its last column
+        is not nominal, has gaps, or has fewer than two classes; or a column holds text or dates.
+    """
+    from scipy.io import arff
+
+    try:
+        # Latin-1 reads any byte, and names of values are only compared.
+        with path.open(encoding="latin-1") as file:
+            rows, columns = arff.loadarff(file)
+    except OSError:
+        raise
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{path}: a column holds text: only numeric and nominal columns can be used"
+        ) from error
+    except Exception as error:  # SciPy raises StopIteration, ValueError, KeyError and its own
+        raise ValueError(f"{path}: not a readable ARFF file: {str(error) or type(error).__name__}") from error
+    names, types = columns.names(), columns.types()
+    if dates := [name for name, kind in zip(names, types, strict=True) if kind == "date"]:
+        raise ValueError(
+            f"{path}: column {dates[0]} holds dates: only numeric and nominal columns can be used"
+        )
+    if not names or types[-1] != "nominal":
+        raise ValueError(
+            f"{path}: the last column must be the class, and nominal; {names[-1:] or 'it'} is not"
+        )
+    return _table(
+        path.stem, [_column(rows[name]) for name in names[:-1]], _column(rows[names[-1]]), str(path)
+    )
+
+
+def openml(name: str, data_home: Path | None = None) -> Table:
+    """A data set of openml.org by its name or number, downloaded once by scikit-learn.
+
+    Args:
+      name: such as "credit-g" (its newest active version) or "31".
+      data_home: scikit-learn's folder of downloads. None is its own default, $SCIKIT_LEARN_DATA or
+        ~/scikit_learn_data.
+
+    Raises:
+      ValueError: OpenML has no such set, it cannot be reached, or it is no classification table of numbers and
+        categories.
+    """
+    from sklearn.datasets import fetch_openml
+
+    identity = {"data_id": int(name)} if name.isdecimal() else {"name": name, "version": "active"}
+    try:
+        found = fetch_openml(**identity, data_home=data_home, as_frame=True, parser="liac-arff")
+    except Exception as error:
+        raise ValueError(f"OpenML's {name!r} cannot be had: {str(error).splitlines()[0]}") from error
+    if found.target is None or getattr(found.target, "ndim", 1) != 1:
+        raise ValueError(f"OpenML's {name!r} has no single target column to classify by")
+    for column, kind in found.data.dtypes.items():
+        if kind.name != "category" and kind.kind not in "fiub":
+            raise ValueError(
+                f"OpenML's {name!r}: column {column} holds text: only numbers and categories can be used"
+            )
+    columns = [_column(found.data[column].to_numpy()) for column in found.data.columns]
+    return _table(f"openml-{name}", columns, _column(found.target.to_numpy()), f"OpenML's {name!r}")
+
+
+def _column(values: np.ndarray) -> np.ndarray:
+    """A column as float64 with NaN for gaps, or as text with '' for gaps."""
+    if values.dtype.kind in "fiub":
+        return values.astype(np.float64)
+    texts = [value.decode("latin-1") if isinstance(value, bytes) else value for value in values]
+    return np.array(["" if text is None or text != text or text == "?" else str(text) for text in texts])
+
+
+def _table(name: str, columns: Sequence[np.ndarray], classes: np.ndarray, where: str = "") -> Table:
+    """The table of columns as `_column` has them."""
+    where = where or name
+    gaps = np.isnan(classes) if classes.dtype.kind == "f" else classes == ""
+    if gaps.any():
+        raise ValueError(f"{where}: {gaps.sum()} rows have no class")
+    names, labels = np.unique(classes, return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(f"{where}: a classification table needs at least 2 classes; it has {len(names)}")
+    if not columns:
+        raise ValueError(f"{where}: the table has no column beside the class")
+    encoded = [column[:, None] if column.dtype.kind == "f" else _one_hot(column) for column in columns]
+    features = np.concatenate(encoded, axis=1).astype(np.float32)
+    if np.isinf(features).any():
+        raise ValueError(f"{where}: the table holds infinite numbers")
+    digest = hashlib.sha256(features.tobytes() + labels.astype(np.int32).tobytes()).hexdigest()[:16]
+    return Table(name, digest, len(names), features, labels.astype(np.int32))
+
+
+def _one_hot(column: np.ndarray) -> np.ndarray:
+    """[row, value] of 0 and 1, of the values that occur; a row without one is all 0."""
+    values = np.unique(column[column != ""])
+    return (column[:, None] == values[None]).astype(np.float64)

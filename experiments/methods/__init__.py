@@ -1,0 +1,1 @@
+"""What helps against overfitting: methods tuned alike on many data sets."""

@@ -1,0 +1,64 @@
+"""What is kept of a trained network: numbers by name, of its logits. NumPy alone."""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from experiments.data.pool import Sample
+from experiments.statistics import classification
+
+FAILED = 0.8
+"""A network has failed if its training error is above this share of guessing's."""
+
+
+def measures(
+    logits: dict[str, np.ndarray], effective_units: np.ndarray, labels: np.ndarray, sample: Sample
+) -> dict[str, float]:
+    """The numbers of one network.
+
+    Args:
+      logits: by the inputs' name [row, class]: train, tuning, and of a report test and damaged tests.
+      effective_units: [layer].
+      labels: of the pool.
+      sample: the network's rows.
+
+    Returns:
+      INPUTS_error and INPUTS_nll; of test INPUTS_calibration_error besides, and scaled_nll and
+      scaled_calibration_error, after one temperature that is fitted to the tuning rows; failed, 0 or 1: logits that
+      are not finite, or a training error above `FAILED` of guessing's; effective_units_LAYER. A failed network
+      guesses: its errors are 1 - 1 / classes.
+    """
+    guessing = 1 - 1 / logits["train"].shape[-1]
+    rows = {"train": sample.train, "tuning": sample.tuning}
+    measured = {
+        name: classification.measures(values, labels[rows.get(name, sample.test)])
+        for name, values in logits.items()
+    }
+    finite = all(np.isfinite(values).all() for values in logits.values())
+    failed = not finite or measured["train"]["error"] > FAILED * guessing
+    numbers = {"failed": float(failed)}
+    for name, found in measured.items():
+        numbers |= {
+            f"{name}_error": guessing if failed else float(found["error"]),
+            f"{name}_nll": float(found["nll"]),
+        }
+    if "test" in logits:
+        numbers["test_calibration_error"] = float(measured["test"]["calibration_error"])
+        scaled = np.full_like(logits["test"], np.nan)
+        if finite:
+            scaled = logits["test"] / temperature(logits["tuning"], labels[sample.tuning])
+        found = classification.measures(scaled, labels[sample.test])
+        numbers |= {f"scaled_{name}": float(found[name]) for name in ("nll", "calibration_error")}
+    worth = {f"effective_units_{layer}": float(value) for layer, value in enumerate(effective_units, start=1)}
+    return numbers | worth
+
+
+def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """By what logits [row, class] are divided for the least negative log-likelihood, from 1/20 to 20.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks (2017).
+    """
+
+    def nll(log_temperature: float) -> float:
+        return float(classification.measures(logits / np.exp(log_temperature), labels)["nll"])
+
+    return float(np.exp(minimize_scalar(nll, bounds=(-3, 3), method="bounded").x))

@@ -1,0 +1,185 @@
+"""The training of one network as a pure function of its numbers, its seed and its rows."""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from decorr import correlation_penalty, decov_loss, sample_positions, vcreg_loss
+from decorr.models import MLP, ConvNet, slopes
+from decorr.training.steps import minibatches
+from experiments.methods.recipes import Numbers, Recipe
+from experiments.run import cpu
+
+PENALTIES = {
+    "corr": correlation_penalty,
+    "decov": decov_loss,
+    "vcreg": lambda a: vcreg_loss(a, 0.16, 0.01),
+}
+POSITIONS = 4096
+"""Positions of a minibatch that a penalty sees of a convolutional layer."""
+FIRST = 1000
+"""Rows on which a penalty is measured before training: its share of the loss sets its weight."""
+PRUNED = 0.8
+"""Share of each hidden layer's weights, the smallest, that a pruned network lacks."""
+
+
+def model_of(recipe: Recipe, classes: int, image_shape: tuple[int, ...] | None) -> MLP | ConvNet:
+    """The network of a recipe."""
+    if recipe.family == "conv":
+        assert image_shape is not None
+        return ConvNet(recipe.architecture, classes, image_shape)
+    return MLP(recipe.architecture, classes, dot_general=cpu.dot_general)
+
+
+def fit(
+    recipe: Recipe,
+    model: MLP | ConvNet,
+    numbers: Numbers,
+    key: Array,
+    x: Array,
+    labels: Array,
+    copied: Array | None = None,
+) -> tuple[dict[str, Any], Array]:
+    """Trains a network.
+
+    Args:
+      recipe: how.
+      model: what, as `model_of` has it.
+      numbers: with which numbers.
+      key: of initial parameters, minibatches and dropout.
+      x: inputs [row, feature].
+      labels: [row].
+      copied: slopes [step, layer] that the network gets after each step in place of its own.
+
+    Returns:
+      The model's variables after the last step, and the slopes after each [step, layer].
+    """
+    init_key, order_key, dropout_key = jax.random.split(key, 3)
+    variables = model.init(init_key, x[:1])
+    params, statistics = variables["params"], variables.get("batch_stats", {})
+    optimiser = _optimiser(recipe, numbers)
+    weight = _penalty_weight(recipe, model, variables, numbers, x)
+    order = minibatches(order_key, 0, len(labels), recipe.batch_size, recipe.steps)
+
+    def step(carry: Any, now: Any) -> tuple[Any, Array]:
+        (params, opt_state, statistics), (number, rows, given) = carry, now
+        step_key = jax.random.fold_in(dropout_key, number)
+
+        def objective(params: Any) -> tuple[Array, Any]:
+            logits, activations, after = _applied(model, params, statistics, x[rows], numbers, step_key)
+            value = cross_entropy(logits, labels[rows], numbers.smoothing)
+            if weight is not None:
+                factor = 1 - number / recipe.steps if recipe.fades else 1.0
+                value = value + weight * factor * _penalty(recipe, activations, step_key)
+            if numbers.orthogonality is not None:
+                value = value + numbers.orthogonality * _orthogonality(params)
+            return value, after
+
+        gradient, after = jax.grad(objective, has_aux=True)(params)
+        updates, opt_state = optimiser.update(gradient, opt_state, params)
+        params = optax.apply_updates(params, updates)
+        if given is not None:
+            params = _with_slopes(params, given)
+        return (params, opt_state, after), slopes(params)
+
+    start = params, optimiser.init(params), statistics
+    steps = jnp.arange(recipe.steps), order, copied
+    (params, _, statistics), trajectory = jax.lax.scan(step, start, steps)
+    return {"params": params} | ({"batch_stats": statistics} if statistics else {}), trajectory
+
+
+def _applied(
+    model: MLP | ConvNet, params: Any, statistics: Any, x: Array, numbers: Numbers, key: Array
+) -> tuple[Array, Any, Any]:
+    """Logits, activations and running statistics of a training step."""
+    rngs, rate = {"dropout": key}, numbers.dropout_rate
+    if not statistics:
+        return *model.apply({"params": params}, x, rate, rngs=rngs), statistics
+    variables = {"params": params, "batch_stats": statistics}
+    outputs, changed = model.apply(variables, x, rate, train=True, rngs=rngs, mutable=["batch_stats"])
+    return *outputs, changed["batch_stats"]
+
+
+def cross_entropy(logits: Array, labels: Array, smoothing: Any = None) -> Array:
+    """The mean of -sum_c q_c log softmax(logits)_c, q the label's one-hot vector, smoothed if asked."""
+    targets = jax.nn.one_hot(labels, logits.shape[-1])
+    if smoothing is not None:
+        targets = optax.smooth_labels(targets, smoothing)
+    return optax.softmax_cross_entropy(logits, targets).mean()
+
+
+def _optimiser(recipe: Recipe, numbers: Numbers) -> optax.GradientTransformation:
+    decayed = _is_kernel if recipe.weight_decay is None else None
+    rate = functools.partial(_rate, recipe, numbers.learning_rate)
+    clip = [optax.clip_by_global_norm(1.0)] if recipe.clip else []
+    if recipe.optimiser == "adamw":
+        return optax.chain(*clip, optax.adamw(rate, weight_decay=numbers.weight_decay, mask=decayed))
+    momentum = {"momentum": 0.9, "nesterov": True} if recipe.optimiser == "momentum" else {}
+    decay = optax.add_decayed_weights(numbers.weight_decay, decayed)
+    return optax.chain(*clip, decay, optax.sgd(rate, **momentum))
+
+
+def _rate(recipe: Recipe, rate: Any, step: Any) -> Any:
+    """The learning rate of a step."""
+    if recipe.schedule == "constant":
+        return rate
+    done = (step + 1) / recipe.steps
+    warm = 0.05
+    return rate * jnp.where(done < warm, done / warm, (1 + jnp.cos(jnp.pi * (done - warm) / (1 - warm))) / 2)
+
+
+def _is_kernel(params: Any) -> Any:
+    return jax.tree.map_with_path(lambda path, _: path[-1].key == "kernel", params)
+
+
+def _penalty_weight(recipe: Recipe, model: MLP | ConvNet, variables: Any, numbers: Numbers, x: Array) -> Any:
+    """What the penalty's share is as its multiplier; None without a penalty."""
+    if recipe.penalty == "none":
+        return None
+    logits, activations = model.apply(variables, x[:FIRST])
+    before = _penalty(recipe, activations, jax.random.key(0))
+    assert numbers.penalty_share is not None
+    return numbers.penalty_share * math.log(logits.shape[-1]) / before
+
+
+def _penalty(recipe: Recipe, activations: Any, key: Array) -> Array:
+    """Its sum over layers."""
+    return sum(PENALTIES[recipe.penalty](some_positions(a, key)) for a in activations)  # type: ignore[return-value]
+
+
+def some_positions(a: Array, key: Array) -> Array:
+    """Activations of a layer; of a layer with positions those of some."""
+    return sample_positions(a, key, max(POSITIONS, len(a))) if a.ndim > 2 else a
+
+
+def _orthogonality(params: Any) -> Array:
+    """sum over hidden layers of |W^T W - I|^2 / units, W's columns scaled to unit length."""
+    total = jnp.zeros(())
+    for name, layer in params.items():
+        if name.startswith("hidden"):
+            kernel = layer["kernel"].reshape(-1, layer["kernel"].shape[-1])
+            unit = kernel / jnp.sqrt(jnp.sum(kernel**2, axis=0, keepdims=True) + 1e-12)
+            total += jnp.sum((unit.T @ unit - jnp.eye(unit.shape[1])) ** 2) / unit.shape[1]
+    return total
+
+
+def _with_slopes(params: Any, given: Array) -> Any:
+    """The parameters with other slopes [layer]."""
+    return params | {f"slope_{layer}": slope for layer, slope in enumerate(given, start=1)}
+
+
+def pruned(variables: Any) -> Any:
+    """The variables without the smallest weights of each hidden layer."""
+
+    def cut(path: Any, leaf: Array) -> Array:
+        names = [key.key for key in path]
+        if names[-1] != "kernel" or not names[-2].startswith("hidden"):
+            return leaf
+        return jnp.where(jnp.abs(leaf) < jnp.quantile(jnp.abs(leaf), PRUNED), 0, leaf)
+
+    return variables | {"params": jax.tree.map_with_path(cut, variables["params"])}

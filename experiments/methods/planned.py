@@ -1,0 +1,110 @@
+"""What PLAN.md asks for: each setting with its methods."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from decorr.config import Architecture
+from experiments.methods.recipes import Recipe
+from experiments.methods.settings import Budget
+
+PLAIN = Recipe()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A setting without its data, and what is trained in it."""
+
+    pool: str
+    """As `load_pool` names it; a table without its folder and suffix."""
+    rows: int
+    methods: tuple[str, ...]
+    plain: Recipe = PLAIN
+    budget: Budget = Budget()  # noqa: RUF009
+    title: str = ""
+
+
+LADDER_SETS = ("mnist", "fashion_mnist")
+LADDER_METHODS = ("vanilla", "corr", "dropout", "corr-dropout")
+SLOPES = ("vanilla-fixed", "corr-fixed", "vanilla-copied", "corr-copied")
+
+_RELEASED = Recipe(
+    Architecture(widths=PLAIN.architecture.widths, input_dropout=False),
+    optimiser="sgd",
+    schedule="constant",
+    clip=False,
+    weight_decay=1e-4,
+)
+
+
+def _with(recipe: Recipe, step: str) -> Recipe:
+    """A recipe after one step of the ladder."""
+    architecture = recipe.architecture
+    if step == "relu":
+        return replace(
+            recipe, architecture=replace(architecture, nonlinearity="leaky_relu", negative_slope=0.0)
+        )
+    if step == "he":
+        return replace(recipe, architecture=replace(architecture, initialisation="he"))
+    if step == "schedule":
+        return replace(recipe, schedule="warmup-cosine", clip=True)
+    if step == "momentum":
+        return replace(recipe, optimiser="momentum")
+    if step == "decay":
+        return replace(recipe, weight_decay=None)
+    assert step == "batchnorm", step
+    return replace(recipe, architecture=replace(architecture, normalisation="batch"))
+
+
+STEPS = ("relu", "he", "schedule", "momentum", "decay", "batchnorm")
+"""From the paper's released network to one that people train: ReLU; He's initialisation; warm-up, cosine and
+clipping; momentum; tuned weight decay of kernels; batch normalisation."""
+
+
+def rungs() -> dict[str, Recipe]:
+    """The ladder, by name: the released network, and after each step with those before it."""
+    made = {"released": _RELEASED}
+    for step in STEPS:
+        made[step] = _with(list(made.values())[-1], step)
+    return made
+
+
+def alone() -> dict[str, Recipe]:
+    """The released network with one step alone; ReLU alone is the ladder's own second rung."""
+    return {f"{step}-alone": _with(_RELEASED, step) for step in STEPS[1:]}
+
+
+def ladder() -> Iterator[Part]:
+    """The ladder, the single steps, and the intervention on slopes."""
+    budget = Budget(points=16, finalists=4, more_seeds=3, report_seeds=20)
+    for name in LADDER_SETS:
+        for title, recipe in rungs().items():
+            methods = LADDER_METHODS + (SLOPES if title == "released" else ())
+            yield Part(name, 2000, methods, recipe, budget, title)
+    for name in LADDER_SETS:
+        for title, recipe in alone().items():
+            yield Part(name, 2000, LADDER_METHODS[:2], recipe, budget, title)
+
+
+TABLES = (
+    *("letter", "magic", "spambase", "satimage", "optdigits", "penbased", "texture"),
+    *("segment", "phoneme", "marketing", "mushroom", "splice", "chess", "german"),
+)
+SETS = ("mnist", "fashion_mnist", "digits", *TABLES)
+LARGE = ("mnist", "fashion_mnist", "letter", "magic", "penbased", "satimage", "marketing")
+"""Those that have 5,000 rows and a quarter of that to test."""
+JUDGED = ("vanilla", "dropout", "corr", "corr-fading", "decov", "corr-dropout", "batchnorm")
+"""The methods of the hypotheses, and batch normalisation."""
+DESCRIBED = ("smoothing", "orthogonal", "vcreg", "whiten")
+
+
+def comparison() -> Iterator[Part]:
+    """The comparison: first what the hypotheses need."""
+    for name in SETS:
+        yield Part(name, 1000, JUDGED)
+    for name in LARGE:
+        yield Part(name, 5000, JUDGED, replace(PLAIN, steps=3000))
+    for name in SETS:
+        yield Part(name, 1000, JUDGED + DESCRIBED)
+
+
+PLANNED = {"ladder": ladder, "comparison": comparison}

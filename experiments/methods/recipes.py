@@ -1,0 +1,149 @@
+"""What is compared, and with which numbers it is tried: values, without JAX."""
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from decorr.config import Architecture, Normalisation
+
+Penalty = Literal["none", "corr", "decov", "vcreg"]
+
+
+class Numbers(NamedTuple):
+    """What a network is trained with: numbers, or None for what its recipe does without."""
+
+    learning_rate: float
+    """The largest, if a schedule changes it."""
+    weight_decay: float
+    penalty_share: float | None = None
+    """Weight of the penalty, as a share: weight x (sum over layers before training) / log(classes)."""
+    dropout_rate: float | None = None
+    smoothing: float | None = None
+    """Share of a label's probability that is spread over all classes."""
+    orthogonality: float | None = None
+    """Multiplier of sum over hidden layers of |W^T W - I|^2 / units, W's columns scaled to unit length."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is built and trained, up to its numbers: networks of one recipe share a program."""
+
+    architecture: Architecture = Architecture(  # noqa: RUF009
+        widths=(128, 128, 128),
+        nonlinearity="leaky_relu",
+        negative_slope=0.0,
+        initialisation="he",
+        input_dropout=False,
+    )
+    family: Literal["mlp", "conv"] = "mlp"
+    optimiser: Literal["sgd", "momentum", "adamw"] = "momentum"
+    """sgd: without momentum. momentum: Nesterov's, 0.9."""
+    schedule: Literal["constant", "warmup-cosine"] = "warmup-cosine"
+    """warmup-cosine: linear over the first 5% of the steps, then half a cosine to 0."""
+    clip: bool = True
+    """Whether the gradient is clipped to a global norm of 1."""
+    weight_decay: float | None = None
+    """Of all parameters, as the paper's released code has it. None: tuned, and of kernels alone."""
+    batch_size: int = 100
+    steps: int = 1500
+    penalty: Penalty = "none"
+    fades: bool = False
+    """Whether the penalty's weight falls linearly to 0 over training."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is done against overfitting: changes to the plain recipe, and the numbers that it tunes."""
+
+    penalty: Penalty = "none"
+    fades: bool = False
+    normalisation: Normalisation = "none"
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Names of `Numbers` beside rate and decay, and between which values they are searched."""
+    fixed_slope: bool = False
+    """Whether a slope that the plain recipe learns stays where it begins."""
+    numbers_of: str | None = None
+    """The method whose chosen numbers it is trained with, instead of tuning its own."""
+    slopes_of: str | None = None
+    """The method whose network of the same seed gives it its slopes, step by step."""
+
+    def recipe(self, plain: Recipe) -> Recipe:
+        """The plain recipe with the method."""
+        architecture = plain.architecture
+        if self.normalisation != "none":
+            architecture = replace(architecture, normalisation=self.normalisation)
+        if self.fixed_slope:
+            architecture = replace(architecture, nonlinearity="leaky_relu")
+        return replace(plain, architecture=architecture, penalty=self.penalty, fades=self.fades)
+
+
+SHARE = {"penalty_share": (1e-3, 1.0)}
+RATE = {"dropout_rate": (0.05, 0.6)}
+METHODS: dict[str, Method] = {
+    "vanilla": Method(),
+    "dropout": Method(ranges=RATE),
+    "batchnorm": Method(normalisation="batch"),
+    "smoothing": Method(ranges={"smoothing": (0.01, 0.3)}),
+    "orthogonal": Method(ranges={"orthogonality": (1e-4, 0.1)}),
+    "corr": Method("corr", ranges=SHARE),
+    "corr-fading": Method("corr", fades=True, ranges=SHARE),
+    "decov": Method("decov", ranges=SHARE),
+    "vcreg": Method("vcreg", ranges=SHARE),
+    "corr-dropout": Method("corr", ranges=SHARE | RATE),
+    "whiten": Method(normalisation="whiten"),
+    "vanilla-fixed": Method(fixed_slope=True),
+    "corr-fixed": Method("corr", ranges=SHARE, fixed_slope=True),
+    "vanilla-copied": Method(numbers_of="vanilla", slopes_of="corr"),
+    "corr-copied": Method("corr", ranges=SHARE, numbers_of="corr", slopes_of="vanilla"),
+}
+"""By name, in the order of tables. The last four are of learned slopes alone."""
+
+RANGES = {
+    "momentum": {"learning_rate": (3e-3, 0.3), "weight_decay": (1e-5, 1e-2)},
+    "sgd": {"learning_rate": (1e-2, 1.0), "weight_decay": (1e-5, 1e-2)},
+    "adamw": {"learning_rate": (1e-4, 1e-2), "weight_decay": (1e-3, 1.0)},
+}
+"""By optimiser, between which values its numbers are searched."""
+
+_EVENLY = {"dropout_rate"}
+"""Searched evenly; all others by their logarithms."""
+
+
+def search(method: Method, plain: Recipe, points: int) -> tuple[Numbers, ...]:
+    """The numbers that a method is tried with: the first points of one scrambled Sobol sequence.
+
+    Args:
+      method: which.
+      plain: the recipe that it changes.
+      points: how many.
+    """
+    ranges = RANGES[plain.optimiser] | dict(method.ranges)
+    if plain.weight_decay is not None:
+        del ranges["weight_decay"]
+    fixed = {} if plain.weight_decay is None else {"weight_decay": plain.weight_decay}
+    return tuple(
+        Numbers(
+            **fixed,
+            **{
+                name: _between(draw, *ends, evenly=name in _EVENLY)
+                for (name, ends), draw in zip(ranges.items(), point, strict=False)
+            },
+        )
+        for point in _sobol(points)
+    )
+
+
+def _between(draw: float, low: float, high: float, evenly: bool) -> float:
+    return low + draw * (high - low) if evenly else low * (high / low) ** draw
+
+
+@functools.cache
+def _sobol(count: int) -> tuple[tuple[float, ...], ...]:
+    from scipy.stats import qmc  # it takes its time
+
+    points = qmc.Sobol(4, rng=np.random.default_rng(0)).random_base2(max(1, math.ceil(math.log2(count))))
+    return tuple(map(tuple, points[:count].tolist()))

@@ -1,0 +1,108 @@
+"""Settings of a comparison, and the work of one method in one of them: values, without JAX."""
+
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal
+
+from experiments.methods.recipes import METHODS, Numbers, Recipe, search
+
+Stage = Literal["search", "selection", "report"]
+STAGES: tuple[Stage, ...] = ("search", "selection", "report")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many networks each method is tuned and reported with."""
+
+    points: int = 32
+    """Sets of numbers that are tried."""
+    seeds: int = 1
+    """Networks of each point."""
+    finalists: int = 6
+    """The best of the points."""
+    more_seeds: int = 5
+    """Further networks of each finalist."""
+    report_seeds: int = 16
+    """Networks of the report, with seeds of their own and the best finalist's numbers."""
+
+    def __post_init__(self) -> None:
+        for name, number in asdict(self).items():
+            least = 2 if name == "report_seeds" else 1
+            if number < least:
+                raise ValueError(f"{name.replace('_', ' ')} must be at least {least}; got {number}")
+        if self.finalists > self.points:
+            raise ValueError(f"{self.finalists} finalists are more than the {self.points} points")
+
+    def networks(self, stage: Stage) -> int:
+        """How many a method has in a stage."""
+        seeds = len(self.stage_seeds(stage))
+        return seeds * {"search": self.points, "selection": self.finalists, "report": 1}[stage]
+
+    def stage_seeds(self, stage: Stage) -> range:
+        """The seeds of a stage: no two stages share one."""
+        tuned = self.seeds + self.more_seeds
+        return {
+            "search": range(self.seeds),
+            "selection": range(self.seeds, tuned),
+            "report": range(tuned, tuned + self.report_seeds),
+        }[stage]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One column of the table: data, network and budget, the same for all methods."""
+
+    pool: str
+    """Name of the data set."""
+    identity: str
+    """Version and hash of the data set."""
+    rows: int
+    """Of each sample, a fifth of which tunes."""
+    plain: Recipe = Recipe()  # noqa: RUF009
+    budget: Budget = Budget()
+    title: str = ""
+    """What the plain recipe is called, if a comparison has several."""
+
+    @property
+    def name(self) -> str:
+        """How results name it: satimage-1000, mnist-2000-relu."""
+        return "-".join(
+            filter(None, [self.pool.replace("/", "-").replace(":", "-"), str(self.rows), self.title])
+        )
+
+    def numbers(self, method: str) -> tuple[Numbers, ...]:
+        """What each point of a method is trained with."""
+        return search(METHODS[METHODS[method].numbers_of or method], self.plain, self.budget.points)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One method in one setting, from its first network to its last."""
+
+    unit: ClassVar[str] = "network"
+    setting: Setting
+    method: str
+    point: int | None = None
+    """Of a method that does not tune: the point that another one chose."""
+    slopes_point: int | None = None
+    """The point of the method whose slopes it takes."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.setting.name} {self.method}"
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What it goes through."""
+        return ("report",) if METHODS[self.method].numbers_of else STAGES
+
+    @property
+    def runs(self) -> int:
+        return sum(map(self.setting.budget.networks, self.stages))
+
+    @property
+    def length(self) -> int:
+        return self.runs
+
+    def cost(self, image_shape: tuple[int, ...]) -> float:
+        """Steps: all networks of a setting are about alike."""
+        return self.runs * self.setting.plain.steps

@@ -1,0 +1,214 @@
+"""One method in one setting, from its search to its report: trains networks and keeps their measures."""
+
+import functools
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from decorr import effective_units
+from experiments.data.pool import Pool, Sample
+from experiments.methods import results
+from experiments.methods.corruptions import corruptions
+from experiments.methods.measures import measures
+from experiments.methods.network import fit, model_of, pruned, some_positions
+from experiments.methods.recipes import METHODS, Numbers, Recipe
+from experiments.methods.results import Row
+from experiments.methods.settings import Stage, Work
+from experiments.run.local import Training
+
+
+class Run(NamedTuple):
+    """What tells networks of one recipe apart; with a leading axis [run], several."""
+
+    seed: Any
+    numbers: Numbers
+    sample: Sample
+    twin: Numbers | None
+    """Those of the network whose slopes are copied."""
+
+
+def run(
+    work: Work, pool: Pool, rows: list[Row] | None, seconds: float, devices: Sequence[jax.Device]
+) -> Iterator[tuple[int, list[Row] | None]]:
+    """Trains the networks of a method that are not done: on a CPU one after the other, on an accelerator all of
+    a stage at once.
+
+    Args:
+      work: which method, in which setting.
+      pool: the data.
+      rows: the networks that are done.
+      seconds: least time between two answers.
+      devices: the first of them trains.
+
+    Yields:
+      How many networks are done, at the start and since, and the new ones.
+    """
+    rows = list(rows or [])
+    yield len(rows), None
+    new: list[Row] = []
+    answered = time.monotonic()
+    together = 1 if devices[0].platform == "cpu" else work.runs
+    for stage in work.stages:
+        missing = _missing(work, stage, rows)
+        for first in range(0, len(missing), together):
+            trained = _train(work, stage, missing[first : first + together], pool, devices[0])
+            rows += trained
+            new += trained
+            if time.monotonic() - answered > seconds or len(rows) == work.runs:
+                yield len(rows), new
+                new, answered = [], time.monotonic()
+
+
+def _missing(work: Work, stage: Stage, rows: Sequence[Row]) -> list[tuple[int, int]]:
+    """Points and seeds of a stage that have no row, once the stages before are whole."""
+    budget = work.setting.budget
+    if stage == "search":
+        points = list(range(budget.points))
+    elif stage == "selection":
+        points = results.finalists(rows, budget.finalists)
+    else:
+        points = [results.chosen(rows, budget.finalists) if work.point is None else work.point]
+    done = {(row["point"], row["seed"]) for row in rows if row["stage"] == stage}
+    wanted = [(point, seed) for point in points for seed in budget.stage_seeds(stage)]
+    return [identity for identity in wanted if identity not in done]
+
+
+def _train(
+    work: Work, stage: Stage, identities: Sequence[tuple[int, int]], pool: Pool, device: jax.Device
+) -> list[Row]:
+    """The rows of networks that are trained together."""
+    setting, method = work.setting, METHODS[work.method]
+    numbers = setting.numbers(work.method)
+    recipe, twin, twin_numbers = method.recipe(setting.plain), None, None
+    if method.slopes_of is not None:
+        assert work.slopes_point is not None
+        twin = METHODS[method.slopes_of].recipe(setting.plain)
+        twin_numbers = _floats(setting.numbers(method.slopes_of)[work.slopes_point])
+    samples = [pool.sample(setting.rows, seed) for _, seed in identities]
+    runs = [
+        Run(np.int32(seed), _floats(numbers[point]), sample, twin_numbers)
+        for (point, seed), sample in zip(identities, samples, strict=True)
+    ]
+    stacked = jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *runs), device)
+    arrays = _on_device(pool.name, pool.identity, device, (pool.features, pool.labels))
+    static = recipe, twin, pool.classes, pool.image_shape
+    started = time.monotonic()
+    trained = jax.block_until_ready(_fitting(*static, device.platform)(stacked, *arrays))
+    seconds = (time.monotonic() - started) / len(identities)
+    outputs = jax.tree.map(
+        np.asarray, _evaluating(*static, stage == "report", device.platform)(stacked, trained, *arrays)
+    )
+    made: list[Row] = []
+    for place, ((point, seed), sample) in enumerate(zip(identities, samples, strict=True)):
+        logits = {name: values[place] for name, values in outputs.logits.items()}
+        numbers_kept = measures(logits, outputs.effective_units[place], pool.labels, sample)
+        slopes = {f"slope_{layer}": float(x) for layer, x in enumerate(outputs.slopes[place], start=1)}
+        identity = {"method": work.method, "stage": stage, "point": point, "seed": seed}
+        made.append({**identity, **numbers_kept, **slopes, "seconds": seconds})
+    return made
+
+
+def _floats(numbers: Numbers) -> Numbers:
+    return jax.tree.map(np.float32, numbers)
+
+
+_kept: dict[tuple, Any] = {}
+
+
+def _on_device(name: str, identity: str, device: jax.Device, arrays: tuple[np.ndarray, ...]) -> Any:
+    """Arrays of the pool on a device, put there once."""
+    key = name, identity, device
+    if key not in _kept:
+        _kept.clear()
+        _kept[key] = jax.device_put(arrays, device)
+    return _kept[key]
+
+
+class Outputs(NamedTuple):
+    """What is measured of a network."""
+
+    logits: dict[str, Array]
+    """By inputs, [row, class]: train and tuning; of a report test, pruned and each corruption besides."""
+    effective_units: Array
+    """[layer], over the tuning rows."""
+    slopes: Array
+    """[layer], the learned slopes below zero; [0] if none is learned."""
+
+
+@functools.lru_cache(maxsize=8)
+def _fitting(recipe: Recipe, twin: Recipe | None, classes: int, image_shape: Any, platform: str) -> Any:
+    """The program that trains networks [run]: variables and last slopes."""
+
+    def fitted(run: Run, features: Array, labels: Array) -> Any:
+        inputs = scaling(image_shape, features, run.sample)
+        x, y, key = inputs(run.sample.train), labels[run.sample.train], jax.random.key(run.seed)
+        copied = None
+        if twin is not None:
+            assert run.twin is not None
+            _, copied = fit(twin, model_of(twin, classes, image_shape), run.twin, key, x, y)
+        model = model_of(recipe, classes, image_shape)
+        variables, trajectory = fit(recipe, model, run.numbers, key, x, y, copied)
+        return variables, trajectory[-1]
+
+    return _over_runs(fitted, platform, (0, None, None))
+
+
+@functools.lru_cache(maxsize=8)
+def _evaluating(
+    recipe: Recipe, twin: Recipe | None, classes: int, image_shape: Any, report: bool, platform: str
+) -> Any:
+    """The program that measures trained networks [run]."""
+    model = model_of(recipe, classes, image_shape)
+
+    def evaluated(run: Run, trained: Any, features: Array, labels: Array) -> Outputs:
+        variables, slopes = trained
+        inputs = scaling(image_shape, features, run.sample)
+        made = {"train": inputs(run.sample.train), "tuning": inputs(run.sample.tuning)}
+        if report:
+            made["test"] = inputs(run.sample.test)
+            made |= corruptions(made["test"], image_shape)
+        logits = {name: model.apply(variables, x)[0] for name, x in made.items()}
+        if report:
+            logits["pruned"] = model.apply(pruned(variables), made["test"])[0]
+        _, activations = model.apply(variables, made["tuning"])
+        key = jax.random.key(run.seed)
+        worth = [effective_units(some_positions(jnp.asarray(a), key)) for a in activations]
+        return Outputs(logits, jnp.stack(worth), slopes)
+
+    return _over_runs(evaluated, platform, (0, 0, None, None))
+
+
+def _over_runs(function: Any, platform: str, axes: tuple) -> Any:
+    if platform != "cpu":
+        return jax.jit(jax.vmap(function, in_axes=axes))
+
+    # Without the axis [run] of length 1, whose matrix products are slower.
+    def alone(*arguments: Any) -> Any:
+        only = [
+            jax.tree.map(lambda leaf: leaf[0], argument) if axis == 0 else argument
+            for argument, axis in zip(arguments, axes, strict=True)
+        ]
+        return jax.tree.map(lambda leaf: leaf[None], function(*only))
+
+    return jax.jit(alone)
+
+
+def scaling(image_shape: tuple[int, ...] | None, features: Array, sample: Sample) -> Any:
+    """What makes a network's inputs [row, feature] of rows: pixels divided by the largest, columns z-scored by
+    the training rows, gaps replaced by the mean."""
+    train = features[sample.train].astype(jnp.float32)
+    if image_shape is not None:
+        offset, scale = jnp.zeros((1, 1)), train.max()
+    else:
+        offset, deviation = jnp.nanmean(train, axis=0), jnp.nanstd(train, axis=0)
+        scale = jnp.where(deviation > 0, deviation, 1)
+        offset, scale = offset[None], scale[None]
+    return lambda rows: jnp.nan_to_num((features[rows].astype(jnp.float32) - offset) / scale)
+
+
+TRAINING = Training(None, run)

@@ -1,0 +1,161 @@
+"""What several data sets say about all: effects, ranks and probabilities of improvement over sets and seeds.
+
+Scores are errors, so less is better: arrays [set, seed] of one method, or [method, set, seed] of several.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from experiments.statistics.intervals import Interval
+
+
+class Effect(NamedTuple):
+    """The mean over sets of a log ratio, by a random-effects meta-analysis."""
+
+    interval: Interval
+    """Of the mean, 95%."""
+    p: float
+    """Two-sided, of a mean of 0."""
+    between: float
+    """Standard deviation of the true effects between sets."""
+    sets: np.ndarray
+    """[set], each set's own log ratio."""
+    errors: np.ndarray
+    """[set], their standard errors."""
+
+    def equivalent(self, margin: float) -> float:
+        """The p value of two one-sided tests that the mean lies within -margin and margin (Schuirmann, 1987)."""
+        if not np.isfinite(self.p):
+            return float("nan")
+        n, mean = len(self.sets), self.interval.estimate
+        half = self.interval.high - mean
+        error = half / stats.t.ppf(0.975, n - 1)
+        if error == 0:
+            return 0.0 if abs(mean) < margin else 1.0
+        return float(
+            max(stats.t.sf((margin + mean) / error, n - 1), stats.t.sf((margin - mean) / error, n - 1))
+        )
+
+
+def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
+    """The effect of method a against b: log of the ratio of their mean errors, over sets.
+
+    Of each set y = log(mean a / mean b) with variance var(a) / (n mean(a)^2) + var(b) / (n mean(b)^2). The sets are
+    a sample of sets: weights 1 / (v + tau^2), tau^2 by Paule and Mandel, and the interval by Hartung and Knapp,
+    Student's with sets - 1 degrees of freedom.
+
+    Args:
+      a, b: errors [set, seed], above 0 in the mean; seeds need not be paired.
+
+    Returns:
+      An Effect; NaN of fewer than two sets.
+
+    Source: Paule and Mandel, Consensus values and weighting factors (1982); Hartung and Knapp, A refined method for
+      the meta-analysis of controlled clinical trials (2001).
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    y = np.log(a.mean(axis=1) / b.mean(axis=1))
+    v = sum(x.var(axis=1, ddof=1) / x.shape[1] / x.mean(axis=1) ** 2 for x in (a, b))
+    n = len(y)
+    if n < 2:
+        mean = float(y.mean()) if n else float("nan")
+        return Effect(Interval(mean, np.nan, np.nan), np.nan, np.nan, y, np.sqrt(v))
+    tau2 = _paule_mandel(y, v)
+    w = 1 / np.maximum(v + tau2, np.finfo(float).tiny)
+    mean = float(w @ y / w.sum())
+    error = float(np.sqrt(w @ (y - mean) ** 2 / ((n - 1) * w.sum())))
+    half = float(stats.t.ppf(0.975, n - 1)) * error
+    p = float(2 * stats.t.sf(abs(mean) / error, n - 1)) if error else float(mean == 0)
+    return Effect(Interval(mean, mean - half, mean + half), p, float(np.sqrt(tau2)), y, np.sqrt(v))
+
+
+def _paule_mandel(y: np.ndarray, v: np.ndarray) -> float:
+    """tau^2 at which sum w (y - mean)^2 is what it is expected to be, n - 1; 0 if it is less already."""
+
+    def excess(tau2: float) -> float:
+        w = 1 / np.maximum(v + tau2, np.finfo(float).tiny)
+        return float(w @ (y - w @ y / w.sum()) ** 2) - (len(y) - 1)
+
+    low, high = 0.0, float(np.ptp(y) ** 2)
+    if high == 0 or excess(0.0) <= 0:
+        return 0.0
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+    return (low + high) / 2
+
+
+def better(a: np.ndarray, b: np.ndarray) -> float:
+    """P(A > B): how probable it is that a network by method a errs less than one by method b, mean over sets.
+
+    Of each set the share of pairs of seeds in which a errs less, ties counting half (Mann and Whitney's U).
+
+    Args:
+      a, b: errors [set, seed].
+
+    Source: Bouthillier et al., Accounting for Variance in Machine Learning Benchmarks (2021); rliable's
+      `probability_of_improvement`.
+    """
+    pairs = np.asarray(a)[:, :, None] - np.asarray(b)[:, None, :]
+    return float(((pairs < 0) + (pairs == 0) / 2).mean(axis=(1, 2)).mean())
+
+
+def interquartile_mean(scores: np.ndarray) -> float:
+    """The mean of the middle half of all scores [set, seed], as rliable's `aggregate_iqm`."""
+    return float(stats.trim_mean(np.asarray(scores), 0.25, axis=None))
+
+
+def bootstrap_interval(statistic, *scores: np.ndarray, resamples: int = 2000) -> Interval:
+    """A statistic of scores [set, seed] with its stratified bootstrap interval: seeds are drawn within each set."""
+    rng = np.random.default_rng(0)
+    arrays = [np.asarray(x, np.float64) for x in scores]
+    drawn = []
+    for _ in range(resamples):
+        again = [np.take_along_axis(x, rng.integers(0, x.shape[1], x.shape), axis=1) for x in arrays]
+        drawn.append(statistic(*again))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Interval(float(statistic(*arrays)), float(low), float(high))
+
+
+class Ranks(NamedTuple):
+    """How methods rank over sets."""
+
+    mean: np.ndarray
+    """[method], 1 is best; ties share their ranks."""
+    p: float
+    """Friedman's test that all methods are alike."""
+    distance: float
+    """Nemenyi's critical distance at 5%: methods whose mean ranks are closer are not told apart."""
+
+
+def ranks(errors: np.ndarray) -> Ranks:
+    """Mean ranks of methods by their errors [method, set].
+
+    Source: Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets (2006).
+    """
+    k, n = np.shape(errors)
+    mean = stats.rankdata(errors, axis=0).mean(axis=1)
+    p = float(stats.friedmanchisquare(*errors).pvalue) if k > 2 else float("nan")
+    distance = float(
+        stats.studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n))
+    )
+    return Ranks(mean, p, distance)
+
+
+def expected_best(validation: np.ndarray, test: np.ndarray, tried: int) -> float:
+    """The expected test error of the trial that is best in validation, of so many drawn with replacement.
+
+    Args:
+      validation: errors [trial].
+      test: errors [trial] of the same trials.
+      tried: how many trials are drawn.
+
+    Source: Dodge et al., Show Your Work: Improved Reporting of Experimental Results (2019).
+    """
+    order = np.argsort(validation, kind="stable")
+    n = len(order)
+    worse = (n - np.arange(n)) / n
+    weights = worse**tried - (worse - 1 / n) ** tried
+    return float(weights @ np.asarray(test, np.float64)[order])

@@ -1,0 +1,152 @@
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from experiments.data import tables
+from experiments.data.pool import load_pool
+
+ARFF = """@relation pets
+@attribute weight numeric
+@attribute colour {black, 'light brown'}
+@attribute kind {cat, dog}
+@data
+4.5,black,cat
+?,'light brown',dog
+30,?,dog
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "pets.arff"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_numbers_stay_and_categories_become_columns(written):
+    table = tables.read_arff(written(ARFF))
+    assert table.name == "pets" and table.classes == 2 and table.labels.tolist() == [0, 1, 1]
+    assert np.array_equal(
+        table.features, np.float32([[4.5, 1, 0], [np.nan, 0, 1], [30, 0, 0]]), equal_nan=True
+    )
+
+
+def test_the_version_is_that_of_the_rows(written):
+    version = tables.read_arff(written(ARFF)).version
+    assert tables.read_arff(written(ARFF.replace("@data", "% a comment\n@data"))).version == version
+    assert tables.read_arff(written(ARFF.replace("4.5", "4.6"))).version != version
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("@attribute kind {cat, dog}", "@attribute kind numeric", "last column must be the class"),
+        ("{cat, dog}", "{cat, dog, '?'}", None),
+        ("4.5,black,cat\n", "", "at least 2 classes; it has 1"),
+        ("30,?,dog", "30,?,?", "1 rows have no class"),
+        ("weight numeric", "weight string", "holds text"),
+        ("weight numeric", "weight date 'yyyy'", "pets.arff: "),
+        ("@relation pets", "no header", "not a readable ARFF file"),
+        ("4.5,black,cat", "4.5,green,cat", "not a readable ARFF file"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_one_line(written, old, new, message):
+    path = written(ARFF.replace(old, new))
+    if message is None:
+        assert tables.read_arff(path).classes == 2
+        return
+    with pytest.raises(ValueError, match=message) as raised:
+        tables.read_arff(path)
+    assert str(path) in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        tables.read_arff(tmp_path / "none.arff")
+
+
+@pytest.fixture
+def downloaded(tmp_path):
+    """scikit-learn's folder of downloads, as fetch_openml leaves it."""
+
+    def write(data_features, arff):
+        base = tmp_path / "openml" / "openml.org"
+        answers = {
+            "api/v1/json/data/7": {
+                "data_set_description": {
+                    "id": "7",
+                    "name": "pets",
+                    "version": "1",
+                    "format": "ARFF",
+                    "status": "active",
+                    "file_id": "9",
+                    "default_target_attribute": "kind",
+                    "url": "https://www.openml.org/data/v1/download/9/pets.arff",
+                }
+            },
+            "api/v1/json/data/features/7": {"data_features": {"feature": data_features}},
+            "api/v1/json/data/qualities/7": {
+                "data_qualities": {"quality": [{"name": "NumberOfInstances", "value": "3.0"}]}
+            },
+        }
+        for name, answer in answers.items():
+            path = base / f"{name}.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(gzip.compress(json.dumps(answer).encode()))
+        path = base / "data/v1/download/9/pets.arff.gz"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(gzip.compress(arff.encode()))
+        return tmp_path
+
+    return write
+
+
+FEATURES = [
+    {
+        "index": str(i),
+        "name": name,
+        "data_type": kind,
+        "is_target": str(name == "kind").lower(),
+        "is_ignore": "false",
+        "is_row_identifier": "false",
+        "number_of_missing_values": "1",
+    }
+    for i, (name, kind) in enumerate([("weight", "numeric"), ("colour", "nominal"), ("kind", "nominal")])
+]
+
+
+def test_openmls_tables_come_from_its_downloads(downloaded):
+    home = downloaded(FEATURES, ARFF)
+    table = tables.openml("7", home)
+    assert table.name == "openml-7" and table.labels.tolist() == [0, 1, 1]
+    assert np.array_equal(
+        table.features, np.float32([[4.5, 1, 0], [np.nan, 0, 1], [30, 0, 0]]), equal_nan=True
+    )
+
+
+def test_what_openml_cannot_give_is_one_line(tmp_path):
+    with pytest.raises(ValueError, match="OpenML's 'no such set' cannot be had") as raised:
+        tables.openml("no such set", tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_samples_are_a_seeds_own_and_share_no_row():
+    pool = load_pool("breast_cancer")
+    rows = pool.rows(1000)
+    assert rows == len(pool.labels) * 4 // 5
+    sample, other = pool.sample(rows, 0), pool.sample(rows, 1)
+    parts = np.concatenate(sample)
+    assert sorted(parts.tolist()) == list(range(len(pool.labels)))
+    assert len(sample.tuning) == rows // 5 and len(sample.test) == len(pool.labels) - rows
+    assert all(np.array_equal(x, y) for x, y in zip(sample, pool.sample(rows, 0), strict=True))
+    assert not np.array_equal(sample.train, other.train)
+
+
+def test_the_digits_are_one_pool():
+    pool = load_pool("digits")
+    assert pool.features.shape == (1797, 64) and pool.image_shape == (8, 8, 1) and pool.test == 0
