@@ -1,7 +1,6 @@
 """The rows of a data set that samples are drawn from: images or a table, all classes and all splits."""
 
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -58,8 +57,9 @@ def load_pool(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> P
     """A set by its name.
 
     Args:
-      name: "digits", "breast_cancer" or "wine", which are embedded; the path of an ARFF file, whose last column
-        is the class; "openml:NAME" or "openml:NUMBER"; else the name of a TFDS image classification set.
+      name: "digits", "breast_cancer" or "wine", which are embedded; the path of an ARFF file, whose last
+        column is the class; "openml:NAME" or "openml:NUMBER"; else the name of a TFDS image classification
+        set.
       data_dir: TFDS's folder, as `load` has it.
 
     Raises:

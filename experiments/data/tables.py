@@ -1,7 +1,7 @@
 """Tables as arrays: ARFF files, OpenML's by name, and two of scikit-learn's own.
 
-The class is an ARFF file's last column, and what OpenML calls the target. A nominal column of k values becomes
-k columns of 0 and 1. Gaps stay gaps: NaN in a numeric column, no 1 in a nominal one.
+The class is an ARFF file's last column, and what OpenML calls the target. A nominal column of k values
+becomes k columns of 0 and 1. Gaps stay gaps: NaN in a numeric column, no 1 in a nominal one.
 """
 
 import hashlib
@@ -42,35 +42,31 @@ def read_arff(path: Path) -> Table:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is no ARFF file of numeric and nominal columns, or no classification table: its last column
-        is not nominal, has gaps, or has fewer than two classes; or a column holds text or dates.
+      ValueError: it is no ARFF file of numeric and nominal columns, or no classification table: its last
+        column is not nominal, has gaps, or has fewer than two classes; or a column holds text or dates.
     """
-    from scipy.io import arff
+    import arff
 
-    try:
-        # Latin-1 reads any byte, and names of values are only compared.
-        with path.open(encoding="latin-1") as file:
-            rows, columns = arff.loadarff(file)
-    except OSError:
-        raise
-    except NotImplementedError as error:
-        raise ValueError(
-            f"{path}: a column holds text: only numeric and nominal columns can be used"
-        ) from error
-    except Exception as error:  # SciPy raises StopIteration, ValueError, KeyError and its own
-        raise ValueError(f"{path}: not a readable ARFF file: {str(error) or type(error).__name__}") from error
-    names, types = columns.names(), columns.types()
-    if dates := [name for name, kind in zip(names, types, strict=True) if kind == "date"]:
-        raise ValueError(
-            f"{path}: column {dates[0]} holds dates: only numeric and nominal columns can be used"
-        )
-    if not names or types[-1] != "nominal":
-        raise ValueError(
-            f"{path}: the last column must be the class, and nominal; {names[-1:] or 'it'} is not"
-        )
-    return _table(
-        path.stem, [_column(rows[name]) for name in names[:-1]], _column(rows[names[-1]]), str(path)
-    )
+    # Latin-1 reads any byte, and names of values are only compared.
+    with path.open(encoding="latin-1") as file:
+        try:
+            content = arff.load(file)
+        except (arff.ArffException, ValueError, StopIteration) as error:
+            raise ValueError(f"{path}: not a readable ARFF file: {error or type(error).__name__}") from error
+    names, kinds = zip(*content["attributes"], strict=True)
+    if "STRING" in kinds:
+        name = names[kinds.index("STRING")]
+        raise ValueError(f"{path}: column {name} holds text: only numeric and nominal columns can be used")
+    if isinstance(kinds[-1], str):
+        raise ValueError(f"{path}: the last column must be the class, and nominal; {names[-1]} is not")
+    if not content["data"]:
+        raise ValueError(f"{path}: the table has no rows")
+    values = zip(*content["data"], strict=True)
+    columns = [
+        _column(np.array(column, float if isinstance(kind, str) else object))
+        for column, kind in zip(values, kinds, strict=True)
+    ]
+    return _table(path.stem, columns[:-1], columns[-1], str(path))
 
 
 def openml(name: str, data_home: Path | None = None) -> Table:
@@ -82,8 +78,8 @@ def openml(name: str, data_home: Path | None = None) -> Table:
         ~/scikit_learn_data.
 
     Raises:
-      ValueError: OpenML has no such set, it cannot be reached, or it is no classification table of numbers and
-        categories.
+      ValueError: OpenML has no such set, it cannot be reached, or it is no classification table of numbers
+        and categories.
     """
     from sklearn.datasets import fetch_openml
 

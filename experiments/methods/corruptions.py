@@ -10,9 +10,9 @@ from jax import Array
 def corruptions(x: Array, image_shape: tuple[int, ...] | None) -> dict[str, Array]:
     """Inputs [row, feature] damaged in several ways, the same for all networks.
 
-    Images (pixels in [0, 1]): noise of SD 0.2; contrast 0.4; a blur of SD 1 pixel; a shift down and right by a
-    fourteenth of the height; a rotation by 15 degrees. Tables (columns of SD 1): noise of SD 0.5; a fifth of the
-    entries missing, so replaced by their column's mean.
+    Images (pixels in [0, 1]): noise of SD 0.2; contrast 0.4; a blur of SD 1 pixel; a shift down and right by
+    a fourteenth of the height; a rotation by 15 degrees. Tables (columns of SD 1): noise of SD 0.5; a fifth
+    of the entries missing, so replaced by their column's mean.
 
     Args:
       x: inputs as the network takes them.
@@ -41,7 +41,8 @@ def _blurred(images: Array) -> Array:
         widths = [(2, 2) if place == axis else (0, 0) for place in range(4)]
         padded = jnp.pad(images, widths, mode="edge")
         parts = [jax.lax.slice_in_dim(padded, i, i + images.shape[axis], axis=axis) for i in range(5)]
-        images = sum(weight * part for weight, part in zip(weights, parts, strict=True))  # type: ignore[assignment]
+        images = sum(weight * part for weight, part in zip(weights, parts, strict=True))  # type:
+        ignore[assignment]
     return images
 
 

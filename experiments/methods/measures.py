@@ -23,9 +23,9 @@ def measures(
 
     Returns:
       INPUTS_error and INPUTS_nll; of test INPUTS_calibration_error besides, and scaled_nll and
-      scaled_calibration_error, after one temperature that is fitted to the tuning rows; failed, 0 or 1: logits that
-      are not finite, or a training error above `FAILED` of guessing's; effective_units_LAYER. A failed network
-      guesses: its errors are 1 - 1 / classes.
+      scaled_calibration_error, after one temperature that is fitted to the tuning rows; failed, 0 or 1:
+      logits that are not finite, or a training error above `FAILED` of guessing's; effective_units_LAYER. A
+      failed network guesses: its errors are 1 - 1 / classes.
     """
     guessing = 1 - 1 / logits["train"].shape[-1]
     rows = {"train": sample.train, "tuning": sample.tuning}

@@ -149,7 +149,8 @@ def _penalty_weight(recipe: Recipe, model: MLP | ConvNet, variables: Any, number
 
 def _penalty(recipe: Recipe, activations: Any, key: Array) -> Array:
     """Its sum over layers."""
-    return sum(PENALTIES[recipe.penalty](some_positions(a, key)) for a in activations)  # type: ignore[return-value]
+    of_layer = PENALTIES[recipe.penalty]
+    return jnp.stack([of_layer(some_positions(a, key)) for a in activations]).sum()
 
 
 def some_positions(a: Array, key: Array) -> Array:

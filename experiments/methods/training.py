@@ -35,8 +35,8 @@ class Run(NamedTuple):
 def run(
     work: Work, pool: Pool, rows: list[Row] | None, seconds: float, devices: Sequence[jax.Device]
 ) -> Iterator[tuple[int, list[Row] | None]]:
-    """Trains the networks of a method that are not done: on a CPU one after the other, on an accelerator all of
-    a stage at once.
+    """Trains the networks of a method that are not done: on a CPU one after the other, on an accelerator all
+    of a stage at once.
 
     Args:
       work: which method, in which setting.
@@ -199,8 +199,8 @@ def _over_runs(function: Any, platform: str, axes: tuple) -> Any:
 
 
 def scaling(image_shape: tuple[int, ...] | None, features: Array, sample: Sample) -> Any:
-    """What makes a network's inputs [row, feature] of rows: pixels divided by the largest, columns z-scored by
-    the training rows, gaps replaced by the mean."""
+    """What makes a network's inputs [row, feature] of rows: pixels divided by the largest, columns z-scored
+    by the training rows, gaps replaced by the mean."""
     train = features[sample.train].astype(jnp.float32)
     if image_shape is not None:
         offset, scale = jnp.zeros((1, 1)), train.max()

@@ -15,8 +15,8 @@ class Training(NamedTuple):
     """Functions that train one kind of work; other processes can import them."""
 
     trainer: Callable[[Any, Any], Trainer] | None
-    """(work, dataset) -> the trainer of its runs, which differ by numbers of their states; by it the memory that
-    they need is known before. None: they fit."""
+    """(work, dataset) -> the trainer of its runs, which differ by numbers of their states: tells their memory
+    before anything is trained. None: they fit."""
     run: Callable[[Any, Any, Any, float, Sequence[jax.Device]], Iterator[tuple[int, Any]]]
     """(work, dataset, checkpoint or None, least seconds between two, devices) -> an iterator of the number of
     units done, at the start and after each, with what is to be kept, or None."""

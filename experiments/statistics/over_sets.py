@@ -3,6 +3,7 @@
 Scores are errors, so less is better: arrays [set, seed] of one method, or [method, set, seed] of several.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,8 @@ class Effect(NamedTuple):
     """[set], their standard errors."""
 
     def equivalent(self, margin: float) -> float:
-        """The p value of two one-sided tests that the mean lies within -margin and margin (Schuirmann, 1987)."""
+        """The p value of two one-sided tests that the mean lies within -margin and margin (Schuirmann,
+        1987)."""
         if not np.isfinite(self.p):
             return float("nan")
         n, mean = len(self.sets), self.interval.estimate
@@ -42,9 +44,9 @@ class Effect(NamedTuple):
 def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
     """The effect of method a against b: log of the ratio of their mean errors, over sets.
 
-    Of each set y = log(mean a / mean b) with variance var(a) / (n mean(a)^2) + var(b) / (n mean(b)^2). The sets are
-    a sample of sets: weights 1 / (v + tau^2), tau^2 by Paule and Mandel, and the interval by Hartung and Knapp,
-    Student's with sets - 1 degrees of freedom.
+    Of each set y = log(mean a / mean b) with variance var(a) / (n mean(a)^2) + var(b) / (n mean(b)^2). The
+    sets are a sample of sets: weights 1 / (v + tau^2), tau^2 by Paule and Mandel, and the interval by Hartung
+    and Knapp, Student's with sets - 1 degrees of freedom.
 
     Args:
       a, b: errors [set, seed], above 0 in the mean; seeds need not be paired.
@@ -52,8 +54,8 @@ def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
     Returns:
       An Effect; NaN of fewer than two sets.
 
-    Source: Paule and Mandel, Consensus values and weighting factors (1982); Hartung and Knapp, A refined method for
-      the meta-analysis of controlled clinical trials (2001).
+    Source: Paule and Mandel, Consensus values and weighting factors (1982); Hartung and Knapp, A refined
+      method for the meta-analysis of controlled clinical trials (2001).
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     y = np.log(a.mean(axis=1) / b.mean(axis=1))
@@ -107,8 +109,10 @@ def interquartile_mean(scores: np.ndarray) -> float:
     return float(stats.trim_mean(np.asarray(scores), 0.25, axis=None))
 
 
-def bootstrap_interval(statistic, *scores: np.ndarray, resamples: int = 2000) -> Interval:
-    """A statistic of scores [set, seed] with its stratified bootstrap interval: seeds are drawn within each set."""
+def bootstrap_interval(
+    statistic: Callable[..., float], *scores: np.ndarray, resamples: int = 2000
+) -> Interval:
+    """A statistic of scores [set, seed] with its stratified bootstrap interval: seeds drawn within a set."""
     rng = np.random.default_rng(0)
     arrays = [np.asarray(x, np.float64) for x in scores]
     drawn = []

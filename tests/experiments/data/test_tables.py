@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import json
 
 import numpy as np
@@ -45,7 +46,6 @@ def test_the_version_is_that_of_the_rows(written):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("@attribute kind {cat, dog}", "@attribute kind numeric", "last column must be the class"),
         ("{cat, dog}", "{cat, dog, '?'}", None),
         ("4.5,black,cat\n", "", "at least 2 classes; it has 1"),
         ("30,?,dog", "30,?,?", "1 rows have no class"),
@@ -65,6 +65,11 @@ def test_a_table_that_cannot_be_used_is_one_line(written, old, new, message):
     assert str(path) in str(raised.value) and "\n" not in str(raised.value)
 
 
+def test_the_class_must_be_nominal(written):
+    with pytest.raises(ValueError, match="last column must be the class, and nominal; y is not"):
+        tables.read_arff(written("@relation a\n@attribute x numeric\n@attribute y numeric\n@data\n1,2\n"))
+
+
 def test_a_file_that_is_not_there_says_so(tmp_path):
     with pytest.raises(FileNotFoundError):
         tables.read_arff(tmp_path / "none.arff")
@@ -81,11 +86,13 @@ def downloaded(tmp_path):
                 "data_set_description": {
                     "id": "7",
                     "name": "pets",
+                    "description": "",
                     "version": "1",
                     "format": "ARFF",
                     "status": "active",
                     "file_id": "9",
                     "default_target_attribute": "kind",
+                    "md5_checksum": hashlib.md5(arff.encode()).hexdigest(),
                     "url": "https://www.openml.org/data/v1/download/9/pets.arff",
                 }
             },
@@ -114,7 +121,7 @@ FEATURES = [
         "is_target": str(name == "kind").lower(),
         "is_ignore": "false",
         "is_row_identifier": "false",
-        "number_of_missing_values": "1",
+        "number_of_missing_values": str(int(name != "kind")),
     }
     for i, (name, kind) in enumerate([("weight", "numeric"), ("colour", "nominal"), ("kind", "nominal")])
 ]
