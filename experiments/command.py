@@ -22,7 +22,6 @@ from experiments.run import machine
 from experiments.run.progress import SweepProgress
 
 if TYPE_CHECKING:  # they bring JAX, for which --help does not wait
-    from experiments.data.load import Dataset
     from experiments.run.executor import Executor
     from experiments.run.local import Training
 
@@ -81,7 +80,7 @@ def train(
     executor: "Executor",
     training: "Training",
     work: Sequence[Work],
-    dataset: "Dataset",
+    dataset: Any,
     console: Console,
     keep: Callable[[Any, int, Any], object],
     read: Callable[[Any], Any] = lambda _: None,
@@ -93,7 +92,7 @@ def train(
       executor: where.
       training: how.
       work: what, the longest first: at the end nothing is long alone.
-      dataset: its data.
+      dataset: its data, as `training` takes them.
       console: where progress is shown.
       keep: called with a piece of work, the number of its units that are done, and its checkpoint or None.
       read: the last checkpoint of a piece; None if there is none.
@@ -102,9 +101,8 @@ def train(
     Raises:
       ValueError: a piece does not fit into memory; nothing has been trained then.
     """
-    if training.trainer is not None:
-        for piece in work:
-            executor.room.check(piece, training.trainer(piece, dataset), dataset)
+    for piece in work:
+        training.check(executor.room, piece, dataset)
     # Closed whatever happens: an interruption here must end the training there.
     running = closing(executor.run(training, work, dataset, read, checkpoint_seconds))
     live = is_live(console.file)

@@ -153,24 +153,25 @@ class _Job(NamedTuple):
 def _prepared(options: Sweep, missing: Mapping[Cell, int], folder: Path) -> Iterator[_Job]:
     """The blocks of the missing cells: they fit into memory, and checkpoints are theirs."""
     options.machine.prepare(options.plan)
-    from experiments.run.epochs import TRAINING
+    from experiments.run.epochs import TRAINING, trainer
 
     first = next(iter(missing))
     with options.machine.connect(len(missing), first.seeds) as executor:
         dataset, blocks = load_data(first, options.data_dir, folder), {}
         for cell, done in missing.items():
-            trainer = TRAINING.trainer(Block(cell, 0, cell.seeds - 1), dataset)
-            runs = executor.room.runs(trainer, dataset, min(executor.runs, cell.seeds))
+            largest = trainer(Block(cell, 0, cell.seeds - 1), dataset)
+            runs = executor.room.runs(largest, dataset, min(executor.runs, cell.seeds))
             blocks[cell] = checkpoints.blocks(folder, cell, runs, done)
         yield _Job(executor, TRAINING, dataset, blocks)
 
 
 def _show(job: _Job, console: Console) -> None:
     """Prints how the blocks would be trained."""
+    from experiments.run.epochs import trainer
+
     for cell, blocks in job.blocks.items():
         runs = max(block.runs for block in blocks)
-        trainer = job.training.trainer(blocks[0], job.dataset)
-        memory = job.executor.room.describe(runs, trainer, job.dataset)
+        memory = job.executor.room.describe(runs, trainer(blocks[0], job.dataset), job.dataset)
         console.print(f"{cell.name:20} missing {len(blocks):4} x {runs} runs, {memory}", soft_wrap=True)
 
 

@@ -33,6 +33,7 @@ FLOORS = (
         "experiments.report",
         "experiments.benchmark",
         "experiments.documents",
+        "experiments.methods",
     },
     {"experiments.reproduce"},
 )

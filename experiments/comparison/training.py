@@ -24,6 +24,7 @@ from experiments.run import epochs
 from experiments.run.engine import Engine
 from experiments.run.layout import Layout
 from experiments.run.local import Training
+from experiments.run.memory import Room
 from experiments.statistics import classification
 
 _INITIAL = 1000
@@ -152,5 +153,9 @@ def _penalty(trainer: Trainer, x: jax.Array) -> jax.Array:
     return sum(map(trainer.penalty, subsample(activations, key, 0, trainer.max_samples)))  # type: ignore[return-value]
 
 
-TRAINING = Training(trainer, train)
+def _check(room: Room, trials: Trials, dataset: Dataset) -> None:
+    room.check(trials, trainer(trials, dataset), dataset)
+
+
+TRAINING = Training(_check, train)
 """How trials are trained."""

@@ -1,1 +1,1 @@
-"""What helps against overfitting: methods tuned alike on many data sets."""
+"""Methods against overfitting in networks that people train: planned, trained, judged."""

@@ -36,10 +36,16 @@ def path_of(folder: Path, setting: Setting) -> Path:
 def load(folder: Path, setting: Setting) -> list[Row]:
     """The networks that are done; ResultsError if they are of another setting or plan."""
     path = path_of(folder, setting)
-    if not path.exists():
-        return []
+    return read(path, setting) if path.exists() else []
+
+
+def read(path: Path, setting: Setting | None = None) -> list[Row]:
+    """The networks of a file; ResultsError if they are of another plan, or of another setting than asked
+    for."""
     with netcdf.read(path) as stored:
-        if json.loads(stored.attrs.get("setting", "{}")) != json.loads(json.dumps(asdict(setting))):
+        if setting is not None and json.loads(stored.attrs.get("setting", "{}")) != json.loads(
+            json.dumps(asdict(setting))
+        ):
             raise ResultsError(f"{path} is of another setting of that name: move it away")
         if stored.attrs.get("plan") != plan():
             raise ResultsError(f"{path} was trained by another PLAN.md: move it away")

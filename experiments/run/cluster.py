@@ -11,7 +11,6 @@ import jax
 
 import decorr
 import experiments
-from experiments.data.load import Dataset
 from experiments.grid.cells import Work
 from experiments.run import host, machine
 from experiments.run.local import Training
@@ -88,7 +87,7 @@ def room(resources: Resources) -> Room:
 def run(
     training: Training,
     work: Sequence[Work],
-    dataset: Dataset,
+    dataset: Any,
     read: Callable[[Work], Any],
     checkpoint_seconds: float,
     *,
@@ -136,11 +135,10 @@ def run(
 
 
 def _train(
-    training: Training, piece: Work, dataset: Dataset, checkpoint: Any, checkpoint_seconds: float, cores: int
+    training: Training, piece: Work, dataset: Any, checkpoint: Any, checkpoint_seconds: float, cores: int
 ) -> Iterator[tuple[int, Any]]:
     host.configure(cores)
     # As many tasks as this machine has cores may be at work on it.
     room = Room.of(jax.devices(), processes=machine.processors() // cores or 1)
-    if training.trainer:
-        room.check(piece, training.trainer(piece, dataset), dataset)
+    training.check(room, piece, dataset)
     yield from training.run(piece, dataset, checkpoint, checkpoint_seconds, jax.devices())

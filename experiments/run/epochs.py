@@ -17,6 +17,7 @@ from experiments.run import host
 from experiments.run.engine import Engine, summarise
 from experiments.run.layout import Layout
 from experiments.run.local import Training
+from experiments.run.memory import Room
 
 
 def _vcreg(a: jax.Array) -> jax.Array:
@@ -115,5 +116,9 @@ def run_block(
         yield len(history), checkpoint
 
 
-TRAINING = Training(trainer, run_block)
+def _check(room: Room, block: Block, dataset: Dataset) -> None:
+    room.check(block, trainer(block, dataset), dataset)
+
+
+TRAINING = Training(_check, run_block)
 """How blocks are trained."""

@@ -5,27 +5,25 @@ from typing import Any, NamedTuple
 
 import jax
 
-from decorr.training.steps import Trainer
-from experiments.data.load import Dataset
 from experiments.grid.cells import Work
 from experiments.run import host
+from experiments.run.memory import Room
 
 
 class Training(NamedTuple):
     """Functions that train one kind of work; other processes can import them."""
 
-    trainer: Callable[[Any, Any], Trainer] | None
-    """(work, dataset) -> the trainer of its runs, which differ by numbers of their states: tells their memory
-    before anything is trained. None: they fit."""
+    check: Callable[[Room, Any, Any], None]
+    """(room, work, data): ValueError if the work does not fit into the room."""
     run: Callable[[Any, Any, Any, float, Sequence[jax.Device]], Iterator[tuple[int, Any]]]
-    """(work, dataset, checkpoint or None, least seconds between two, devices) -> an iterator of the number of
+    """(work, data, checkpoint or None, least seconds between two, devices) -> an iterator of the number of
     units done, at the start and after each, with what is to be kept, or None."""
 
 
 def run(
     training: Training,
     work: Sequence[Work],
-    dataset: Dataset,
+    dataset: Any,
     read: Callable[[Work], Any],
     checkpoint_seconds: float,
 ) -> Iterator[tuple[Work, int, Any]]:
@@ -34,7 +32,7 @@ def run(
     Args:
       training: of this kind of work.
       work: the pieces, trained in this order.
-      dataset: its data.
+      dataset: its data, as `training` takes them.
       read: the last checkpoint of a piece, None if there is none.
       checkpoint_seconds: least time between two checkpoints of a piece.
 

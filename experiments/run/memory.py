@@ -68,7 +68,7 @@ class Room(NamedTuple):
         return f"{_mebibytes(self.needed(runs, trainer, dataset))}{limit} on each device"
 
     def check(self, work: Work, trainer: Trainer, dataset: Dataset) -> None:
-        """ValueError for a piece of work that does not fit, and what would help."""
+        """ValueError for a piece of work that does not fit, with what would help."""
         if self.needed(work.runs, trainer, dataset) > _LOOSE * self.bytes:
             cure = (
                 "fewer devices (JAX_NUM_CPU_DEVICES)" if self.platform == "cpu" else "more or larger devices"

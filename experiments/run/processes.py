@@ -10,7 +10,6 @@ from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from experiments.data.load import Dataset
 from experiments.grid.cells import Work
 from experiments.run import host, machine
 from experiments.run.local import Training
@@ -19,7 +18,7 @@ from experiments.run.local import Training
 def run(
     training: Training,
     work: Sequence[Work],
-    dataset: Dataset,
+    dataset: Any,
     read: Callable[[Work], Any],
     checkpoint_seconds: float,
     *,
@@ -78,7 +77,7 @@ def _shares(count: int) -> list[list[int]]:
 
 
 def _work(
-    pipe: Connection, share: Sequence[int], training: Training, dataset: Dataset, checkpoint_seconds: float
+    pipe: Connection, share: Sequence[int], training: Training, dataset: Any, checkpoint_seconds: float
 ) -> None:
     """Trains the pieces that come, until the sender has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

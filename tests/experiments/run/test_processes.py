@@ -44,7 +44,7 @@ def count_and_fail(*arguments):
 
 
 def started(run, work, read=lambda _: None, processes_=2):
-    training = Training(epochs.trainer, run)
+    training = Training(epochs.TRAINING.check, run)
     return closing(processes.run(training, work, load("digits"), read, 0, processes=processes_))
 
 

@@ -1,0 +1,140 @@
+"""Part 1 of PLAN.md: on which step from the released network to a customary one the gain goes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.methods import results
+from experiments.methods.planned import LADDER_METHODS, LADDER_SETS, alone, rungs
+from experiments.methods.results import Row
+from experiments.page import drawing
+from experiments.page.tables import Table
+from experiments.statistics import intervals
+from experiments.statistics.intervals import Interval
+
+Outcome = Literal["holds", "fails", "open"]
+Ladder = dict[tuple[str, str], list[Row]]
+"""By data set and rung, the networks of the report."""
+
+TITLES = {
+    "released": "released",
+    "relu": "ReLU",
+    "he": "He's start",
+    "schedule": "cosine, clipping",
+    "momentum": "momentum",
+    "decay": "tuned decay",
+    "batchnorm": "batch norm.",
+}
+"""What the picture calls a rung."""
+
+
+class Statement(NamedTuple):
+    """A sentence of the plan about one data set."""
+
+    name: str
+    pool: str
+    text: str
+    interval: Interval
+    """In points of test error."""
+    outcome: Outcome
+
+
+def load(folder: Path) -> Ladder:
+    """The reported networks of a folder; the rungs that are not whole are left out."""
+    ladder: Ladder = {}
+    for name in LADDER_SETS:
+        for title in (*rungs(), *alone()):
+            for path in folder.glob(f"{name}-2000-{title}.nc"):
+                ladder[name, title] = [row for row in results.read(path) if row["stage"] == "report"]
+    return ladder
+
+
+def errors(rows: list[Row], method: str, measure: str = "test_error") -> np.ndarray:
+    """Of a method's networks, in %, by seed."""
+    of_method = sorted(results.of(rows, method, "report"), key=lambda row: row["seed"])
+    return 100 * np.array([row[measure] for row in of_method])
+
+
+def gain(rows: list[Row], plain: str, method: str) -> Interval:
+    """Points by which a method errs less than a plain one: the mean, paired by seed, with 95% interval."""
+    return intervals.of_mean(errors(rows, plain) - errors(rows, method))
+
+
+def judge(interval: Interval, low: float = -np.inf, high: float = np.inf) -> Outcome:
+    """Whether an interval lies wholly within low and high, wholly outside, or neither."""
+    if low <= interval.low and interval.high <= high:
+        return "holds"
+    return "fails" if interval.high < low or interval.low > high else "open"
+
+
+def statements(ladder: Ladder) -> Iterator[Statement]:
+    """L1 to L3 and S1 to S3, of the data sets and rungs that there are."""
+    for (name, title), rows in ladder.items():
+        methods = {str(row["method"]) for row in rows}
+        if not methods.issuperset(LADDER_METHODS):
+            continue
+        corr = gain(rows, "vanilla", "corr")
+        if title == "released":
+            yield Statement("L1", name, "corr errs less than vanilla", corr, judge(corr, low=0))
+        elif title != "relu":
+            text = f"from {TITLES[title]} on, corr is within 0.5 points of vanilla"
+            yield Statement("L2", name, text, corr, judge(corr, -0.5, 0.5))
+        if title in ("decay", "batchnorm"):
+            more = gain(rows, "dropout", "corr-dropout")
+            text = f"with {TITLES[title]}, corr-dropout errs less than dropout"
+            yield Statement("L3", name, text, more, judge(more, low=0))
+        if {"vanilla-fixed", "corr-fixed", "vanilla-copied", "corr-copied"} <= methods:
+            yield Statement("S1", name, "learned slopes: the gain is at least 1", corr, judge(corr, low=1))
+            fixed = gain(rows, "vanilla-fixed", "corr-fixed")
+            yield Statement(
+                "S2", name, "fixed slopes: the gain is within 0.3", fixed, judge(fixed, -0.3, 0.3)
+            )
+            vanilla = errors(rows, "vanilla")
+            more_than_half = vanilla - errors(rows, "vanilla-copied") - (vanilla - errors(rows, "corr")) / 2
+            half = intervals.of_mean(more_than_half)
+            yield Statement("S3", name, "copied slopes bring half of the gain", half, judge(half, low=0))
+
+
+def table(ladder: Ladder, name: str) -> Table:
+    """Mean test errors of a data set's rungs in %, the gains with their intervals, and the failures."""
+    rows = []
+    for (pool, title), networks in ladder.items():
+        if pool == name:
+            cells = [
+                f"{errors(networks, method).mean():.2f}" if results.of(networks, method) else ""
+                for method in LADDER_METHODS
+            ]
+            failed = sum(float(row["failed"]) for row in networks if row["method"] in LADDER_METHODS)
+            rows.append(
+                [TITLES.get(title, title), *cells, _told(gain(networks, "vanilla", "corr")), f"{failed:.0f}"]
+            )
+    return Table(["rung", *LADDER_METHODS, "gain of corr [95%]", "failed"], rows)
+
+
+def _told(interval: Interval) -> str:
+    return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
+
+
+def figure(ladder: Ladder) -> Figure:
+    """The gains of corr over vanilla, and of corr-dropout over dropout, on each rung of each data set."""
+    figure, axes = drawing.grid(1, len(LADDER_SETS), width=3.6, height=2.8, sharey=True)
+    pairs = (("vanilla", "corr", "#0072B2", "o"), ("dropout", "corr-dropout", "#D55E00", "s"))
+    for ax, name in zip(axes[0], LADDER_SETS, strict=True):
+        titles = [title for title in rungs() if (name, title) in ladder]
+        for shift, (plain, method, colour, marker) in zip((-0.12, 0.12), pairs, strict=True):
+            gains = [gain(ladder[name, title], plain, method) for title in titles]
+            places = np.arange(len(titles)) + shift
+            means = np.array([each.estimate for each in gains])
+            reach = np.abs(np.array([[each.low, each.high] for each in gains]).T - means)
+            ax.errorbar(
+                places, means, reach, fmt=marker, color=colour, capsize=2, label=f"{method} against {plain}"
+            )
+        ax.axhline(0, color="black", linewidth=0.8)
+        ax.set_xticks(range(len(titles)), [TITLES[title] for title in titles], rotation=40, ha="right")
+        ax.set_title({"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}[name] + ", 2,000 images", size=9)
+    axes[0, 0].set_ylabel("points of test error gained", size=8)
+    drawing.legend(figure, axes[0, 0], columns=2)
+    return figure
