@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Methods:
     """Train the planned networks. What is done is skipped; an interrupted command goes on where it was."""
 
-    part: Literal["ladder", "comparison"] = "ladder"
+    part: Literal["ladder", "comparison", "views"] = "ladder"
     """Part of the plan."""
     only: tuple[str, ...] = ()
     """Data sets, of those in the plan. Default: all."""
@@ -66,7 +66,7 @@ def _show(folder: Path, setting: Setting, methods: Sequence[str], console: Conso
 
     rows = results.load(folder, setting)
     for method in methods:
-        work = Work(setting, method)
+        work = Work(setting, method, point=None if _tunes(method) else 0)
         done = results.of(rows, method)
         seconds = sum(float(row["seconds"]) for row in done)
         console.print(
@@ -77,8 +77,9 @@ def _show(folder: Path, setting: Setting, methods: Sequence[str], console: Conso
 def _train(
     options: Methods, pool: "Pool", settings: Sequence[tuple[Setting, Sequence[str]]], console: Console
 ) -> None:
-    from experiments.methods import results, training
+    from experiments.methods import results, training, views
 
+    how = views.TRAINING if options.part == "views" else training.TRAINING
     kept = {setting: results.load(options.out, setting) for setting, _ in settings}
 
     def keep(work: Work, _: int, rows: list[Any] | None) -> None:
@@ -89,26 +90,30 @@ def _train(
     def read(work: Work) -> list[Any]:
         return results.of(kept[work.setting], work.method)
 
-    wanted = [Work(setting, method) for setting, methods in settings for method in methods]
-    tuning = [work for work in wanted if not METHODS[work.method].numbers_of]
-    for wave in (tuning, [work for work in wanted if work not in tuning]):
-        missing = [_given(work, kept[work.setting]) for work in wave if len(read(work)) < work.runs]
-        if missing:
+    wanted = [(setting, method) for setting, methods in settings for method in methods]
+    for tunes in (True, False):  # the others need what these choose
+        wave = [_work(*each, kept[each[0]]) for each in wanted if _tunes(each[1]) == tunes]
+        if missing := [work for work in wave if len(read(work)) < work.runs]:
             with options.machine.connect(len(missing), 1) as executor:
-                command.train(executor, training.TRAINING, missing, pool, console, keep, read, 20)
+                command.train(executor, how, missing, pool, console, keep, read, 20)
 
 
-def _given(work: Work, rows: list[Any]) -> Work:
-    """The work with what other methods chose for it."""
+def _tunes(method: str) -> bool:
+    return method not in METHODS or METHODS[method].numbers_of is None
+
+
+def _work(setting: Setting, method: str, rows: list[Any]) -> Work:
+    """The work of a method, with what others chose for it among the networks that are done."""
     from experiments.methods import results
 
-    def point(name: str) -> int:
-        return results.chosen(results.of(rows, name), work.setting.budget.finalists)
+    if _tunes(method):
+        return Work(setting, method)
 
-    method = METHODS[work.method]
-    if method.numbers_of is None or method.slopes_of is None:
-        return work
-    return dataclasses.replace(work, point=point(method.numbers_of), slopes_point=point(method.slopes_of))
+    def point(name: str | None) -> int:
+        assert name is not None
+        return results.chosen(results.of(rows, name), setting.budget.finalists)
+
+    return Work(setting, method, point(METHODS[method].numbers_of), point(METHODS[method].slopes_of))
 
 
 def main() -> None:

@@ -62,7 +62,7 @@ def fit(
     init_key, order_key, dropout_key = jax.random.split(key, 3)
     variables = model.init(init_key, x[:1])
     params, statistics = variables["params"], variables.get("batch_stats", {})
-    optimiser = _optimiser(recipe, numbers)
+    optimiser = optimiser_of(recipe, numbers)
     weight = _penalty_weight(recipe, model, variables, numbers, x)
     order = minibatches(order_key, 0, len(labels), recipe.batch_size, recipe.steps)
 
@@ -113,7 +113,7 @@ def cross_entropy(logits: Array, labels: Array, smoothing: Any = None) -> Array:
     return optax.softmax_cross_entropy(logits, targets).mean()
 
 
-def _optimiser(recipe: Recipe, numbers: Numbers) -> optax.GradientTransformation:
+def optimiser_of(recipe: Recipe, numbers: Numbers) -> optax.GradientTransformation:
     decayed = _is_kernel if recipe.weight_decay is None else None
     rate = functools.partial(_rate, recipe, numbers.learning_rate)
     clip = [optax.clip_by_global_norm(1.0)] if recipe.clip else []

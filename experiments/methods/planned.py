@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from decorr.config import Architecture
-from experiments.methods.recipes import Recipe
+from experiments.methods.recipes import WITHOUT_LABELS, Recipe
 from experiments.methods.settings import Budget
 
 PLAIN = Recipe()
@@ -107,4 +107,13 @@ def comparison() -> Iterator[Part]:
         yield Part(name, 1000, JUDGED + DESCRIBED)
 
 
-PLANNED = {"ladder": ladder, "comparison": comparison}
+def views() -> Iterator[Part]:
+    """Without labels: all images of two sets."""
+    small = replace(PLAIN.architecture, widths=(128, 128))
+    plain = replace(PLAIN, architecture=small, weight_decay=1e-4, steps=3000)
+    budget = Budget(points=16, finalists=4, more_seeds=2, report_seeds=10)
+    for name in ("digits", "fashion_mnist"):
+        yield Part(name, 10**9, tuple(WITHOUT_LABELS), plain, budget, "views")
+
+
+PLANNED = {"ladder": ladder, "comparison": comparison, "views": views}

@@ -26,6 +26,8 @@ class Numbers(NamedTuple):
     """Share of a label's probability that is spread over all classes."""
     orthogonality: float | None = None
     """Multiplier of sum over hidden layers of |W^T W - I|^2 / units, W's columns scaled to unit length."""
+    weight: float | None = None
+    """Without labels: multiplier of what is added to the alignment of two views."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,16 @@ METHODS: dict[str, Method] = {
     "corr-copied": Method("corr", ranges=SHARE, numbers_of="corr", slopes_of="vanilla"),
 }
 """By name, in the order of tables. The last four are of learned slopes alone."""
+_WEIGHT = {"weight": (1e-2, 1e2)}
+WITHOUT_LABELS: dict[str, Method] = {
+    "untrained": Method(),
+    "align": Method(),
+    "align-corr": Method(ranges=_WEIGHT),
+    "align-corr-floor": Method(ranges=_WEIGHT),
+    "vicreg": Method(ranges=_WEIGHT),
+    "barlow": Method(ranges={"weight": (5e-5, 0.5)}),
+}
+"""What trains a network on two views of each image: `views.LOSSES`."""
 
 RANGES = {
     "momentum": {"learning_rate": (3e-3, 0.3), "weight_decay": (1e-5, 1e-2)},

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
 
-from experiments.methods.recipes import METHODS, Numbers, Recipe, search
+from experiments.methods.recipes import METHODS, WITHOUT_LABELS, Numbers, Recipe, search
 
 Stage = Literal["search", "selection", "report"]
 STAGES: tuple[Stage, ...] = ("search", "selection", "report")
@@ -71,7 +71,8 @@ class Setting:
 
     def numbers(self, method: str) -> tuple[Numbers, ...]:
         """What each point of a method is trained with."""
-        return search(METHODS[METHODS[method].numbers_of or method], self.plain, self.budget.points)
+        methods = METHODS | WITHOUT_LABELS
+        return search(methods[methods[method].numbers_of or method], self.plain, self.budget.points)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Work:
     @property
     def stages(self) -> tuple[Stage, ...]:
         """What it goes through."""
-        return ("report",) if METHODS[self.method].numbers_of else STAGES
+        return STAGES if self.point is None else ("report",)
 
     @property
     def runs(self) -> int:

@@ -1,8 +1,8 @@
-"""One method in one setting, from its search to its report: trains networks and keeps their measures."""
+"""Networks of a comparison, many at once on an accelerator: trained, and measured."""
 
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +12,7 @@ from jax import Array
 
 from decorr import effective_units
 from experiments.data.pool import Pool, Sample
-from experiments.methods import results
+from experiments.methods import stages
 from experiments.methods.corruptions import corruptions
 from experiments.methods.measures import measures
 from experiments.methods.network import fit, model_of, pruned, some_positions
@@ -20,7 +20,6 @@ from experiments.methods.recipes import METHODS, Numbers, Recipe
 from experiments.methods.results import Row
 from experiments.methods.settings import Stage, Work
 from experiments.run.local import Training
-from experiments.run.memory import Room
 
 
 class Run(NamedTuple):
@@ -33,53 +32,7 @@ class Run(NamedTuple):
     """Those of the network whose slopes are copied."""
 
 
-def run(
-    work: Work, pool: Pool, rows: list[Row] | None, seconds: float, devices: Sequence[jax.Device]
-) -> Iterator[tuple[int, list[Row] | None]]:
-    """Trains the networks of a method that are not done: on a CPU one after the other, on an accelerator all
-    of a stage at once.
-
-    Args:
-      work: which method, in which setting.
-      pool: the data.
-      rows: the networks that are done.
-      seconds: least time between two answers.
-      devices: the first of them trains.
-
-    Yields:
-      How many networks are done, at the start and since, and the new ones.
-    """
-    rows = list(rows or [])
-    yield len(rows), None
-    new: list[Row] = []
-    answered = time.monotonic()
-    together = 1 if devices[0].platform == "cpu" else work.runs
-    for stage in work.stages:
-        missing = _missing(work, stage, rows)
-        for first in range(0, len(missing), together):
-            trained = _train(work, stage, missing[first : first + together], pool, devices[0])
-            rows += trained
-            new += trained
-            if time.monotonic() - answered > seconds or len(rows) == work.runs:
-                yield len(rows), new
-                new, answered = [], time.monotonic()
-
-
-def _missing(work: Work, stage: Stage, rows: Sequence[Row]) -> list[tuple[int, int]]:
-    """Points and seeds of a stage that have no row, once the stages before are whole."""
-    budget = work.setting.budget
-    if stage == "search":
-        points = list(range(budget.points))
-    elif stage == "selection":
-        points = results.finalists(rows, budget.finalists)
-    else:
-        points = [results.chosen(rows, budget.finalists) if work.point is None else work.point]
-    done = {(row["point"], row["seed"]) for row in rows if row["stage"] == stage}
-    wanted = [(point, seed) for point in points for seed in budget.stage_seeds(stage)]
-    return [identity for identity in wanted if identity not in done]
-
-
-def _train(
+def _trained(
     work: Work, stage: Stage, identities: Sequence[tuple[int, int]], pool: Pool, device: jax.Device
 ) -> list[Row]:
     """The rows of networks that are trained together."""
@@ -89,14 +42,14 @@ def _train(
     if method.slopes_of is not None:
         assert work.slopes_point is not None
         twin = METHODS[method.slopes_of].recipe(setting.plain)
-        twin_numbers = _floats(setting.numbers(method.slopes_of)[work.slopes_point])
+        twin_numbers = floats(setting.numbers(method.slopes_of)[work.slopes_point])
     samples = [pool.sample(setting.rows, seed) for _, seed in identities]
     runs = [
-        Run(np.int32(seed), _floats(numbers[point]), sample, twin_numbers)
+        Run(np.int32(seed), floats(numbers[point]), sample, twin_numbers)
         for (point, seed), sample in zip(identities, samples, strict=True)
     ]
     stacked = jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *runs), device)
-    arrays = _on_device(pool.name, pool.identity, device, (pool.features, pool.labels))
+    arrays = on_device(pool, device)
     static = recipe, twin, pool.classes, pool.image_shape
     started = time.monotonic()
     trained = jax.block_until_ready(_fitting(*static, device.platform)(stacked, *arrays))
@@ -114,19 +67,19 @@ def _train(
     return made
 
 
-def _floats(numbers: Numbers) -> Numbers:
+def floats(numbers: Numbers) -> Numbers:
     return jax.tree.map(np.float32, numbers)
 
 
-_kept: dict[tuple, Any] = {}
+_kept: dict[Any, tuple[Array, Array]] = {}
 
 
-def _on_device(name: str, identity: str, device: jax.Device, arrays: tuple[np.ndarray, ...]) -> Any:
-    """Arrays of the pool on a device, put there once."""
-    key = name, identity, device
+def on_device(pool: Pool, device: jax.Device) -> tuple[Array, Array]:
+    """Features and labels of the pool that is in use, put on the device once."""
+    key = pool.name, pool.identity, device
     if key not in _kept:
         _kept.clear()
-        _kept[key] = jax.device_put(arrays, device)
+        _kept[key] = jax.device_put((pool.features, pool.labels), device)
     return _kept[key]
 
 
@@ -156,7 +109,7 @@ def _fitting(recipe: Recipe, twin: Recipe | None, classes: int, image_shape: Any
         variables, trajectory = fit(recipe, model, run.numbers, key, x, y, copied)
         return variables, trajectory[-1]
 
-    return _over_runs(fitted, platform, (0, None, None))
+    return over_runs(fitted, platform, (0, None, None))
 
 
 @functools.lru_cache(maxsize=8)
@@ -181,10 +134,10 @@ def _evaluating(
         worth = [effective_units(some_positions(jnp.asarray(a), key)) for a in activations]
         return Outputs(logits, jnp.stack(worth), slopes)
 
-    return _over_runs(evaluated, platform, (0, 0, None, None))
+    return over_runs(evaluated, platform, (0, 0, None, None))
 
 
-def _over_runs(function: Any, platform: str, axes: tuple) -> Any:
+def over_runs(function: Any, platform: str, axes: tuple) -> Any:
     if platform != "cpu":
         return jax.jit(jax.vmap(function, in_axes=axes))
 
@@ -212,8 +165,4 @@ def scaling(image_shape: tuple[int, ...] | None, features: Array, sample: Sample
     return lambda rows: jnp.nan_to_num((features[rows].astype(jnp.float32) - offset) / scale)
 
 
-def _check(room: Room, work: Work, pool: Pool) -> None:
-    """Networks of a method are few and small: they fit."""
-
-
-TRAINING = Training(_check, run)
+TRAINING = Training(stages.fits, functools.partial(stages.run, _trained))

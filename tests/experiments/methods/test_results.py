@@ -27,7 +27,7 @@ def test_stages_share_no_seed_and_add_up():
     seeds = [set(budget.stage_seeds(stage)) for stage in ("search", "selection", "report")]
     assert sum(map(len, seeds)) == len(set.union(*seeds)) == 1 + 2 + 3
     assert Work(SETTING, "corr").runs == 4 + 2 * 2 + 3
-    assert Work(SETTING, "vanilla-copied").runs == 3
+    assert Work(SETTING, "vanilla-copied", 0, 0).runs == 3
 
 
 def test_every_method_is_tried_with_the_same_points():

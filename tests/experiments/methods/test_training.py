@@ -27,7 +27,7 @@ SETTING = Setting("made up", "0", 100, PLAIN, Budget(2, 1, 1, 1, 2))
 
 
 def trained(work, rows=None):
-    events = list(training.run(work, POOL, rows, 0, jax.devices()[:1]))
+    events = list(training.TRAINING.run(work, POOL, rows, 0, jax.devices()[:1]))
     return [count for count, _ in events], [row for _, new in events for row in new or ()]
 
 

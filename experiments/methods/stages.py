@@ -1,0 +1,71 @@
+"""One method in one setting, from its search to its report."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+
+from experiments.data.pool import Pool
+from experiments.methods import results
+from experiments.methods.results import Row
+from experiments.methods.settings import Stage, Work
+from experiments.run.memory import Room
+
+Trained = Callable[[Work, Stage, Sequence[tuple[int, int]], Pool, jax.Device], list[Row]]
+"""(work, stage, points and seeds, data, device) -> the rows of networks that are trained together."""
+
+
+def run(
+    trained: Trained,
+    work: Work,
+    pool: Pool,
+    rows: list[Row] | None,
+    seconds: float,
+    devices: Sequence[jax.Device],
+) -> Iterator[tuple[int, list[Row] | None]]:
+    """Trains the networks of a method that are not done: on a CPU one after the other, on an accelerator all
+    of a stage at once.
+
+    Args:
+      trained: trains some networks.
+      work: which method, in which setting.
+      pool: the data.
+      rows: the networks that are done.
+      seconds: least time between two answers.
+      devices: the first of them trains.
+
+    Yields:
+      How many networks are done, at the start and since, and the new ones.
+    """
+    rows = list(rows or [])
+    yield len(rows), None
+    new: list[Row] = []
+    answered = time.monotonic()
+    together = 1 if devices[0].platform == "cpu" else work.runs
+    for stage in work.stages:
+        missing = _missing(work, stage, rows)
+        for first in range(0, len(missing), together):
+            done = trained(work, stage, missing[first : first + together], pool, devices[0])
+            rows += done
+            new += done
+            if time.monotonic() - answered > seconds or len(rows) == work.runs:
+                yield len(rows), new
+                new, answered = [], time.monotonic()
+
+
+def _missing(work: Work, stage: Stage, rows: Sequence[Row]) -> list[tuple[int, int]]:
+    """Points and seeds of a stage that have no row, once the stages before are whole."""
+    budget = work.setting.budget
+    if stage == "search":
+        points = list(range(budget.points))
+    elif stage == "selection":
+        points = results.finalists(rows, budget.finalists)
+    else:
+        points = [results.chosen(rows, budget.finalists) if work.point is None else work.point]
+    done = {(row["point"], row["seed"]) for row in rows if row["stage"] == stage}
+    wanted = [(point, seed) for point in points for seed in budget.stage_seeds(stage)]
+    return [identity for identity in wanted if identity not in done]
+
+
+def fits(room: Room, work: Work, pool: Pool) -> None:
+    """Networks of a method are few and small: they fit."""

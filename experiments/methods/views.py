@@ -1,0 +1,182 @@
+"""Part 4 of PLAN.md: networks that learn from two views of each image, without labels."""
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from decorr import barlow_twins_loss, correlation_penalty, effective_units, variance_penalty, vicreg_loss
+from decorr.models import MLP
+from decorr.training.order import minibatches
+from experiments.data.pool import Pool
+from experiments.methods import stages
+from experiments.methods.network import optimiser_of
+from experiments.methods.recipes import Numbers, Recipe
+from experiments.methods.results import Row
+from experiments.methods.settings import Stage, Work
+from experiments.methods.training import floats, on_device, over_runs
+from experiments.run import cpu
+from experiments.run.local import Training
+
+EMBEDDED = 64
+"""Units that the losses see."""
+FEW = 100
+"""Labels of the probe that chooses numbers."""
+DRAWS = 5
+"""Samples of so few labels over which its error is averaged."""
+NOISE = 0.2
+"""Standard deviation of the noise of a view, whose pixels lie in [0, 1]."""
+
+
+def _alignment(a: Array, b: Array) -> Array:
+    return jnp.mean((a - b) ** 2)
+
+
+def _correlations(a: Array, b: Array) -> Array:
+    return (correlation_penalty(a) + correlation_penalty(b)) / 2
+
+
+def _spread(a: Array, b: Array) -> Array:
+    return (variance_penalty(a) + variance_penalty(b)) / 2
+
+
+def _vicreg(a: Array, b: Array, weight: Any) -> Array:
+    return vicreg_loss(a, b, invariance_weight=1, variance_weight=weight, covariance_weight=weight / 25)
+
+
+LOSSES: dict[str, Callable[[Array, Array, Any], Array]] = {
+    "untrained": lambda a, b, weight: jnp.zeros(()),
+    "align": lambda a, b, weight: _alignment(a, b),
+    "align-corr": lambda a, b, weight: _alignment(a, b) + weight * _correlations(a, b),
+    "align-corr-floor": lambda a, b, weight: (
+        _alignment(a, b) + weight * (_correlations(a, b) + _spread(a, b))
+    ),
+    "vicreg": _vicreg,
+    "barlow": lambda a, b, weight: barlow_twins_loss(a, b, off_diagonal_weight=weight),
+}
+"""By method, of the embedded units of two views [image, unit] and a weight."""
+
+
+def view(key: Array, x: Array, image_shape: tuple[int, ...]) -> Array:
+    """Images [image, pixel] shifted by up to an eighth of their height, 0 beyond their edges, with noise."""
+    height, width, channels = image_shape
+    reach = max(1, height // 8)
+    shift_key, noise_key = jax.random.split(key)
+    shifts = jax.random.randint(shift_key, (len(x), 2), 0, 2 * reach + 1)
+    images = jnp.pad(x.reshape(-1, *image_shape), ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+
+    def cut(image: Array, shift: Array) -> Array:
+        return jax.lax.dynamic_slice(image, (shift[0], shift[1], 0), (height, width, channels))
+
+    shifted = jax.vmap(cut)(images, shifts).reshape(x.shape)
+    return shifted + NOISE * jax.random.normal(noise_key, x.shape, x.dtype)
+
+
+def fit(
+    recipe: Recipe, method: str, numbers: Numbers, key: Array, x: Array, image_shape: tuple[int, ...]
+) -> dict[str, Any]:
+    """The variables of a network after training on images [image, pixel] in [0, 1] without labels."""
+    model = MLP(recipe.architecture, EMBEDDED, dot_general=cpu.dot_general)
+    init_key, order_key, view_key = jax.random.split(key, 3)
+    params = model.init(init_key, x[:1])["params"]
+    optimiser = optimiser_of(recipe, numbers)
+    order = minibatches(order_key, 0, len(x), recipe.batch_size, recipe.steps)
+
+    def step(carry: Any, now: Any) -> tuple[Any, None]:
+        (params, opt_state), (number, rows) = carry, now
+        keys = jax.random.split(jax.random.fold_in(view_key, number))
+
+        def objective(params: Any) -> Array:
+            views = [view(key, x[rows], image_shape) for key in keys]
+            (a, _), (b, _) = (model.apply({"params": params}, images) for images in views)
+            return LOSSES[method](a, b, numbers.weight)
+
+        updates, opt_state = optimiser.update(jax.grad(objective)(params), opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), None
+
+    start = params, optimiser.init(params)
+    (params, _), _ = jax.lax.scan(step, start, (jnp.arange(recipe.steps), order))
+    return {"params": params}
+
+
+@functools.lru_cache(maxsize=8)
+def _program(recipe: Recipe, method: str, image_shape: tuple[int, ...], platform: str) -> Any:
+    """Trains networks [run]: second hidden layer of each image of the pool, and effective units."""
+    model = MLP(recipe.architecture, EMBEDDED)
+
+    def trained(seed: Array, numbers: Numbers, rows: Array, features: Array) -> tuple[Array, Array, Array]:
+        pixels = features[rows].astype(jnp.float32)
+        x = pixels / pixels.max()
+        variables = fit(recipe, method, numbers, jax.random.key(seed), x, image_shape)
+        outputs: Any = model.apply(variables, features.astype(jnp.float32) / pixels.max())
+        embedded, activations = outputs
+        return activations[-1], effective_units(activations[-1]), effective_units(embedded)
+
+    return over_runs(trained, platform, (0, 0, 0, None))
+
+
+def _trained(
+    work: Work, stage: Stage, identities: Sequence[tuple[int, int]], pool: Pool, device: jax.Device
+) -> list[Row]:
+    setting = work.setting
+    assert pool.image_shape is not None
+    samples = [pool.sample(setting.rows, seed) for _, seed in identities]
+    points = setting.numbers(work.method)
+    runs = (
+        np.array([seed for _, seed in identities], np.int32),
+        jax.tree.map(lambda *leaves: np.stack(leaves), *(floats(points[point]) for point, _ in identities)),
+        np.stack([sample.train for sample in samples]),
+    )
+    features, _ = on_device(pool, device)
+    program = _program(setting.plain, work.method, pool.image_shape, device.platform)
+    started = time.monotonic()
+    hidden, units, embedded_units = map(np.asarray, program(*jax.device_put(runs, device), features))
+    seconds = (time.monotonic() - started) / len(identities)
+    rows: list[Row] = []
+    for place, ((point, seed), sample) in enumerate(zip(identities, samples, strict=True)):
+        row = {"method": work.method, "stage": stage, "point": point, "seed": seed}
+        finite = bool(np.isfinite(hidden[place]).all())
+        guessing = 1 - 1 / pool.classes
+
+        def error(train: np.ndarray, test: np.ndarray, place: int = place) -> float:
+            return probe(hidden[place], pool.labels, train, test) if finite else guessing  # noqa: B023
+
+        few = few_labels(sample.train, seed)
+        row |= {
+            "failed": float(not finite),
+            "tuning_error": float(np.mean([error(drawn, sample.tuning) for drawn in few])),
+            "effective_units": float(units[place]),
+            "embedded_effective_units": float(embedded_units[place]),
+            "seconds": seconds,
+        }
+        if stage == "report":
+            row["test_error"] = float(np.mean([error(drawn, sample.test) for drawn in few]))
+            row["all_labels_error"] = error(sample.train, sample.test)
+        rows.append(row)
+    return rows
+
+
+def few_labels(train: np.ndarray, seed: int) -> list[np.ndarray]:
+    """`DRAWS` draws of `FEW` training rows, of a seed."""
+    generator = np.random.default_rng([seed, FEW])
+    return [generator.choice(train, FEW, replace=False) for _ in range(DRAWS)]
+
+
+def probe(features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
+    """The error of a linear probe: ridge regression on standardised features [row, feature], its strength by
+    leaving one out."""
+    from sklearn.linear_model import RidgeClassifierCV
+
+    offset, scale = features[train].mean(axis=0), features[train].std(axis=0)
+    z = (features - offset) / np.where(scale > 0, scale, 1)
+    classifier = RidgeClassifierCV(alphas=np.logspace(-2, 4, 7)).fit(z[train], labels[train])
+    return float(np.mean(classifier.predict(z[test]) != labels[test]))
+
+
+TRAINING = Training(stages.fits, functools.partial(stages.run, _trained))
