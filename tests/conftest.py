@@ -1,6 +1,8 @@
 """What every test runs under: cheap compiling, two devices or $CPU_DEVICES, no silent promotion, a budget."""
 
 import contextlib
+import functools
+import gc
 import os
 import time
 from pathlib import Path
@@ -16,6 +18,10 @@ if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")  # half of the time again
 
 import jax  # noqa: E402
+from jax._src.interpreters import mlir  # noqa: E402
+
+# JAX makes one for each program, which takes longer than to lower a small one.
+mlir.make_ir_context = functools.cache(mlir.make_ir_context)
 
 jax.config.update("jax_num_cpu_devices", int(os.environ.get("CPU_DEVICES", "2")))
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -43,6 +49,12 @@ def pytest_configure(config):
                 file.unlink()
     if CI:
         config.option.durations = config.option.durations or 10
+
+
+def pytest_collection_finish():
+    """Tracing makes many objects, and Python looks through all modules to find the few that died."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_runtest_setup(item):
@@ -83,6 +95,7 @@ def forget_programs():
     """Compiled programs are most of a process's memory, and the next module uses few of them."""
     yield
     jax.clear_caches()
+    mlir.make_ir_context.cache_clear()
 
 
 @pytest.fixture
