@@ -69,7 +69,7 @@ def test_no_python_is_left_out():
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=[pytest.mark.slow] * (page == "docs/mathematics.md"))
+        pytest.param(page, marks=[pytest.mark.slow] * (page in ("docs/mathematics.md", "docs/weights.md")))
         for page, text in TEXT.items()
         if "```python" in text and page not in RUN_ELSEWHERE and not page.startswith("docs/recipes/")
     ],

@@ -179,20 +179,23 @@ def test_gradients_beside_constant_units_are_the_central_differences(float64):
 
     @jax.jit
     def program(a, weights):
-        gradients = jax.vmap(jax.grad(total, argnums=(0, 1)))(a[0], weights[0], known)
-        return gradients, jax.lax.map(lambda x: jax.vmap(total)(*x, known), (a, weights))
+        of_cases = jax.vmap(jax.value_and_grad(total, argnums=(0, 1)))
+        return jax.lax.map(lambda x: of_cases(*x, known), (a, weights))
 
     steps = np.array([0, h, -h])[:, None, None]
     a, weights = A + steps[..., None] * along_a, WEIGHTS + steps * along_weights
-    (by_a, by_weights), values = program(a, weights)
+    values, gradients = program(a, weights)
+    by_a, by_weights = (np.asarray(x)[0] for x in gradients)
     assert np.isfinite(by_a).all() and np.isfinite(by_weights).all()
     slope = (by_a * along_a).sum(axis=(1, 2)) + (by_weights * along_weights).sum(axis=1)
+    values = np.asarray(values)
     np.testing.assert_allclose(slope, (values[1] - values[2]) / (2 * h), rtol=1e-5, atol=1e-6)
 
 
-def test_programs_serve_any_number_of_samples():
+# The number of samples that are drawn is a shape.
+@pytest.mark.parametrize("name", sorted({**OF_SAMPLES, **OTHERS}.keys() - {"sample_positions"}))
+def test_programs_serve_any_number_of_samples(name):
+    """Traced with a symbol; how an exported program is lowered is JAX's own."""
     (m,) = export.symbolic_shape("2 * half")
     shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((m, D), (m,))]
-    for name in {**OF_SAMPLES, **OTHERS}.keys() - {"sample_positions"}:  # of which the number is the shape
-        exported = export.export(jax.jit(scalar(name)))(*shapes)
-        assert exported.in_avals[0].shape[0] == m, name
+    assert jax.eval_shape(scalar(name), *shapes).shape == ()

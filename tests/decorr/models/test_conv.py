@@ -127,11 +127,11 @@ def test_activations_are_taken_before_dropout(input_dropout):
 
 
 def test_networks_under_vmap_are_the_networks_alone():
-    model = ConvNet(PRELU, CLASSES, SHAPE)
-    many = jax.jit(jax.vmap(model.init, in_axes=(0, None)))(jax.random.split(KEY, 2), jnp.asarray(X))
-    found = jax.jit(jax.vmap(model.apply, in_axes=(0, None)))(many, jnp.asarray(X))
+    model, params = network(PRELU)
+    many = jax.tree.map(lambda leaf: np.stack([leaf, 2 * np.asarray(leaf)]), params)
+    found = jax.jit(jax.vmap(lambda params: apply(model, params, X)))(many)
     for i in range(2):
-        alone = apply(model, jax.tree.map(lambda leaf, i=i: leaf[i], many["params"]), X)
+        alone = apply(model, jax.tree.map(lambda leaf, i=i: leaf[i], many), X)
         jax.tree.map(
             lambda f, w, i=i: np.testing.assert_allclose(f[i], w, rtol=1e-5, atol=1e-6), found, alone
         )

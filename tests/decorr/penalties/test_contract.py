@@ -125,8 +125,9 @@ PENALTIES = {
     "barlow_twins_loss": (2, decorr.barlow_twins_loss, naive_barlow),
 }
 EVERY = tuple(PENALTIES)
-# One of each kind, where all would only take longer: a correlation without the diagonal, a covariance with it.
-HAND_ON = ("correlation_penalty", "decov_loss", "vcreg_loss")  # their arguments to another of the penalties
+HAND_ON = ("correlation_penalty", "decov_loss", "vcreg_loss")
+"""These hand their arguments to another of the penalties."""
+# One of each other kind: of PAIRS a correlation without the diagonal and a covariance with it.
 FEW = (*[*PAIRS][:: len(PAIRS) - 1], *(name for name in EVERY if name not in (*PAIRS, *HAND_ON)))
 # Value of no sample, where it is not 0.
 FLAT = {

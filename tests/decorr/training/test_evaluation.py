@@ -81,6 +81,7 @@ def test_a_large_set_is_streamed_and_p_is_of_every_second_minibatch(variables):
         np.testing.assert_allclose(found.penalty[layer], np.mean(squares) / (2 * a.shape[1]), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_outside_jit_it_is_the_same(seen, variables, data):
     found = evaluate(TRAINER, variables, data)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(seen), strict=True):

@@ -16,7 +16,7 @@ from experiments.run import executor
 from tests.experiments.comparison import made_up
 
 # As many seeds of a trial as of a report: both are trained by the same program.
-SMALL = Compare(images=(200,), methods=("corr",), trials=2, seeds=2, report_seeds=2, moments=2, steps=8)
+SMALL = Compare(images=(200,), methods=("vanilla",), trials=2, seeds=2, report_seeds=2, moments=2, steps=8)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_what_ended_is_not_trained_again(tmp_path, begun, monkeypatch):
     write = results.write_trials
 
     def interrupted(folder, trials, *rest):
-        if trials.name == "digits-200 corr, trial 1":
+        if trials.name == "digits-200 vanilla, trial 1":
             raise KeyboardInterrupt
         write(folder, trials, *rest)
 
@@ -50,29 +50,26 @@ def test_what_ended_is_not_trained_again(tmp_path, begun, monkeypatch):
         patch.setattr(results, "write_trials", interrupted)
         compare.compare(options, console)
     compare.compare(dataclasses.replace(options, plan=True), console)
-    assert "corr          8 steps  missing, 1 of 2 trials done" in console.export_text()
-    assert begun == ["vanilla, trial 0", "vanilla, trial 1", "corr, trial 0", "corr, trial 1"]
+    assert "vanilla       8 steps  missing, 1 of 2 trials done" in console.export_text()
+    assert begun == ["vanilla, trial 0", "vanilla, trial 1"]
     begun.clear()
     compare.compare(options, console)
     assert f"page: {tmp_path}/compare.html" in console.export_text()
-    assert begun == ["corr, trial 1", "vanilla, report", "corr, report"]
+    assert begun == ["vanilla, trial 1", "vanilla, report"]
     assert not (tmp_path / "digits-200").exists()
 
-    before = results.load(tmp_path / "digits-200.nc")
+    before = results.one(results.load(tmp_path / "digits-200.nc"), "vanilla")
     begun.clear()
-    compare.compare(dataclasses.replace(options, methods=("corr", "weight-decay")), console)
-    assert begun == [f"weight-decay, {each}" for each in ("trial 0", "trial 1", "report")]
-    after = results.load(tmp_path / "digits-200.nc")
-    assert after.method.values.tolist() == ["vanilla", "weight-decay", "corr"]
-    for name in ("vanilla", "corr"):
-        for each in ("tuning_error", "test_error", "learning_rate"):
-            np.testing.assert_array_equal(
-                results.one(after, name)[each], results.one(before, name)[each], err_msg=each
-            )
-    assert (
-        before.seed.values.tolist() == [2, 3] and np.isfinite(results.one(after, "corr").penalty_weight).all()
-    )
-    assert np.isnan(results.one(after, "vanilla").penalty_weight).all()
+    compare.compare(dataclasses.replace(options, methods=("corr",)), console)
+    assert begun == [f"corr, {each}" for each in ("trial 0", "trial 1", "report")]
+    found = results.load(tmp_path / "digits-200.nc")
+    assert found.method.values.tolist() == ["vanilla", "corr"]
+    after = results.one(found, "vanilla")
+    for each in ("tuning_error", "test_error", "learning_rate"):
+        np.testing.assert_array_equal(after[each], before[each], err_msg=each)
+    assert before.seed.values.tolist() == [2, 3]
+    assert np.isfinite(results.one(found, "corr").penalty_weight).all()
+    assert np.isnan(after.penalty_weight).all()
     with pytest.raises(ResultsError, match=r"other options \(steps is 8 there, not 10\): give the same ones"):
         compare.compare(dataclasses.replace(options, steps=10), console)
 
@@ -97,7 +94,7 @@ def test_options_that_cannot_be(change, message):
 
 def test_a_report_of_other_tuning_is_not_kept(tmp_path, begun, monkeypatch):
     """As where a trial was damaged, moved away and trained again."""
-    options = dataclasses.replace(SMALL, out=tmp_path, methods=("vanilla",))
+    options = dataclasses.replace(SMALL, out=tmp_path)
     (setting,) = options.settings("digits", 1250)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(results, "finish", lambda *_: raise_(KeyboardInterrupt()))

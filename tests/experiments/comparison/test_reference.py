@@ -34,6 +34,7 @@ def test_the_reference_run_is_what_the_plan_says():
         assert setting.size == ("tiny" if setting.family == "conv" else "medium")
 
 
+@pytest.mark.slow
 def test_the_committed_settings_are_whole_and_small():
     paths = sorted(page.REFERENCE.glob("*.nc"))
     assert paths and sum(path.stat().st_size for path in page.REFERENCE.rglob("*.nc")) < 1.5e6

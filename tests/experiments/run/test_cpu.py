@@ -28,7 +28,7 @@ MODELS = {
 def test_forms_train_the_same(family, forms):
     trainer = Trainer(MODELS[family], sgd(OPTIMISATION), 50)
     key, sample = jax.random.key(0), np.zeros((1, DIGITS.train.images.shape[1]), np.float32)
-    state = jax.jit(lambda: steps.init(trainer, key, Regulariser(0.01, 0.3), sample))()
+    state = jax.jit(lambda: steps.init(trainer, key, Regulariser(), sample))()
     order = np.random.default_rng(0).permutation(500).reshape(10, 50)
 
     def trained(train_epoch):

@@ -50,11 +50,10 @@ def programs(family, variant, platform="cuda"):
     }
 
 
-@pytest.mark.parametrize("family", ["mlp", "conv"])
-@pytest.mark.parametrize("variant", ["vanilla", "drop", "corr-0.1"])
+@pytest.mark.parametrize(("family", "variant"), [("mlp", "corr-0.1"), ("conv", "corr-0.1"), ("mlp", "drop")])
 def test_accelerators_have_what_an_epoch_needs(family, variant):
     for name, (program, arguments) in programs(family, variant).items():
-        if variant == "vanilla" or name == "train":  # the others know no variant
+        if variant != "drop" or name == "train":  # the others know no variant
             exported = export.export(program, platforms=["cuda", "tpu"])(*arguments)
             text = exported.mlir_module()
             assert exported.platforms == ("cuda", "tpu") and "custom_call" not in text
