@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Methods:
     """Train the planned networks. What is done is skipped; an interrupted command goes on where it was."""
 
-    part: Literal["ladder", "comparison", "views"] = "ladder"
+    part: Literal["ladder", "comparison", "features", "views"] = "ladder"
     """Part of the plan."""
     only: tuple[str, ...] = ()
     """Data sets, of those in the plan. Default: all."""
@@ -66,7 +66,8 @@ def _show(folder: Path, setting: Setting, methods: Sequence[str], console: Conso
 
     rows = results.load(folder, setting)
     for method in methods:
-        work = Work(setting, method, point=None if _tunes(method) else 0)
+        tunes = _tunes(method) and setting.title != "features"
+        work = Work(setting, method, point=None if tunes else 0)
         done = results.of(rows, method)
         seconds = sum(float(row["seconds"]) for row in done)
         console.print(
@@ -77,9 +78,10 @@ def _show(folder: Path, setting: Setting, methods: Sequence[str], console: Conso
 def _train(
     options: Methods, pool: "Pool", settings: Sequence[tuple[Setting, Sequence[str]]], console: Console
 ) -> None:
-    from experiments.methods import results, training, views
+    from experiments.methods import features, results, training, views
 
-    how = views.TRAINING if options.part == "views" else training.TRAINING
+    modules = {"features": features, "views": views}
+    how = modules.get(options.part, training).TRAINING
     kept = {setting: results.load(options.out, setting) for setting, _ in settings}
 
     def keep(work: Work, _: int, rows: list[Any] | None) -> None:
@@ -92,7 +94,11 @@ def _train(
 
     wanted = [(setting, method) for setting, methods in settings for method in methods]
     for tunes in (True, False):  # the others need what these choose
-        wave = [_work(*each, kept[each[0]]) for each in wanted if _tunes(each[1]) == tunes]
+        wave = [
+            _work(options, setting, method, kept[setting])
+            for setting, method in wanted
+            if _tunes(method) == tunes
+        ]
         if missing := [work for work in wave if len(read(work)) < work.runs]:
             with options.machine.connect(len(missing), 1) as executor:
                 command.train(executor, how, missing, pool, console, keep, read, 20)
@@ -102,18 +108,24 @@ def _tunes(method: str) -> bool:
     return method not in METHODS or METHODS[method].numbers_of is None
 
 
-def _work(setting: Setting, method: str, rows: list[Any]) -> Work:
-    """The work of a method, with what others chose for it among the networks that are done."""
+def _work(options: Methods, setting: Setting, method: str, rows: list[Any]) -> Work:
+    """The work of a method, with what was chosen for it among the networks that are done."""
     from experiments.methods import results
 
-    if _tunes(method):
+    if options.part == "features":
+        rows = results.load(options.out, dataclasses.replace(setting, title=""))
+    elif _tunes(method):
         return Work(setting, method)
 
-    def point(name: str | None) -> int:
-        assert name is not None
-        return results.chosen(results.of(rows, name), setting.budget.finalists)
+    def point(name: str) -> int:
+        networks = results.of(rows, name, "search", "selection")
+        if len(networks) < setting.budget.networks("search") + setting.budget.networks("selection"):
+            raise ValueError(f"{setting.name} needs the numbers of {name}: give --part comparison before")
+        return results.chosen(networks, setting.budget.finalists)
 
-    return Work(setting, method, point(METHODS[method].numbers_of), point(METHODS[method].slopes_of))
+    source = METHODS[method]
+    slopes = point(source.slopes_of) if source.slopes_of else None
+    return Work(setting, method, point(source.numbers_of or method), slopes)
 
 
 def main() -> None:

@@ -94,6 +94,9 @@ LARGE = ("mnist", "fashion_mnist", "letter", "magic", "penbased", "satimage", "m
 """Those that have 5,000 rows and a quarter of that to test."""
 JUDGED = ("vanilla", "dropout", "corr", "corr-fading", "decov", "corr-dropout", "batchnorm")
 """The methods of the hypotheses, and batch normalisation."""
+FEW = ("vanilla", "dropout", "batchnorm", "corr", "corr-dropout")
+"""Those that are tried elsewhere too."""
+ADAMW = ("mnist", "fashion_mnist", "digits", "letter", "spambase", "splice")
 DESCRIBED = ("smoothing", "orthogonal", "vcreg", "whiten")
 
 
@@ -105,6 +108,23 @@ def comparison() -> Iterator[Part]:
         yield Part(name, 5000, JUDGED, replace(PLAIN, steps=3000))
     for name in SETS:
         yield Part(name, 1000, JUDGED + DESCRIBED)
+    for name in ADAMW:
+        yield Part(name, 1000, FEW, replace(PLAIN, optimiser="adamw"), title="adamw")
+    conv = replace(
+        PLAIN, family="conv", architecture=replace(PLAIN.architecture, widths=(16, 32, 64)), steps=1000
+    )
+    for name in SETS[:3]:
+        budget = Budget(points=16, finalists=4, more_seeds=3, report_seeds=10)
+        yield Part(name, 1000, FEW, conv, budget, "conv")
+    for name in SETS[:2]:
+        budget = Budget(points=8, finalists=2, more_seeds=2, report_seeds=5)
+        yield Part(name, 60_000, FEW, replace(PLAIN, steps=12_000), budget)
+
+
+def features() -> Iterator[Part]:
+    """Features for classes held out of training, with the numbers that the comparison chose."""
+    for name in ("mnist", "fashion_mnist", "digits", "letter", "optdigits", "penbased"):
+        yield Part(name, 1000, FEW, title="features")
 
 
 def views() -> Iterator[Part]:
@@ -116,4 +136,4 @@ def views() -> Iterator[Part]:
         yield Part(name, 10**9, tuple(WITHOUT_LABELS), plain, budget, "views")
 
 
-PLANNED = {"ladder": ladder, "comparison": comparison, "views": views}
+PLANNED = {"ladder": ladder, "comparison": comparison, "features": features, "views": views}

@@ -15,7 +15,7 @@ from decorr import barlow_twins_loss, correlation_penalty, effective_units, vari
 from decorr.models import MLP
 from decorr.training.order import minibatches
 from experiments.data.pool import Pool
-from experiments.methods import stages
+from experiments.methods import probe, stages
 from experiments.methods.network import optimiser_of
 from experiments.methods.recipes import Numbers, Recipe
 from experiments.methods.results import Row
@@ -145,7 +145,7 @@ def _trained(
         guessing = 1 - 1 / pool.classes
 
         def error(train: np.ndarray, test: np.ndarray, place: int = place) -> float:
-            return probe(hidden[place], pool.labels, train, test) if finite else guessing  # noqa: B023
+            return probe.error(hidden[place], pool.labels, train, test) if finite else guessing  # noqa: B023
 
         few = few_labels(sample.train, seed)
         row |= {
@@ -166,17 +166,6 @@ def few_labels(train: np.ndarray, seed: int) -> list[np.ndarray]:
     """`DRAWS` draws of `FEW` training rows, of a seed."""
     generator = np.random.default_rng([seed, FEW])
     return [generator.choice(train, FEW, replace=False) for _ in range(DRAWS)]
-
-
-def probe(features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
-    """The error of a linear probe: ridge regression on standardised features [row, feature], its strength by
-    leaving one out."""
-    from sklearn.linear_model import RidgeClassifierCV
-
-    offset, scale = features[train].mean(axis=0), features[train].std(axis=0)
-    z = (features - offset) / np.where(scale > 0, scale, 1)
-    classifier = RidgeClassifierCV(alphas=np.logspace(-2, 4, 7)).fit(z[train], labels[train])
-    return float(np.mean(classifier.predict(z[test]) != labels[test]))
 
 
 TRAINING = Training(stages.fits, functools.partial(stages.run, _trained))

@@ -7,7 +7,7 @@ import pytest
 
 from decorr import correlation_penalty
 from experiments.data.pool import Pool
-from experiments.methods import planned, views
+from experiments.methods import planned, probe, views
 from experiments.methods.recipes import WITHOUT_LABELS
 from experiments.methods.settings import Budget, Setting, Work
 
@@ -53,8 +53,8 @@ def test_a_probe_finds_what_is_linear():
     labels = RNG.integers(0, 3, 300)
     features = np.concatenate([np.eye(3)[labels], RNG.normal(size=(300, 4))], axis=1)
     rows = np.arange(300)
-    assert views.probe(features, labels, rows[:200], rows[200:]) < 0.02
-    assert views.probe(features[:, 3:], labels, rows[:200], rows[200:]) > 0.4
+    assert probe.error(features, labels, rows[:200], rows[200:]) < 0.02
+    assert probe.error(features[:, 3:], labels, rows[:200], rows[200:]) > 0.4
 
 
 def test_few_labels_are_training_rows_of_a_seed():
