@@ -39,6 +39,13 @@ def load(folder: Path, setting: Setting) -> list[Row]:
     return read(path, setting) if path.exists() else []
 
 
+def setting_of(path: Path) -> dict[str, Any]:
+    """The setting of a file, as plain numbers and strings."""
+    with netcdf.read(path) as stored:
+        setting: dict[str, Any] = json.loads(stored.attrs["setting"])
+        return setting
+
+
 def read(path: Path, setting: Setting | None = None) -> list[Row]:
     """The networks of a file; ResultsError if they are of another plan, or of another setting than asked
     for."""

@@ -1,0 +1,175 @@
+"""Part 2 of PLAN.md: what all data sets together say about the methods."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from experiments.methods import results
+from experiments.methods.planned import SETS, Part, comparison
+from experiments.methods.recipes import METHODS
+from experiments.methods.results import Row
+from experiments.statistics import intervals, over_sets
+from experiments.statistics.over_sets import Effect
+
+Networks = Mapping[str, list[Row]]
+"""By data set, the networks of the report."""
+Outcome = Literal["holds", "fails", "open"]
+
+MARGIN = math.log(1.02)
+"""2% of an error: what counts as no difference."""
+IMAGES = SETS[:3]
+DAMAGES = ("noise_error", "pruned_error")
+
+
+class Hypothesis(NamedTuple):
+    """A sentence of the plan: the log of the ratio of a method's errors to another's is below a bound."""
+
+    name: str
+    text: str
+    method: str
+    against: str
+    measures: tuple[str, ...] = ("test_error",)
+    bound: float = 0.0
+    """H4's is `MARGIN`, and its test one-sided."""
+
+
+HYPOTHESES = (
+    Hypothesis("H1", "corr errs less than vanilla", "corr", "vanilla"),
+    Hypothesis("H2", "corr-dropout errs less than dropout", "corr-dropout", "dropout"),
+    Hypothesis("H3", "corr errs less than decov", "corr", "decov"),
+    Hypothesis("H4", "corr-fading errs at most 2% more than vanilla", "corr-fading", "vanilla", bound=MARGIN),
+    Hypothesis("H5", "under damage corr-dropout errs less than dropout", "corr-dropout", "dropout", DAMAGES),
+)
+
+
+class Judged(NamedTuple):
+    """A hypothesis after its test."""
+
+    hypothesis: Hypothesis
+    effect: Effect
+    better: float
+    """P(A > B): how often a network of the method errs less."""
+    p: float
+    """Corrected by Holm for the five."""
+    equivalent: float
+    """p of two one-sided tests that the mean effect lies within `MARGIN`; not corrected."""
+    outcome: Outcome
+
+
+def load(folder: Path, title: str = "", rows: int = 1000) -> dict[str, list[Row]]:
+    """The reported networks of the comparison's settings of one kind, by data set, of those that are done.
+
+    Args:
+      folder: of the settings' files.
+      title: the kind, as `Part.title`.
+      rows: of the samples; a set with fewer has what it has.
+    """
+    kinds: dict[str, Part] = {
+        part.pool: part for part in comparison() if (part.title, part.rows) == (title, rows)
+    }
+    networks = {}
+    for name in kinds:
+        for path in sorted(folder.glob(f"{name}-*.nc")):
+            setting = results.setting_of(path)
+            size, same_title = int(setting["rows"]), setting["title"] == title
+            if setting["pool"] == name and same_title and (size == rows or (rows == 1000 and size < rows)):
+                reported = [row for row in results.read(path) if row["stage"] == "report"]
+                networks[name] = reported
+    return networks
+
+
+def errors(networks: Networks, method: str, measures: Sequence[str] = ("test_error",)) -> np.ndarray:
+    """The mean of some measures of a method's networks [set, seed]."""
+    by_set = []
+    for rows in networks.values():
+        of_method = sorted(results.of(rows, method), key=lambda row: row["seed"])
+        by_set.append([np.mean([row[measure] for measure in measures]) for row in of_method])
+    return np.array(by_set) if by_set else np.empty((0, 0))
+
+
+def having(networks: Networks, *methods: str) -> dict[str, list[Row]]:
+    """The data sets in which all of these methods are reported."""
+    return {name: rows for name, rows in networks.items() if set(methods) <= {row["method"] for row in rows}}
+
+
+def effect(
+    networks: Networks, method: str, against: str, measures: Sequence[str] = ("test_error",)
+) -> Effect:
+    """The log of the ratio of mean errors of two methods over the data sets that have both."""
+    both = having(networks, method, against)
+    return over_sets.log_ratio(errors(both, method, measures), errors(both, against, measures))
+
+
+def judge(networks: Networks) -> list[Judged]:
+    """The hypotheses, by the data sets that there are."""
+    found, p_values = [], []
+    for hypothesis in HYPOTHESES:
+        ratio = effect(networks, hypothesis.method, hypothesis.against, hypothesis.measures)
+        found.append(ratio)
+        p_values.append(ratio.p if hypothesis.bound == 0 else below(ratio, hypothesis.bound))
+    judged = []
+    corrected = intervals.holm(np.array(p_values))
+    for hypothesis, ratio, p in zip(HYPOTHESES, found, corrected, strict=True):
+        both = having(networks, hypothesis.method, hypothesis.against)
+        pairs = [errors(both, name, hypothesis.measures) for name in (hypothesis.method, hypothesis.against)]
+        better = over_sets.better(*pairs) if both else float("nan")
+        outcome: Outcome = "open"
+        if p < 0.05:
+            outcome = "holds" if ratio.interval.estimate < hypothesis.bound else "fails"
+        elif hypothesis.bound and ratio.interval.low > hypothesis.bound:
+            outcome = "fails"
+        judged.append(Judged(hypothesis, ratio, better, float(p), ratio.equivalent(MARGIN), outcome))
+    return judged
+
+
+def below(ratio: Effect, bound: float) -> float:
+    """p of the one-sided test that a mean effect is not below a bound."""
+    sets = len(ratio.sets)
+    if sets < 2:
+        return float("nan")
+    error = (ratio.interval.high - ratio.interval.estimate) / stats.t.ppf(0.975, sets - 1)
+    return float(stats.t.sf((bound - ratio.interval.estimate) / error, sets - 1))
+
+
+class Standing(NamedTuple):
+    """A method among all, over the data sets that have all of them."""
+
+    method: str
+    rank: float
+    ratio: Effect
+    """Of its errors to vanilla's."""
+    interquartile: float
+    """The interquartile mean of its errors over vanilla's mean error of the set."""
+    failed: int
+    networks: int
+
+
+def standings(networks: Networks) -> tuple[list[Standing], over_sets.Ranks]:
+    """The methods from the best mean rank to the worst, with Friedman's test and Nemenyi's distance."""
+    present = {str(row["method"]) for rows in networks.values() for row in rows}
+    methods = [name for name in METHODS if name in present]
+    whole = having(networks, *methods)
+    by_method = {method: errors(whole, method) for method in methods}
+    ranks = over_sets.ranks(np.array([values.mean(axis=1) for values in by_method.values()]))
+    plain = by_method["vanilla"].mean(axis=1, keepdims=True)
+    rows = [
+        Standing(
+            method,
+            float(rank),
+            effect(networks, method, "vanilla"),
+            over_sets.interquartile_mean(by_method[method] / plain),
+            int(sum(row["failed"] for every in networks.values() for row in results.of(every, method))),
+            sum(len(results.of(every, method)) for every in networks.values()),
+        )
+        for method, rank in zip(methods, ranks.mean, strict=True)
+    ]
+    return sorted(rows, key=lambda row: row.rank), ranks
+
+
+def kind(networks: Networks, images: bool) -> dict[str, list[Row]]:
+    """The data sets that are images, or those that are tables."""
+    return {name: rows for name, rows in networks.items() if (name in IMAGES) == images}

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from experiments.methods import analysis
+from experiments.methods.planned import JUDGED, SETS
+
+FACTORS = {"corr": 1.0, "corr-dropout": 0.8, "dropout": 0.9, "decov": 1.2}
+"""Errors over vanilla's."""
+
+
+@pytest.fixture(scope="module")
+def networks():
+    rng = np.random.default_rng(0)
+    made = {}
+    for place, name in enumerate(SETS):
+        level = 0.05 + 0.02 * place
+        made[name] = [
+            {
+                "method": method,
+                "stage": "report",
+                "seed": seed,
+                "failed": 0.0,
+                "test_error": level * FACTORS.get(method, 1.0) * rng.uniform(0.95, 1.05),
+                "noise_error": level * (2 if method == "corr-dropout" else 1) * rng.uniform(0.95, 1.05),
+                "pruned_error": level * rng.uniform(0.95, 1.05),
+            }
+            for method in JUDGED
+            for seed in range(6)
+        ]
+    return made
+
+
+def test_hypotheses_are_judged_by_their_effects(networks):
+    judged = {each.hypothesis.name: each for each in analysis.judge(networks)}
+    outcomes = {name: each.outcome for name, each in judged.items()}
+    assert outcomes == {"H1": "open", "H2": "holds", "H3": "holds", "H4": "holds", "H5": "fails"}
+    assert judged["H2"].effect.interval.estimate == pytest.approx(np.log(0.8 / 0.9), abs=0.02)
+    assert judged["H1"].equivalent < 0.05 < judged["H2"].equivalent
+    assert judged["H2"].better > 0.9 and judged["H1"].better == pytest.approx(0.5, abs=0.1)
+    assert judged["H5"].effect.interval.estimate == pytest.approx(np.log(1.5), abs=0.02)
+
+
+def test_one_set_decides_nothing(networks):
+    assert all(each.outcome == "open" for each in analysis.judge({SETS[0]: networks[SETS[0]]}))
+    assert all(each.outcome == "open" for each in analysis.judge({}))
+
+
+def test_methods_stand_by_their_mean_rank(networks):
+    standings, ranks = analysis.standings(networks)
+    names = [each.method for each in standings]
+    assert names[:2] == ["corr-dropout", "dropout"] and names[-1] == "decov"
+    assert standings[0].rank == 1 and standings[0].interquartile == pytest.approx(0.8, abs=0.02)
+    assert ranks.p < 1e-6 and all(each.networks == 6 * len(SETS) for each in standings)
+
+
+def test_images_and_tables_are_all(networks):
+    images, tables = analysis.kind(networks, True), analysis.kind(networks, False)
+    assert set(images) == {"mnist", "fashion_mnist", "digits"}
+    assert set(images) | set(tables) == set(SETS) and not set(images) & set(tables)
