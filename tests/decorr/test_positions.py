@@ -110,10 +110,9 @@ def test_under_jit_and_vmap_it_is_the_same():
     for where in (None, WHERE):
         draw = functools.partial(sample_positions, max_samples=12, where=where)
         alone = [draw(a[i], keys[i]) for i in range(2)]
-        for many in (jax.vmap(draw)(a, keys), jax.jit(jax.vmap(draw))(a, keys)):
-            for i in range(2):
-                one = jax.tree.map(lambda leaf, i=i: leaf[i], many)
-                jax.tree.map(np.testing.assert_array_equal, one, alone[i])
+        many = jax.tree.map(np.asarray, jax.jit(jax.vmap(draw))(a, keys))
+        for i in range(2):
+            jax.tree.map(lambda f, w, i=i: np.testing.assert_array_equal(f[i], w), many, alone[i])
 
 
 def test_half_precision_stays():
@@ -125,9 +124,15 @@ def test_half_precision_stays():
     )
 
 
-@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "compiled", "masked"),
+    [
+        (AxisType.Auto, False, False),
+        (AxisType.Auto, True, True),
+        (AxisType.Explicit, False, True),
+        (AxisType.Explicit, True, False),
+    ],
+)
 def test_a_mesh_gives_what_one_device_gives(kind, compiled, masked):
     a, where = numbered((4, 4, 5, 2)), (np.arange(20).reshape(4, 5) < 2 if masked else None)
     mesh = jax.make_mesh((2,), ("data",), axis_types=(kind,), devices=jax.devices()[:2])
@@ -138,7 +143,7 @@ def test_a_mesh_gives_what_one_device_gives(kind, compiled, masked):
     if kind == AxisType.Explicit:
         assert jax.tree.leaves(found)[0].sharding.spec[0] == "data"
         loss = lambda a: correlation_penalty(draw(a))  # noqa: E731
-        if compiled and not masked:
+        if compiled:
             np.testing.assert_allclose(
                 jax.jit(jax.grad(loss))(spread), jax.jit(jax.grad(loss))(a), rtol=1e-4, atol=1e-6
             )

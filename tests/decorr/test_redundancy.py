@@ -57,7 +57,7 @@ def test_pairs_are_those_of_a_loop(threshold):
     assert (np.diff(strength) <= 0).all()
 
 
-@pytest.mark.parametrize("m", [3, 50, 5000])
+@pytest.mark.parametrize("m", [3, 5000])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, jnp.bfloat16])
 def test_duplicates_reach_the_threshold_1(m, dtype):
     x = jnp.asarray(activations(m, 8), dtype)
