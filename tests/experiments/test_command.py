@@ -94,14 +94,6 @@ def test_home_in_a_path_of_a_command(tmp_path, monkeypatch):
     assert (options.out, options.data_dir) == (tmp_path / "d", "~/t")  # which may be an address: `load` knows
 
 
-def test_other_files_in_the_folder_do_not_matter(tmp_path, one):
-    made_up.sweep().to_netcdf(tmp_path / "mine.nc", engine="h5netcdf")
-    (tmp_path / "notes-on-tiny.nc").write_bytes(b"x")
-    done = one("--out", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert gather(tmp_path).cell.values.tolist() == ["tiny-corr-0.1"]
-
-
 def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
     def refused(path, *_, **__):
         raise PermissionError(13, "Permission denied", str(path))
@@ -145,11 +137,17 @@ def test_a_platform_without_a_device_is_one_line():
     assert re.fullmatch(message, done.stderr), done.stderr
 
 
-def test_colours_forced_into_a_pipe_move_no_cursor(tmp_path, one, monkeypatch):
+def test_a_folder_with_other_files_and_colours_forced_into_a_pipe(tmp_path, one, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
-    done = one("--out", tmp_path)
+    (folder := tmp_path / "out[run]").mkdir()
+    made_up.sweep(sizes=("tiny",)).to_netcdf(folder / "mine.nc", engine="h5netcdf")
+    (folder / "notes-on-tiny.nc").write_bytes(b"x")
+    done = one("--out", folder)
+    assert done.returncode == 0, done.stderr
+    assert gather(folder).cell.values.tolist() == ["tiny-corr-0.1"]
+    assert f"results: {folder}/*.nc\n" in done.stdout  # a path is printed as it is
     assert re.search(r"tiny-corr-0.1\S*  epoch 1/1 ", done.stdout)
-    assert not re.search(r"\x1b\[[0-9?]*[A-HJKlh]", done.stdout)
+    assert not re.search(r"\x1b\[[0-9?]*[A-HJKlh]", done.stdout)  # nothing moves the cursor
 
 
 def test_a_terminal_that_cannot_draw_gets_lines(monkeypatch):
@@ -161,11 +159,6 @@ def test_a_terminal_that_cannot_draw_gets_lines(monkeypatch):
     assert not command.is_live(Terminal())
     monkeypatch.setenv("TERM", "xterm")
     assert command.is_live(Terminal())
-
-
-def test_paths_are_printed_as_they_are(tmp_path, one):
-    folder = tmp_path / "out[run]"
-    assert f"results: {folder}/*.nc\n" in one("--out", folder).stdout
 
 
 @pytest.mark.parametrize("width", [40, 80, 300])
