@@ -37,10 +37,14 @@ def test_its_examples_show_what_they_say(proposal, monkeypatch):
         assert found.attempted and not found.failed
 
 
-@pytest.mark.parametrize("shape", [(32, 5), (6, 40)])
 @pytest.mark.parametrize(
-    "name, constants",
-    [("barlow_twins_loss", {"eps": 0.0}), ("vicreg_loss", {}), ("correlation_penalty", {"eps": 0.0})],
+    ("name", "constants", "shape"),
+    [
+        ("barlow_twins_loss", {"eps": 0.0}, (32, 5)),
+        ("vicreg_loss", {}, (6, 40)),
+        ("correlation_penalty", {"eps": 0.0}, (32, 5)),
+        ("correlation_penalty", {"eps": 0.0}, (6, 40)),
+    ],
 )
 def test_its_functions_are_the_librarys(proposal, name, constants, shape):
     with jax.enable_x64(True):

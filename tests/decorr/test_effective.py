@@ -42,7 +42,7 @@ def test_raw_values(m, d):
     assert float(units) == pytest.approx(d / (1 + (d - 1) * max(adjusted, 0)), rel=1e-4)
 
 
-@pytest.mark.parametrize(("m", "d"), [(10, 5), (10, 60), (200, 30)])
+@pytest.mark.parametrize(("m", "d"), [(10, 60), (200, 30)])
 def test_independent_units_show_nothing_on_average(m, d):
     runs = jax.random.normal(jax.random.key(1), (400, m, d))
     (found, _), (raw, _) = jax.tree.map(np.asarray, by_run(runs))

@@ -18,7 +18,7 @@ from experiments.sweep import Sweep
 
 ROOT = Path(__file__).parents[2]
 
-SMALL = Sweep(sizes=("tiny",), variants=("corr-0.1", "corr-1.0"), seeds=2, epochs=2).cells()
+SMALL = Sweep(sizes=("tiny",), variants=("corr-0.1", "corr-1.0"), seeds=2, epochs=1).cells()
 
 
 def test_what_the_file_has_is_not_trained_again(tmp_path, monkeypatch, trained_here):
