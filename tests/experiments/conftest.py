@@ -52,6 +52,17 @@ def sweep(trained_here):
         yield functools.partial(called, command.main)
 
 
+@pytest.fixture(scope="module")
+def no_png():
+    """Pages are drawn without PNGs, which are half of the time: tests/experiments/page has one."""
+    from experiments.page import drawing
+
+    whole = drawing._file
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing, "_file", lambda figure, kind: whole(figure, kind) if kind == "svg" else b"")
+        yield
+
+
 @pytest.fixture
 def no_devices(monkeypatch):
     """Whatever asks for a device fails."""

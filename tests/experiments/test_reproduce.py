@@ -93,7 +93,7 @@ def test_the_committed_run_is_small_and_of_these_sweeps():
 
 @pytest.mark.golden
 @pytest.mark.slow
-def test_the_committed_figures_and_verdicts_are_those_of_the_committed_results(tmp_path):
+def test_the_committed_figures_and_verdicts_are_those_of_the_committed_results(tmp_path, no_png):
     report.write_reference(report.REFERENCE, tmp_path, analysis.c10(page.planned()))
     readme = (report.REFERENCE.parent / "README.md").read_text()
     tables = {path.name: path.read_text() for path in report.REFERENCE.glob("*.md")}

@@ -47,7 +47,7 @@ def test_the_committed_settings_are_whole_and_small():
 
 @pytest.mark.golden
 @pytest.mark.slow
-def test_the_committed_page_is_that_of_the_committed_results(tmp_path):
+def test_the_committed_page_is_that_of_the_committed_results(tmp_path, no_png):
     written = page.write(page.REFERENCE, tmp_path).read_text()
     table = (page.REFERENCE / "errors.md").read_text()
     assert (tmp_path / "errors.md").read_text() == table

@@ -14,7 +14,7 @@ from experiments.paper import ablation, claims, figures, report, tables
 from experiments.store import compact
 from tests import made_up
 
-DRAWN = ("figure2", "figure4", "C7")
+DRAWN = ("figure2", "figure4", "heat_maps", "C7")
 
 
 @pytest.fixture(scope="module", autouse=True)
