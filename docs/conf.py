@@ -57,8 +57,8 @@ html_static_path = [
     str(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf"),
 ]
 html_css_files = ["style.css"]
-# The site's front door, which leads to docs/index.html, and the pages that docs/report.md shows.
-html_extra_path = ["theme/index.html", "../results/reference/report.html"]
+# Front door, which leads to docs/index.html; summary for language models; pages that docs/report.md shows.
+html_extra_path = ["theme/index.html", "theme/llms.txt", "../results/reference/report.html"]
 html_extra_path += ["../results/reference/comparison/compare.html"]
 html_show_sphinx = False
 html_math_renderer = "mathml"
