@@ -10,10 +10,8 @@ from rich.console import Console
 from experiments import compare
 from experiments.compare import Compare
 from experiments.comparison import page, results
-from experiments.disk import netcdf
 from experiments.disk.errors import ResultsError
 from experiments.run import executor
-from tests.experiments.comparison import made_up
 
 # As many seeds of a trial as of a report: both are trained by the same program.
 SMALL = Compare(images=(200,), methods=("vanilla",), trials=2, seeds=2, report_seeds=2, moments=2, steps=8)
@@ -92,36 +90,6 @@ def test_options_that_cannot_be(change, message):
         dataclasses.replace(SMALL, **change)
 
 
-def test_a_report_of_other_tuning_is_not_kept(tmp_path, begun, monkeypatch):
-    """As where a trial was damaged, moved away and trained again."""
-    options = dataclasses.replace(SMALL, out=tmp_path)
-    (setting,) = options.settings("digits", 1250)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(results, "finish", lambda *_: raise_(KeyboardInterrupt()))
-        compare.compare(options, Console(quiet=True))
-    assert begun == ["vanilla, trial 0", "vanilla, trial 1", "vanilla, report"]
-    trial, _ = results.tuned(tmp_path, setting, "vanilla")
-    path = tmp_path / f"digits-200/vanilla.trial-{1 - trial}.nc"
-    worse = results.xr.load_dataset(path, engine="h5netcdf")
-    worse["validation_error"][:] = 0  # now it is the best one
-    worse.to_netcdf(path, engine="h5netcdf")
-    begun.clear()
-    compare.compare(options, Console(quiet=True))
-    assert begun == ["vanilla, report"]
-    kept = results.one(results.load(tmp_path / "digits-200.nc"), "vanilla")
-    assert results.best(kept.tuning_error.values) == (1 - trial, 1)
-
-    path.parent.mkdir()
-    worse.attrs["numbers"] = worse.attrs["numbers"].replace('{"learning_rate": ', '{"learning_rate": 1')
-    worse.to_netcdf(path, engine="h5netcdf")
-    with pytest.raises(ResultsError, match=r"other options \(learning_rate is 1"):
-        results.read_trial(tmp_path, setting, "vanilla", 1 - trial)
-
-
-def raise_(error):
-    raise error
-
-
 def test_more_images_than_there_are_mean_all():
     settings = dataclasses.replace(SMALL, images=(500, 2000, 10000)).settings("digits", 1250)
     assert [setting.images for setting in settings] == [500, 1250]
@@ -142,26 +110,3 @@ def test_what_is_no_comparison_is_left_alone(tmp_path):
     with pytest.raises(ResultsError, match="not a readable netCDF4 file"):
         results.load(path)
     assert path.read_text() == "mine"
-
-
-def test_methods_of_other_data_are_not_added(tmp_path):
-    found = made_up.setting({"vanilla": 0.1, "dropout": 0.2})
-    path = results.path_of(tmp_path, setting := results.setting_of(found))
-    now = dataclasses.replace(setting, identity="3.0.1 sha256:0123")
-
-    def keep(*identities):
-        found["dataset_version"] = "method", list(identities)
-        netcdf.write(path, found)
-
-    keep("3.0.1 sha256:0123", "3.0.1 sha256:0123")
-    assert results.done(tmp_path, now) == ["vanilla", "dropout"]
-    with pytest.raises(
-        ResultsError, match=r"other data .version 3.0.1 sha256:0123 there, not 2.0.0 sha256:4567"
-    ):
-        results.done(tmp_path, dataclasses.replace(setting, identity="2.0.0 sha256:4567"))
-    keep("3.0.1", "3.0.1 sha256:0123")  # the first as before results had a hash
-    with pytest.warns(UserWarning, match="names the version of its data .3.0.1. and not their content"):
-        results.done(tmp_path, now)
-    keep("3.0.1 sha256:0123", "3.0.1 sha256:4567")
-    with pytest.raises(ResultsError, match="methods trained on different data"):
-        results.load(path)

@@ -44,24 +44,18 @@ MADE = {"c2": c2, "c4": c4, "c5": c5, "c6": c6, "c7": c7, "c8": c8}
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_a_true_sentence_holds(name):
+def test_a_true_sentence_holds_and_a_false_one_does_not(name):
     verdict = getattr(claims, name)(made_up.sweep(MADE[name](1)))
     assert verdict.verdict == "holds", [(each.what, each.p, each.outcome) for each in verdict.comparisons]
-
-
-@pytest.mark.parametrize("name", MADE)
-def test_a_false_sentence_does_not_hold(name):
     assert getattr(claims, name)(made_up.sweep(MADE[name](-1))).verdict == "does not hold"
 
 
-@pytest.mark.parametrize("name", sorted(set(MADE) - {"c2"}))  # c2 names a factor, which noise contradicts
-def test_noise_alone_cannot_be_told(name):
-    assert getattr(claims, name)(made_up.sweep(noise=0.05)).verdict == "cannot be told"
-
-
-@pytest.mark.parametrize("name", sorted(set(MADE) - {"c2"}))
-def test_three_seeds_cannot_tell(name):
-    verdict = getattr(claims, name)(made_up.sweep(MADE[name](1), seeds=3))
+# A difference of one variant and a trend. c2 names a factor, which noise contradicts.
+@pytest.mark.parametrize("name", ["c4", "c5"])
+def test_noise_alone_and_three_seeds_cannot_tell(name):
+    judge = getattr(claims, name)
+    assert judge(made_up.sweep(noise=0.05)).verdict == "cannot be told"
+    verdict = judge(made_up.sweep(MADE[name](1), seeds=3))
     assert verdict.verdict == "cannot be told"
     assert all(each.interval.estimate > 0 for each in verdict.comparisons)
 
