@@ -81,4 +81,4 @@ def test_the_animation_shows_networks_of_one_start_that_the_penalty_decorrelates
         assert (drawn.n_frames, drawn.size) == (3, shown.size)
         assert shown.n_frames == animation.EPOCHS + 1
     assert committed.stat().st_size < 1e6
-    assert "(docs/animation.gif)" in (DOCS.parent / "README.md").read_text()
+    assert "(animation.gif)" in (DOCS / "start.md").read_text()
