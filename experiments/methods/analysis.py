@@ -170,6 +170,12 @@ def standings(networks: Networks) -> tuple[list[Standing], over_sets.Ranks]:
     return sorted(rows, key=lambda row: row.rank), ranks
 
 
+def better_of(networks: Networks, method: str, other: str) -> str:
+    """The one of two methods that errs less in the mean over data sets."""
+    effect_of_method = effect(networks, method, other).interval.estimate
+    return other if effect_of_method > 0 else method
+
+
 def kind(networks: Networks, images: bool) -> dict[str, list[Row]]:
     """The data sets that are images, or those that are tables."""
     return {name: rows for name, rows in networks.items() if (name in IMAGES) == images}

@@ -74,6 +74,11 @@ def of(rows: Iterable[Row], method: str, *stages: Stage) -> list[Row]:
     return [row for row in rows if row["method"] == method and (not stages or row["stage"] in stages)]
 
 
+def of_stage(rows: Iterable[Row], stage: Stage) -> list[Row]:
+    """The networks of a stage, of all methods."""
+    return [row for row in rows if row["stage"] == stage]
+
+
 def finalists(rows: Sequence[Row], count: int) -> list[int]:
     """The points of the least mean tuning error in the search, least first, of one method's networks."""
     errors: dict[int, list[float]] = {}

@@ -1,0 +1,89 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from experiments.disk.errors import ResultsError
+from experiments.methods import page, planned, results
+from experiments.methods.recipes import WITHOUT_LABELS
+from experiments.methods.settings import Budget, Setting
+
+FACTORS = {"corr": 0.9, "dropout": 0.8, "corr-dropout": 0.7, "decov": 1.1}
+
+
+def networks(methods, level, seeds=8):
+    rng = np.random.default_rng(round(100 * level))
+
+    def error(method):
+        return level * FACTORS.get(method, 1.0) * rng.uniform(0.97, 1.03)
+
+    return [
+        {
+            "method": method,
+            "stage": "report",
+            "point": 0,
+            "seed": seed,
+            "failed": float(method == "decov" and seed == 0),
+            "test_error": error(method),
+            "test_nll": 0.5,
+            "scaled_nll": 0.25,
+            "noise_error": error(method),
+            "pruned_error": error(method),
+            "all_labels_error": 0.01,
+            "effective_units": 3.0,
+            "embedded_effective_units": 2.0,
+            "seconds": 1.0,
+        }
+        for method in methods
+        for seed in range(seeds)
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three sets, a ladder of two rungs, one set without labels."""
+    made = tmp_path_factory.mktemp("methods")
+    for name, level in (("digits", 0.1), ("letter", 0.2), ("german", 0.3)):
+        results.write(made, Setting(name, "0", 1000), networks(planned.JUDGED, level))
+    rungs = planned.rungs()
+    for name in planned.LADDER_SETS:
+        methods = planned.LADDER_METHODS + planned.SLOPES
+        setting = Setting(name, "0", 2000, rungs["released"], title="released")
+        results.write(made, setting, networks(methods, 0.1))
+        setting = Setting(name, "0", 2000, rungs["decay"], title="decay")
+        results.write(made, setting, networks(planned.LADDER_METHODS, 0.05))
+    setting = Setting("digits", "0", 1437, title="views")
+    results.write(made, setting, networks(WITHOUT_LABELS, 0.2))
+    return made
+
+
+@pytest.fixture(scope="module")
+def written(folder):
+    return page.write(folder).read_text()
+
+
+def test_the_answer_comes_first(written):
+    start = written[: written.index("<figure>")]
+    assert "On tables: use corr-dropout. Its error against dropout&#39;s: -1" in start
+    assert "On tables: do not use corr. Its error against dropout&#39;s: +1" in start
+    assert "too few data sets are done" in start  # of images there is one
+
+
+def test_the_page_has_every_part(written):
+    for part in ("ladder", "without-labels", "hypotheses", "settings"):
+        assert f'id="{part}"' in written
+    assert "corr errs less than vanilla" in written and "copied slopes bring half" in written
+    assert "align-corr-floor" in written and "1 of 8" in written  # a network of decov failed
+    assert written.count("<svg") == 2
+
+
+def test_few_seeds_recommend_nothing(tmp_path):
+    setting = Setting("digits", "0", 1000, budget=dataclasses.replace(Budget(), report_seeds=2))
+    results.write(tmp_path, setting, networks(("vanilla", "corr"), 0.1, seeds=2))
+    text = page.write(tmp_path).read_text()
+    assert "2 seeds cannot decide anything" in text and "use corr" not in text
+
+
+def test_an_empty_folder_says_so(tmp_path):
+    with pytest.raises(ResultsError, match="holds no reported networks"):
+        page.write(tmp_path)
