@@ -1,18 +1,21 @@
-"""Trains what PLAN.md asks for and is missing. `python -m experiments.methods --help`."""
+"""Does a method help? All are tuned alike and tested once. `python -m experiments.methods --help`."""
 
 import dataclasses
 import itertools
+import statistics
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
 from experiments import command
-from experiments.command import Machine, MachineOptions, explained, make_console, parse
-from experiments.methods.planned import PLANNED, TABLES
-from experiments.methods.recipes import METHODS
-from experiments.methods.settings import Setting, Work
+from experiments.command import Machine, MachineOptions, Unset, explained, make_console, parse
+from experiments.grid.networks import Family
+from experiments.methods.planned import CONVOLUTIONAL, PLAIN, PLANNED, SLOPES, TABLES, Part
+from experiments.methods.recipes import METHODS, Optimiser
+from experiments.methods.settings import Budget, Setting, Work
 
 if TYPE_CHECKING:
     from experiments.data.pool import Pool
@@ -20,45 +23,112 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Methods:
-    """Train the planned networks. What is done is skipped; an interrupted command goes on where it was."""
+    """Compare methods against overfitting on your data sets. Each method is tuned with the same number of
+    trials and tested once, with other seeds and samples. What is done is skipped. An interrupted comparison
+    continues. With --part, train a part of PLAN.md instead."""
 
-    part: Literal["ladder", "comparison", "features", "views"] = "ladder"
-    """Part of the plan."""
+    datasets: tuple[str, ...] = ("digits", "breast_cancer", "wine")
+    """Data sets: digits, breast_cancer or wine (included); paths of ARFF files, whose last column is the
+    class; openml:NAME or openml:NUMBER; TFDS image classification sets."""
+    rows: tuple[int, ...] = (1000,)
+    """Rows of each sample. A fifth of them tune."""
+    methods: tuple[str, ...] = ("vanilla", "dropout", "corr")
+    """Methods to compare. vanilla is always included."""
+    family: Family = "mlp"
+    """Kind of network. mlp: three layers of 128 units. conv: 16, 32 and 64 channels, for images."""
+    optimiser: Optimiser = "momentum"
+    """Optimiser of the networks."""
+    steps: int = 1500
+    """Training steps."""
+    points: int = 8
+    """Number of hyperparameter settings tried for each method."""
+    finalists: int = 2
+    """The best of the points get more seeds before one is chosen."""
+    more_seeds: int = 2
+    """Number of these seeds."""
+    report_seeds: int = 8
+    """Number of seeds for the final test, different from those of the trials."""
+    part: Unset[Literal["ladder", "comparison", "features", "views"]] = None
+    """Part of PLAN.md to train, in place of the options above. Default: none."""
     only: tuple[str, ...] = ()
-    """Data sets, of those in the plan. Default: all."""
-    data_dir: str | None = None
-    """Folder of prepared TFDS sets."""
+    """Data sets of the part. Default: all."""
+    data_dir: Unset[str] = None
+    """Folder of prepared TFDS sets. Default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     tables_dir: Path = Path("tables")
-    """Folder of the tables' ARFF files."""
+    """Folder of the ARFF files that PLAN.md names."""
     out: Path = Path("results/methods")
-    """Folder for the results, one netCDF4 file for each setting."""
+    """Folder for the results, one netCDF4 file for each setting, and for the page about them."""
     machine: MachineOptions = dataclasses.field(default_factory=Machine)
     plan: bool = False
-    """Train nothing. Show what is done and what is missing."""
+    """Train nothing. Show what is done, what is missing, and how long it takes."""
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.methods) - set(METHODS)):
+            raise ValueError(f"unknown method {unknown[0]!r}; the methods are {', '.join(METHODS)}")
+        for name in ("datasets", "rows"):
+            if not getattr(self, name):
+                raise ValueError(f"number of {name} must be at least 1; got 0")
+        for name, least, number in (("rows", 10, min(self.rows)), ("steps", 1, self.steps)):
+            if number < least:
+                raise ValueError(f"{name} must be at least {least}; got {number}")
+        if slopes := sorted(set(self.methods) & set(SLOPES)):
+            raise ValueError(f"{slopes[0]} is a method of the ladder's first rung: give --part ladder")
+
+    def parts(self) -> list[Part]:
+        """What is asked for: a part of the plan, or settings of its own."""
+        if self.part is not None:
+            parts = list(PLANNED[self.part]())
+            if unknown := sorted(set(self.only) - {part.pool for part in parts}):
+                raise ValueError(f"{self.part} has no data set {unknown[0]!r}")
+            return [part for part in parts if not self.only or part.pool in self.only]
+        budget = Budget(self.points, 1, self.finalists, self.more_seeds, self.report_seeds)
+        plain = dataclasses.replace(PLAIN, optimiser=self.optimiser, steps=self.steps, family=self.family)
+        if self.family == "conv":
+            plain = dataclasses.replace(plain, architecture=CONVOLUTIONAL)
+        methods = tuple(name for name in METHODS if name in {"vanilla", *self.methods})
+        kinds = (self.family, "mlp"), (self.optimiser, "momentum")
+        title = "-".join(kind for kind, usual in kinds if kind != usual)
+        return [
+            Part(name, rows, methods, plain, budget, title)
+            for name in dict.fromkeys(self.datasets)
+            for rows in dict.fromkeys(self.rows)
+        ]
 
 
-def train(options: Methods, console: Console) -> None:
-    """Trains what is missing, one data set after the other."""
+def compare(options: Methods, console: Console) -> None:
+    """Trains what is missing, one data set after the other, and writes the page."""
     from experiments.data.pool import load_pool
 
     options.machine.prepare(options.plan)
-    parts = [part for part in PLANNED[options.part]() if not options.only or part.pool in options.only]
-    for name, of_one in itertools.groupby(parts, lambda part: part.pool):
-        source = str(options.tables_dir / f"{name}.arff") if name in TABLES else name
-        pool = load_pool(source, data_dir=options.data_dir)
-        settings = [
-            (
-                Setting(name, pool.identity, pool.rows(part.rows), part.plain, part.budget, part.title),
-                part.methods,
-            )
-            for part in of_one
-        ]
+    parts = options.parts()
+    for source, of_one in itertools.groupby(parts, lambda part: part.pool):
+        planned_table = options.part is not None and source in TABLES
+        path = str(options.tables_dir / f"{source}.arff") if planned_table else source
+        pool = load_pool(path, data_dir=options.data_dir)
+        settings = [_setting(pool, part) for part in of_one]
         if options.plan:
             for setting, methods in settings:
                 _show(options.out, setting, methods, console)
         else:
             with command.writing(options.out):
                 _train(options, pool, settings, console)
+    if not options.plan:
+        from experiments.methods import page
+
+        console.print(f"page: {page.write(options.out).resolve()}", soft_wrap=True)
+
+
+def _setting(pool: "Pool", part: Part) -> tuple[Setting, Sequence[str]]:
+    """A part's setting on a data set; ValueError if they do not fit."""
+    if part.plain.family == "conv" and pool.image_shape is None:
+        raise ValueError(f"{pool.name} is a table: --family conv needs images")
+    rows = pool.rows(part.rows)
+    if rows - rows // 5 < part.plain.batch_size:
+        raise ValueError(
+            f"{pool.name} has {rows} rows for a sample: {part.plain.batch_size} are needed to train, "
+            f"and as many as a quarter of these to tune"
+        )
+    return Setting(pool.name, pool.identity, rows, part.plain, part.budget, part.title), part.methods
 
 
 def _show(folder: Path, setting: Setting, methods: Sequence[str], console: Console) -> None:
@@ -69,10 +139,12 @@ def _show(folder: Path, setting: Setting, methods: Sequence[str], console: Conso
         tunes = _tunes(method) and setting.title != "features"
         work = Work(setting, method, point=None if tunes else 0)
         done = results.of(rows, method)
-        seconds = sum(float(row["seconds"]) for row in done)
-        console.print(
-            f"{work.name:40} {len(done):3} of {work.runs} networks  {seconds:6.0f} s", soft_wrap=True
-        )
+        left = work.runs - len(done)
+        text = f"{work.name:40} {len(done):3} of {work.runs} networks"
+        if done and left:
+            seconds = left * statistics.median(row["seconds"] for row in done)
+            text += f", {timedelta(seconds=round(seconds))} of one core left"
+        console.print(text, soft_wrap=True)
 
 
 def _train(
@@ -81,7 +153,7 @@ def _train(
     from experiments.methods import features, results, training, views
 
     modules = {"features": features, "views": views}
-    how = modules.get(options.part, training).TRAINING
+    how = modules.get(options.part or "", training).TRAINING
     kept = {setting: results.load(options.out, setting) for setting, _ in settings}
 
     def keep(work: Work, _: int, rows: list[Any] | None) -> None:
@@ -130,7 +202,7 @@ def _work(options: Methods, setting: Setting, method: str, rows: list[Any]) -> W
 
 def main() -> None:
     with explained():
-        train(parse(Methods, "methods"), make_console())
+        compare(parse(Methods, "methods"), make_console())
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from experiments.methods.recipes import WITHOUT_LABELS, Recipe
 from experiments.methods.settings import Budget
 
 PLAIN = Recipe()
+CONVOLUTIONAL = replace(PLAIN.architecture, widths=(16, 32, 64))
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,7 @@ def comparison() -> Iterator[Part]:
         yield Part(name, 1000, JUDGED + DESCRIBED)
     for name in ADAMW:
         yield Part(name, 1000, FEW, replace(PLAIN, optimiser="adamw"), title="adamw")
-    conv = replace(
-        PLAIN, family="conv", architecture=replace(PLAIN.architecture, widths=(16, 32, 64)), steps=1000
-    )
+    conv = replace(PLAIN, family="conv", architecture=CONVOLUTIONAL, steps=1000)
     for name in SETS[:3]:
         budget = Budget(points=16, finalists=4, more_seeds=3, report_seeds=10)
         yield Part(name, 1000, FEW, conv, budget, "conv")

@@ -11,6 +11,7 @@ import numpy as np
 from decorr.config import Architecture, Normalisation
 
 Penalty = Literal["none", "corr", "decov", "vcreg"]
+Optimiser = Literal["sgd", "momentum", "adamw"]
 
 
 class Numbers(NamedTuple):
@@ -42,7 +43,7 @@ class Recipe:
         input_dropout=False,
     )
     family: Literal["mlp", "conv"] = "mlp"
-    optimiser: Literal["sgd", "momentum", "adamw"] = "momentum"
+    optimiser: Optimiser = "momentum"
     """sgd: without momentum. momentum: Nesterov's, 0.9."""
     schedule: Literal["constant", "warmup-cosine"] = "warmup-cosine"
     """warmup-cosine: linear over the first 5% of the steps, then half a cosine to 0."""

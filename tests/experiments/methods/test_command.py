@@ -1,0 +1,97 @@
+"""The command: trained once, resumed where it stopped, and one line for what cannot be."""
+
+import contextlib
+import dataclasses
+
+import pytest
+from rich.console import Console
+
+from experiments.methods import __main__ as command
+from experiments.methods import page, results
+from experiments.methods.__main__ import Methods
+from experiments.methods.settings import Setting
+from experiments.run import executor
+
+SMALL = Methods(
+    datasets=("wine",), methods=("vanilla",), steps=5, points=2, finalists=1, more_seeds=1, report_seeds=2
+)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What was trained, by name and number of networks before, in this process; no page is drawn."""
+    begun = []
+    monkeypatch.setattr(page, "write", lambda folder: folder / "compare.html")
+
+    def run(training, work, dataset, read, seconds):
+        begun.extend((each.name, len(read(each))) for each in work)
+        yield from executor.local.run(training, work, dataset, read, 0)
+
+    def connect(*_):
+        return contextlib.nullcontext(executor.Executor(executor.Room("cpu", 1, 1e12), 1, run))
+
+    monkeypatch.setattr(executor, "connect", connect)
+    return begun
+
+
+def test_what_is_done_is_not_trained_again(tmp_path, trained):
+    options, console = dataclasses.replace(SMALL, out=tmp_path), Console(record=True, width=160)
+    command.compare(options, console)
+    assert trained == [("wine-142 vanilla", 0)]
+    (path,) = tmp_path.glob("*.nc")
+    rows = results.read(path)
+    (part,), stored = SMALL.parts(), results.setting_of(path)
+    setting = Setting("wine", stored["identity"], 142, part.plain, part.budget)
+    results.write(tmp_path, setting, rows[:3])  # as if killed
+    command.compare(options, console)
+    assert trained[1:] == [("wine-142 vanilla", 3)]
+    again = results.read(path)
+    assert [row["test_error"] for row in again[3:]] == [row["test_error"] for row in rows[3:]]
+    command.compare(options, console)
+    assert len(trained) == 2
+    command.compare(dataclasses.replace(options, plan=True), console)
+    assert "wine-142 vanilla" in (text := console.export_text()) and "5 of 5 networks" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ("dropuot",)}, "unknown method 'dropuot'; the methods are vanilla, dropout"),
+        ({"methods": ("vanilla-copied",)}, "give --part ladder"),
+        ({"datasets": ()}, "number of datasets must be at least 1"),
+        ({"rows": (5,)}, "rows must be at least 10; got 5"),
+        ({"steps": 0}, "steps must be at least 1; got 0"),
+    ],
+)
+def test_options_that_cannot_be(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(SMALL, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"family": "conv"}, "wine is a table: --family conv needs images"),
+        ({"rows": (100,)}, "wine has 100 rows for a sample: 100 are needed to train"),
+        ({"report_seeds": 1}, "report seeds must be at least 2"),
+        ({"finalists": 3}, "3 finalists are more than the 2 points"),
+        ({"part": "ladder", "only": ("wine",)}, "ladder has no data set 'wine'"),
+    ],
+)
+def test_settings_that_cannot_be(changes, message, tmp_path, trained):
+    with pytest.raises(ValueError, match=message):
+        command.compare(dataclasses.replace(SMALL, out=tmp_path, **changes), Console())
+    assert not trained
+
+
+def test_parts_of_the_plan_are_all_there():
+    ladder = Methods(part="ladder").parts()
+    assert len(ladder) == 2 * (7 + 5) and {part.pool for part in ladder} == {"mnist", "fashion_mnist"}
+    letter = Methods(part="comparison", only=("letter",)).parts()
+    kinds = [(part.rows, part.title) for part in letter]
+    assert kinds == [
+        (1000, ""),
+        (5000, ""),
+        (1000, ""),
+        (1000, "adamw"),
+    ]
