@@ -13,29 +13,29 @@ from tests.oracles.engines import DIFFERENTIABLE, cotangent
 from tests.oracles.references import REFERENCES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "conversion.md").read_text()
-COLUMNS = ("row", "loss", "formula", "reference", "call", "factor", "on", "agreement")
 SHAPES = [(24, 7), (6, 9)]  # fewer units than samples, and more
 # What the same arithmetic may differ by on another processor or with another BLAS.
 ROUNDING = 1e-14
 
 
 def rows():
-    """The rows of the page's tables, by name; what is code without its backticks, no code as None."""
-    for line in PAGE.splitlines():
-        cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
-        if line.startswith("| `"):
-            assert len(cells) == len(COLUMNS), line
-            row = dict(zip(COLUMNS, cells, strict=True))
-            for name in ("row", "call", "factor", "on"):
-                row[name] = row[name].strip("`") if row[name].startswith("`") else None
-            row["agreement"] = tuple(float(number) for number in row["agreement"].split(", "))
-            yield row["row"], row
+    """The rows of the page by name, of the two tables that have each; code without backticks, "-" as None."""
+    found = {}
+    for table in re.findall(r"^\|.*\n\|[-|]+\|\n(?:\|.*\n)+", PAGE, re.MULTILINE):
+        columns, _, *lines = (line[2:-2].split(" | ") for line in table.splitlines())
+        for cells in lines:
+            row = {
+                name: None if cell == "-" else cell.strip("`")
+                for name, cell in zip(columns, cells, strict=True)
+            }
+            found.setdefault(row["row"], {"factor to P": None}).update(row)
+    return found
 
 
-ROWS = dict(rows())
+ROWS = rows()
 # Penalties of correlations whose code adds to variances: of larger units it adds less.
 EPSILON = [name for name in ROWS if name.startswith(("barlow", "feddecorr-code"))]
-FACTORS = [name for name, row in ROWS.items() if row["factor"]]
+FACTORS = [name for name, row in ROWS.items() if row["factor to P"]]
 
 
 def inputs(m, d):
@@ -86,7 +86,7 @@ def measured(name, shape, scale=1):
     weight = jnp.asarray(cotangent(value))
 
     def total(chosen):
-        got = evaluated(ROWS[name]["call"], arrays | chosen)
+        got = evaluated(ROWS[name]["call in decorr"], arrays | chosen)
         return jnp.sum(got * weight), got
 
     ours, got = jax.grad(total, has_aux=True)({key: arrays[key] for key in DIFFERENTIABLE})
@@ -100,8 +100,9 @@ def measured(name, shape, scale=1):
 @pytest.mark.parametrize("name", ROWS)
 def test_value_and_gradient(float64, name):
     found = np.max([measured(name, shape) for shape in SHAPES], axis=0)
+    agreement = np.array(ROWS[name]["agreement"].split(", "), float)
     print(name, ", ".join(f"{number:.0e}" if number else "0" for number in found))
-    assert np.all(found <= np.maximum(10 * np.array(ROWS[name]["agreement"]), ROUNDING))
+    assert np.all(found <= np.maximum(10 * agreement, ROUNDING))
 
 
 @pytest.mark.oracle
@@ -114,7 +115,11 @@ def test_what_differs_is_an_epsilon_added_to_variances(float64, name):
 def test_factor_to_the_penalty(float64, name):
     row, given = ROWS[name], {key: jnp.asarray(array) for key, array in inputs(*SHAPES[0]).items()}
     a = given["a"]
-    loss = lambda a: evaluated(row["call"], given | {"a": evaluated(row["on"], given | {"a": a})})  # noqa: E731
-    factor = evaluated(row["factor"], given | {"P": decorr.correlation_penalty(a)})
+
+    def loss(a):
+        activations = evaluated(row["holds for"], given | {"a": a})
+        return evaluated(row["call in decorr"], given | {"a": activations})
+
+    factor = evaluated(row["factor to P"], given | {"P": decorr.correlation_penalty(a)})
     wanted = factor * jax.grad(decorr.correlation_penalty)(a)
     assert difference(jax.grad(loss)(a), wanted) < 1e-12
