@@ -31,7 +31,7 @@ version = release = decorr.__version__
 
 root_doc = "docs/index"
 include_patterns = ["docs/**", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "experiments/README.md"]
-include_patterns += ["experiments/paper/README.md", "experiments/paper/PLAN.md", "notebooks/*.ipynb"]
+include_patterns += ["experiments/paper/*.md", "experiments/methods/PLAN.md", "notebooks/*.ipynb"]
 exclude_patterns = [".*", "build", "decorr", "dist", "results", "site", "tests", "docs/theme"]
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
 suppress_warnings = ["myst.header"]  # a page's headings may leave a level out
@@ -69,12 +69,22 @@ _LOG = logging.getLogger(__name__)
 def setup(app: Sphinx) -> None:
     """Formulas, signatures and docstrings are set by this file."""
     app.add_html_math_renderer("mathml", (_set_inline, None), (_set_block, None))
+    app.connect("source-read", _readme)
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)
     # One signature for all overloads: the docstring says what is returned when.
     positions = ModuleAnalyzer.for_module("decorr.positions")
     positions.analyze()
     positions.overloads.clear()
+
+
+def _readme(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Sets the README's first screen on the home page, with its links as they lead from docs/."""
+    if docname == root_doc:
+        readme = (Path(__file__).parents[1] / "README.md").read_text()
+        screen = readme.partition("# decorr\n")[2].partition("## The experiments")[0]
+        screen = re.sub(r"\]\((?!https?:)", "](../", screen)
+        source[0] = re.sub("<!-- README.md, .* -->", lambda _: screen, source[0])
 
 
 def _set_inline(translator, node: nodes.Element) -> None:
