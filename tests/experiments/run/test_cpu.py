@@ -45,7 +45,7 @@ def test_forms_train_the_same(family, forms):
 def test_transposed_inputs_make_the_products_that_eigen_is_fast_at():
     """A kernel's gradient reads neither factor across: both are contracted as a plain product has them."""
     x, kernel = np.ones((5, 7), np.float32), np.ones((7, 3), np.float32)
-    gradient = jax.grad(lambda kernel: cpu._dot_general(x, kernel, (((1,), (0,)), ((), ()))).sum())
+    gradient = jax.grad(lambda kernel: cpu.dot_general(x, kernel, (((1,), (0,)), ((), ()))).sum())
     assert (
         "lhs_contracting_dims={1}, rhs_contracting_dims={0}"
         in jax.jit(gradient).lower(kernel).compile().as_text()
