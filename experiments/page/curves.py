@@ -9,7 +9,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from decorr.chance import independent_penalty
 from experiments.grid.networks import SIZES, Network, Size, Variant
 from experiments.page import drawing, style
 from experiments.page.drawing import Missing
@@ -20,66 +19,60 @@ VANILLA = Variant("vanilla")
 
 
 def learning_curves(sweep: xr.Dataset) -> Figure:
-    """Validation error over epochs, every size, all variants with a look of their own, with 95% bands."""
+    """Validation error over epochs, every size, all variants with a look of their own, with 95% bands.
+
+    Both axes are logarithmic: a linear one hides either the first epochs or the last differences.
+    """
     sizes = drawing.sizes(sweep)
-    figure, axes = drawing.grid(1, len(sizes), width=2.0, height=2.4, sharey=True)
-    for ax, size in zip(axes[0], sizes, strict=True):
+    columns = min(3, len(sizes))
+    figure, axes = drawing.grid(-(-len(sizes) // columns), columns, width=3.0, height=2.5, sharey=True)
+    for ax in axes.flat[len(sizes) :]:
+        ax.remove()
+    axes = axes.flat[: len(sizes)]
+    for ax, size in zip(axes, sizes, strict=True):
         diverged = []
         for variant in drawing.variants(sweep, size):
-            errors = stored.error(cell_of(sweep, Network(size, variant))).values
+            errors = 100 * stored.error(cell_of(sweep, Network(size, variant))).values
             drawing.band(ax, sweep.epoch.values, errors, variant)
             if count := _diverged(errors[:, -1]):
                 diverged.append(f"{variant.name}: {count} diverged")
-        drawing.note(ax, 0.97, 0.97, diverged, xycoords="axes fraction", ha="right")
+        drawing.note(ax, 0.97, 0.97, diverged, xycoords="axes fraction", ha="right", size=8)
         ax.set_title(size.upper(), size=9)
-        ax.set_xlabel("epoch", size=8)
-    drawing.log_scale(axes[0, 0])
-    means = np.concatenate([line.get_ydata() for ax in axes[0] for line in ax.lines])
+        ax.set_xlabel("epoch", size=9)
+        drawing.log_epochs(ax, int(sweep.epoch.values[-1]))
+    drawing.log_scale(axes[0])
+    means = np.concatenate([line.get_ydata() for ax in axes for line in ax.lines])
     if np.isfinite(means).any():  # a network that leaps makes a band that reaches far below
-        axes[0, 0].set_ylim(0.8 * np.nanmin(means))
-    axes[0, 0].set_ylabel("validation error", size=8)
-    drawing.legend(figure, axes[0, 0])
+        axes[0].set_ylim(0.8 * np.nanmin(means))
+    for ax in axes[::columns]:
+        ax.set_ylabel("validation error (%)", size=9)
+    drawing.legend(figure, axes[0])
     return figure
 
 
 def correlation_curves(sweep: xr.Dataset) -> Figure:
-    """Mean |rho|, P and the effective number of units of each layer of the largest networks over epochs.
-
-    The grey line under P is what independent units have over minibatches of the training size. Where units
-    have positions, which are worth one sample an image or more, it is the most that they have; 1/2 the least.
-    """
+    """Mean |rho| and the effective number of units of each layer of the largest networks over epochs; grey:
+    how many units the layer has."""
     size = drawing.sizes(sweep)[-1]
     drawn = Network(size, drawing.variants(sweep, size)[0])
-    configuration = stored.configuration(sweep.sel(cell=[drawn.name]))
-    positions = configuration["protocol"]["family"] == "conv"
+    widths = stored.configuration(sweep.sel(cell=[drawn.name]))["widths"]
     layers = sweep.layer.values
-    figure, axes = drawing.grid(3, len(layers), height=2.2, sharex=True)
+    figure, axes = drawing.grid(2, len(layers), width=3.0, height=2.3, sharex=True)
     for column, layer in enumerate(layers):
-        top, bottom, worth = axes[:, column]
+        top, bottom = axes[:, column]
         for variant in drawing.variants(sweep, size):
             cell = cell_of(sweep, Network(size, variant))
-            for ax, measured in (
-                (top, cell.mean_correlation),
-                (bottom, cell.penalty),
-                (worth, stored.effective_units(cell)),
-            ):
+            for ax, measured in ((top, cell.mean_correlation), (bottom, stored.effective_units(cell))):
                 drawing.band(ax, sweep.epoch.values, measured.sel(layer=layer).values, variant, smooth=True)
-        batch_size = configuration["protocol"]["optimisation"]["batch_size"]
-        floor = independent_penalty(batch_size, configuration["widths"][column])
-        bottom.axhline(floor, color="grey", linewidth=1.5)
-        if positions:
-            bottom.axhspan(0.5, floor, color="grey", alpha=0.15, linewidth=0)
-        bottom.annotate("independent units", (0.98, floor), (0, -3), size=7, ha="right", va="top",
-                        xycoords=("axes fraction", "data"), textcoords="offset points")  # fmt: skip
-        bottom.set_ylim(0.8 * (min(0.5, floor) if positions else floor))  # room for that below the line
+        bottom.axhline(widths[column], color="grey", linewidth=1.5)
+        drawing.note(bottom, 0.98, 0.88, [f"all {widths[column]}"], xycoords="axes fraction", ha="right",
+                     size=8, color="#555555")  # fmt: skip
         top.set_title(f"{size.upper()}, layer {layer}", size=9)
         top.set_ylim(0)
-        drawing.log_scale(bottom)
-        worth.set_ylim(0)
-        worth.set_xlabel("epoch", size=8)
-    axes[0, 0].set_ylabel("mean |rho|, validation set", size=8)
-    axes[1, 0].set_ylabel(f"P, minibatches of {batch_size}", size=8)
-    axes[2, 0].set_ylabel("effective number of units", size=8)
+        bottom.set_ylim(0, 1.1 * widths[column])
+        bottom.set_xlabel("epoch", size=9)
+    axes[0, 0].set_ylabel("mean |rho|", size=9)
+    axes[1, 0].set_ylabel("effective number of units", size=9)
     drawing.legend(figure, axes[0, 0])
     return figure
 
@@ -114,7 +107,7 @@ def error_by_size(sweep: xr.Dataset) -> Figure:
         raise Missing("needs two sizes")
     figure, axes = drawing.grid(1, 1, width=5.6, height=2.8)
     (ax,) = axes[0]
-    last = stored.error(sweep).isel(epoch=-1)
+    last = 100 * stored.error(sweep).isel(epoch=-1)
     diverged: dict[Size, list[str]] = {}
     variants = {size: drawing.variants(sweep, size) for size in sizes}
     drawn = [look for look in style.with_looks() if any(look in names for names in variants.values())]
@@ -129,10 +122,10 @@ def error_by_size(sweep: xr.Dataset) -> Figure:
             if count := _diverged(values):
                 diverged.setdefault(size, ["diverged"]).append(f"{variant.name} {count}")
     ax.set_xticks(range(len(sizes)), [size.upper() for size in sizes])
-    drawing.log_scale(ax)
     for size, lines in diverged.items():
-        drawing.note(ax, sizes.index(size), 0.99, lines)
-    ax.set_ylabel("validation error, last epoch", size=9)
+        drawing.note(ax, sizes.index(size), 0.99, lines, size=7)
+    ax.set_ylim(0)
+    ax.set_ylabel("validation error after the last epoch (%)", size=9)
     drawing.legend(figure, ax)
     return figure
 
@@ -151,7 +144,7 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
     diverged: dict[float, list[str]] = {}
     for size, marker in zip(SIZES, "osD^v", strict=True):
         cells = {weight or smallest / 3: Network(size, variant) for weight, variant in weights.items()}
-        errors = _first(sweeps, cells, lambda cell: stored.error(cell)[:, -1])
+        errors = _first(sweeps, cells, lambda cell: 100 * stored.error(cell)[:, -1])
         if len(errors) > 2:
             means = [drawing.mean(values) for values in errors.values()]
             (drawn,) = ax.plot(list(errors), means, marker=marker, markersize=4, label=size.upper())
@@ -161,15 +154,14 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
                 if count := _diverged(values):
                     diverged.setdefault(weight, ["diverged"]).append(f"{size} {count}")
     ax.set_xscale("log")
-    drawing.log_scale(ax)
-    ax.set_ylim(top=1.4 * ax.get_ylim()[1])  # room for what diverged
+    ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # room for what diverged
     for weight, lines in diverged.items():
-        drawing.note(ax, weight, 0.99, lines)
+        drawing.note(ax, weight, 0.99, lines, size=7)
     ticks = {smallest / 3: "0"} | {weight: f"{weight:g}" for weight in sorted(weights) if weight}
     ax.set_xticks(list(ticks), list(ticks.values()))
     ax.set_xticks([], minor=True)
-    ax.set_xlabel("weight of the penalty, as the paper counts it", size=8)
-    ax.set_ylabel("validation error, last epoch", size=9)
+    ax.set_xlabel("weight of the penalty, as the paper counts it", size=9)
+    ax.set_ylabel("validation error after the last epoch (%)", size=9)
     drawing.legend(figure, ax, 5)
     return figure
 

@@ -115,6 +115,15 @@ def log_scale(axes: Axes) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
+def log_epochs(axes: Axes, last: int) -> None:
+    """A logarithmic x-axis of epochs, from the first."""
+    if last > 1:
+        axes.set_xscale("log")
+        ticks = [epoch for epoch in (1, 2, 5, 10, 20, 50, 100, 200, 500) if epoch <= last]
+        axes.set_xticks(ticks, [str(epoch) for epoch in ticks])
+        axes.set_xticks([], minor=True)
+
+
 def by_similarity(rho: np.ndarray) -> np.ndarray:
     """An order of units that puts those alike beside each other: average linkage by 1 - |rho|."""
     distance = squareform(np.clip(1 - np.abs(rho + rho.T) / 2, 0, 1), checks=False)

@@ -10,7 +10,7 @@ from experiments.grid.networks import SIZES, Network, Size, Variant
 from experiments.grid.protocols import BY_WEIGHT, CORR_01, CORR_10, DROP, EARLY, VANILLA
 from experiments.paper.simulated import c1, c3
 from experiments.paper.slopes import by_slope
-from experiments.statistics.verdicts import Verdict, above_zero, equal
+from experiments.statistics.verdicts import CORRELATIONS, Quantity, Verdict, above_zero, equal
 from experiments.store.gathered import cell_of, diverged, networks
 
 HUGE_VANILLA, HUGE_DROP = Network("huge", VANILLA), Network("huge", DROP)
@@ -21,7 +21,14 @@ def c2(sweep: xr.Dataset) -> Verdict:
     """Section 2.2 and Figure 1."""
     vanilla, drop = (_correlation(sweep, network) for network in (HUGE_VANILLA, HUGE_DROP))
     ratio = np.divide(drop, vanilla, out=np.full_like(drop, np.nan), where=vanilla > 0)  # 0: dead
-    lower = above_zero({"layer 1, huge: mean |rho| of vanilla - drop": vanilla - drop})
+    lower = above_zero({"layer 1, huge: mean |rho| of vanilla - drop": vanilla - drop}, quantity=CORRELATIONS)
+    as_predicted = equal(
+        "as predicted, drop / vanilla = p^2 = 0.49 ± 0.05",
+        ratio,
+        0.49,
+        margin=0.05,
+        quantity=Quantity("mean |rho| with dropout / without"),
+    )
     ratios = "; ".join(
         f"{ratio[group].mean():.2f} where it is {name} (seeds: {group.sum()})"
         for name, mask in by_slope(sweep, HUGE_VANILLA).items()
@@ -32,9 +39,9 @@ def c2(sweep: xr.Dataset) -> Verdict:
         "2.2",
         "The predicted trend is seen to hold for the correlations within the first layer of each network, "
         "with the mean correlations considerably lower in HUGE-DROPNET than in HUGE-VANILLANET.",
-        (*lower, equal("as predicted, drop / vanilla = p^2 = 0.49 ± 0.05", ratio, 0.49, margin=0.05)),
-        "Published is the factor 0.67, and p is 0.7. Ours depends on how the vanilla network's learned PReLU "
-        f"slope of layer 1 ends: {ratios}."
+        (*lower, as_predicted),
+        "The paper's Figure 1 has the factor 0.67, and p is 0.7. Our factor depends on the PReLU slope that "
+        f"layer 1 of the vanilla network ends with: {ratios}."
         if ratios
         else "",
     )
@@ -54,8 +61,12 @@ def c4(sweep: xr.Dataset, size: Size = "huge") -> Verdict:
         "3.1",
         "As more weight is placed on the correlation regularization terms, the pairwise unit activations "
         "within each layer become less correlated.",
-        above_zero(differences, label=lambda key: f"layer {key[0]}, {size}: {key[1].name} - {key[2].name}"),
-        "Mean |rho| as in Figure 2.",
+        above_zero(
+            differences,
+            label=lambda key: f"layer {key[0]}, {size}: {key[1].name} - {key[2].name}",
+            quantity=CORRELATIONS,
+        ),
+        "Compared is mean |rho|, as in Figure 2.",
     )
 
 
@@ -70,8 +81,8 @@ def c5(sweep: xr.Dataset) -> Verdict:
         "3.2",
         "The validation error grows more slowly with shrinking size for CORRNET-0.1 than for VANILLANET.",
         above_zero(differences, label=lambda size: f"{size}: growth of vanilla - growth of corr-0.1"),
-        "Growth is the last epoch's error minus that of the huge network of the same variant and seed."
-        + on_diverged(sweep, (VANILLA, CORR_01)),
+        "Growth is the error after the last epoch minus that of the huge network with the same variant and "
+        "seed." + on_diverged(sweep, (VANILLA, CORR_01)),
     )
 
 
@@ -92,8 +103,9 @@ def c6(sweep: xr.Dataset) -> Verdict:
             differences,
             label=lambda network: f"{network.size}: growth of {network.variant.name} - growth of vanilla",
         ),
-        "Growth as in C5, for every weight of 1.0 or more in this sweep, against vanilla's, whether C5 found "
-        "a trend to reverse or not." + on_diverged(sweep, (VANILLA, *_heavy(sweep))),
+        "The growth of C5 is compared with vanilla's, for every weight of 1.0 or more in this sweep. It is "
+        "compared whether or not C5 found a trend that could reverse."
+        + on_diverged(sweep, (VANILLA, *_heavy(sweep))),
     )
 
 
@@ -112,7 +124,7 @@ def c7(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
         "The more weight is placed on the regularizer, the more rapidly validation error drops over the "
         "first few epochs.",
         above_zero(differences, label=lambda key: f"{key[0]}: {key[1].name} - {key[2].name}"),
-        f"Error after {EARLY} epochs, as in Figure 4." + on_diverged(sweep, BY_WEIGHT, EARLY),
+        f"Compared is the error after {EARLY} epochs, as in Figure 4." + on_diverged(sweep, BY_WEIGHT, EARLY),
     )
 
 
@@ -130,7 +142,7 @@ def c8(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
         "Placing too high a weight on the correlation regularizer adversely effects a network's ability to "
         "learn in the long-term.",
         above_zero(differences, label=minus_vanilla),
-        "Validation error after the last epoch, for every weight of 1.0 or more in this sweep."
+        "Compared is the error after the last epoch, for every weight of 1.0 or more in this sweep."
         + on_diverged(sweep, (VANILLA, *_heavy(sweep))),
     )
 

@@ -72,9 +72,9 @@ def figure1(sweep: xr.Dataset) -> Figure:
         ax.axvline(mean, color="red", linewidth=1)
         ax.axvline(published.FIGURE_1_MEAN[variant], color="black", linewidth=1, linestyle="--")
         ax.set_title(Network("huge", variant).title, size=9)
-        ax.set_xlabel("|rho|, layer 1", size=8)
+        ax.set_xlabel("|rho| between two units of layer 1", size=9)
         ax.set_xlim(0, 0.8)
-    axes[0, 0].set_ylabel("fraction of unit pairs", size=8)
+    axes[0, 0].set_ylabel("share of unit pairs (%)", size=9)
     ours = Line2D([], [], color="red", label="mean |rho|, ours ± 95%")
     theirs = Line2D([], [], color="black", linestyle="--", label="mean |rho|, published")
     drawing.legend(figure, axes[0, 0], 3, [_PUBLISHED, ours, theirs])
@@ -82,31 +82,39 @@ def figure1(sweep: xr.Dataset) -> Figure:
 
 
 def figure2(sweep: xr.Dataset) -> Figure:
-    """Figure 2: |rho| in layers 1 to 3 of the huge networks as the penalty's weight rises."""
+    """Figure 2: |rho| in layers 1 to 3 of the huge networks, a line for each weight of the penalty."""
     need(sweep, (Network("huge", variant) for variant in published.FIGURE_2))
-    figure, axes = drawing.grid(3, 3, height=1.9, sharex=True, sharey=True)
-    for row, (variant, layers) in zip(axes, published.FIGURE_2.items(), strict=True):
-        network = Network("huge", variant)
-        for layer, (ax, histogram) in enumerate(zip(row, layers, strict=True), start=1):
-            _histogram(ax, cell_of(sweep, network).sel(layer=layer), variant, histogram)
-            ax.set_title(f"{network.title}, layer {layer}", size=8)
-    for ax in axes[-1]:
-        ax.set_xlabel("|rho|", size=8)
-    for ax in axes[:, 0]:
-        ax.set_ylabel("fraction of pairs", size=8)
-    drawing.legend(figure, axes[0, 0], 1, [_PUBLISHED])
+    figure, axes = drawing.grid(1, 3, width=3.0, height=2.8, sharey=True)
+    for variant, layers in published.FIGURE_2.items():
+        cell = cell_of(sweep, Network("huge", variant))
+        for layer, (ax, shown) in enumerate(zip(axes[0], layers, strict=True), start=1):
+            ours, places = _shares(cell.sel(layer=layer), shown)
+            drawing.band(ax, places, ours, variant)
+            theirs = PUBLISHED | {"color": style.colour(variant), "linestyle": "none"}
+            ax.plot(places[: len(shown.fractions)], 100 * np.array(shown.fractions), **theirs)
+            ax.set_title(f"HUGE, layer {layer}", size=9)
+    for ax in axes[0]:
+        ax.set_xlim(0, 1)
+        ax.set_ylim(0, 100)
+        ax.set_xlabel("|rho| between two units", size=9)
+    axes[0, 0].set_ylabel("share of unit pairs (%)", size=9)
+    drawing.legend(figure, axes[0, 0], 4, [_PUBLISHED])
     return figure
 
 
+def _shares(cell: xr.Dataset, shown: published.Histogram) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of pairs in % [seed, bin], without networks that diverged, and the middles of the bins."""
+    ours = 100 * rebinned(cell.histogram_minibatch, shown.bin_width)
+    return ours[np.isfinite(ours).all(axis=1)], (np.arange(ours.shape[1]) + 0.5) * shown.bin_width
+
+
 def _histogram(axes: Axes, cell: xr.Dataset, variant: Variant, shown: published.Histogram) -> None:
-    width = shown.bin_width
-    ours = rebinned(cell.histogram_minibatch, width)
-    ours = ours[np.isfinite(ours).all(axis=1)]  # without networks that diverged
-    places = (np.arange(ours.shape[1]) + 0.5) * width
-    axes.bar(places, [drawing.mean(values) for values in ours.T], width, **style.bar(variant))
+    ours, places = _shares(cell, shown)
+    axes.bar(places, [drawing.mean(values) for values in ours.T], shown.bin_width, **style.bar(variant))
     for place, values in zip(places, ours.T, strict=True):
         drawing.error_bar(axes, place, values, linewidth=0.8, capsize=0)
-    axes.plot(places[: len(shown.fractions)], shown.fractions, **PUBLISHED | {"markersize": 6})
+    heights = 100 * np.array(shown.fractions)
+    axes.plot(places[: len(heights)], heights, **PUBLISHED | {"markersize": 6})
 
 
 def figure3(sweep: xr.Dataset) -> Figure:
@@ -120,7 +128,9 @@ def figure3(sweep: xr.Dataset) -> Figure:
         variant: {size: last(Network(size, variant)) - last(Network("huge", variant)) for size in bars}
         for variant, bars in published.FIGURE_3.items()
     }
-    return _grouped(growth, published.FIGURE_3, "validation error minus that of HUGE")
+    return _grouped(
+        growth, published.FIGURE_3, "growth of the validation error\nfrom HUGE (percentage points)"
+    )
 
 
 def figure4(sweep: xr.Dataset) -> Figure:
@@ -134,24 +144,24 @@ def figure4(sweep: xr.Dataset) -> Figure:
         }
         for variant, bars in published.FIGURE_4.items()
     }
-    return _grouped(errors, published.FIGURE_4, f"validation error after {EARLY} epochs")
+    return _grouped(errors, published.FIGURE_4, f"validation error after {EARLY} epochs (%)")
 
 
 def _grouped(
     values: dict[Variant, dict[Size, np.ndarray]], shown: dict[Variant, dict[Size, float]], label: str
 ) -> Figure:
-    """Bars of [variant][size], grouped by size, with every seed and the published bars."""
+    """Bars of [variant][size], grouped by size, with every seed and the published bars; in %."""
     figure, axes = drawing.grid(1, 1, width=5.6, height=2.8)
     (ax,) = axes[0]
     sizes, width = list(next(iter(values.values()))), 0.8 / len(values)
     for i, variant in enumerate(values):
         for place, size in enumerate(sizes):
             x = place + (i - (len(values) - 1) / 2) * width
-            seeds = values[variant][size]
+            seeds = 100 * values[variant][size]
             ax.bar(x, drawing.mean(seeds), 0.9 * width, **style.bar(variant))
             drawing.error_bar(ax, x, seeds)
             drawing.dots(ax, x, seeds, 0.8 * width)
-            ax.plot(x, shown[variant][size], **PUBLISHED)
+            ax.plot(x, 100 * shown[variant][size], **PUBLISHED)
     ax.axhline(0, color="black", linewidth=0.8)
     ax.set_xticks(range(len(sizes)), [size.upper() for size in sizes])
     ax.set_ylabel(label, size=9)

@@ -4,18 +4,18 @@ import functools
 
 import numpy as np
 
-from experiments.statistics.verdicts import Verdict, always, equal
+from experiments.statistics.verdicts import Quantity, Verdict, always, equal
 
 
 @functools.cache
 def c1() -> Verdict:
     """Section 2.1: z-scored Gaussian pairs under dropout, 400 samples of 1,000."""
-    comparisons = []
+    comparisons, ratio = [], Quantity("correlation after dropout / before")
     for keep in (0.5, 0.7):
         estimator, pearson = _correlations_after_dropout(0.6, keep)
         comparisons += [
-            equal(f"estimator / before = p^2 = {keep**2:.2f} ± 0.01", estimator, keep**2, margin=0.01),
-            equal(f"Pearson / before = p^2 = {keep**2:.2f} ± 0.01", pearson, keep**2, margin=0.01),
+            equal(f"{name} / before = p^2 = {keep**2:.2f} ± 0.01", values, keep**2, 0.01, ratio)
+            for name, values in (("estimator", estimator), ("Pearson", pearson))
         ]
     fall = ", ".join(f"{pearson.interval.estimate:.3f}" for pearson in comparisons[1::2])
     return Verdict(
@@ -73,7 +73,8 @@ def c3() -> Verdict:
             always("relative error of the formula", np.array(relative), 0, tolerance=1e-8),
             always("its i = l term", np.array(zero), 0, tolerance=1e-12),
         ),
-        "Against the complex-step derivative in float64, at 20 random entries of layers of 5 to 40 units.",
+        "The formula is compared with the complex-step derivative in float64, at 20 random entries of layers "
+        "with 5 to 40 units.",
         of="entries",
     )
 

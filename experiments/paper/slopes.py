@@ -39,11 +39,11 @@ def slopes(sweep: xr.Dataset) -> Figure:
             last = cell_of(sweep, network).slope.isel(epoch=-1, slope_layer=0).values
             drawing.dots(ax, place, last, 0.6, s=14, color=style.colour(variant), alpha=0.8)
             counts = "/".join(str(group.sum()) for group in by_slope(sweep, network).values())
-            ax.annotate(counts, (place, 0.01), xycoords=("data", "axes fraction"), size=6, ha="center")
+            ax.annotate(counts, (place, 0.01), xycoords=("data", "axes fraction"), size=7, ha="center")
         ax.axhspan(-FLAT, FLAT, color="black", alpha=0.1, linewidth=0)
         ax.set_title(size.upper(), size=9)
         ax.set_xticks(range(len(variants)), [variant.name for variant in variants], rotation=45, size=7)
         ax.set_xlim(-0.6, len(variants) - 0.4)
     axes[0, 0].margins(y=0.12)  # room for the counts
-    axes[0, 0].set_ylabel("slope of layer 1", size=8)
+    axes[0, 0].set_ylabel("PReLU slope of layer 1 after training", size=9)
     return figure

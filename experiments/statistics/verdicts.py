@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -10,15 +10,17 @@ from experiments.statistics import intervals
 from experiments.statistics.intervals import Interval
 
 RULE = (
-    "A sentence is cut into comparisons, each one number a seed, paired by seed: the networks of one seed "
-    "begin with the same parameters and see the same minibatches. A comparison is for or against the "
-    "sentence if an exact two-sided sign-flip test of its mean, corrected by Holm for the number of "
-    "comparisons of the sentence, has p < 0.05, which fewer than six seeds never can; else it is open. "
-    "Where the sentence names a value, it is for it if the 95% bootstrap interval of the mean lies within "
-    "a margin of the value, against it if it lies outside, else open. Where it says something of every "
-    "value, all must be right. A sentence holds if all its comparisons are for it, holds in part if some "
-    "are, does not hold if none is and some are against it, and else cannot be told. The intervals are of "
-    "each mean alone: not corrected for the number of comparisons."
+    "We turn each sentence of the paper into comparisons. A comparison gives one number per seed: the "
+    "difference between two networks that started from the same weights and saw the same batches. "
+    "It is for or against the sentence if the mean difference is statistically significant: an exact "
+    "two-sided sign-flip test, corrected by Holm for all comparisons of the sentence, gives p < 0.05. "
+    "Fewer than six seeds can never reach that. All other comparisons are open. "
+    "Where the sentence names a value, the 95% bootstrap interval of the mean decides. The comparison is for "
+    "the sentence if the interval lies within a margin of the value, against it if it lies outside, and "
+    "else open. Where the sentence says something of every value, all must be right. "
+    "A sentence holds if all its comparisons are for it, and holds in part if some are. It does not hold "
+    "if none is for it and some are against it. Otherwise it cannot be told. "
+    "The intervals shown are of each mean alone, not corrected for the number of comparisons."
 )
 """The rule of verdicts, as the page shows it."""
 
@@ -26,6 +28,22 @@ LEVEL = 0.05
 """p below this, after correction, decides a comparison."""
 Outcome = Literal["for", "against", "open"]
 Key = TypeVar("Key", bound=Hashable)
+
+
+class Quantity(NamedTuple):
+    """What the values of a comparison measure, as the axis of a picture says it."""
+
+    title: str = "difference"
+    scale: float = 1.0
+    """What a value is multiplied by in pictures: 100 for percentage points."""
+    far: float = float("inf")
+    """A value farther from 0 than this is of a network that diverged."""
+
+
+PLAIN = Quantity()
+ERRORS = Quantity("difference in error (percentage points)", 100.0, 0.5)
+"""A network that diverged has the error of guessing."""
+CORRELATIONS = Quantity("difference in mean |rho|")
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,9 @@ class Comparison:
     """p of the sign-flip test, corrected; NaN where the sentence names a value."""
     tolerance: float | None = None
     """Allowed distance of each value from `expected`; None where the mean is judged."""
+    margin: float | None = None
+    """Allowed distance of the mean from `expected`, where the sentence names a value."""
+    quantity: Quantity = PLAIN
     key: Hashable = None
     """What is compared, as values; the words for it are in `what`."""
 
@@ -101,6 +122,7 @@ def above_zero(
     differences: Mapping[Key, np.ndarray],
     margins: Mapping[Key, float] | None = None,
     label: Callable[[Key], str] = str,
+    quantity: Quantity = ERRORS,
 ) -> tuple[Comparison, ...]:
     """Comparisons of a claim that all these paired differences [seed] are positive; or, of those that have a
     margin, that they are not below zero by more than it (non-inferiority). `label` says a key in words."""
@@ -114,12 +136,21 @@ def above_zero(
         if corrected < LEVEL:
             outcome = "for" if interval.estimate > expected[key] else "against"
         comparisons.append(
-            Comparison(label(key), values, interval, outcome, expected[key], float(corrected), key=key)
+            Comparison(
+                label(key),
+                values,
+                interval,
+                outcome,
+                expected[key],
+                float(corrected),
+                quantity=quantity,
+                key=key,
+            )
         )
     return tuple(comparisons)
 
 
-def equal(what: str, values: np.ndarray, expected: float, margin: float) -> Comparison:
+def equal(what: str, values: np.ndarray, expected: float, margin: float, quantity: Quantity) -> Comparison:
     """A claim that the mean of values [seed] is within a margin of what is expected."""
     interval = intervals.bootstrap(values[np.isfinite(values)])
     outcome: Outcome = "open"
@@ -128,7 +159,7 @@ def equal(what: str, values: np.ndarray, expected: float, margin: float) -> Comp
             outcome = "for"
         elif interval.high < expected - margin or expected + margin < interval.low:
             outcome = "against"
-    return Comparison(what, values, interval, outcome, expected)
+    return Comparison(what, values, interval, outcome, expected, margin=margin, quantity=quantity)
 
 
 def always(what: str, values: np.ndarray, expected: float, tolerance: float) -> Comparison:

@@ -25,8 +25,8 @@ def c12(sweep: xr.Dataset) -> Verdict:
         section="4",
         sentence="Another useful extension would be to extend the correlation regularizer so that it can be "
         "applied to convolutional layers.",
-        remark="Applied so, channels being units and positions samples, more weight means less correlation: "
-        "mean |rho| of each layer, over the positions of minibatches.",
+        remark="Channels are the units and positions the samples. Compared is mean |rho| of each layer, over "
+        "the positions of minibatches.",
     )
 
 
@@ -62,8 +62,9 @@ STUDY = Study(
         "convolutions",
         "The penalty in convolutional layers",
         lambda sweep: (
-            "Fashion-MNIST. The table: after the last epoch, on the validation set, means over seeds of each "
-            "layer: mean |rho|, and d / (2P), the effective number of units with what chance adds."
+            "Fashion-MNIST. The table shows each layer after the last epoch, on the validation set and "
+            "averaged over seeds: mean |rho|, and the effective number of units d / (2P), which still "
+            "contains chance."
         ),
         curves.correlation_curves,
         tables,

@@ -206,11 +206,11 @@ def text(measured: xr.Dataset) -> str:
     """Words about the table and the picture."""
     undefined, compared = int(measured.left_out.sum()), int(measured.pairs.sum())
     return (
-        f"Correlations of units under dropout with rate {RATE:g}, observed over {DRAWS} draws of masks on "
-        "the validation set, against what three laws predict. The slope is that of the line through the "
-        "origin; R^2 is of observed = predicted, and may be negative. "
-        f"Of {undefined + compared} pairs {undefined} are left out: a unit is constant, or its network "
-        "diverged."
+        f"The picture compares the correlations of units under dropout with what three laws predict. The "
+        f"rate is {RATE:g}, and correlations are averaged over {DRAWS} draws of masks on the validation set. "
+        "The slope is that of the line through the origin. R^2 is of observed = predicted and may be "
+        f"negative. Of {undefined + compared} pairs {undefined} are left out, because a unit is constant or "
+        "its network diverged."
     )
 
 

@@ -11,8 +11,8 @@ from scipy import stats
 
 from experiments.grid.cells import make_cells
 from experiments.grid.networks import SIZES
-from experiments.grid.protocols import RELEASED, VANILLA
-from experiments.page import drawing, style
+from experiments.grid.protocols import RELEASED
+from experiments.page import drawing
 from experiments.page.drawing import Missing
 from experiments.page.tables import Table
 from experiments.paper import claims
@@ -36,7 +36,7 @@ def judge(forty: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
     verdict = renamed(claims.c5(forty), "forty")
     unseen = claims.c5(forty.isel(seed=~forty.seed.isin(main.seed).values))
     seeds = unseen.comparisons[0].values.size
-    apart = f" By the {seeds} seeds alone that C5 has not: {unseen.verdict} ({unseen.counts})."
+    apart = f" With only the {seeds} seeds that C5 does not have: {unseen.verdict} ({unseen.counts})."
     return (replace(verdict, remark=verdict.remark + apart),)
 
 
@@ -154,25 +154,30 @@ def tables(sweep: xr.Dataset) -> list[Table]:
     ]
 
 
+_GROUPS = (("#D55E00", "X"), ("#666666", "d"), ("#0072B2", "o"))
+"""Colour and marker of each group of `by_slope`."""
+
+
 def figure(sweep: xr.Dataset) -> Figure:
     """The nine numbers of `signs`, a dot for each network, by the group in which it ends."""
     nine = signs(sweep)
     if not nine:
         raise Missing("needs huge vanilla networks that end above and not")
     numbers, groups = _early_numbers(sweep), by_slope(sweep, HUGE_VANILLA)
-    panels, axes = drawing.grid(3, len(EPOCHS), height=1.9, sharex=True)
+    panels, axes = drawing.grid(3, len(EPOCHS), width=2.9, height=2.0, sharex=True)
     for ax, sign in zip(axes.flat, nine, strict=True):
-        for place, group in enumerate(groups.values()):
-            values = numbers[sign.quantity, sign.epoch][group]
-            drawing.dots(ax, place, values, 0.6, s=14, color=style.colour(VANILLA), alpha=0.8)
-        ax.set_title(f"epoch {sign.epoch}: area {sign.area:.2f}, p = {sign.p:.2g}", size=8)
+        percent = 100 if sign.quantity == "validation error" else 1
+        for place, (group, (colour, marker)) in enumerate(zip(groups.values(), _GROUPS, strict=True)):
+            values = percent * numbers[sign.quantity, sign.epoch][group]
+            drawing.dots(ax, place, values, 0.6, s=18, color=colour, marker=marker, alpha=0.7)
+        ax.set_title(f"epoch {sign.epoch}: area {sign.area:.2f}, p = {sign.p:.2g}", size=9)
         ax.set_xlim(-0.6, len(groups) - 0.4)
     for ax, sign in zip(axes[:, 0], nine[:: len(EPOCHS)], strict=True):
-        ax.set_ylabel(sign.quantity, size=8)
+        ax.set_ylabel(sign.quantity.replace("error", "error (%)").replace("abs. rho", "|rho|"), size=9)
     for ax in axes[-1]:
         labels = [f"{name}\n({group.sum()})" for name, group in groups.items()]
-        ax.set_xticks(range(len(groups)), labels, size=7)
-        ax.set_xlabel("slope of layer 1 at the end", size=8)
+        ax.set_xticks(range(len(groups)), labels, size=8)
+        ax.set_xlabel("slope of layer 1 at the end", size=9)
     return panels
 
 
@@ -184,9 +189,10 @@ STUDY = Study(
         "basins",
         "Where HUGE-VANILLANET ends",
         lambda sweep: (
-            "By the PReLU slope of layer 1 after the last epoch, with Wilson's intervals; and how "
-            f"numbers early in training tell the networks that end above {FLAT} from the rest: by the area "
-            "under the ROC curve, which is 0.5 by chance, with permutation tests, corrected by Holm."
+            "The first table groups the networks by the PReLU slope of layer 1 after the last epoch, with "
+            "Wilson's 95% intervals. The second shows how well numbers early in training tell the networks "
+            f"that end above {FLAT} from the rest. The area under the ROC curve is 0.5 by chance. The "
+            "permutation tests are corrected by Holm."
         ),
         figure,
         tables,

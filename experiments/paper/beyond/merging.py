@@ -17,7 +17,7 @@ from experiments.page import drawing, style
 from experiments.page.tables import Table
 from experiments.paper.beyond import trained
 from experiments.paper.study import MARGIN, Exhibit, Study
-from experiments.statistics.verdicts import Verdict, above_zero
+from experiments.statistics.verdicts import Quantity, Verdict, above_zero
 from experiments.store import finished
 
 # What measures imports JAX where it is used: what reads results needs none.
@@ -164,9 +164,9 @@ def c11(measured: xr.Dataset) -> Verdict:
         if diverged.any()
     ]
     remark = (
-        "Compared is the smallest share of hidden units that is left by merging those that another one "
-        f"predicts, at thresholds of |rho| from {THRESHOLDS[-1]:g} to {THRESHOLDS[0]:g}, while the "
-        f"validation error is not more than {100 * MARGIN:g} percentage points above the whole network's."
+        "Units that another one predicts are merged, at thresholds of |rho| from "
+        f"{THRESHOLDS[-1]:g} to {THRESHOLDS[0]:g}. Compared is the smallest share of hidden units left at "
+        f"which the validation error is at most {100 * MARGIN:g} percentage points above the whole network's."
     )
     if counts:
         without = _above(share.where(measured.diverged == 0))
@@ -188,7 +188,11 @@ def _above(share: xr.DataArray, remark: str = "") -> Verdict:
         "1.1",
         "This phenomenon of partially-redundant feature representations also has the unwanted side-effect of "
         "decreasing the expressive power of the network.",
-        above_zero(differences, label=lambda pair: f"share of units needed: {pair[0].name} - {pair[1].name}"),
+        above_zero(
+            differences,
+            label=lambda pair: f"share of units needed: {pair[0].name} - {pair[1].name}",
+            quantity=Quantity("difference in hidden units needed (percentage points)", 100.0, 0.5),
+        ),
         remark,
     )
 
@@ -209,33 +213,32 @@ def tables(measured: xr.Dataset) -> list[Table]:
 
 
 def figure(measured: xr.Dataset) -> Figure:
-    """Validation error against the share of hidden units left, without networks that diverged: every seed a
-    thin line, thick the mean over seeds of both at each threshold; the whole network is where all are left.
-    Dashed: the mean error of the whole networks and the margin."""
-    names = [str(name) for name in measured.variant.values]
-    panels, axes = drawing.grid(1, len(names), width=2.0, height=2.4, sharex=True, sharey=True)
-    share, error = shares(measured), measured.error
-    for ax, name in zip(axes[0], names, strict=True):
+    """Validation error against the share of hidden units left, without networks that diverged: a thin
+    line is a seed, a thick one the mean over seeds at each threshold; the whole network is at 100%."""
+    panel, axes = drawing.grid(1, 1, width=5.6, height=3.0)
+    ((ax,),) = axes
+    share, error, notes = 100 * shares(measured), 100 * measured.error, []
+    for name in map(str, measured.variant.values):
         variant = Variant.parse(name)
         finite = measured.diverged.sel(variant=name).values == 0
-        whole = measured.whole_error.sel(variant=name).values[finite]
+        whole = 100 * measured.whole_error.sel(variant=name).values[finite]
         x, y = (
             np.column_stack([first, later.sel(variant=name).values[finite]])
-            for first, later in ((np.ones_like(whole), share), (whole, error))
+            for first, later in ((np.full_like(whole, 100), share), (whole, error))
         )
-        ax.plot(x.T, y.T, ".-", color=style.colour(variant), alpha=0.35, linewidth=0.6, markersize=3)
+        ax.plot(x.T, y.T, color=style.colour(variant), alpha=0.3, linewidth=0.5)
         if finite.any():
-            ax.plot(x.mean(axis=0), y.mean(axis=0), linewidth=1.8, **style.line(variant))
-            ax.axhline(whole.mean() + MARGIN, color="grey", linestyle="--", linewidth=0.8)
+            mean = x.mean(axis=0), y.mean(axis=0)
+            ax.plot(*mean, linewidth=1.8, label=variant.title, **style.line(variant))
         if count := (~finite).sum():
-            drawing.note(
-                ax, 0.97, 0.97, [f"diverged {count}/{finite.size}"], xycoords="axes fraction", ha="right"
-            )
-        ax.set_title(variant.title, size=9)
-        ax.set_xlabel("share of hidden units left", size=8)
-    drawing.log_scale(axes[0, 0])
-    axes[0, 0].set_ylabel("validation error", size=8)
-    return panels
+            notes.append(f"{name}: {count}/{finite.size} diverged")
+    drawing.note(ax, 0.02, 0.05, notes, xycoords="axes fraction", ha="left", va="bottom", size=8)
+    ax.set_xlim(0, 102)
+    ax.set_ylim(0, 12)
+    ax.set_xlabel("hidden units left after merging (%)", size=9)
+    ax.set_ylabel("validation error (%)", size=9)
+    drawing.legend(panel, ax)
+    return panel
 
 
 STUDY = Study(
@@ -246,11 +249,11 @@ STUDY = Study(
     judge,
     Exhibit(
         "merging",
-        "What units can be merged for nothing",
+        "How many units can be merged before the error rises",
         lambda measured: (
             "Units that another one predicts are merged, layer after layer, at falling thresholds of |rho|. "
-            "In the table, over the seeds: the smallest share of hidden units left at which the error is not "
-            f"more than {100 * MARGIN:g} percentage points above that of the whole network."
+            "The table shows the smallest share of hidden units left at which the error is at most "
+            f"{100 * MARGIN:g} percentage points above that of the whole network."
         ),
         figure,
         tables,

@@ -31,15 +31,16 @@ def c9(sweep: xr.Dataset) -> Verdict:
         "order to take advantage of this initial drop in error without impeding the long-term training "
         "process.",
         above_zero(differences, margins, _label),
-        "A learning rate that falls to 0 by a half cosine. Kept: fewer errors than vanilla after "
-        f"{EARLY} epochs. Not impeded: after the last not more than {100 * MARGIN:g} percentage points above "
-        "vanilla of the same schedule." + claims.on_diverged(sweep, (VANILLA, CORR_10, SHRINKING)),
+        "The learning rate falls to 0 by a half cosine. The early drop is kept if the error after "
+        f"{EARLY} epochs is below vanilla's. The long term is not impeded if the last error is at most "
+        f"{100 * MARGIN:g} percentage points above that of vanilla with the same schedule."
+        + claims.on_diverged(sweep, (VANILLA, CORR_10, SHRINKING)),
     )
 
 
 def _label(key: tuple[Network, int]) -> str:
     network, epoch = key
-    when = f"last epoch (margin {MARGIN})" if epoch == LAST else f"epoch {epoch}"
+    when = f"last epoch (margin {100 * MARGIN:g} points)" if epoch == LAST else f"epoch {epoch}"
     return f"{network.size}: vanilla - {network.variant.name}, {when}"
 
 

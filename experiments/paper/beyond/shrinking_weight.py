@@ -33,8 +33,8 @@ def judge(cosine: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
             constant,
             claim="C8-cosine",
             comparisons=above_zero(differences, label=claims.minus_vanilla),
-            remark="Validation error after the last epoch, the penalty's weight having fallen from "
-            f"{CORR_10.number} to 0 by a half cosine. With the weight constant the means are {means}."
+            remark=f"The penalty's weight falls from {CORR_10.number} to 0 by a half cosine. Compared is the "
+            f"error after the last epoch. With a constant weight the mean differences are {means}."
             + claims.on_diverged(cosine, (SHRINKING,)),
         ),
     )

@@ -5,7 +5,6 @@ import io
 import numpy as np
 import pytest
 
-from decorr.chance import independent_penalty
 from experiments.grid.networks import SIZES, Network
 from experiments.page import curves, drawing
 from experiments.page.drawing import Missing
@@ -43,32 +42,18 @@ def test_smooth_curves_are_drawn_by_few_points_and_others_by_all():
     assert marks == 2 * [[1, 17, 33, 49, 65, 81, 97]]
 
 
-def test_the_floor_of_the_penalty_is_drawn(sweep):
-    axes = curves.correlation_curves(sweep).axes
-    for each, width in zip(axes[3:6], (360, 180, 90), strict=True):
-        (floor,) = (line for line in each.lines if line.get_color() == "grey")
-        assert floor.get_ydata()[0] == independent_penalty(50, width)
-
-
-def test_of_convolutional_networks_the_floor_is_a_band():
-    axes = curves.correlation_curves(made_up.sweep(sizes=("huge",), family="conv")).axes
-    for each, channels in zip(axes[3:6], (36, 72, 144), strict=True):
-        (band,) = each.patches
-        assert (band.get_y(), band.get_height()) == pytest.approx(
-            (0.5, independent_penalty(50, channels) - 0.5)
-        )
-
-
-def test_the_effective_number_of_units_is_drawn(sweep):
+def test_the_effective_number_of_units_is_drawn_beside_all(sweep):
     sweep = sweep.assign(penalty=sweep.penalty + 9)
     axes = curves.correlation_curves(sweep).axes
     cell = cell_of(sweep, Network.parse("huge-vanilla"))
-    for each, layer, width in zip(axes[6:], (1, 2, 3), (360, 180, 90), strict=True):
+    for each, layer, width in zip(axes[3:], (1, 2, 3), (360, 180, 90), strict=True):
         penalty = cell.penalty.sel(layer=layer).isel(epoch=-1).values
         r2 = (2 * penalty - 1) / (width - 1)
         units = width / (1 + (width - 1) * (r2 - (1 - r2) / 48))  # 50 samples a minibatch
         assert each.lines[0].get_ydata()[-1] == pytest.approx(units.mean())
         assert 1 < units.mean() < width
+        (all_of,) = (line for line in each.lines if line.get_color() == "grey")
+        assert all_of.get_ydata()[0] == width and each.texts[0].get_text() == f"all {width}"
 
 
 def test_heat_maps_put_units_that_are_alike_together():
@@ -127,7 +112,7 @@ def test_a_leap_does_not_flatten_the_learning_curves():
     sweep = made_up.sweep(sizes=("tiny",), variants=("vanilla",), noise=0)
     sweep["validation_error"].loc[{"seed": 4, "epoch": 3}] = 0.9
     low, high = curves.learning_curves(sweep).axes[0].get_ylim()
-    assert low == pytest.approx(0.08) and high > 0.5
+    assert low == pytest.approx(8) and high > 50
     sweep["diverged_epoch"][:] = 1
     assert curves.learning_curves(sweep).axes
 

@@ -27,16 +27,30 @@ def test_errors_of_rounding_are_not_drawn():
 
     assert drawn(1e-16) == drawn(7e-15)  # one processor and another
     assert drawn(1e-16) != drawn(1e-9)
-    (places,), (low, high) = drawn(1e-5)
-    assert low < min(places) and max(places) < high
+    (places,), (low, high) = drawn(1e-8)
+    assert places == [1.0] and low < 1 < high  # the others are counted
 
 
-def test_evidence_stays_readable_beside_a_network_that_diverged():
+def test_networks_that_diverged_are_counted_at_the_edge():
     sweep = made_up.sweep()
-    assert evidence(claims.c8(sweep)).axes[0].get_xscale() == "linear"
-    sweep["validation_error"].loc[{"cell": "tiny-corr-1.0", "seed": 4}] = 0.9
     (axes,) = evidence(claims.c8(sweep)).axes
-    assert axes.get_xscale() == "symlog" and axes.get_xlabel() == "logarithmic beyond 0.004"
+    assert axes.get_xlabel() == "difference in error (percentage points)"
+    assert not [text for text in axes.texts if "diverged" in text.get_text()]
+    sweep["validation_error"].loc[{"cell": "tiny-corr-1.0", "seed": 4}] = 0.9
+    sweep["validation_error"].loc[{"cell": "huge-vanilla", "seed": slice(0, 1)}] = 0.9
+    (axes,) = evidence(claims.c8(sweep)).axes
+    counted = [text.get_text() for text in axes.texts if "diverged" in text.get_text()]
+    assert counted == ["1 diverged →", "← 2 diverged"]  # from below: tiny is the last
+    assert axes.get_xscale() == "linear" and max(np.abs(axes.get_xlim())) < 1
     sweep = made_up.sweep(sizes=("tiny",), noise=0)
     sweep["validation_error"].loc[{"cell": "tiny-vanilla", "seed": 4}] = 0.9  # all other differences are 0
     assert evidence(claims.c8(sweep)).axes
+
+
+def test_what_supports_the_sentence_is_on_the_right_or_in_the_band():
+    lower, ratio = evidence(claims.c2(made_up.sweep(noise=0))).axes
+    for axes, wanted in ((lower, (0, max(lower.get_xlim()))), (ratio, (0.44, 0.54))):
+        (band,) = axes.patches
+        assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx(wanted)
+    assert [text.get_text() for text in lower.texts] == ["open"]
+    assert lower.get_title("right") == "for the sentence →"

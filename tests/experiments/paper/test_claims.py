@@ -107,7 +107,7 @@ def test_seeds_are_told_apart_by_the_slope():
 def test_a_value_is_met_only_if_the_whole_interval_is_near_it():
     random = np.random.default_rng(0)
     outcomes = [
-        verdicts.equal("x", spread * random.standard_normal(20) + mean, 0, margin=0.1).outcome
+        verdicts.equal("x", spread * random.standard_normal(20) + mean, 0, 0.1, verdicts.Quantity()).outcome
         for mean, spread in ((0, 0.01), (0, 1), (0.5, 0.01))
     ]
     assert outcomes == ["for", "open", "against"]
@@ -247,7 +247,7 @@ def test_what_is_beyond_the_paper_is_judged_where_it_was_trained():
         *("C5-forty", "C9", "C6-decay", "C8-decay", "C8-cosine", "C12", "C7-conv", "C8-conv")
     ]
     assert judged["C5-forty"].verdict == "holds" and judged["C5-forty"].comparisons[0].finite.size == 40
-    assert judged["C5-forty"].remark.endswith(" By the 30 seeds alone that C5 has not: holds (4, 0, 0).")
+    assert judged["C5-forty"].remark.endswith(" With only the 30 seeds that C5 does not have: holds (4, 0, 0).")
     cosine = judged["C8-cosine"]
     assert [round(each.interval.estimate, 3) for each in cosine.comparisons] == [0.01] * 5
     assert (

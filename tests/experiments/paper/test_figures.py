@@ -47,8 +47,8 @@ def test_table1_has_the_channels_of_convolutional_networks():
 
 def test_figure1_shows_both_histograms_and_means(sweep):
     for axes, variant in zip(figures.figure1(sweep).axes, (VANILLA, DROP), strict=True):
-        np.testing.assert_allclose(bars(axes)[:40], 1 / 40)
-        assert dashes(axes) == list(published.FIGURE_1[variant].fractions)
+        np.testing.assert_allclose(bars(axes)[:40], 100 / 40)
+        assert dashes(axes) == [100 * each for each in published.FIGURE_1[variant].fractions]
         lines = {
             line.get_color(): line.get_xdata()[0] for line in axes.lines if len(set(line.get_xdata())) == 1
         }
@@ -56,34 +56,36 @@ def test_figure1_shows_both_histograms_and_means(sweep):
         assert lines["black"] == published.FIGURE_1_MEAN[variant]
 
 
-def test_figure2_is_variants_by_layers(sweep):
+def test_figure2_is_a_line_a_weight_in_each_layer(sweep):
     axes = figures.figure2(sweep).axes
-    assert [each.get_title() for each in axes[::3]] == [
-        f"HUGE-{name}, layer 1" for name in ("VANILLANET", "CORRNET-0.1", "CORRNET-1.0")
-    ]
-    for each, histogram in zip(
-        axes, (h for layers in published.FIGURE_2.values() for h in layers), strict=True
-    ):
-        np.testing.assert_allclose(bars(each), 0.1)
-        assert dashes(each) == list(histogram.fractions)
+    assert [each.get_title() for each in axes] == ["HUGE, layer 1", "HUGE, layer 2", "HUGE, layer 3"]
+    for layer, each in enumerate(axes):
+        ours = [line for line in each.lines if line.get_label().endswith("NET") or "CORR" in line.get_label()]
+        assert [line.get_label() for line in ours] == ["VANILLANET", "CORRNET-0.1", "CORRNET-1.0"]
+        for line in ours:
+            np.testing.assert_allclose(line.get_ydata(), 10)
+        shown = [100 * height for layers in published.FIGURE_2.values() for height in layers[layer].fractions]
+        assert sorted(dashes(each)) == sorted(shown)
 
 
 def test_figure3_shows_growth(sweep):
     (axes,) = figures.figure3(sweep).axes
-    growth = [0.01 * (SIZES[size] - SIZES["huge"]) for size in ("large", "medium", "small", "tiny")]
+    growth = [1.0 * (SIZES[size] - SIZES["huge"]) for size in ("large", "medium", "small", "tiny")]
     # Two variants side by side for each size.
     np.testing.assert_allclose(bars(axes), np.repeat(growth, 2), rtol=1e-6)
     vanilla, corr = published.FIGURE_3.values()
     assert dashes(axes) == [
-        each for pair in zip(vanilla.values(), corr.values(), strict=True) for each in pair
+        100 * each for pair in zip(vanilla.values(), corr.values(), strict=True) for each in pair
     ]
 
 
 def test_figure4_shows_the_second_epoch(sweep):
     (axes,) = figures.figure4(sweep).axes
-    np.testing.assert_allclose(bars(axes), [0.3] * 15)
+    np.testing.assert_allclose(bars(axes), [30] * 15)
     assert dashes(axes) == [
-        each for bar in zip(*(b.values() for b in published.FIGURE_4.values()), strict=True) for each in bar
+        100 * each
+        for bar in zip(*(b.values() for b in published.FIGURE_4.values()), strict=True)
+        for each in bar
     ]
 
 
@@ -108,10 +110,10 @@ def test_networks_that_diverged_are_left_out():
     at = {"cell": "tiny-vanilla", "seed": 3}
     sweep["diverged_epoch"].loc[at], sweep["validation_error"].loc[at] = 3, 0.9
     sweep["histogram_minibatch"].loc[{"cell": "huge-vanilla", "seed": 3}] = np.nan
-    np.testing.assert_allclose(bars(figures.figure3(sweep).axes[0])[:2], 0, atol=1e-12)
+    np.testing.assert_allclose(bars(figures.figure3(sweep).axes[0])[:2], 0, atol=1e-10)
     assert error(sweep).sel(at).values.tolist() == [
         0.9,
         0.9,
         *[pytest.approx(np.nan, nan_ok=True)] * 2,
     ]
-    np.testing.assert_allclose(bars(figures.figure2(sweep).axes[0]), 0.1)
+    np.testing.assert_allclose(figures.figure2(sweep).axes[0].lines[0].get_ydata(), 10)
