@@ -105,6 +105,8 @@ def sweep(options: Sweep, console: Console) -> None:
 
     results = gather(folder, [cell.network for cell in grid])
     summary.show(results, EARLY, console)
+    if conclusion := report.conclusion(results):
+        console.print(conclusion)
     console.print(f"results: {folder.resolve()}/*.nc", soft_wrap=True)
     page = report.write(results, folder)
     console.print(f"report: {page.resolve()}", soft_wrap=True)

@@ -18,21 +18,25 @@ _TITLE = (
 def show(sweep: xr.Dataset, early: int, console: Console) -> None:
     """Prints one row a cell, with the error after an early epoch and the last; a paragraph a cell where the
     table would be wider than the console. Networks that diverged are counted, not averaged."""
-    plus_minus = "+-" if console.options.ascii_only else "±"
-    rows = [_row(cell, early, plus_minus) for cell in split(sweep)]
+    shown = rows(sweep, early, "+-" if console.options.ascii_only else "±")
     table = Table(title=_TITLE, title_justify="left")
-    for name in rows[0]:
+    for name in shown[0]:
         table.add_column(name, justify="left" if name == "network" else "right", no_wrap=True)
-    for row in rows:
+    for row in shown:
         table.add_row(*row.values())
     if Measurement.get(console, console.options.update(max_width=1000), table).maximum <= console.width:
         console.print(table)
         return
     console.print(_TITLE)
-    for row in rows:
+    for row in shown:
         console.print("\n" + row.pop("network"))
         for name, value in row.items():
             console.print(f"  {name:17}  {value}", soft_wrap=True)
+
+
+def rows(sweep: xr.Dataset, early: int, plus_minus: str = "±") -> list[dict[str, str]]:
+    """The text of each cell, by column."""
+    return [_row(cell, early, plus_minus) for cell in split(sweep)]
 
 
 def _row(cell: xr.Dataset, early: int, plus_minus: str) -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""A sweep as one page: verdicts, figures, agreement, ablation."""
+"""A sweep as one page: the answer, verdicts, figures, agreement, ablation."""
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,10 +13,20 @@ from experiments.disk.errors import ResultsError
 from experiments.disk.files import load_all
 from experiments.grid.networks import SIZES, Network
 from experiments.grid.protocols import BY_WEIGHT, PROTOCOLS
-from experiments.page import curves, drawing
+from experiments.page import drawing, overview
 from experiments.page.evidence import evidence
 from experiments.page.tables import Table, markdown
-from experiments.paper import ablation, agreement, claims, figures, published, slopes, tables
+from experiments.paper import (
+    ablation,
+    agreement,
+    answer,
+    by_steps,
+    claims,
+    pictures,
+    published,
+    slopes,
+    tables,
+)
 from experiments.paper.beyond import STUDIES
 from experiments.paper.study import Exhibit
 from experiments.statistics.verdicts import RULE, Verdict
@@ -28,6 +38,9 @@ REFERENCE = Path(__file__).parent / "reference"
 
 NETWORKS = "networks"
 
+FEWEST_SEEDS = 6
+"""With fewer no comparison can be decided."""
+
 
 class Shown(NamedTuple):
     """A study's exhibit as the page has it."""
@@ -37,7 +50,25 @@ class Shown(NamedTuple):
     tables: Sequence[Table]
 
 
-def write(
+def write(sweep: xr.Dataset, out: Path) -> Path:
+    """Writes the page of a sweep: the paper's where it can judge the paper, else an overview. Returns its
+    path."""
+    if judges(sweep):
+        return write_paper(sweep, out)
+    reason = (
+        "This sweep cannot judge the paper's claims. They need every size, the variants vanilla, corr-0.1 "
+        f"and corr-1.0, huge-drop, and {FEWEST_SEEDS} seeds or more."
+    )
+    text, _ = _contrast(sweep, {})
+    return overview.write(sweep, out, [reason, *filter(None, [text])])
+
+
+def conclusion(sweep: xr.Dataset) -> str:
+    """What a sweep of the digits shows and why MNIST ends otherwise, in a line; "" of other sweeps."""
+    return _contrast(sweep, {})[0]
+
+
+def write_paper(
     sweep: xr.Dataset,
     out: Path,
     others: Mapping[str, xr.Dataset] | None = None,
@@ -68,13 +99,19 @@ def write(
     steps, without = ablation.steps(others), ablation.without(others)
     compared = agreement.compare(sweep)
     shares = agreement.shares(compared)
+    contrast, contrasted = _contrast(sweep, others)
     page = drawing.template(Path(__file__).parent / "report.html.j2").render(
         **_about(sweep, others, verdicts),
+        sentences=answer.sentences(sweep, verdicts, shares),
+        title_of=answer.title,
+        contrast=contrast,
+        first=pictures.FIRST,
+        captions=pictures.CAPTIONS,
         verdicts=verdicts,
         beyond=beyond,
         exhibits=[exhibit for exhibit in exhibits if exhibit.tables],
         rule=RULE,
-        pictures=[drawing.picture(folder, *figure) for figure in _figures(sweep, others)],
+        pictures=[drawing.picture(folder, *figure) for figure in pictures.of(sweep, others, contrasted)],
         evidence={
             verdict.claim: drawing.picture(folder, verdict.claim, "", functools.partial(evidence, verdict))
             for verdict in (*verdicts, *beyond)
@@ -103,6 +140,20 @@ def write(
     return out / "report.html"
 
 
+def _contrast(sweep: xr.Dataset, others: Mapping[str, xr.Dataset]) -> tuple[str, list[xr.Dataset]]:
+    """Why the digits and MNIST seem to disagree, and both sweeps if their huge networks can be drawn. MNIST
+    is the committed sweep where only the digits are there."""
+    by_set = {
+        stored.configuration(each)["dataset"]: each
+        for each in (*(others[name] for name in ("digits", "mnist") if name in others), sweep)
+    }
+    if "digits" not in by_set:
+        return "", []
+    mnist = by_set["mnist"] if "mnist" in by_set else compact.load(REFERENCE / "mnist.nc")
+    text = by_steps.contrast(by_set["digits"], mnist)
+    return text, [by_set["digits"], mnist] if text and judges(by_set["digits"]) else []
+
+
 def _show(folder: Path, exhibit: Exhibit, results: xr.Dataset | None) -> Shown:
     """Draws an exhibit; without results it has no tables."""
 
@@ -124,8 +175,9 @@ def _about(
     configuration, diverged = stored.configuration(sweep), stored.diverged(sweep)
     convolutional = configuration["protocol"]["family"] == "conv"
     return {
-        "title": f"{configuration['dataset']}, protocol {configuration['protocol']['name']}"
+        "title": f"{answer.name_of(configuration['dataset'])}, protocol {configuration['protocol']['name']}"
         + (", convolutional networks" if convolutional else ""),
+        "data": answer.name_of(configuration["dataset"]),
         "convolutional": convolutional,
         "dataset": configuration["dataset"],
         "configuration": json.dumps(configuration, indent=1),
@@ -135,11 +187,12 @@ def _about(
         "mean": drawing.mean,
         "slopes": slopes.by_slope(sweep, claims.HUGE_VANILLA),
         "elsewhere": {
-            f"{name}, {other.sizes['seed']} seeds": {
-                verdict.claim: verdict for verdict in claims.judge(other)
-            }
+            answer.name_of(name): (
+                other.sizes["seed"],
+                {verdict.claim: verdict for verdict in claims.judge(other)},
+            )
             for name, other in others.items()
-            if _is_main(other)
+            if judges(other)
         },
         "diverged": diverged,
         "diverged_elsewhere": {
@@ -165,46 +218,10 @@ def _without_diverged(sweep: xr.Dataset, verdicts: Sequence[Verdict]) -> dict[st
     }
 
 
-def _figures(
-    sweep: xr.Dataset, others: Mapping[str, xr.Dataset]
-) -> list[tuple[str, str, Callable[[], Figure]]]:
-    scans = [sweep, *(other for other in others.values() if _same_protocol(sweep, other))]
-    alone = {
-        "table1": (figures.table1, "Table 1: network sizes"),
-        "figure1": (figures.figure1, "Figure 1: dropout and the correlations of layer 1"),
-        "figure2": (figures.figure2, "Figure 2: the penalty and the correlations of every layer"),
-        "figure3": (figures.figure3, "Figure 3: how the error grows as the network shrinks"),
-        "figure4": (figures.figure4, "Figure 4: the error after 2 epochs"),
-        "learning_curves": (curves.learning_curves, "Learning curves"),
-        "correlation_curves": (curves.correlation_curves, "Correlation and penalty over epochs"),
-        "heat_maps": (curves.heat_maps, "Who is correlated with whom"),
-        "error_by_size": (curves.error_by_size, "Error against network size"),
-        "slopes": (
-            slopes.slopes,
-            f"The PReLU slope of layer 1: networks below {-slopes.FLAT} / between / above {slopes.FLAT}",
-        ),
-    }
-    together = {
-        "error_by_weight": (curves.error_by_weight, "Error against the penalty's weight"),
-        "correlation_by_rate": (curves.correlation_by_rate, "Dropout rate and correlation"),
-    }
-    return [
-        (name, title, functools.partial(function, *sweeps))
-        for figures_of, sweeps in ((alone, [sweep]), (together, scans))
-        for name, (function, title) in figures_of.items()
-    ]
-
-
-def _is_main(sweep: xr.Dataset) -> bool:
-    """Whether a sweep has the networks that the claims are about."""
+def judges(sweep: xr.Dataset) -> bool:
+    """Whether a sweep has the networks that the claims are about, and enough seeds to decide."""
     needed = {Network(size, variant) for size in SIZES for variant in BY_WEIGHT} | {claims.HUGE_DROP}
-    return needed <= set(stored.networks(sweep))
-
-
-def _same_protocol(a: xr.Dataset, b: xr.Dataset) -> bool:
-    return all(
-        stored.configuration(a)[name] == stored.configuration(b)[name] for name in ("dataset", "protocol")
-    )
+    return needed <= set(stored.networks(sweep)) and sweep.sizes["seed"] >= FEWEST_SEEDS
 
 
 def _provenance(sweep: xr.Dataset) -> dict[str, str]:
@@ -229,8 +246,8 @@ def references(data: Path = REFERENCE) -> dict[str, xr.Dataset]:
 
 
 def write_reference(data: Path, out: Path, further: Sequence[Verdict] = ()) -> Path:
-    """`write` of a reference run: MNIST judged, with all that was trained beside it."""
+    """`write_paper` of a reference run: MNIST judged, with all that was trained beside it."""
     sweeps = references(data)
     if "mnist" not in sweeps:
         raise ResultsError(f"{data / 'mnist.nc'} is not there: make reference")
-    return write(sweeps.pop("mnist"), out, sweeps, measurements_of(data), further)
+    return write_paper(sweeps.pop("mnist"), out, sweeps, measurements_of(data), further)

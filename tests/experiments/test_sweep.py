@@ -117,11 +117,9 @@ def test_end_to_end(straight):
     assert f"results: {folder.resolve()}/*.nc\n" in done.stdout
     assert f"report: {folder.resolve()}/report.html\n" in done.stdout
     assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == [
-        "agreement.md",
         "figures",
         "report.html",
         "tiny-corr-0.1.nc",
-        "verdicts.md",
     ]
 
 

@@ -40,28 +40,16 @@ def written(tmp_path_factory):
     sweep = made_up.sweep()
     sweep["slope"].loc[{"cell": "huge-vanilla", "seed": 3}] = -1
     sweep["diverged_epoch"].loc[{"cell": "tiny-drop", "seed": 3}] = 3
-    others["another_set"] = made_up.sweep(seeds=5)
+    others["another_set"] = made_up.sweep(seeds=6)
     others["another_set"]["diverged_epoch"].loc[{"cell": "huge-drop", "seed": 0}] = 3
-    return folder, report.write(sweep, folder, others)
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """The page of a sweep of digits with one size and no learned slopes, as a compact file keeps it."""
-    folder = tmp_path_factory.mktemp("small")
-    sweep = made_up.sweep(sizes=("tiny",)).isel(slope_layer=slice(0, 0))
-    sweep["configuration"] = sweep.configuration.str.replace('"mnist"', '"digits"')
-    compact.save(sweep, folder / "sweep.nc")
-    loaded = compact.load(folder / "sweep.nc")
-    assert loaded.slope.shape == (4, made_up.SEEDS, made_up.EPOCHS, 0)
-    return report.write(loaded, folder).read_text()
+    return folder, report.write_paper(sweep, folder, others)
 
 
 def test_the_page_needs_nothing_else(written):
     page = written[1].read_text()
     assert not re.findall(r"""(?:src|href)=["'](?!#)(?!data:)[^"']*""", page.replace("xlink:href", "xlink"))
     assert "<script" not in page and "@import" not in page
-    assert page.count("<svg") == 10 + 8  # figures but the two that need scans, and evidence
+    assert page.count("<svg") == 10 + 8  # figures but two that need scans and one the digits, and evidence
     assert page.count("</svg>") == page.count("<svg")
 
 
@@ -70,23 +58,28 @@ def test_the_page_has_everything(written):
     for verdict in claims.judge(made_up.sweep()):
         assert f'<h3 id="{verdict.claim}">' in page
     for part in (
-        "168 do",
+        "6 of the paper&#39;s 168 published numbers lie",
+        "In 0 of 6 comparisons, more weight means less correlation",
+        "More weight, less correlation",
         "ablation",
         "+ input-dropout",
         "without input-dropout",
         "made up",
         "learning_curves",
-        "another_set,<br>5 seeds",
+        'another_set<span class="counts">6 seeds</span>',
         "mean, slope<br>below -0.5",
         "diverged, that is, whose loss became infinite or NaN: 1 of 10 tiny-drop.",
-        "In other sweeps: another_set, 1 of 5 huge-drop.",
+        "In other sweeps: another_set, 1 of 6 huge-drop.",
     ):
         assert part in page, part
 
 
-def test_published_numbers_are_said_to_be_of_mnist(written, small):
-    assert "these networks saw" not in written[1].read_text()
-    assert "of MNIST, while these networks saw digits" in small
+def test_the_answer_comes_first(written):
+    page = written[1].read_text()
+    places = [page.index(f'id="{each}"') for each in ("answer", "verdicts", "figure2", "figure4", "claims")]
+    assert places == sorted(places)
+    assert page.index("How a verdict is reached") < page.index('<h2 id="claims">')
+    assert "these networks saw" not in page and "prefers-color-scheme: dark" in page
 
 
 def test_figures_and_verdicts_are_files_too(written):
@@ -127,16 +120,33 @@ def test_networks_that_all_diverged_are_no_obstacle(tmp_path):
     ):
         sweep[name].loc[at] = np.nan
     sweep["diverged_epoch"].loc[at] = 1
-    page = report.write(sweep, tmp_path).read_text()
+    page = report.write_paper(sweep, tmp_path).read_text()
     assert "infinite or NaN: 10 of 10 huge-corr-1.0.\n" in page
     assert page.count("Without them:") == 3  # C6, C7, C8
     assert "HUGE-CORRNET-1.0, diverged" in page and page.count("<svg") == 16
 
 
-def test_a_small_sweep_says_what_is_missing(small):
-    assert "Not drawn: needs huge-drop, huge-vanilla." in small
-    assert "No picture: no comparison was measured." in small
-    assert "needs learned slopes" in small
+def test_another_sweep_has_a_page_without_verdicts(tmp_path):
+    """Of networks that no figure of the paper knows, as a compact file keeps them."""
+    sweep = made_up.sweep(sizes=("tiny",), variants=("vanilla", "corr-0.3", "decov-1.0"), noise=0)
+    sweep = sweep.isel(slope_layer=slice(0, 0))
+    sweep["validation_error"].loc[{"cell": "tiny-corr-0.3"}] -= 0.02 + 0.001 * np.arange(10)[:, None]
+    compact.save(sweep, tmp_path / "sweep.nc")
+    page = report.write(compact.load(tmp_path / "sweep.nc"), tmp_path).read_text()
+    assert "cannot judge the paper&#39;s claims" in page and "cannot be told" not in page
+    assert "<td>tiny-vanilla - tiny-corr-0.3</td><td>+2.45 [" in page
+    assert re.findall(r"<td>(better|worse|inconclusive)</td>", page) == ["better", "inconclusive"]
+    assert page.count("<svg") == 2 and {each.stem for each in (tmp_path / "figures").iterdir()} == {
+        "curves",
+        "differences",
+    }
+
+
+def test_the_digits_and_mnist_seem_to_disagree():
+    text = report.conclusion(compact.load(report.REFERENCE / "digits.nc"))
+    assert "100 epochs are 2,500 steps on the digits, and 100 are 100,000 on MNIST" in text
+    assert "At step 2,000 the penalty is ahead on both." in text
+    assert report.conclusion(made_up.sweep(sizes=("tiny",))) == ""
 
 
 def test_the_ablation_counts_what_diverged_as_chance():

@@ -1,0 +1,69 @@
+"""The pictures of the paper's page, but for those of its claims and studies."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from experiments.grid.protocols import EARLY
+from experiments.page import curves
+from experiments.paper import by_steps, figures, slopes
+from experiments.store import gathered as stored
+
+FIRST = ("figure2", "figure4", "error_by_size", "steps")
+"""The pictures beside the answer."""
+
+CAPTIONS = {
+    "figure2": "A line is one weight, averaged over seeds. Look at the left end: pairs near 0.",
+    "figure4": "Lower is better. Bars: mean over seeds with 95% interval. Dots: seeds. Dashes: the paper.",
+    "error_by_size": "Lower is better. Networks that diverged are counted above and left out of the means.",
+    "steps": "Shaded: weight 1.0 has the lower error. The digits end where MNIST has hardly begun.",
+    "learning_curves": "Both axes are logarithmic, to show the first epochs and the last differences.",
+    "correlation_curves": "Grey: the number of units in the layer.",
+    "slopes": f"Numbers: networks below {-slopes.FLAT} / between / above {slopes.FLAT}.",
+}
+"""What to see in a picture."""
+
+
+def of(
+    sweep: xr.Dataset, others: Mapping[str, xr.Dataset], contrasted: Sequence[xr.Dataset]
+) -> list[tuple[str, str, Callable[[], Figure]]]:
+    """The name, title and drawing of every picture but the claims' and the studies'.
+
+    Args:
+      sweep: what is judged.
+      others: sweeps by name, whose weights and rates are shown if they have its data and protocol.
+      contrasted: the digits and MNIST, where both are there.
+    """
+    scans = [sweep, *(other for other in others.values() if _same_protocol(sweep, other))]
+    alone = {
+        "figure2": (figures.figure2, "Figure 2: less correlation in every layer"),
+        "figure4": (figures.figure4, f"Figure 4: the error after {EARLY} epochs"),
+        "error_by_size": (curves.error_by_size, "The error after the last epoch"),
+    }
+    pair = {"steps": (by_steps.figure, "Error against update steps")}
+    rest = {
+        "table1": (figures.table1, "Table 1: network sizes"),
+        "figure1": (figures.figure1, "Figure 1: dropout and the correlations of layer 1"),
+        "figure3": (figures.figure3, "Figure 3: how the error grows as the network shrinks"),
+        "learning_curves": (curves.learning_curves, "Learning curves"),
+        "correlation_curves": (curves.correlation_curves, "Correlation and effective units over epochs"),
+        "heat_maps": (curves.heat_maps, "Which units are correlated"),
+        "slopes": (slopes.slopes, "The PReLU slope that layer 1 learns"),
+    }
+    together = {
+        "error_by_weight": (curves.error_by_weight, "Error against the penalty's weight"),
+        "correlation_by_rate": (curves.correlation_by_rate, "Dropout rate and correlation"),
+    }
+    return [
+        (name, title, functools.partial(function, *sweeps))
+        for figures_of, sweeps in ((alone, [sweep]), (pair, contrasted), (rest, [sweep]), (together, scans))
+        for name, (function, title) in figures_of.items()
+    ]
+
+
+def _same_protocol(a: xr.Dataset, b: xr.Dataset) -> bool:
+    return all(
+        stored.configuration(a)[name] == stored.configuration(b)[name] for name in ("dataset", "protocol")
+    )
