@@ -57,9 +57,8 @@ html_static_path = [
     str(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf"),
 ]
 html_css_files = ["style.css"]
-# Front door, which leads to docs/index.html; summary for language models; pages that docs/report.md shows.
-html_extra_path = ["theme/index.html", "theme/llms.txt", "../results/reference/report.html"]
-html_extra_path += ["../results/reference/comparison/compare.html"]
+# Front door, which leads to docs/index.html; summary for language models; a page that docs/report.md links to.
+html_extra_path = ["theme/index.html", "theme/llms.txt", "../results/reference/comparison/compare.html"]
 html_show_sphinx = False
 html_math_renderer = "mathml"
 
@@ -70,6 +69,7 @@ def setup(app: Sphinx) -> None:
     """Formulas, signatures and docstrings are set by this file."""
     app.add_html_math_renderer("mathml", (_set_inline, None), (_set_block, None))
     app.connect("source-read", _readme)
+    app.connect("source-read", _results)
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)
     # One signature for all overloads: the docstring says what is returned when.
@@ -85,6 +85,19 @@ def _readme(app: Sphinx, docname: str, source: list[str]) -> None:
         screen = readme.partition("# decorr\n")[2].partition("## The experiments")[0]
         screen = re.sub(r"\]\((?!https?:)", "](../", screen)
         source[0] = re.sub("<!-- README.md, .* -->", lambda _: screen, source[0])
+
+
+def _results(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Sets a page of results where a page has the line <!-- results/PATH.html -->."""
+
+    def content(name: re.Match) -> str:
+        page = (Path(__file__).parents[1] / name[1]).read_text()
+        head, _, body = page.partition('<body class="results">')
+        style = head[head.index("<style>") : head.index("</head>")]
+        body = re.sub(r"<h1>.*?</h1>", "", body[: body.rindex("</body>")])
+        return f'~~~~{{raw}} html\n{style}<div class="results">{body}</div>\n~~~~'
+
+    source[0] = re.sub(r"^<!-- (results/\S+\.html) -->$", content, source[0], flags=re.MULTILINE)
 
 
 def _set_inline(translator, node: nodes.Element) -> None:
