@@ -39,12 +39,13 @@ def write(sweep: xr.Dataset, out: Path, sentences: Sequence[str] = ()) -> Path:
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     configuration, judged = stored.configuration(sweep), differences(sweep)
+    found = summary.rows(sweep, EARLY)
     title = f"{sweep.sizes['cell']} networks, {sweep.sizes['seed']} seeds, {sweep.sizes['epoch']} epochs"
     page = drawing.template(Path(__file__).parent / "overview.html.j2").render(
         title=f"protocol {configuration['protocol']['name']}: {title}",
         dataset=configuration["dataset"],
         sentences=sentences,
-        rows=summary.rows(sweep, EARLY),
+        rows=[{name: row[name] for name in ("network", "error, last epoch")} | row for row in found],
         pictures=[
             drawing.picture(folder, "curves", "Training", functools.partial(curves, sweep)),
             drawing.picture(

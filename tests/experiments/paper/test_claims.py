@@ -247,7 +247,9 @@ def test_what_is_beyond_the_paper_is_judged_where_it_was_trained():
         *("C5-forty", "C9", "C6-decay", "C8-decay", "C8-cosine", "C12", "C7-conv", "C8-conv")
     ]
     assert judged["C5-forty"].verdict == "holds" and judged["C5-forty"].comparisons[0].finite.size == 40
-    assert judged["C5-forty"].remark.endswith(" With only the 30 seeds that C5 does not have: holds (4, 0, 0).")
+    assert judged["C5-forty"].remark.endswith(
+        " With only the 30 seeds that C5 does not have: holds (4, 0, 0)."
+    )
     cosine = judged["C8-cosine"]
     assert [round(each.interval.estimate, 3) for each in cosine.comparisons] == [0.01] * 5
     assert (

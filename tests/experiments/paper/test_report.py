@@ -134,6 +134,7 @@ def test_another_sweep_has_a_page_without_verdicts(tmp_path):
     compact.save(sweep, tmp_path / "sweep.nc")
     page = report.write(compact.load(tmp_path / "sweep.nc"), tmp_path).read_text()
     assert "cannot judge the paper&#39;s claims" in page and "cannot be told" not in page
+    assert '<tr><th>network</th><th>error, last epoch</th><th class="also">seeds</th>' in page
     assert "<td>tiny-vanilla - tiny-corr-0.3</td><td>+2.45 [" in page
     assert re.findall(r"<td>(better|worse|inconclusive)</td>", page) == ["better", "inconclusive"]
     assert page.count("<svg") == 2 and {each.stem for each in (tmp_path / "figures").iterdir()} == {
