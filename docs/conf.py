@@ -57,7 +57,7 @@ html_static_path = [
     str(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf"),
 ]
 html_css_files = ["style.css"]
-# Front door, which leads to docs/index.html; summary for language models; a page that docs/report.md links to.
+# Front door, which leads to docs/index.html; summary for language models; a page that docs/report.md names.
 html_extra_path = ["theme/index.html", "theme/llms.txt", "../results/reference/comparison/compare.html"]
 html_show_sphinx = False
 html_math_renderer = "mathml"
