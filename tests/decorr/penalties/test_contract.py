@@ -234,22 +234,26 @@ def of_each_mask(arrays, where):
 
 @pytest.fixture(scope="module")
 def masked():
-    """The same arrays four times, with two masks, one sample, and none; NaN where no sample is valid."""
+    """The same arrays four times, with two masks, one sample, and none; NaN where no sample is valid.
+
+    Below 0, which a sample that is not valid must not stand for.
+    """
     where = np.random.default_rng(2).uniform(size=(4, *TALL[:-1])) < 0.6
     where[2:] = np.arange(20).reshape(5, 4) < np.array([1, 0])[:, None, None]
-    arrays = [np.where(where[..., None], a, np.nan) for a in activations(TALL)]
+    whole = [a - 9 for a in activations(TALL)]
+    arrays = [np.where(where[..., None], a, np.nan) for a in whole]
     with jax.enable_x64(True):
-        return arrays, where, of_each_mask(arrays, where)
+        return whole, arrays, where, of_each_mask(arrays, where)
 
 
 @of_few
 def test_where_is_a_subset_and_padding_does_not_leak(float64, name, masked):
     """Under `vmap`, which is a loop."""
-    arrays, where, found = masked
+    whole, arrays, where, found = masked
     for run in range(2):
         one = jax.tree.map(lambda leaf, run=run: leaf[run], found[name])
         weights = where[run].astype(np.float64)
-        assert_close(one[:2], formula(name, activations(TALL), weights)[:2], 1e-11)
+        assert_close(one[:2], formula(name, whole, weights)[:2], 1e-11)
         # A weight of 0 is the same.
         assert_close(library(FEW, [a[run] for a in arrays], weights)[name][:2], one[:2], 1e-13)
     for gradient in found[name].gradients:
@@ -258,7 +262,7 @@ def test_where_is_a_subset_and_padding_does_not_leak(float64, name, masked):
 
 @of_few
 def test_fewer_than_two_valid_samples_pull_nowhere(name, masked):
-    found = masked[2][name]
+    found = masked[3][name]
     if name == "vicreg_loss":  # the views of one sample differ
         assert float(found.value[3]) == pytest.approx(FLAT[name], rel=1e-6)
     else:

@@ -121,6 +121,7 @@ def test_c10_is_of_both_rivals_in_all_settings():
     assert analysis.c10([made_up.setting(USELESS)]) == ()
 
 
+@pytest.mark.slow
 def test_the_page_shows_all_of_it(tmp_path):
     for errors, images in ((HELPS, 500), (USELESS, 2000)):
         found = made_up.setting(errors, images=images)

@@ -77,6 +77,7 @@ def test_a_setting_that_cannot_be(change, message):
         dataclasses.replace(SETTING, **change)
 
 
+@pytest.mark.slow
 def test_networks_are_those_that_steps_train(digits, small_networks):
     """Of two the second; 20 steps are three epochs and two minibatches more."""
     second = Numbers(0.2, 1e-2)

@@ -50,15 +50,14 @@ def programs(family, variant, platform="cuda"):
     }
 
 
-@pytest.mark.parametrize(("family", "variant"), [("mlp", "corr-0.1"), ("conv", "corr-0.1"), ("mlp", "drop")])
-def test_accelerators_have_what_an_epoch_needs(family, variant):
-    for name, (program, arguments) in programs(family, variant).items():
-        if variant != "drop" or name == "train":  # the others know no variant
-            exported = export.export(program, platforms=["cuda", "tpu"])(*arguments)
-            text = exported.mlir_module()
-            assert exported.platforms == ("cuda", "tpu") and "custom_call" not in text
-            if name == "train":  # all runs of a device in one vmap
-                assert f"tensor<{RUNS // 2}x50x{'360' if family == 'mlp' else '4x4x36'}xf32>" in text
+@pytest.mark.parametrize("family", ["mlp", "conv"])
+def test_accelerators_have_what_an_epoch_needs(family):
+    for name, (program, arguments) in programs(family, "corr-0.1").items():
+        exported = export.export(program, platforms=["cuda", "tpu"])(*arguments)
+        text = exported.mlir_module()
+        assert exported.platforms == ("cuda", "tpu") and "custom_call" not in text
+        if name == "train":  # all runs of a device in one vmap
+            assert f"tensor<{RUNS // 2}x50x{'360' if family == 'mlp' else '4x4x36'}xf32>" in text
 
 
 def test_lanes_are_part_of_a_program():
