@@ -10,9 +10,13 @@ if TYPE_CHECKING:
     from decorr._dropout import dropout_correlation as dropout_correlation
     from decorr._dropout import dropout_estimator as dropout_estimator
     from decorr.chance import independent_penalty as independent_penalty
+    from decorr.cka import CKAState as CKAState
+    from decorr.cka import linear_cka as linear_cka
     from decorr.correlation import correlation_matrix as correlation_matrix
     from decorr.correlation import covariance_matrix as covariance_matrix
     from decorr.correlation import zscore as zscore
+    from decorr.dormancy import activity as activity
+    from decorr.dormancy import dormant_units as dormant_units
     from decorr.effective import effective_units as effective_units
     from decorr.effective import mean_square_correlation as mean_square_correlation
     from decorr.layers import layer_penalties as layer_penalties
@@ -33,6 +37,10 @@ if TYPE_CHECKING:
     from decorr.positions import sample_positions as sample_positions
     from decorr.redundancy import merge_units as merge_units
     from decorr.redundancy import redundant_pairs as redundant_pairs
+    from decorr.spectra import effective_rank as effective_rank
+    from decorr.spectra import rank_above as rank_above
+    from decorr.spectra import rank_at as rank_at
+    from decorr.spectra import spectrum as spectrum
     from decorr.streaming import CorrelationState as CorrelationState
     from decorr.whitening import whiten as whiten
     from decorr.whitening import whitening_matrix as whitening_matrix
@@ -40,7 +48,9 @@ if TYPE_CHECKING:
 _MODULES = {
     "_dropout": "dropout dropout_correlation dropout_estimator",
     "chance": "independent_penalty",
+    "cka": "CKAState linear_cka",
     "correlation": "correlation_matrix covariance_matrix zscore",
+    "dormancy": "activity dormant_units",
     "effective": "effective_units mean_square_correlation",
     "layers": "layer_penalties",
     "models": "MLP BatchWhitening ConvNet",
@@ -48,6 +58,7 @@ _MODULES = {
     "penalty_gradient variance_penalty vcreg_loss vicreg_loss xcov_loss",
     "positions": "sample_positions",
     "redundancy": "merge_units redundant_pairs",
+    "spectra": "effective_rank rank_above rank_at spectrum",
     "streaming": "CorrelationState",
     "whitening": "whiten whitening_matrix",
 }

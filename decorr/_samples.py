@@ -83,6 +83,14 @@ class Samples:
         """x [sample, ...] of all devices."""
         return x if self.axis_name is None else lax.all_gather(x, self.axis_name, axis=0, tiled=True)
 
+    def whole(self, x: jax.Array) -> jax.Array:
+        """x [sample, unit] of all devices, of which JAX knows that it is the same on each; costs a sum."""
+        if self.axis_name is None:
+            return x
+        place = lax.axis_index(self.axis_name) * x.shape[0]
+        others = jnp.zeros((self.number, x.shape[1]), x.dtype)
+        return self.everywhere(lax.dynamic_update_slice_in_dim(others, x, place, axis=0))
+
     def size(self, ddof: int = 0) -> jax.Array | int:
         """The divisor of sums: V1 - ddof V2 / V1, with V1 = sum w, V2 = sum w^2; or number - ddof.
 

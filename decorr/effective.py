@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName, as_samples, is_constant
+from decorr._samples import AxisName, Samples, as_samples, is_constant
 from decorr.chance import debiased, participation
 from decorr.penalties._gram import Form, pair_sum
 
@@ -63,7 +63,8 @@ def effective_units(
 
     (tr R)^2 / tr(R^2) = d / (1 + (d - 1) r2), with r2 as `mean_square_correlation`. d: all units
     uncorrelated; 1: all alike. Where no unit is constant the raw value is d / (2P), P as
-    `correlation_penalty`: P is d over twice the effective number of units.
+    `correlation_penalty`: P is d over twice the effective number of units. It is `effective_rank` of order 2
+    of the correlation matrix, which has the other ranks in use too.
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
@@ -92,8 +93,11 @@ def effective_units(
 def _mean_square(
     debias: bool, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return mean_square(as_samples(axis_name, a, *stat), debias)
+
+
+def mean_square(samples: Samples, debias: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The mean over pairs of rho^2, 0 where it is unknown; whether it is known; how many units vary."""
-    samples = as_samples(axis_name, a, *stat)
     varying = jnp.sum(~is_constant(*samples.extremes())).astype(samples.values.dtype)
     pairs = varying * (varying - 1)
     r2, known = pair_sum(_SQUARES, samples) / jnp.where(pairs > 0, pairs, 1), pairs > 0

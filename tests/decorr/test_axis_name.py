@@ -32,6 +32,15 @@ def of_twins(function):
     return lambda a, **stat: function(a, a / 2 + a[..., ::-1], **stat)
 
 
+def ranks(a, **stat):
+    effective = decorr.effective_rank(a, power=1, kind="moment", **stat)
+    return effective, decorr.rank_at(a, **stat), decorr.rank_above(a, **stat)
+
+
+def compared(a, **stat):
+    return decorr.CKAState.init(a.dtype).update(a, a / 2 + a[..., ::-1], **stat)
+
+
 FUNCTIONS = {
     "zscore": decorr.zscore,
     "correlation_matrix": decorr.correlation_matrix,
@@ -52,6 +61,13 @@ FUNCTIONS = {
     "mean_square_correlation": decorr.mean_square_correlation,
     "effective_units": decorr.effective_units,
     "whiten": functools.partial(decorr.whiten, shrinkage=0.1),
+    "spectrum": lambda a, **stat: decorr.spectrum(a, **stat)[:4],
+    "ranks": ranks,
+    "effective_rank, debiased": functools.partial(decorr.effective_rank, order=2, debias=True),
+    "activity": decorr.activity,
+    "linear_cka": of_twins(decorr.linear_cka),
+    "linear_cka, raw": of_twins(functools.partial(decorr.linear_cka, debias=False)),
+    "CKAState": compared,
 }
 PER_SAMPLE = {"zscore", "penalty_gradient", "gradient_terms", "whiten"}
 
@@ -132,7 +148,7 @@ def samples(d, dtype):
 ALL, FEW = tuple(FUNCTIONS), ("zscore", "penalty_gradient", "correlation_penalty", "xcov_loss")
 # Where d > m these are computed as where d < m, or are sums of what others are.
 ANY_D = {"correlation_matrix", "covariance_matrix", "streamed", "streamed apart"}
-ANY_D |= {"variance_penalty", "vcreg_loss", "vicreg_loss"}
+ANY_D |= {"variance_penalty", "vcreg_loss", "vicreg_loss", "activity", "CKAState"}
 WIDE = tuple(name for name in ALL if name not in ANY_D)
 CASES = [(ALL, 5, "shard_map"), (ALL, 5, "vmap"), (WIDE, 40, "shard_map")]
 CASES += [(FEW, d, "shard_map, unchecked") for d in (5, 40)]

@@ -11,8 +11,10 @@ from decorr import (
     CorrelationState,
     correlation_penalty,
     dropout,
+    linear_cka,
     pair_penalty,
     sample_positions,
+    spectrum,
     whiten,
 )
 
@@ -42,6 +44,8 @@ PROGRAMS = {
     "penalty": with_gradient(correlation_penalty),
     "correlation": with_gradient(pair_penalty, kind="correlation"),
     "covariance": with_gradient(pair_penalty, kind="covariance"),
+    "spectrum": with_gradient(spectrum),
+    "cka": with_gradient(lambda a, where: linear_cka(a, jnp.sin(a), where=where)),
     "stream": updated,
     "dropout": dropped,
     "positions": at_positions,
@@ -49,7 +53,13 @@ PROGRAMS = {
 }
 
 
-WIDE = ("penalty", "correlation", "covariance")  # taken by another matrix where units are more than samples
+WIDE = (
+    "penalty",
+    "correlation",
+    "covariance",
+    "spectrum",
+    "cka",
+)  # taken by another matrix where units are more than samples
 
 
 @pytest.mark.parametrize(

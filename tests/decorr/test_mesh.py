@@ -1,6 +1,7 @@
 """Activations spread over devices: on Auto and Explicit axes, what one device gives."""
 
 import contextlib
+import functools
 import re
 
 import jax
@@ -61,6 +62,11 @@ OTHERS = {
     "covariance_matrix": decorr.covariance_matrix,
     "mean_square_correlation": decorr.mean_square_correlation,
     "effective_units": decorr.effective_units,
+    "effective_rank": masked(functools.partial(decorr.effective_rank, power=1)),
+    "spectrum": decorr.spectrum,
+    "ranks": lambda a: decorr.rank_at(a) + decorr.rank_above(a),
+    "activity": decorr.activity,
+    "linear_cka": masked(of_twins(decorr.linear_cka)),
     "decov_loss": masked(decorr.decov_loss),
     "vcreg_loss": masked(lambda a, **stat: decorr.vcreg_loss(a, 1.0, 2.0, delta=0.3, **stat)),
     "masked": masked(correlation_penalty),

@@ -1,0 +1,92 @@
+"""Eigenvalues of the matrices of a layer, by the smaller of two, with derivatives where they coincide."""
+
+import functools
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from decorr._samples import AxisName, Samples, at_most, centre, product, standardise
+
+Kind = Literal["correlation", "covariance", "moment"]
+"""Matrices of a layer [unit, unit]: of z-scores, of values less their means, of values as they are."""
+
+
+class Spectrum(NamedTuple):
+    """The eigenvalues of a layer's matrix."""
+
+    values: jax.Array
+    """[min(m, d)], largest first, in units of scale^2."""
+    scale: jax.Array
+    """A scalar without derivative. With it nothing that is squared under- or overflows."""
+
+
+def spectrum_of(kind: Kind, samples: Samples) -> Spectrum:
+    """The eigenvalues of B^T B = U^T W U / N, with U by the kind; of B B^T where samples are fewer."""
+    u, scale = factor(kind, samples)
+    size = jnp.asarray(samples.size(ddof=0 if kind == "moment" else 1), u.dtype)
+    if samples.weights is None:
+        b = u / jnp.sqrt(size)
+    else:
+        heaviest = samples.everywhere(samples.weights.sum())  # or more: beside it no weight is denormal
+        heaviest = jnp.where(heaviest > 0, heaviest, 1)
+        b = u * (_root(samples.weights / heaviest) * jnp.sqrt(heaviest / size))[:, None]
+    if at_most(b.shape[1], samples.number):
+        return Spectrum(eigenvalues(samples.axis_name, b), scale)
+    return Spectrum(eigenvalues(None, samples.whole(b).T), scale)
+
+
+def factor(kind: Kind, samples: Samples) -> tuple[jax.Array, jax.Array]:
+    """U [sample, unit] over its largest entry, and this entry."""
+    if kind == "correlation":
+        u = standardise(samples).z
+    else:
+        u = samples.values if kind == "moment" else centre(samples)[0]
+    scale = jnp.max(jnp.abs(lax.stop_gradient(u)))
+    scale = scale if samples.axis_name is None else lax.pmax(scale, samples.axis_name)
+    scale = jnp.where((scale > 0) & jnp.isfinite(scale), scale, 1)
+    return u / scale, scale
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def eigenvalues(axis_name: AxisName, b: jax.Array) -> jax.Array:
+    """The eigenvalues of B^T B, largest first; all are NaN if an entry is not finite.
+
+    They are |B v|^2, v the eigenvectors of B^T B as rounded. So their error is some eps^2 of the largest, and
+    not some eps as that of `jnp.linalg.eigvalsh`: a small singular value is right to eps of the largest.
+    """
+    return _quotients(axis_name, b, _vectors(axis_name, b))
+
+
+@eigenvalues.defjvp
+def _eigenvalues_jvp(
+    axis_name: AxisName, primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    # The vectors move too, but to first order no |B v|^2 moves with them.
+    v = _vectors(axis_name, *primals)
+    return jax.jvp(lambda b: _quotients(axis_name, b, v), primals, tangents)
+
+
+def _vectors(axis_name: AxisName, b: jax.Array) -> jax.Array:
+    """The eigenvectors of B^T B as columns; what is not finite stays out of the solver."""
+    matrix = _everywhere(axis_name, product(b.T, b))
+    identity = jnp.eye(len(matrix), dtype=matrix.dtype)
+    vectors: jax.Array = jnp.linalg.eigh(jnp.where(jnp.isfinite(matrix).all(), matrix, identity))[1]
+    return vectors
+
+
+def _quotients(axis_name: AxisName, b: jax.Array, v: jax.Array) -> jax.Array:
+    """|B v|^2 of each column v, largest first."""
+    values = _everywhere(axis_name, jnp.sum(jnp.square(product(b, v)), axis=0))
+    values = jnp.where(jnp.isfinite(values).all(), values, jnp.nan)
+    return values[jnp.argsort(-values)]
+
+
+def _everywhere(axis_name: AxisName, x: jax.Array) -> jax.Array:
+    return x if axis_name is None else lax.psum(x, axis_name)
+
+
+def _root(x: jax.Array) -> jax.Array:
+    """The square root, with derivative 0 at 0."""
+    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)

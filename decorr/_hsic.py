@@ -1,0 +1,114 @@
+"""HSIC of linear kernels: how alike the distances between samples are in two layers.
+
+Samples have shares w_k (sum 1), and X, Y [sample, unit] are centred by them. With K = X X^T, L = Y Y^T,
+M = X^T W Y and N = X^T W^2 Y the raw HSIC is |M|^2 = sum_kl w_k w_l K_kl L_kl. The unbiased one is the mean
+over all quadruples of different samples, weighted by the products of their weights, of
+
+    (x_i - x_j).(x_k - x_l) (y_i - y_j).(y_k - y_l) / 4.
+
+The weighted sum over the quadruples is, with p_n = sum_k w_k^n,
+
+    (1 - p_2) (|M|^2 - sum_k w_k^2 K_kk L_kk) - 2 <M, N> + 2 |N|^2 + sum_k w_k^2 K_kk sum_k w_k^2 L_kk
+    - 2 sum_k w_k^2 (L_kk x_k.sum_l w_l^2 x_l + K_kk y_k.sum_l w_l^2 y_l),
+
+and the weights of the quadruples sum to 1 - 6 p_2 + 3 p_2^2 + 8 p_3 - 6 p_4. Where all weights are alike,
+that is HSIC_1 of Song et al., Feature Selection via Dependence Maximization (2012). For X = Y it estimates
+tr(C^2), C the covariance matrix. The same mean of |x_i - x_j|^2 |x_k - x_l|^2 / 4 estimates (tr C)^2. Its sum
+is larger by
+
+    (1 - p_2) ((tr M)^2 - |M|^2) - 2 (tr M tr N - <M, N>).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from decorr._samples import Samples, at_most, product
+
+
+def hsic(samples: Samples, x: jax.Array, y: jax.Array) -> jax.Array:
+    """The raw HSIC of centred values [sample, unit] of the same samples."""
+    return _inner_products(samples, _shares(samples, x), x, y)[0]
+
+
+def unbiased_hsic(samples: Samples, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The unbiased HSIC of centred values [sample, unit], 0 where it is unknown; and whether it is known.
+
+    It is unknown if fewer than four samples are valid, or if one outweighs all others up to rounding.
+    """
+    sums = _sums(samples, x, y)
+    return _mean(sums, sums.quadruples), sums.known
+
+
+def unbiased_traces(samples: Samples, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Unbiased (tr C)^2 and tr(C^2) of centred values; whether they are known, as `unbiased_hsic`."""
+    sums, w = _sums(samples, x, x), _shares(samples, x)
+    norms = jnp.sum(x * x, axis=1)
+    m, n = (samples.everywhere(jnp.sum(shares * norms)) for shares in (w, w**2))
+    more = (1 - sums.pairs_alike) * (m * m - sums.mm) - 2 * (m * n - sums.mn)
+    return _mean(sums, sums.quadruples + more), _mean(sums, sums.quadruples), sums.known
+
+
+class _Sums(NamedTuple):
+    quadruples: jax.Array
+    """The sum over the quadruples."""
+    weight: jax.Array
+    """The sum of their weights."""
+    known: jax.Array
+    pairs_alike: jax.Array
+    """p_2."""
+    mm: jax.Array
+    mn: jax.Array
+
+
+def _mean(sums: _Sums, total: jax.Array) -> jax.Array:
+    # What is only rounding beside |M|^2 is 0, as that of samples whose differences are all orthogonal.
+    rounding = jnp.abs(total) <= 64 * jnp.finfo(total.dtype).eps * sums.mm
+    return jnp.where(sums.known & ~rounding, total / jnp.where(sums.known, sums.weight, 1), 0)
+
+
+def _sums(samples: Samples, x: jax.Array, y: jax.Array) -> _Sums:
+    w = _shares(samples, x)
+
+    def everywhere(z: jax.Array) -> jax.Array:
+        return samples.everywhere(jnp.sum(z))
+
+    p2, p3, p4 = everywhere(w**2), everywhere(w**3), everywhere(w**4)
+    weight = 1 - 6 * p2 + 3 * p2 * p2 + 8 * p3 - 6 * p4
+    known = (everywhere((w > 0).astype(w.dtype)) >= 4) & (weight > 16 * jnp.finfo(w.dtype).eps)
+    mm, mn, nn = _inner_products(samples, w, x, y)
+    of_x, of_y = jnp.sum(x * x, axis=1), jnp.sum(y * y, axis=1)
+    total = (1 - p2) * (mm - everywhere(w**2 * of_x * of_y)) - 2 * mn + 2 * nn
+    total = total + everywhere(w**2 * of_x) * everywhere(w**2 * of_y)
+    if samples.weights is not None:  # else sum_l w_l^2 x_l is 0
+        along_x, along_y = (product(z, samples.everywhere(product((w**2)[None], z)).T)[:, 0] for z in (x, y))
+        total = total - 2 * everywhere(w**2 * (of_y * along_x + of_x * along_y))
+    # With a value that is not finite the result is not unknown but NaN.
+    return _Sums(total, weight, known | ~jnp.isfinite(mm), p2, mm, mn)
+
+
+def _shares(samples: Samples, x: jax.Array) -> jax.Array:
+    """What part of all weight each sample has [sample]."""
+    ones = jnp.ones_like(x[:, 0]) if samples.weights is None else samples.weights
+    return ones / jnp.asarray(samples.size(), x.dtype)
+
+
+def _inner_products(
+    samples: Samples, w: jax.Array, x: jax.Array, y: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """|M|^2, <M, N> and |N|^2, by the smaller of [unit, unit] and [sample, sample]."""
+    if at_most(x.shape[1] * y.shape[1], samples.number**2):
+        m = samples.everywhere(product((x * w[:, None]).T, y))
+        if samples.weights is None:
+            n = m / samples.size()
+        else:
+            n = samples.everywhere(product((x * (w**2)[:, None]).T, y))
+        return jnp.sum(m * m), jnp.sum(m * n), jnp.sum(n * n)
+    both = product(x, samples.gathered(x).T) * product(y, samples.gathered(y).T)  # K L [sample, every sample]
+    every = samples.gathered(w)
+    by_w, by_square = product(both, every[:, None])[:, 0], product(both, (every**2)[:, None])[:, 0]
+    mm, mn, nn = samples.everywhere(
+        jnp.stack([jnp.sum(w * by_w), jnp.sum(w * by_square), jnp.sum(w**2 * by_square)])
+    )
+    return mm, mn, nn

@@ -1,0 +1,143 @@
+"""How alike two layers are: centred kernel alignment (CKA) of linear kernels, of a batch and of a stream."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from decorr._eigenvalues import factor
+from decorr._hsic import hsic, unbiased_hsic
+from decorr._mesh import over_mesh
+from decorr._samples import AxisName, as_views, centre
+
+
+def linear_cka(
+    a: jax.typing.ArrayLike,
+    b: jax.typing.ArrayLike,
+    *,
+    debias: bool = True,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """Compares two layers of any widths over the same samples: 1 if one is the other but for a rotation.
+
+    CKA = h(a, b) / sqrt(h(a, a) h(b, b)). Raw, h(a, b) = |C_ab|^2, the sum of the squared covariances of the
+    units of a with those of b. Debiased, h is the U-statistic of that sum (HSIC_1), so that two independent
+    layers have 0 on average, where the raw one tends to 1 as samples get fewer than units. Rotations, shifts
+    and a common factor of a layer's units change nothing.
+
+    Args:
+      a: activations [..., unit] of one layer, floating point; all leading axes together are the m samples.
+      b: activations of the other layer, or network, of the same samples; another number of units is allowed.
+      debias: whether to take away what chance adds; then at least four samples must be valid.
+      where, weights, axis_name: as `pair_penalty`, of both. With weights the U-statistic is the weighted
+        mean over quadruples of different samples.
+
+    Returns:
+      A scalar, raw in [0, 1], debiased a little below 0 too; float32 for half-precision input. 0 where it is
+      undefined: if no unit of a layer varies, if samples are too few, or if a debiased h(a, a) is 0, as that
+      of samples that are all equally far from each other.
+
+    Raises:
+      ValueError, TypeError: as `pair_penalty`; a and b of different samples.
+
+    Numerics:
+      By d_a x d_b or two m x m matrices, whichever is smaller. Each layer is divided by its largest
+      deviation first, so no scale under- or overflows. A value that is not finite gives NaN, and nothing
+      else does; where CKA is undefined its gradient is 0. A constant unit (see `zscore`) counts nothing.
+
+    Source: Kornblith et al., Similarity of Neural Network Representations Revisited (arXiv:1905.00414);
+      HSIC_1: Song et al., Feature Selection via Dependence Maximization (2012).
+    """
+    return over_mesh(_linear_cka, (a, b, where, weights), debias, axis_name)
+
+
+class CKAState(NamedTuple):
+    """Compares two layers over more samples than fit in memory: `linear_cka`, debiased, batch by batch.
+
+    Each of h(a, b), h(a, a) and h(b, b) is averaged over the minibatches, and the ratio is taken at the end.
+    Because each is unbiased, the size of the minibatches does not change what is estimated. A mean of the
+    minibatches' own ratios would be biased.
+
+        state = CKAState.init()
+        for a in batches:                 # [..., unit]
+            state = state.update(a, zscore(a))
+        similarity = state.cka()
+
+    Values are taken as they are, so in float32 deviations should lie between 1e-8 and 1e8.
+
+    Raises:
+      ValueError, TypeError: in `update`, as `linear_cka`; in `init`, a dtype that is neither float32 nor
+        float64.
+
+    Source: Nguyen et al., Do Wide and Deep Networks Learn the Same Things? (arXiv:2010.15327), Equation 3.
+    """
+
+    batches: jax.Array
+    """[], how many minibatches counted: those of four valid samples or more."""
+    ab: jax.Array
+    """[], the sum of h(a, b) over the minibatches."""
+    aa: jax.Array
+    """[], the sum of h(a, a)."""
+    bb: jax.Array
+    """[], the sum of h(b, b)."""
+
+    @staticmethod
+    def init(dtype: jax.typing.DTypeLike = jnp.float32) -> "CKAState":
+        """The state of no minibatch."""
+        if jnp.dtype(dtype) not in (jnp.float32, jnp.float64):
+            raise TypeError(f"a CKA state accumulates in float32 or float64; got {dtype}")
+        return CKAState(*jnp.zeros((4,), dtype))
+
+    def update(
+        self,
+        a: jax.typing.ArrayLike,
+        b: jax.typing.ArrayLike,
+        *,
+        where: jax.typing.ArrayLike | None = None,
+        weights: jax.typing.ArrayLike | None = None,
+        axis_name: AxisName = None,
+    ) -> "CKAState":
+        """The state after one more minibatch of both layers; as `linear_cka`."""
+        return self.merge(over_mesh(_batch, (a, b, where, weights), self.ab.dtype, axis_name))
+
+    def merge(self, other: "CKAState") -> "CKAState":
+        """The state of both states' minibatches."""
+        return CKAState(*(x + y for x, y in zip(self, other, strict=True)))
+
+    def psum(self, axis_name: str | tuple[str, ...]) -> "CKAState":
+        """The state of the minibatches of all devices of a mapped axis, the same on each."""
+        return CKAState(*(lax.psum(x, axis_name) for x in self))
+
+    def cka(self) -> jax.Array:
+        """CKA of all minibatches so far; 0 where it is undefined."""
+        return _ratio(self.ab, self.aa, self.bb)
+
+
+def _linear_cka(
+    debias: bool, axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
+) -> jax.Array:
+    layer, other = as_views(axis_name, a, b, *stat)
+    x, y = factor("covariance", layer)[0], factor("covariance", other)[0]
+    if debias:
+        return _ratio(*(unbiased_hsic(layer, *pair)[0] for pair in ((x, y), (x, x), (y, y))))
+    return _ratio(*(hsic(layer, *pair) for pair in ((x, y), (x, x), (y, y))))
+
+
+def _ratio(ab: jax.Array, aa: jax.Array, bb: jax.Array) -> jax.Array:
+    undefined = (aa <= 0) | (bb <= 0)  # NaN stays
+    # Roots first: the product may underflow.
+    safe_a, safe_b = (jnp.where(undefined, 1, x) for x in (aa, bb))
+    return jnp.where(undefined, 0, ab / (jnp.sqrt(safe_a) * jnp.sqrt(safe_b)))
+
+
+def _batch(
+    dtype: jax.typing.DTypeLike, axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
+) -> CKAState:
+    """The state of one minibatch."""
+    layer, other = as_views(axis_name, a, b, *stat)
+    x, y = centre(layer)[0], centre(other)[0]
+    (ab, known), (aa, _), (bb, _) = (unbiased_hsic(layer, *pair) for pair in ((x, y), (x, x), (y, y)))
+    return CKAState(*(z.astype(dtype) for z in (known, ab, aa, bb)))

@@ -1,0 +1,85 @@
+"""How active the units of a layer are, and which of them are dormant."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from decorr._mesh import over_mesh
+from decorr._samples import AxisName, as_samples
+
+
+def activity(
+    a: jax.typing.ArrayLike,
+    *,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """Compares each unit's mean size with that of its layer: the score of dormant units.
+
+    s_i = mean_k |a_i^(k)| / (1/d sum_j mean_k |a_j^(k)|). 0: the unit is silent; 1: it is as active as the
+    layer's units are on average. The mean over the units is 1.
+
+    Args:
+      a: activations [..., unit], floating point; all leading axes together are the m samples, positions of
+        a convolution too. One sample is enough.
+      where, weights, axis_name: as `zscore`. Weights count in the means over the samples.
+
+    Returns:
+      s [unit], in [0, d], without unit; float32 for half-precision input, else the dtype of `a`. All 0 if
+      all activations are 0, or no sample is valid.
+
+    Raises:
+      ValueError, TypeError: as `zscore`, but one sample is accepted.
+
+    Numerics:
+      There is no epsilon, so the scale of the activations does not matter. A NaN makes all NaN. The
+      derivative of |0| is 0. `jit`, `scan`, and `vmap` over seeds work.
+
+    Source: Sokar et al., The Dormant Neuron Phenomenon in Deep Reinforcement Learning (arXiv:2302.12902),
+      Equation 1. The authors' code adds 1e-9 to the divisor.
+    """
+    return over_mesh(_activity, (a, where, weights), axis_name)
+
+
+def dormant_units(
+    a: jax.typing.ArrayLike,
+    *,
+    threshold: jax.typing.ArrayLike = 0.025,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """Finds the units that contribute next to nothing: those whose `activity` is at most a threshold.
+
+    Their share is `dormant_units(a).mean()`, and the mask says which units to initialise again.
+
+    Args:
+      a: activations [..., unit], floating point, as `activity`. After the nonlinearity: before it more units
+        are dormant, because none is 0 by design.
+      threshold: a scalar that may be traced; 0, 0.025 and 0.1 are in use.
+      where, weights, axis_name: as `activity`.
+
+    Returns:
+      Which units are dormant [unit], bool. All of them if all activations are 0.
+
+    Raises:
+      ValueError, TypeError: as `activity`.
+
+    Numerics:
+      As `activity`. No unit is dormant beside a NaN.
+
+    Source: as `activity`.
+    """
+    s = activity(a, where=where, weights=weights, axis_name=axis_name)
+    return s <= jnp.asarray(threshold, s.dtype)
+
+
+def _activity(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
+    samples = as_samples(axis_name, a, *stat, minimum=1)
+    size = samples.values * jnp.sign(samples.values)  # the derivative of jnp.abs is 1 at 0
+    size = samples.total(size / samples.size())[0]
+    mean = lax.stop_gradient(jnp.mean(size))
+    # Divided by it first, so that no square under- or overflows in the derivative; a NaN stays.
+    size = size / jnp.where(mean == 0, 1, mean)
+    return jnp.where(mean == 0, 0, size / jnp.where(mean == 0, 1, jnp.mean(size)))

@@ -1,0 +1,294 @@
+"""The spectrum of a layer, and the numbers that are called its rank."""
+
+import math
+from typing import Any, get_args
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from decorr._checks import check_scalar_probability
+from decorr._eigenvalues import Kind, Spectrum, factor, spectrum_of
+from decorr._hsic import unbiased_traces
+from decorr._mesh import over_mesh
+from decorr._samples import AxisName, Samples, as_samples
+from decorr.chance import participation
+from decorr.effective import mean_square
+from decorr.penalties._gram import cross_sum
+
+
+def spectrum(
+    a: jax.typing.ArrayLike,
+    *,
+    kind: Kind = "correlation",
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """Shows how a layer's variation is spread over directions: the eigenvalues of its matrix.
+
+    l_1 >= l_2 >= ... of the correlation matrix R, of the covariance matrix C, or of the second moments
+    1/m sum_k a^(k) a^(k)T. A few large eigenvalues: the units repeat each other. All alike: no direction
+    has more variation than another.
+
+    Args:
+      a: activations [..., unit], floating point; all leading axes together are the m samples.
+      kind: "correlation", each unit divided by its standard deviation; "covariance", values less their
+        means, over m - 1; "moment", values as they are, over m: the squared singular values of the
+        activations, divided by m.
+      where, weights, axis_name: as `zscore`.
+
+    Returns:
+      The min(m, d) largest eigenvalues, largest first; the others are 0. In units of a^2, of correlations
+      without unit. float32 for half-precision input, else the dtype of `a`.
+
+    Raises:
+      ValueError, TypeError: as `zscore`; an unknown kind.
+
+    Numerics:
+      By the smaller of d x d and m x m. No eigenvalue is below 0. An eigenvalue is computed as |B v|^2,
+      v the eigenvector and B^T B the matrix. So a singular value as small as 1e-6 of the largest keeps its
+      size in float32; those below 1e-3 of the largest are mixed among each other, and their sum of squares
+      is right. A constant unit (see `zscore`) adds 0 to correlations and covariances. A value that is not
+      finite makes all NaN. The gradient divides by no difference of eigenvalues: that of a sum of a function
+      over all eigenvalues is right where eigenvalues coincide too. Second derivatives are NaN there.
+
+    Source: numpy.linalg.eigvalsh of numpy.corrcoef(a, rowvar=False), or of numpy.cov.
+    """
+    _check_kind(kind)
+    values, scale = over_mesh(_spectrum, (a, where, weights), kind, axis_name)
+    return values * scale * scale
+
+
+def effective_rank(
+    a: jax.typing.ArrayLike,
+    *,
+    order: float = 1,
+    power: float = 2,
+    kind: Kind = "covariance",
+    debias: bool = False,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """Measures how many directions a layer uses: 1 if it collapsed, d if all directions are used alike.
+
+    With shares p_i = l_i^(power/2) / sum_j l_j^(power/2) of the eigenvalues l of `spectrum`:
+
+    - order 1: exp(-sum_i p_i log p_i), the exponential of the entropy;
+    - order 2: 1 / sum_i p_i^2, the participation ratio;
+    - order inf: 1 / max_i p_i; with power 2 the stable rank;
+    - any other order q: (sum_i p_i^q)^(1/(1-q)).
+
+    Ranks in use are cases. RankMe has `power=1, kind="moment"`. The effective rank of Roy and Vetterli has
+    `power=1`, the participation ratio `order=2`, NESum `order=math.inf`, and the stable rank
+    `order=math.inf, kind="moment"`. `effective_units` has `order=2, kind="correlation", debias=True`. On
+    one layer they can differ by a factor of ten, mostly by whether means are taken away.
+
+    Args:
+      a: activations [..., unit], floating point; all leading axes together are the m samples.
+      order: of the Hill number, above 0; `math.inf` too. The larger, the less small shares count.
+      power: of the singular values, above 0. 2: shares of eigenvalues; 1: shares of their roots.
+      kind: as `spectrum`.
+      debias: whether to take away that few samples show few directions. For order 2, power 2, and
+        covariances or correlations.
+      where, weights, axis_name: as `zscore`.
+
+    Returns:
+      A scalar in [1, d]; float32 for half-precision input. 1 if no unit varies ("moment": if all are 0).
+
+    Raises:
+      ValueError, TypeError: as `zscore`; an unknown kind; an order or a power that is not above 0; a debias
+        that there is not.
+
+    Numerics:
+      As `spectrum`; with order 2 and power 2 without eigenvalues, by the smaller of d x d and m x m.
+      Singular values below min(m, d) eps of the largest count as 0, because rounding makes as much: 3e-5 in
+      float32 for 256. So a collapsed layer has rank 1 and a finite gradient, of any width. The gradient
+      is 0 where no unit varies.
+      Debiased covariances: the ratio of unbiased estimates of (tr C)^2 and tr(C^2), U-statistics over four
+      different samples; d where the second is not above 0, NaN for fewer than four valid samples. Debiased
+      correlations: as `effective_units`.
+
+    Source: Hill, Diversity and Evenness (1973). Roy & Vetterli, The effective rank (2007). Garrido et al.,
+      RankMe (arXiv:2210.02885). U-statistic: Song et al., Feature Selection via Dependence Maximization
+      (2012).
+    """
+    _check_kind(kind)
+    for what, number in (("order", order), ("power", power)):
+        if not number > 0:
+            raise ValueError(f"{what} must be above 0; got {number}")
+    if debias and ((order, power) != (2, 2) or kind == "moment"):
+        raise ValueError("debias is for order=2, power=2, and covariances or correlations")
+    return over_mesh(_effective_rank, (a, where, weights), order, power, kind, debias, axis_name)
+
+
+def rank_at(
+    a: jax.typing.ArrayLike,
+    *,
+    share: jax.typing.ArrayLike = 0.99,
+    power: float = 1,
+    kind: Kind = "moment",
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """Counts the directions that hold a share of a layer: srank, or the approximate rank.
+
+    The least k with sum_{i<=k} s_i^power >= share sum_i s_i^power, s the roots of the eigenvalues of
+    `spectrum`. Power 1 of values as they are is srank (Kumar et al.), which some code calls the stable
+    rank; power 2 is the approximate rank (Yang et al.).
+
+    Args:
+      a: activations [..., unit], floating point; all leading axes together are the m samples.
+      share: in (0, 1], may be traced.
+      power: of the singular values, above 0.
+      kind: as `spectrum`.
+      where, weights, axis_name: as `zscore`.
+
+    Returns:
+      k, a whole number >= 1 as a floating scalar, with derivative 0; float32 for half-precision input.
+
+    Raises:
+      ValueError, TypeError: as `zscore`; an unknown kind; a power that is not above 0, a share that is not
+        in [0, 1].
+
+    Numerics:
+      As `effective_rank`, rounding's singular values included. 1 where all are 0.
+
+    Source: Kumar et al., Implicit Under-Parameterization (arXiv:2010.14498), delta = 0.01. Yang et al.,
+      Harnessing Structures for Value-Based Planning and Reinforcement Learning (arXiv:1909.12255).
+    """
+    _check_kind(kind)
+    if not power > 0:
+        raise ValueError(f"power must be above 0; got {power}")
+    share = check_scalar_probability(share, "share")
+    return over_mesh(_rank_at, (a, where, weights, share), power, kind, axis_name)
+
+
+def rank_above(
+    a: jax.typing.ArrayLike,
+    *,
+    threshold: jax.typing.ArrayLike = 0.01,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
+    axis_name: AxisName = None,
+) -> jax.Array:
+    """Counts the directions along which a layer's values are above a threshold: the feature rank.
+
+    The number of i with s_i / sqrt(m) > threshold, s the singular values of the activations as they are. So
+    it depends on the scale of the activations, and a large mean counts as a direction.
+
+    Args:
+      a: activations [..., unit], floating point; all leading axes together are the m samples.
+      threshold: in units of a, may be traced.
+      where, weights, axis_name: as `zscore`. With weights s_i / sqrt(m) is the root of an eigenvalue of
+        sum_k w_k a^(k) a^(k)T / sum_k w_k.
+
+    Returns:
+      A whole number >= 0 as a floating scalar, with derivative 0; float32 for half-precision input.
+
+    Raises:
+      ValueError, TypeError: as `zscore`.
+
+    Numerics:
+      As `effective_rank`, rounding's singular values included.
+
+    Source: Lyle et al., Understanding and Preventing Capacity Loss in Reinforcement Learning
+      (arXiv:2204.09560), epsilon = 0.01.
+    """
+    return over_mesh(_rank_above, (a, where, weights, jnp.asarray(threshold)), axis_name)
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}; got {kind!r}")
+
+
+def _spectrum(kind: Kind, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> Spectrum:
+    return spectrum_of(kind, as_samples(axis_name, a, *stat))
+
+
+def _effective_rank(
+    order: float,
+    power: float,
+    kind: Kind,
+    debias: bool,
+    axis_name: AxisName,
+    a: jax.Array,
+    *stat: jax.Array | None,
+) -> jax.Array:
+    samples = as_samples(axis_name, a, *stat)
+    if debias and kind == "correlation":
+        r2, known, varying = mean_square(samples, debias=True)
+        units = jnp.where(known, participation(r2, varying), jnp.nan)
+        return jnp.where(varying <= 1, jnp.ones_like(units), units)
+    if order == 2 and power == 2:
+        return _participation(kind, debias, samples)
+    s = _singular_values(spectrum_of(kind, samples).values) ** power
+    total = jnp.sum(s)
+    p = s / jnp.where(total == 0, 1, total)
+    return jnp.where(total == 0, 1, _hill_number(order, jnp.where(total == 0, 1, p)))
+
+
+def _hill_number(order: float, p: jax.Array) -> jax.Array:
+    if order == math.inf:
+        return 1 / p[0]
+    present = p > 0
+    log = jnp.log(jnp.where(present, p, 1))
+    if order == 1:
+        return jnp.exp(-jnp.sum(p * log))
+    powers: Any = jnp.where(present, jnp.exp(order * log), p)  # NaN stays
+    return jnp.sum(powers) ** (1 / (1 - order))
+
+
+def _participation(kind: Kind, debias: bool, samples: Samples) -> jax.Array:
+    """(tr M)^2 / tr(M^2), without eigenvalues."""
+    u, _ = factor(kind, samples)
+    trace = jnp.sum(samples.total(u * u)) / samples.size()
+    if debias:
+        square, squares, known = unbiased_traces(samples, u)
+    else:
+        square, squares, known = trace * trace, cross_sum(samples, u, u), jnp.asarray(True)
+    ratio = square / jnp.where(squares > 0, squares, 1)
+    ratio = jnp.where(squares > 0, jnp.clip(ratio, 1, u.shape[1]), u.shape[1])
+    ratio = jnp.where(known, ratio, jnp.nan)
+    return jnp.where(trace == 0, jnp.ones_like(ratio), jnp.where(jnp.isnan(trace), trace, ratio))
+
+
+def _singular_values(values: jax.Array) -> jax.Array:
+    """The roots of eigenvalues, largest first; 0, with derivative 0, for what rounding makes."""
+    rounding = len(values) * jnp.finfo(values.dtype).eps
+    kept = ~(values <= rounding * rounding * values[0])  # NaN stays
+    return jnp.where(kept, jnp.sqrt(jnp.where(kept, values, 1)), 0)
+
+
+def _rank_at(
+    power: float,
+    kind: Kind,
+    axis_name: AxisName,
+    a: jax.Array,
+    where: jax.Array | None,
+    weights: jax.Array | None,
+    share: jax.Array,
+) -> jax.Array:
+    samples = as_samples(axis_name, lax.stop_gradient(a), where, weights)
+    upto = jnp.cumsum(_singular_values(spectrum_of(kind, samples).values) ** power)
+    return _count(upto < share.astype(upto.dtype) * upto[-1], upto) + 1
+
+
+def _rank_above(
+    axis_name: AxisName,
+    a: jax.Array,
+    where: jax.Array | None,
+    weights: jax.Array | None,
+    threshold: jax.Array,
+) -> jax.Array:
+    values, scale = spectrum_of("moment", as_samples(axis_name, lax.stop_gradient(a), where, weights))
+    s = scale * _singular_values(values)
+    return _count(s > threshold.astype(s.dtype), s)
+
+
+def _count(true: jax.Array, known: jax.Array) -> jax.Array:
+    """How many are true; NaN if one of the numbers is."""
+    return jnp.where(jnp.isnan(known).any(), jnp.nan, jnp.sum(true.astype(known.dtype)))

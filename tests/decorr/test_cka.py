@@ -1,0 +1,166 @@
+"""Centred kernel alignment, against its definition and against the means over all quadruples of samples."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from decorr import CKAState, linear_cka
+
+TALL, WIDE = (7, 2, 3), (6, 8, 5)  # samples, units of either layer
+of_both = pytest.mark.parametrize("sizes", [TALL, WIDE], ids=["m > d", "m < d"])
+
+
+def layers(sizes, seed=0):
+    m, d, other = sizes
+    rng = np.random.default_rng(seed)
+    common = rng.normal(size=(m, 1))
+    return rng.normal(size=(m, d)) + common + 3, 2 * rng.normal(size=(m, other)) - common
+
+
+def weights_of(sizes, weighted):
+    return np.random.default_rng(1).uniform(0.3, 2, sizes[0]) if weighted else np.ones(sizes[0])
+
+
+def raw(a, b, w):
+    """The sum of the squared covariances."""
+    c, other = (x - np.average(x, axis=0, weights=w) for x in (a, b))
+    return np.sum(((w[:, None] * c).T @ other / w.sum()) ** 2)
+
+
+def of_quadruples(a, b, w):
+    """The weighted mean over all quadruples of different samples."""
+    total = weight = 0
+    for i, j, k, l in itertools.permutations(range(len(a)), 4):  # noqa: E741
+        each = w[i] * w[j] * w[k] * w[l]
+        total += each * ((a[i] - a[j]) @ (a[k] - a[l])) * ((b[i] - b[j]) @ (b[k] - b[l])) / 4
+        weight += each
+    return total / weight
+
+
+def hsic1(a, b):
+    """As Song et al. and the packages have it."""
+    n = len(a)
+    k, l = (x @ x.T * (1 - np.eye(n)) for x in (a, b))  # noqa: E741
+    total = np.trace(k @ l) + k.sum() * l.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (k @ l).sum()
+    return total / (n * (n - 3))
+
+
+def ratio(h, a, b):
+    return h(a, b) / np.sqrt(h(a, a) * h(b, b))
+
+
+@jax.jit
+def both(a, b, **stat):
+    return [linear_cka(a, b, debias=debias, **stat) for debias in (False, True)]
+
+
+@of_both
+@pytest.mark.parametrize("weighted", [False, True])
+def test_values(float64, sizes, weighted):
+    a, b = layers(sizes)
+    w = weights_of(sizes, weighted)
+    found = both(a, b, **({"weights": w} if weighted else {}))
+    wanted = [ratio(functools.partial(h, w=w), a, b) for h in (raw, of_quadruples)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-11)
+    assert weighted or wanted[1] == pytest.approx(ratio(hsic1, a, b), rel=1e-11)
+
+
+def test_what_changes_nothing(float64):
+    """A rotation, a shift, a factor, and what stands where there is no sample."""
+    a, b = layers(WIDE)
+    rotation = np.linalg.qr(np.random.default_rng(2).normal(size=(8, 8)))[0]
+    np.testing.assert_allclose(both(a @ rotation - 2, 7e-5 * (b + 4)), both(a, b), rtol=1e-9)
+    pad = lambda x: np.concatenate([x, np.full((2, x.shape[1]), np.nan)])  # noqa: E731
+    np.testing.assert_allclose(both(pad(a), pad(b), where=np.arange(8) < 6), both(a, b), rtol=1e-12)
+
+
+def test_gradients_are_central_differences(float64):
+    a, b = layers(WIDE)
+    rng, h = np.random.default_rng(3), 1e-6
+    w = weights_of(WIDE, True)
+    along = [rng.normal(size=x.shape) for x in (a, b, w)]
+
+    def total(a, b, w):
+        return linear_cka(a, b, weights=w)
+
+    program = jax.jit(jax.vmap(jax.value_and_grad(total, argnums=(0, 1, 2))))
+    steps = [np.stack([x + step * e for step in (0, h, -h)]) for x, e in zip((a, b, w), along, strict=True)]
+    values, gradients = program(*steps)
+    slope = sum(np.sum(np.asarray(g)[0] * e) for g, e in zip(gradients, along, strict=True))
+    assert slope == pytest.approx(float(values[1] - values[2]) / (2 * h), rel=1e-6)
+
+
+def test_independent_layers_show_nothing_on_average():
+    """20 samples of 500 units: the raw one is nearly 1."""
+    a, b = jax.random.normal(jax.random.key(0), (2, 20, 20, 500))
+    biased, debiased = jax.jit(jax.vmap(both))(a, b)
+    assert biased.min() > 0.9
+    assert abs(debiased.mean()) < 3 * debiased.std() / np.sqrt(20) < 0.05
+
+
+def test_where_it_is_undefined_it_is_0_and_pulls_nowhere():
+    """A constant layer, three valid samples, one that outweighs all others, equal distances; then NaN."""
+    a, b = (x.astype(np.float32) for x in layers(TALL))
+    corners = (
+        np.float32([[0, 0], [4, 0], [1, 3], [1, 1], [0, 0], [0, 0], [0, 0]]) + 0.1
+    )  # differences orthogonal
+    nan = np.where(np.arange(7)[:, None] == 2, np.nan, a)
+    weights = np.ones((5, 7), np.float32)
+    weights[1, 3:], weights[2, 1:], weights[3, 4:] = 0, 1e-12, 0
+    layer = np.stack([np.full_like(a, 0.1), a, a, corners, nan])
+
+    def debiased(a, weights):
+        return linear_cka(a, b, weights=weights)
+
+    value, gradients = jax.jit(jax.vmap(jax.value_and_grad(debiased)))(layer, weights)
+    np.testing.assert_array_equal(value, [0, 0, 0, 0, np.nan])
+    np.testing.assert_array_equal(gradients[:4], 0)
+
+
+def test_scales_that_overflow_when_squared():
+    a, b = (x.astype(np.float32) for x in layers(TALL))
+    np.testing.assert_allclose(both(1e30 * a, 1e-30 * b), both(a, b), rtol=1e-4)
+
+
+def test_half_precision_is_summed_in_single():
+    a, b = (jnp.asarray(x, jnp.bfloat16) for x in layers(TALL))
+    found = jax.jit(linear_cka)(a, b)
+    assert found.dtype == jnp.float32
+    assert float(found) == pytest.approx(ratio(hsic1, np.float64(a), np.float64(b)), rel=1e-4)
+
+
+# A stream ---------------------------------------------------------------------------------------------------
+
+
+@jax.jit
+def streamed(batches, others, where):
+    """By `scan`, and merged of each minibatch's own over a mapped axis."""
+    step = lambda state, batch: (state.update(*batch[:2], where=batch[2]), None)  # noqa: E731
+    state, _ = jax.lax.scan(step, CKAState.init(batches.dtype), (batches, others, where))
+    own = lambda a, b, where: step(CKAState.init(a.dtype), (a, b, where))[0].psum("batch")  # noqa: E731
+    merged = jax.vmap(own, axis_name="batch")(batches, others, where)
+    return state, state.cka(), merged.cka()
+
+
+def test_a_stream_averages_before_it_divides(float64):
+    """The last minibatch has three valid samples and does not count."""
+    pairs = [layers(TALL, seed) for seed in range(4)]
+    batches, others = (np.stack(x) for x in zip(*pairs, strict=True))
+    where = np.arange(7) < np.array([[7], [7], [7], [3]])
+    state, one_by_one, merged = streamed(batches, others, where)
+    h = [[hsic1(x, y) for x, y in ((a, b), (a, a), (b, b))] for a, b in pairs[:3]]
+    ab, aa, bb = np.sum(h, axis=0)
+    np.testing.assert_allclose([one_by_one, *merged], ab / np.sqrt(aa * bb), rtol=1e-12)
+    np.testing.assert_allclose(state, [3, ab, aa, bb], rtol=1e-12)
+
+
+def test_a_stream_of_nothing_and_a_type():
+    assert jax.jit(lambda: CKAState.init().cka())() == 0
+    with pytest.raises(TypeError, match="float32 or float64; got bfloat16"):
+        CKAState.init("bfloat16")
+    with pytest.raises(ValueError, match=r"same samples; got shapes \(5, 2\) and \(4, 2\)"):
+        CKAState.init().update(jnp.ones((5, 2)), jnp.ones((4, 2)))
