@@ -259,3 +259,125 @@ def _(a):
 @reference("vcreg-stable-pretraining", by_jax)
 def _(a):
     return part("stable_pretraining", "jax/losses/utils.py").vcreg_loss(a)
+
+
+# Ranks of a layer
+
+
+def entropy_rank(p):
+    return torch.exp(-(p * torch.log(p)).sum())
+
+
+def singular_values(a):
+    return torch.linalg.svdvals(a)
+
+
+def centred(a):
+    return a - a.mean(dim=0)
+
+
+@reference("rankme", by_torch)
+def _(a):
+    s = singular_values(a)
+    return entropy_rank(s / s.sum() + 1e-7)
+
+
+@reference("rankme-stable-pretraining", by_torch)
+def _(a):
+    s = singular_values(a)
+    return entropy_rank(s / s.sum() + 1e-5)
+
+
+@reference("rankme-reptrix", by_torch)
+def _(a):
+    """Its eigenvalues are PCA's, as many as the smaller of m and d, of which one is 0 where m <= d."""
+    explained = singular_values(centred(a)).square()
+    return entropy_rank(explained / explained.sum() + 1e-7)
+
+
+@reference("roy-vetterli", by_torch)
+def _(a):
+    s = singular_values(centred(a))[: min(len(a) - 1, a.shape[1])]  # beyond they are 0
+    return entropy_rank(s / s.sum())
+
+
+@reference("stable-rank", by_torch)
+def _(a):
+    return a.square().sum() / torch.linalg.matrix_norm(a, ord=2).square()
+
+
+@reference("nesum", by_torch)
+def _(a):
+    values = torch.linalg.eigvalsh(torch.cov(a.T))
+    return values.sum() / values[-1]
+
+
+@reference("participation-ratio", by_torch)
+def _(a):
+    c = torch.cov(a.T)
+    return torch.trace(c).square() / c.square().sum()
+
+
+def row_corrected(a):
+    """Dimensionality's `row`: sums over different samples, from those over all."""
+    m = len(a)
+    k = a @ a.T
+    norms, rows = torch.diagonal(k), k.sum(dim=1)
+    iijj, iijl, ijlr = norms.sum() ** 2, norms.sum() * k.sum(), k.sum() ** 2
+    ijij, ijjl, iiij, iiii = k.square().sum(), rows.square().sum(), (norms * rows).sum(), norms.square().sum()
+    above = iijj - 2 / (m - 1) * iijl + (4 * iiij - m * iiii) / (m - 2)
+    above = above + (ijlr - 4 * ijjl + 2 * ijij - iijj) / ((m - 1) * (m - 2))
+    below = ijij - m / (m - 2) * iiii + 2 / (m - 2) * (2 * iiij - ijjl)
+    below = below + (iijj - 2 * iijl + ijlr) / ((m - 1) * (m - 2))
+    return above / below
+
+
+@reference("participation-ratio-debiased", by_hand)
+def _(a):
+    """The package has no gradient: that is its formula's."""
+    value = optional("dimensionality").participation_ratio(a, return_all=True)["row"]
+    return np.float64(value), by_torch(row_corrected, {"a": a})[1]
+
+
+def reached(s, share):
+    return np.float64(np.sum(np.cumsum(s) / s.sum() < share) + 1), {}
+
+
+@reference("srank", by_hand)
+def _(a):
+    return reached(np.linalg.svd(a, compute_uv=False), 0.99)
+
+
+@reference("approximate-rank", by_hand)
+def _(a):
+    return reached(np.linalg.svd(a, compute_uv=False) ** 2, 0.99)
+
+
+@reference("feature-rank", by_hand)
+def _(a):
+    return np.float64(np.sum(np.linalg.svd(a, compute_uv=False) / np.sqrt(len(a)) > 0.01)), {}
+
+
+# Activity, and two layers
+
+
+@reference("dormant-dopamine", by_torch)
+def _(a):
+    score = a.abs().mean(dim=0)
+    return score / (score.mean() + 1e-9)
+
+
+def by_ratio(hsic, a, b):
+    return hsic(a, b) / torch.sqrt(hsic(a, a) * hsic(b, b))
+
+
+@reference("cka-debiased-ckatorch", by_torch)
+def _(a, b):
+    hsic1 = part("ckatorch", "hsic.py").hsic1
+    return by_ratio(lambda x, y: hsic1((x @ x.T)[None], (y @ y.T)[None])[0], a, b)
+
+
+@reference("cka-ckatorch", by_torch)
+def _(a, b):
+    hsic0 = part("ckatorch", "hsic.py").hsic0
+    return by_ratio(lambda x, y: hsic0(x @ x.T, y @ y.T), a, b)
