@@ -43,7 +43,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         if self.address is not None and self.executor != "ray":
-            raise ValueError("--address is a Ray cluster's: give --executor ray with it")
+            raise ValueError("--address needs --executor ray")
 
     def prepare(self, plan: bool) -> None:
         """Before JAX is imported: for a plan leaves a GPU's memory alone, else begins processes."""
@@ -145,7 +145,9 @@ def explained() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise SystemExit("interrupted; the same command goes on from the last checkpoint") from None
+        raise SystemExit(
+            "interrupted; run the same command again to continue from the last checkpoint"
+        ) from None
     except (ValueError, OSError, RuntimeError, ResultsError) as error:
         raise SystemExit(f"error: {first_line(error)}") from error
     finally:

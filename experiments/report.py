@@ -12,7 +12,7 @@ from experiments.store import finished
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Write the figures and verdicts of a sweep, and one self-contained HTML page."""
+    """Write one HTML page about a sweep: figures, published numbers, verdicts on the paper's sentences."""
 
     folder: tyro.conf.Positional[Unset[Path]] = None
     """Folder of a sweep's results. Default: the newest one under results/."""
@@ -42,7 +42,7 @@ def write(options: Report) -> list[Path]:
 def _last() -> Path:
     written = [path for folder in Path("results").glob("*/") for path in finished.paths(folder)]
     if not written:
-        raise ResultsError("results/ holds no sweep: name a folder, or give --reference")
+        raise ResultsError("results/ holds no sweep: name its folder, or use --reference")
     return max(written, key=lambda path: path.stat().st_mtime).parent
 
 

@@ -64,8 +64,8 @@ COMPARISONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Reproduce:
-    """Train the reference run (about thirteen hours on two cores), and draw its figures and verdicts.
-    Networks in the compact files are not trained again. Interrupted ones continue from their last checkpoint.
+    """Train the reference run again (about thirteen hours on two cores), and draw its figures and verdicts.
+    Networks that --out already holds are skipped. Interrupted ones continue from their last checkpoint.
     """
 
     only: tuple[str, ...] = (*SWEEPS, *MEASUREMENTS, *COMPARISONS)

@@ -37,7 +37,8 @@ class Sweep:
     protocol: str = "released"
     """Training protocol. released: the author's code, which gives the published figures. paper: the text.
     ablation-printed, ..., ablation-input-dropout: steps from the text to the code.
-    released-without-STEP: the code without one of these steps. released-decay: a cosine learning rate."""
+    released-without-STEP: the code without one of these steps.
+    released-decay: a learning rate that falls to 0 by a half cosine."""
     family: Family = "mlp"
     """Kind of network. mlp: fully connected, like the paper's. conv: convolutional, 4 to 144 channels."""
     sizes: tuple[Size, ...] = tuple(SIZES)
@@ -45,6 +46,7 @@ class Sweep:
     variants: tuple[str, ...] = tuple(variant.name for variant in VARIANTS)
     """Network variants. vanilla: no regulariser. drop, drop-RATE: dropout, of rate 0.3 or RATE in [0, 1).
     corr-WEIGHT, decov-WEIGHT, vcreg-WEIGHT: a penalty with a weight >= 0.
+    Like the paper's code, corr divides its weight by the batch size: corr-0.1 is 0.002 in decorr.
     Add -cosine or -exponential to a weight to shrink it over all epochs.
     batchnorm: batch normalisation. whiten: batch whitening."""
     seeds: int = 10

@@ -24,8 +24,8 @@ Section = Literal["training", "overhead", "penalty", "startup", "scaling", "roof
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """Measure the speed of training (beside PyTorch, Flax, Equinox and Keras), of the penalty, of start-up,
-    and how training scales. Run nothing else meanwhile."""
+    """Measure the speed of training, of the penalty and of start-up, and how training scales.
+    Training is compared with PyTorch, Flax, Equinox and Keras. Run nothing else meanwhile."""
 
     sections: tuple[Section, ...] = ("training", "overhead", "penalty", "startup", "scaling")
     """Sections to measure. roofline measures nothing: it predicts the speed on GPUs."""
@@ -36,9 +36,9 @@ class Benchmark:
     variants: tuple[str, ...] = ("vanilla", "drop", "corr-0.1")
     """Network variants, as in a sweep."""
     repeats: int = 7
-    """Number of interleaved repeats. Tables show their medians."""
+    """Number of repeats, interleaved. Tables show their medians."""
     out: Path = Path("results/benchmark.json")
-    """File for all measurements, each repeat. The picture of scaling is written beside it, as .svg."""
+    """File for all measurements, with each repeat. The plot of scaling is written beside it, as .svg."""
 
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "equinox", "keras")

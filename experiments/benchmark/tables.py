@@ -28,7 +28,7 @@ def _given(name: str, factor: float = 1) -> Callable[[Row], str]:
 # Section -> title, and its columns: header and what stands below it.
 SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
     "training": (
-        "training: ms per network-step of the whole machine, and times slower than decorr",
+        "training: ms per training step of a network on the whole machine, and times slower than decorr",
         {
             "family": _family,
             "network": lambda row: f"{row['size']}-{row['variant']}",
@@ -64,7 +64,7 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
         {"what": lambda row: row["what"], "seconds": _given("seconds")},
     ),
     "scaling": (
-        "scaling: ms per network-step of the whole machine, corr-0.1",
+        "scaling: ms per training step of a network on the whole machine, corr-0.1",
         {
             "size": lambda row: row["size"],
             "devices": lambda row: str(row["devices"]),
@@ -73,7 +73,7 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
         },
     ),
     "roofline": (
-        "roofline, a PREDICTION of GPUs: us per network-step, and s of 100 epochs of MNIST",
+        "roofline, a PREDICTION of GPUs: us per training step of a network, and s for 100 epochs of MNIST",
         {
             "device": lambda row: row["device"],
             "network": lambda row: row["network"],
@@ -82,8 +82,8 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
             "with tensorfloat32": _given("tensorfloat32", 1e6),
             "memory": _given("memory", 1e6),
             "launches": _given("launches", 1e6),
-            "binds": lambda row: row.get("binds", ""),
-            "launches bind below": lambda row: str(row.get("enough", "")),
+            "limited by": lambda row: row.get("binds", ""),
+            "limited by launches below": lambda row: str(row.get("enough", "")),
             "s": _given("seconds"),
         },
     ),

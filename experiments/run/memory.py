@@ -74,9 +74,9 @@ class Room(NamedTuple):
                 "fewer devices (JAX_NUM_CPU_DEVICES)" if self.platform == "cpu" else "more or larger devices"
             )
             raise ValueError(
-                f"{work.name} does not fit: its {work.runs} runs take "
+                f"{work.name} does not fit into memory: it needs "
                 f"{self.describe(work.runs, trainer, dataset)}; "
-                f"give smaller sizes, a smaller batch size, or {cure}"
+                f"use smaller sizes, a smaller batch size, or {cure}"
             )
 
 

@@ -60,7 +60,7 @@ def run(
                 except (EOFError, OSError):
                     raise RuntimeError(
                         f"{piece.name}: the process that trained it died, as when memory runs out; "
-                        "the same command goes on from the last checkpoint"
+                        "run the same command again to continue from the last checkpoint"
                     ) from None
                 if isinstance(event, str):
                     raise RuntimeError(f"{piece.name}: {event}")

@@ -63,9 +63,9 @@ class SweepProgress:
             left = timedelta(seconds=round(elapsed * self._left / self._cost_spent))
             parts += [f"{self._networks / elapsed:.3g} networks/s", f"{left} left"]
         elif epoch:
-            parts += ["from its checkpoint"]
+            parts += ["continued from its checkpoint"]
         if again:
-            parts += ["begun again"]
+            parts += ["restarted"]
         line = "  ".join(parts)
         self._bar.update(self._task, completed=self._total - self._left, description=line)
         noteworthy = again or epoch == epochs or (first and epoch > 0)

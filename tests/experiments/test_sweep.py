@@ -223,7 +223,7 @@ def test_plan_makes_no_folder_and_cuts_blocks_to_fit(tmp_path, monkeypatch, swee
 def test_what_does_not_fit_is_refused_before_anything_is_trained(tmp_path, monkeypatch, sweep):
     monkeypatch.setattr(machine, "memory", lambda: 2 * 2**20)
     done = sweep("--out", tmp_path, "--sizes", "tiny", "huge", "--seeds", "2")
-    words = "huge-vanilla.seeds-0-0 does not fit: its 1 runs take", "smaller batch size"
+    words = "huge-vanilla.seeds-0-0 does not fit into memory: it needs", "smaller batch size"
     assert_one_line_error(done, *words)
     assert not list(tmp_path.glob("*.nc"))
 
@@ -321,7 +321,7 @@ def test_an_interrupted_sweep_says_what_to_do(tmp_path):
     wait_for(lambda: list(tmp_path.glob(CHECKPOINTS)) or interrupted.poll() is not None)
     os.killpg(interrupted.pid, signal.SIGINT)  # as a terminal does: its processes too
     _, errors = interrupted.communicate(timeout=600)
-    assert errors == "interrupted; the same command goes on from the last checkpoint\n"
+    assert errors == "interrupted; run the same command again to continue from the last checkpoint\n"
     assert interrupted.returncode == 1 and list(tmp_path.glob(CHECKPOINTS))
     wait_for(lambda: nobody_is_left_of(interrupted))
 
@@ -337,7 +337,7 @@ def test_an_interrupted_sweep_goes_on_bit_for_bit(finished, tmp_path, sweep, mon
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "write", interrupted)
         done = sweep("--out", folder, *arguments)
-    message = "interrupted; the same command goes on from the last checkpoint\n"
+    message = "interrupted; run the same command again to continue from the last checkpoint\n"
     assert (done.returncode, done.stderr) == (1, message) and list(folder.glob(CHECKPOINTS))
     done = sweep("--out", folder, *arguments)
     assert "from its checkpoint" in done.stdout and not list(folder.glob(CHECKPOINTS)), done.stderr
@@ -365,7 +365,7 @@ def test_a_second_sweep_stops(tmp_path, sweep):
             "unknown protocol 'no_such'; the protocols are released, paper, released-decay, abl",
         ),
         ("--family conv --width-order ascending", "ascending is an ablation of the family mlp"),
-        ("--address localhost:1", "give --executor ray with it"),
+        ("--address localhost:1", "--address needs --executor ray"),
         ("--executor ray --address localhost", "--address must be HOST:PORT; got 'localhost'"),
         ("--executor ray --address localhost:1", "no Ray cluster answers at localhost:1"),
     ],

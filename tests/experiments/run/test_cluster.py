@@ -76,7 +76,7 @@ def test_a_node_dies_and_the_sweep_completes(ray, tmp_path):
     ray.add_node(num_cpus=1, **NODE)
     output, errors = sweep.communicate(timeout=600)
     assert sweep.returncode == 0, errors
-    assert "begun again" in output
+    assert "restarted" in output
 
     # The local engine, with as many devices as a task has.
     alone = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}

@@ -95,7 +95,7 @@ def test_one_run_that_does_not_fit_is_refused():
     block = Block(CELL, 0, room.runs(trainer(), MNIST, 10) - 1)
     assert block.runs == 1
     taken = room.describe(1, trainer(), MNIST)
-    message = f"huge-corr-0.1.seeds-0-0 does not fit: its 1 runs take {taken}; give smaller"
+    message = f"huge-corr-0.1.seeds-0-0 does not fit into memory: it needs {taken}; use smaller"
     assert taken.endswith(" MiB of 1 MiB on each device")
     with pytest.raises(ValueError, match=re.escape(message)):
         room.check(block, trainer(), MNIST)
