@@ -235,6 +235,12 @@ def test_the_order_is_jaxs_permutation(samples):
     np.testing.assert_array_equal(*both(jax.random.split(jax.random.key(0), 2)), strict=True)
 
 
+def test_every_step_has_masks_of_its_own():
+    states = [initial(BOTH)._replace(step=jnp.int32(t)) for t in (0, 1)]
+    first, second = (step(TRAINER, state, *batch_of())[1].activations[0] for state in states)
+    assert (np.asarray(first) != second).any()
+
+
 def test_seeds_differ():
     first, second = (initial(BOTH, seed=seed).params["hidden_1"]["kernel"] for seed in (0, 1))
     assert (first != second).all()
