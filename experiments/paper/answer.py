@@ -63,8 +63,8 @@ def sentences(
     return [
         f"In {supported} of {len(c4.comparisons)} comparisons, more weight means less correlation between "
         "hidden units (C4).",
-        f"With weight 1.0 the largest network has the {_side(early)} error after {EARLY} epochs "
-        f"({early[1]:.1f}% against {early[0]:.1f}%, C7) and the {_side(late)} error after "
+        f"With weight 1.0 the largest network's error is {_side(early)} after {EARLY} epochs "
+        f"({early[1]:.1f}% against {early[0]:.1f}%, C7) and {_side(late)} after "
         f"{sweep.sizes['epoch']} ({late[1]:.1f}% against {late[0]:.1f}%, C8).",
         f"{inside} of the paper's {of} published numbers lie within the 95% range of a single run of our "
         f"reproduction{other}.",

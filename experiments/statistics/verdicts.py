@@ -12,8 +12,8 @@ from experiments.statistics.intervals import Interval
 RULE = (
     "We turn each sentence of the paper into comparisons. A comparison gives one number per seed: the "
     "difference between two networks that started from the same weights and saw the same batches. "
-    "It is for or against the sentence if the mean difference is statistically significant: an exact "
-    "two-sided sign-flip test, corrected by Holm for all comparisons of the sentence, gives p < 0.05. "
+    "It is for or against the sentence if the mean difference is statistically significant (p < 0.05). "
+    "The test is an exact two-sided sign-flip test, corrected by Holm for all comparisons of the sentence. "
     "Fewer than six seeds can never reach that. All other comparisons are open. "
     "Where the sentence names a value, the 95% bootstrap interval of the mean decides. The comparison is for "
     "the sentence if the interval lies within a margin of the value, against it if it lies outside, and "
