@@ -37,8 +37,8 @@ def linear_cka(
 
     Returns:
       A scalar, raw in [0, 1], debiased a little below 0 too; float32 for half-precision input. 0 where it is
-      undefined: if no unit of a layer varies, if samples are too few, or if a debiased h(a, a) is 0, as that
-      of samples that are all equally far from each other.
+      undefined: if no unit of a layer varies, if samples are too few, or if a debiased h(a, a) is 0 up to
+      rounding, as that of samples that are all equally far from each other.
 
     Raises:
       ValueError, TypeError: as `pair_penalty`; a and b of different samples.

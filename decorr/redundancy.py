@@ -205,11 +205,18 @@ def _check_shapes(d: int, incoming: Any, kernel: np.ndarray, bias: np.ndarray) -
     for path, leaf in jax.tree_util.tree_leaves_with_path(incoming):
         if np.ndim(leaf) < 1 or np.shape(leaf)[-1] != d:
             name = "incoming" + jax.tree_util.keystr(path)
-            raise ValueError(f"{name} must have shape [..., unit] for {d} units; got {np.shape(leaf)}")
+            message = f"{name} must have shape [..., unit] for {d} units; got {np.shape(leaf)}"
+            raise ValueError(message + _transpose_hint(np.shape(leaf), 0, d))
     if kernel.ndim < 2 or kernel.shape[-2] != d:
-        raise ValueError(f"the kernel must have shape [..., unit, output] for {d} units; got {kernel.shape}")
+        message = f"the kernel must have shape [..., unit, output] for {d} units; got {kernel.shape}"
+        raise ValueError(message + _transpose_hint(kernel.shape, -1, d))
     if bias.shape != kernel.shape[-1:]:
         raise ValueError(f"the bias must have the shape {kernel.shape[-1:]} of the outputs; got {bias.shape}")
+
+
+def _transpose_hint(shape: tuple[int, ...], axis: int, d: int) -> str:
+    """What helps where a matrix is that of the other convention, such as Equinox's and PyTorch's."""
+    return ": its transpose fits, give it with .T" if len(shape) == 2 and shape[axis] == d else ""
 
 
 def _lowest(threshold: float, x: np.ndarray) -> float:

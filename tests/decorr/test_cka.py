@@ -103,22 +103,23 @@ def test_independent_layers_show_nothing_on_average():
 
 
 def test_where_it_is_undefined_it_is_0_and_pulls_nowhere():
-    """A constant layer, three valid samples, one that outweighs all others, equal distances; then NaN."""
+    """A constant layer, three valid samples, one that outweighs all others, no h(a, a); then NaN."""
     a, b = (x.astype(np.float32) for x in layers(TALL))
-    corners = (
-        np.float32([[0, 0], [4, 0], [1, 3], [1, 1], [0, 0], [0, 0], [0, 0]]) + 0.1
-    )  # differences orthogonal
+    # Differences of different pairs are orthogonal, up to rounding, whose sign depends on the angle.
+    corners = np.array([[0, 0], [4, 0], [1, 3], [1, 1], [0, 0], [0, 0], [0, 0]])
+    angles = [np.array([[np.cos(t), np.sin(t)], [-np.sin(t), np.cos(t)]]) for t in (0.3, 0.7, 1.1, 1.9)]
+    turned = [(0.37 * corners @ rotation).astype(np.float32) for rotation in angles]
     nan = np.where(np.arange(7)[:, None] == 2, np.nan, a)
-    weights = np.ones((5, 7), np.float32)
-    weights[1, 3:], weights[2, 1:], weights[3, 4:] = 0, 1e-12, 0
-    layer = np.stack([np.full_like(a, 0.1), a, a, corners, nan])
+    weights = np.ones((8, 7), np.float32)
+    weights[1, 3:], weights[2, 1:], weights[3:7, 4:] = 0, 1e-12, 0
+    layer = np.stack([np.full_like(a, 0.1), a, a, *turned, nan])
 
     def debiased(a, weights):
         return linear_cka(a, b, weights=weights)
 
     value, gradients = jax.jit(jax.vmap(jax.value_and_grad(debiased)))(layer, weights)
-    np.testing.assert_array_equal(value, [0, 0, 0, 0, np.nan])
-    np.testing.assert_array_equal(gradients[:4], 0)
+    np.testing.assert_array_equal(value, 7 * [0] + [np.nan])
+    np.testing.assert_array_equal(gradients[:7], 0)
 
 
 def test_scales_that_overflow_when_squared():

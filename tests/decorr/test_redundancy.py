@@ -414,7 +414,15 @@ INCOMING, KERNEL, BIAS = {"bias": np.ones(D)}, np.ones((D, OUTPUTS)), np.ones(OU
             r"incoming\['bias'\] must have shape \[..., unit\] for 5 units; got \(6,\)",
         ),
         ({"incoming": np.float32(1)}, r"incoming must have shape \[..., unit\] for 5 units; got \(\)"),
-        ({"kernel": KERNEL.T}, r"the kernel must have shape \[..., unit, output\] for 5 units; got \(3, 5\)"),
+        (
+            {"kernel": KERNEL.T},
+            r"the kernel must have .* for 5 units; got \(3, 5\): its transpose fits, .*\.T",
+        ),
+        (
+            {"incoming": np.ones((5, 2), np.float32)},
+            r"incoming must have .* got \(5, 2\): its transpose fits, .*\.T",
+        ),
+        ({"kernel": KERNEL[1:]}, r"the kernel must have .* got \(4, 3\)"),
         ({"kernel": KERNEL[0]}, r"the kernel must have shape \[..., unit, output\] for 5 units; got \(3,\)"),
         ({"bias": np.ones(D)}, r"the bias must have the shape \(3,\) of the outputs; got \(5,\)"),
         ({"where": np.ones(7, bool)}, r"where must be broadcastable .*\(7, 2\) .*; got \(7,\)"),
