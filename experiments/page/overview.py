@@ -40,9 +40,10 @@ def write(sweep: xr.Dataset, out: Path, sentences: Sequence[str] = ()) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     configuration, judged = stored.configuration(sweep), differences(sweep)
     found = summary.rows(sweep, EARLY)
+    kind = ", convolutional networks" if configuration["protocol"]["family"] == "conv" else ""
     title = f"{sweep.sizes['cell']} networks, {sweep.sizes['seed']} seeds, {sweep.sizes['epoch']} epochs"
     page = drawing.template(Path(__file__).parent / "overview.html.j2").render(
-        title=f"protocol {configuration['protocol']['name']}: {title}",
+        title=f"protocol {configuration['protocol']['name']}{kind}: {title}",
         dataset=configuration["dataset"],
         sentences=sentences,
         rows=[{name: row[name] for name in ("network", "error, last epoch")} | row for row in found],

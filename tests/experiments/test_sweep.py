@@ -271,7 +271,9 @@ def test_convolutional_networks_end_to_end(tmp_path, sweep):
     done = sweep(*arguments, "--epochs", "2")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"tiny-corr-1.0\S*  epoch 2/2 ", done.stdout), done.stdout
-    assert "convolutional networks: 2 seeds" in write_report(gather(tmp_path), tmp_path).read_text()
+    assert (
+        "convolutional networks: 2 networks, 2 seeds" in write_report(gather(tmp_path), tmp_path).read_text()
+    )
     with netcdf.read(tmp_path / "tiny-corr-0.1.nc") as dataset:
         configuration = json.loads(dataset.attrs["configuration"])
         assert configuration["protocol"]["family"] == "conv" and configuration["widths"] == [4, 8, 16]
