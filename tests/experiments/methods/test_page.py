@@ -74,7 +74,7 @@ def test_the_page_has_every_part(written):
         assert f'id="{part}"' in written
     assert "corr errs less than vanilla" in written and "copied slopes bring half" in written
     assert "align-corr-floor" in written and "1 of 8" in written  # a network of decov failed
-    assert written.count("<svg") == 2
+    assert written.count("<svg") == 2 and '<td class="n">' in written and "&#34;n&#34;" not in written
 
 
 def test_few_seeds_recommend_nothing(tmp_path):
