@@ -27,7 +27,7 @@ check: dist slow oldest oracles docs notebooks mesh golden lint  ## all that `te
 check: NOTEBOOKS_TO = --output-dir $(shell mktemp -d)
 
 # The golden ones among them are part of golden, compiled with optimisations, as users do.
-slow: .venv/ready  ## the tests of whole sweeps, killed processes, a cluster, the wheel (16 min in one process)
+slow: .venv/ready  ## the tests of whole sweeps, killed processes, a cluster, the wheel (8 min in one process)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not golden" $(ARGS)
 
 mesh: .venv/ready  ## the tests of mapped axes and meshes, on eight devices of one CPU (2 min)
@@ -35,7 +35,7 @@ mesh: .venv/ready  ## the tests of mapped axes and meshes, on eight devices of o
 
 # Nothing that is compared may hang on a processor's rounding: as a processor without AVX-512 adds up.
 # NumPy warns of a feature that it does not use or the machine does not have, so it is asked for those it does.
-golden: .venv/ready  ## the golden values, slow ones too, on other kernels
+golden: .venv/ready  ## the golden values, slow ones too, on other kernels (2 min)
 	wide=$$($(BIN)/python .ci/wide.py) && JAX_DISABLE_MOST_OPTIMIZATIONS=0 OPENBLAS_CORETYPE=Haswell \
 		XLA_FLAGS=--xla_cpu_max_isa=AVX2 NPY_DISABLE_CPU_FEATURES="$$wide" $(BIN)/python -m pytest -n $(WORKERS) -m golden tests/experiments $(ARGS)
 
@@ -44,14 +44,14 @@ real: .venv/ready  ## the tests of MNIST and Fashion-MNIST, which TFDS_DATA_DIR 
 	$(BIN)/python -m pytest -n $(WORKERS) -m real_data --junit-xml=.venv/real.xml tests/experiments $(ARGS)
 	$(BIN)/python .ci/all_ran.py .venv/real.xml
 
-lint: .venv/ready  ## formatting, lint and types (20 s)
+lint: .venv/ready  ## formatting, lint and types (1 min)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy tests/decorr/numpy_arguments.py
 
 NOTEBOOKS_TO ?= --inplace
-notebooks: .venv/ready  ## execute the notebooks, in their places (1 min)
+notebooks: .venv/ready  ## execute the notebooks, in their places (3 min)
 	$(BIN)/python -m jupyter nbconvert --log-level WARN --execute --to notebook $(NOTEBOOKS_TO) notebooks/*.ipynb
 
 reference: .venv/ready  ## the reference run, in resumable parts (13 h)
@@ -72,7 +72,7 @@ oracles: .venv-oracles/ready  ## the penalties against their own reference code 
 
 # -W: a link that leads nowhere, a page that no list names, a formula that cannot be set is a failure.
 # The pages of the committed results are drawn first: docs/report.md shows them.
-docs: .venv/ready  ## the documentation site, in site/; any warning fails (1 min)
+docs: .venv/ready  ## the documentation site, in site/; any warning fails (2 min)
 	rm -rf site jupyter_execute
 	$(BIN)/python -m experiments.report --reference
 	JAX_PLATFORMS=cpu $(BIN)/python -m sphinx --quiet -W --keep-going -E -c docs -d .venv/doctrees . site $(ARGS)
