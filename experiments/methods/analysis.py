@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from experiments.methods import results
-from experiments.methods.planned import SETS, Part, comparison
+from experiments.methods.planned import SETS, comparison
 from experiments.methods.recipes import METHODS
-from experiments.methods.results import Row
+from experiments.methods.results import Row, Stored
 from experiments.statistics import intervals, over_sets
 from experiments.statistics.over_sets import Effect
 
@@ -60,26 +59,22 @@ class Judged(NamedTuple):
     outcome: Outcome
 
 
-def load(folder: Path, title: str = "", rows: int = 1000) -> dict[str, list[Row]]:
+def of(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dict[str, list[Row]]:
     """The reported networks of the comparison's settings of one kind, by data set, of those that are done.
 
     Args:
-      folder: of the settings' files.
+      settings: of a folder.
       title: the kind, as `Part.title`.
       rows: of the samples; a set with fewer has what it has.
     """
-    kinds: dict[str, Part] = {
-        part.pool: part for part in comparison() if (part.title, part.rows) == (title, rows)
+    reported = {
+        stored.setting["pool"]: stored.reported
+        for stored in settings
+        if stored.setting["title"] == title
+        and (stored.setting["rows"] == rows or (rows == 1000 and stored.setting["rows"] < rows))
     }
-    networks = {}
-    for name in kinds:
-        for path in sorted(folder.glob(f"{name}-*.nc")):
-            setting = results.setting_of(path)
-            size, same_title = int(setting["rows"]), setting["title"] == title
-            if setting["pool"] == name and same_title and (size == rows or (rows == 1000 and size < rows)):
-                reported = [row for row in results.read(path) if row["stage"] == "report"]
-                networks[name] = reported
-    return networks
+    pools = [part.pool for part in comparison() if (part.title, part.rows) == (title, rows)]
+    return {pool: reported[pool] for pool in dict.fromkeys(pools) if pool in reported}
 
 
 def errors(networks: Networks, method: str, measures: Sequence[str] = ("test_error",)) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Part 1 of PLAN.md: on which step from the released network to a customary one the gain goes."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -9,7 +8,7 @@ from matplotlib.figure import Figure
 
 from experiments.methods import results
 from experiments.methods.planned import LADDER_METHODS, LADDER_SETS, alone, rungs
-from experiments.methods.results import Row
+from experiments.methods.results import Row, Stored
 from experiments.page import drawing
 from experiments.page.tables import Table
 from experiments.statistics import intervals
@@ -42,14 +41,11 @@ class Statement(NamedTuple):
     outcome: Outcome
 
 
-def load(folder: Path) -> Ladder:
-    """The reported networks of a folder; the rungs that are not whole are left out."""
-    ladder: Ladder = {}
-    for name in LADDER_SETS:
-        for title in (*rungs(), *alone()):
-            for path in folder.glob(f"{name}-2000-{title}.nc"):
-                ladder[name, title] = [row for row in results.read(path) if row["stage"] == "report"]
-    return ladder
+def of(settings: Sequence[Stored]) -> Ladder:
+    """The rungs among settings, in the ladder's order."""
+    reported = {setting.name: setting.reported for setting in settings}
+    names = {(pool, title): f"{pool}-2000-{title}" for pool in LADDER_SETS for title in (*rungs(), *alone())}
+    return {rung: reported[name] for rung, name in names.items() if name in reported}
 
 
 def errors(rows: list[Row], method: str, measure: str = "test_error") -> np.ndarray:

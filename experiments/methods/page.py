@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,7 +11,7 @@ from experiments.methods import analysis, ladder, results
 from experiments.methods.analysis import MARGIN, Judged, Networks
 from experiments.methods.planned import LADDER_SETS
 from experiments.methods.recipes import METHODS, WITHOUT_LABELS
-from experiments.methods.results import Row
+from experiments.methods.results import Row, Stored
 from experiments.page import drawing
 from experiments.page.tables import Table
 from experiments.statistics import intervals
@@ -23,22 +22,13 @@ DECIDING = 6
 correction."""
 
 
-class Column(NamedTuple):
-    """A setting of the heat map."""
-
-    name: str
-    rows: list[Row]
-    """Its reported networks."""
-
-
-def columns(folder: Path) -> list[Column]:
-    """The settings of a folder whose methods are compared with vanilla, by name."""
-    found = []
-    for path in sorted(folder.glob("*.nc")):
-        reported = results.of_stage(results.read(path), "report")
-        if results.of(reported, "vanilla") and results.setting_of(path)["title"] != "features":
-            found.append(Column(path.stem, reported))
-    return found
+def compared(settings: Sequence[Stored]) -> list[Stored]:
+    """The settings whose methods are compared with vanilla on the classes that they learn."""
+    return [
+        stored
+        for stored in settings
+        if results.of(stored.reported, "vanilla") and stored.setting["title"] != "features"
+    ]
 
 
 def change(rows: Sequence[Row], method: str) -> intervals.Interval:
@@ -47,9 +37,9 @@ def change(rows: Sequence[Row], method: str) -> intervals.Interval:
     return intervals.Interval(-gain.estimate, -gain.high, -gain.low)
 
 
-def heat_map(shown: Sequence[Column]) -> Figure:
+def heat_map(shown: Sequence[Stored]) -> Figure:
     """Methods by settings: by how many % of vanilla's error a method errs more (red) or less (blue)."""
-    present = {row["method"] for column in shown for row in column.rows}
+    present = {row["method"] for column in shown for row in column.reported}
     methods = [name for name in METHODS if name in present and name != "vanilla"]
     if not methods:
         raise drawing.Missing("needs a method beside vanilla")
@@ -58,12 +48,12 @@ def heat_map(shown: Sequence[Column]) -> Figure:
     figure = Figure(figsize=(0.62 * len(shown) + 2.0, height), layout="constrained")
     ax = figure.subplots()
     for x, column in enumerate(shown):
-        plain = ladder.errors(column.rows, "vanilla").mean()
+        plain = ladder.errors(column.reported, "vanilla").mean()
         for y, method in enumerate(methods):
-            of_method = results.of(column.rows, method)
+            of_method = results.of(column.reported, method)
             if not of_method or not plain:
                 continue
-            difference = change(column.rows, method)
+            difference = change(column.reported, method)
             values[y, x] = 100 * difference.estimate / plain
             failed = int(sum(row["failed"] for row in of_method))
             decided = difference.low > 0 or difference.high < 0
@@ -81,14 +71,14 @@ def heat_map(shown: Sequence[Column]) -> Figure:
     return figure
 
 
-def table(column: Column) -> Table:
+def table(column: Stored) -> Table:
     """What was measured of a setting's methods: means over its reported networks."""
     header = ["method", "test error, %", "- vanilla, points [95%]", "nll", "after scaling", "noise", "pruned"]
     header += ["effective units", "ms a step", "failed"]
-    lines = []
-    for method in [name for name in METHODS if results.of(column.rows, name)]:
-        rows = results.of(column.rows, method)
-        difference = "" if method == "vanilla" else told(change(column.rows, method))
+    steps, lines = column.setting["plain"]["steps"], []
+    for method in [name for name in METHODS if results.of(column.reported, name)]:
+        rows = results.of(column.reported, method)
+        difference = "" if method == "vanilla" else told(change(column.reported, method))
         units = [name for name in rows[0] if name.startswith("effective_units")]
         lines.append(
             [
@@ -100,7 +90,7 @@ def table(column: Column) -> Table:
                 f"{100 * _mean(rows, 'noise_error'):.1f}",
                 f"{100 * _mean(rows, 'pruned_error'):.1f}",
                 ", ".join(f"{_mean(rows, name):.0f}" for name in units),
-                f"{np.median([row['seconds'] for row in rows]):.2f}",
+                f"{1000 * np.median([row['seconds'] for row in rows]) / steps:.2f}",
                 f"{sum(row['failed'] for row in rows):.0f} of {len(rows)}",
             ]
         )
@@ -161,10 +151,11 @@ def hypotheses(judged: Sequence[Judged]) -> Table:
     return Table(header, rows)
 
 
-def without_labels(folder: Path) -> Iterator[tuple[str, Table]]:
+def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
     """Each set's methods that learn from two views: the probe's errors and effective units."""
-    for path in sorted(folder.glob("*-views.nc")):
-        reported = results.of_stage(results.read(path), "report")
+    for name, setting, reported in settings:
+        if setting["title"] != "views":
+            continue
         header = ["loss", "error with 100 labels, %", "all labels, %", "effective units", "of the embedding"]
         lines = []
         for method in [name for name in WITHOUT_LABELS if results.of(reported, name)]:
@@ -180,12 +171,12 @@ def without_labels(folder: Path) -> Iterator[tuple[str, Table]]:
                     f"{_mean(rows, 'embedded_effective_units'):.1f}",
                 ]
             )
-        yield path.stem.removesuffix("-views"), Table(header, lines)
+        yield name.removesuffix("-views"), Table(header, lines)
 
 
-def seeds_that_decide(shown: Sequence[Column]) -> str:
+def seeds_that_decide(shown: Sequence[Stored]) -> str:
     """A warning if the settings have too few seeds for any statement; else ""."""
-    least = min((len(results.of(column.rows, "vanilla")) for column in shown), default=0)
+    least = min((len(results.of(column.reported, "vanilla")) for column in shown), default=0)
     if least >= DECIDING:
         return ""
     return f"{least} seeds cannot decide anything: report at least {DECIDING}. Nothing is recommended here."
@@ -200,14 +191,13 @@ def write(folder: Path) -> Path:
     Raises:
       ResultsError: the folder has no results.
     """
-    shown = columns(folder)
-    label_free = dict(without_labels(folder))
+    settings = results.stored(folder)
+    shown, label_free = compared(settings), dict(without_labels(settings))
     if not shown and not label_free:
         raise ResultsError(f"{folder} holds no reported networks yet")
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
-    climbed = ladder.load(folder)
-    networks = analysis.load(folder)
+    climbed, networks = ladder.of(settings), analysis.of(settings)
     warning = seeds_that_decide(shown)
     in_map = [column for column in shown if "-2000-" not in column.name]
     page = drawing.template(Path(__file__).parent / "compare.html.j2").render(

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -33,31 +33,48 @@ def path_of(folder: Path, setting: Setting) -> Path:
     return folder / f"{setting.name}.nc"
 
 
+class Stored(NamedTuple):
+    """A setting's file, read."""
+
+    name: str
+    setting: Mapping[str, Any]
+    """As plain numbers and strings."""
+    reported: list[Row]
+    """The networks of its report."""
+
+
+def stored(folder: Path) -> list[Stored]:
+    """All settings of a folder, by name; ResultsError for one of another plan."""
+    files = {path.stem: _contents(path) for path in sorted(folder.glob("*.nc"))}
+    return [Stored(name, setting, of_stage(rows, "report")) for name, (setting, rows) in files.items()]
+
+
 def load(folder: Path, setting: Setting) -> list[Row]:
     """The networks that are done; ResultsError if they are of another setting or plan."""
     path = path_of(folder, setting)
-    return read(path, setting) if path.exists() else []
+    if not path.exists():
+        return []
+    found, rows = _contents(path)
+    if found != json.loads(json.dumps(asdict(setting))):
+        raise ResultsError(f"{path} is of another setting of that name: move it away")
+    return rows
 
 
-def setting_of(path: Path) -> dict[str, Any]:
-    """The setting of a file, as plain numbers and strings."""
-    with netcdf.read(path) as stored:
-        setting: dict[str, Any] = json.loads(stored.attrs["setting"])
-        return setting
+def read(path: Path) -> list[Row]:
+    """The networks of a file; ResultsError if they are of another plan."""
+    return _contents(path)[1]
 
 
-def read(path: Path, setting: Setting | None = None) -> list[Row]:
-    """The networks of a file; ResultsError if they are of another plan, or of another setting than asked
-    for."""
-    with netcdf.read(path) as stored:
-        if setting is not None and json.loads(stored.attrs.get("setting", "{}")) != json.loads(
-            json.dumps(asdict(setting))
-        ):
-            raise ResultsError(f"{path} is of another setting of that name: move it away")
-        if stored.attrs.get("plan") != plan():
+def _contents(path: Path) -> tuple[dict[str, Any], list[Row]]:
+    """The setting of a file, as plain numbers and strings, and its networks."""
+    with netcdf.read(path) as dataset:
+        if dataset.attrs.get("plan") != plan():
             raise ResultsError(f"{path} was trained by another PLAN.md: move it away")
-        columns = {str(name): variable.values.tolist() for name, variable in stored.data_vars.items()}
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        setting = json.loads(dataset.attrs["setting"])
+        columns = {str(name): variable.values.tolist() for name, variable in dataset.data_vars.items()}
+    return setting, [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
 
 
 def write(folder: Path, setting: Setting, rows: Sequence[Row]) -> None:

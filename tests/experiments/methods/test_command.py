@@ -40,8 +40,8 @@ def test_what_is_done_is_not_trained_again(tmp_path, trained):
     assert trained == [("wine-142 vanilla", 0)]
     (path,) = tmp_path.glob("*.nc")
     rows = results.read(path)
-    (part,), stored = SMALL.parts(), results.setting_of(path)
-    setting = Setting("wine", stored["identity"], 142, part.plain, part.budget)
+    (part,), (stored,) = SMALL.parts(), results.stored(tmp_path)
+    setting = Setting("wine", stored.setting["identity"], 142, part.plain, part.budget)
     results.write(tmp_path, setting, rows[:3])  # as if killed
     command.compare(options, console)
     assert trained[1:] == [("wine-142 vanilla", 3)]
