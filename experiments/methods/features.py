@@ -13,7 +13,6 @@ from experiments.data.pool import TEST, Pool, Sample
 from experiments.methods import probe, stages
 from experiments.methods.network import fit, model_of
 from experiments.methods.recipes import METHODS, Numbers, Recipe
-from experiments.methods.results import Row
 from experiments.methods.settings import Stage, Work
 from experiments.methods.training import floats, on_device, over_runs, scaling
 from experiments.run.local import Training
@@ -55,7 +54,7 @@ def _program(recipe: Recipe, classes: int, image_shape: tuple[int, ...] | None, 
 
 def _trained(
     work: Work, stage: Stage, identities: Sequence[tuple[int, int]], pool: Pool, device: jax.Device
-) -> list[Row]:
+) -> list[dict[str, float]]:
     setting = work.setting
     points = setting.numbers(work.method)
     splits = [split(pool, setting.rows, seed) for _, seed in identities]
@@ -65,15 +64,15 @@ def _trained(
     ]
     recipe = METHODS[work.method].recipe(setting.plain)
     program = _program(recipe, pool.classes // 2, pool.image_shape, device.platform)
-    stacked = jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *runs), device)
+    stacked = stages.stacked(runs, device)
     started = time.monotonic()
     layers = jax.tree.map(np.asarray, program(*stacked, *on_device(pool, device)))
     seconds = (time.monotonic() - started) / len(identities)
-    rows: list[Row] = []
-    for place, ((point, seed), (_, others)) in enumerate(zip(identities, splits, strict=True)):
-        row = {"method": work.method, "stage": stage, "point": point, "seed": seed, "seconds": seconds}
-        rows.append(row | _measures([layer[place] for layer in layers], pool.labels[others], pool.classes))
-    return rows
+    return [
+        {"seconds": seconds}
+        | _measures([layer[place] for layer in layers], pool.labels[others], pool.classes)
+        for place, (_, others) in enumerate(splits)
+    ]
 
 
 def _measures(layers: Sequence[np.ndarray], labels: np.ndarray, classes: int) -> dict[str, float]:

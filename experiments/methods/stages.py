@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
+import numpy as np
 
 from experiments.data.pool import Pool
 from experiments.methods import results
@@ -11,8 +13,8 @@ from experiments.methods.results import Row
 from experiments.methods.settings import Stage, Work
 from experiments.run.memory import Room
 
-Trained = Callable[[Work, Stage, Sequence[tuple[int, int]], Pool, jax.Device], list[Row]]
-"""(work, stage, points and seeds, data, device) -> the rows of networks that are trained together."""
+Trained = Callable[[Work, Stage, Sequence[tuple[int, int]], Pool, jax.Device], list[dict[str, float]]]
+"""(work, stage, points and seeds, data, device) -> the measures of networks that are trained together."""
 
 
 def run(
@@ -45,7 +47,13 @@ def run(
     for stage in work.stages:
         missing = _missing(work, stage, rows)
         for first in range(0, len(missing), together):
-            done = trained(work, stage, missing[first : first + together], pool, devices[0])
+            some = missing[first : first + together]
+            done: list[Row] = [
+                {"method": work.method, "stage": stage, "point": point, "seed": seed} | measured
+                for (point, seed), measured in zip(
+                    some, trained(work, stage, some, pool, devices[0]), strict=True
+                )
+            ]
             rows += done
             new += done
             if time.monotonic() - answered > seconds or len(rows) == work.runs:
@@ -65,6 +73,11 @@ def _missing(work: Work, stage: Stage, rows: Sequence[Row]) -> list[tuple[int, i
     done = {(row["point"], row["seed"]) for row in rows if row["stage"] == stage}
     wanted = [(point, seed) for point in points for seed in budget.stage_seeds(stage)]
     return [identity for identity in wanted if identity not in done]
+
+
+def stacked(runs: Sequence[Any], device: jax.Device) -> Any:
+    """Runs, PyTrees of one form, as one with a leading axis [run], on a device."""
+    return jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *runs), device)
 
 
 def fits(room: Room, work: Work, pool: Pool) -> None:

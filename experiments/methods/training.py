@@ -17,7 +17,6 @@ from experiments.methods.corruptions import corruptions
 from experiments.methods.measures import measures
 from experiments.methods.network import fit, model_of, pruned, some_positions
 from experiments.methods.recipes import METHODS, Numbers, Recipe
-from experiments.methods.results import Row
 from experiments.methods.settings import Stage, Work
 from experiments.run.local import Training
 
@@ -34,8 +33,8 @@ class Run(NamedTuple):
 
 def _trained(
     work: Work, stage: Stage, identities: Sequence[tuple[int, int]], pool: Pool, device: jax.Device
-) -> list[Row]:
-    """The rows of networks that are trained together."""
+) -> list[dict[str, float]]:
+    """The measures of networks that are trained together."""
     setting, method = work.setting, METHODS[work.method]
     numbers = setting.numbers(work.method)
     recipe, twin, twin_numbers = method.recipe(setting.plain), None, None
@@ -48,7 +47,7 @@ def _trained(
         Run(np.int32(seed), floats(numbers[point]), sample, twin_numbers)
         for (point, seed), sample in zip(identities, samples, strict=True)
     ]
-    stacked = jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *runs), device)
+    stacked = stages.stacked(runs, device)
     arrays = on_device(pool, device)
     static = recipe, twin, pool.classes, pool.image_shape
     started = time.monotonic()
@@ -57,13 +56,12 @@ def _trained(
     outputs = jax.tree.map(
         np.asarray, _evaluating(*static, stage == "report", device.platform)(stacked, trained, *arrays)
     )
-    made: list[Row] = []
-    for place, ((point, seed), sample) in enumerate(zip(identities, samples, strict=True)):
+    made = []
+    for place, sample in enumerate(samples):
         logits = {name: values[place] for name, values in outputs.logits.items()}
         numbers_kept = measures(logits, outputs.effective_units[place], pool.labels, sample)
         slopes = {f"slope_{layer}": float(x) for layer, x in enumerate(outputs.slopes[place], start=1)}
-        identity = {"method": work.method, "stage": stage, "point": point, "seed": seed}
-        made.append({**identity, **numbers_kept, **slopes, "seconds": seconds})
+        made.append({**numbers_kept, **slopes, "seconds": seconds})
     return made
 
 

@@ -14,13 +14,12 @@ from jax import Array
 from decorr import barlow_twins_loss, correlation_penalty, effective_units, variance_penalty, vicreg_loss
 from decorr.models import MLP
 from decorr.training.order import minibatches
-from experiments.data.pool import Pool
+from experiments.data.pool import Pool, Sample
 from experiments.methods import probe, stages
 from experiments.methods.network import optimiser_of
 from experiments.methods.recipes import Numbers, Recipe
-from experiments.methods.results import Row
 from experiments.methods.settings import Stage, Work
-from experiments.methods.training import floats, on_device, over_runs
+from experiments.methods.training import floats, on_device, over_runs, scaling
 from experiments.run import cpu
 from experiments.run.local import Training
 
@@ -110,11 +109,10 @@ def _program(recipe: Recipe, method: str, image_shape: tuple[int, ...], platform
     """Trains networks [run]: second hidden layer of each image of the pool, and effective units."""
     model = MLP(recipe.architecture, EMBEDDED)
 
-    def trained(seed: Array, numbers: Numbers, rows: Array, features: Array) -> tuple[Array, Array, Array]:
-        pixels = features[rows].astype(jnp.float32)
-        x = pixels / pixels.max()
-        variables = fit(recipe, method, numbers, jax.random.key(seed), x, image_shape)
-        outputs: Any = model.apply(variables, features.astype(jnp.float32) / pixels.max())
+    def trained(seed: Array, numbers: Numbers, sample: Sample, features: Array) -> tuple[Array, Array, Array]:
+        inputs = scaling(image_shape, features, sample)
+        variables = fit(recipe, method, numbers, jax.random.key(seed), inputs(sample.train), image_shape)
+        outputs: Any = model.apply(variables, inputs(slice(None)))
         embedded, activations = outputs
         return activations[-1], effective_units(activations[-1]), effective_units(embedded)
 
@@ -123,24 +121,23 @@ def _program(recipe: Recipe, method: str, image_shape: tuple[int, ...], platform
 
 def _trained(
     work: Work, stage: Stage, identities: Sequence[tuple[int, int]], pool: Pool, device: jax.Device
-) -> list[Row]:
+) -> list[dict[str, float]]:
     setting = work.setting
     assert pool.image_shape is not None
     samples = [pool.sample(setting.rows, seed) for _, seed in identities]
     points = setting.numbers(work.method)
-    runs = (
-        np.array([seed for _, seed in identities], np.int32),
-        jax.tree.map(lambda *leaves: np.stack(leaves), *(floats(points[point]) for point, _ in identities)),
-        np.stack([sample.train for sample in samples]),
-    )
+    runs = [
+        (np.int32(seed), floats(points[point]), sample)
+        for (point, seed), sample in zip(identities, samples, strict=True)
+    ]
+    stacked = stages.stacked(runs, device)
     features, _ = on_device(pool, device)
     program = _program(setting.plain, work.method, pool.image_shape, device.platform)
     started = time.monotonic()
-    hidden, units, embedded_units = map(np.asarray, program(*jax.device_put(runs, device), features))
+    hidden, units, embedded_units = map(np.asarray, program(*stacked, features))
     seconds = (time.monotonic() - started) / len(identities)
-    rows: list[Row] = []
-    for place, ((point, seed), sample) in enumerate(zip(identities, samples, strict=True)):
-        row = {"method": work.method, "stage": stage, "point": point, "seed": seed}
+    rows = []
+    for place, ((_, seed), sample) in enumerate(zip(identities, samples, strict=True)):
         finite = bool(np.isfinite(hidden[place]).all())
         guessing = 1 - 1 / pool.classes
 
@@ -148,7 +145,7 @@ def _trained(
             return probe.error(hidden[place], pool.labels, train, test) if finite else guessing  # noqa: B023
 
         few = few_labels(sample.train, seed)
-        row |= {
+        row = {
             "failed": float(not finite),
             "tuning_error": float(np.mean([error(drawn, sample.tuning) for drawn in few])),
             "effective_units": float(units[place]),
