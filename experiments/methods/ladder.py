@@ -42,10 +42,14 @@ class Statement(NamedTuple):
 
 
 def of(settings: Sequence[Stored]) -> Ladder:
-    """The rungs among settings, in the ladder's order."""
+    """The rungs among settings that have vanilla and corr, in the ladder's order."""
     reported = {setting.name: setting.reported for setting in settings}
     names = {(pool, title): f"{pool}-2000-{title}" for pool in LADDER_SETS for title in (*rungs(), *alone())}
-    return {rung: reported[name] for rung, name in names.items() if name in reported}
+    return {
+        rung: reported[name]
+        for rung, name in names.items()
+        if name in reported and all(results.of(reported[name], method) for method in LADDER_METHODS[:2])
+    }
 
 
 def errors(rows: list[Row], method: str, measure: str = "test_error") -> np.ndarray:
@@ -116,11 +120,15 @@ def _told(interval: Interval) -> str:
 
 def figure(ladder: Ladder) -> Figure:
     """The gains of corr over vanilla, and of corr-dropout over dropout, on each rung of each data set."""
+    if not ladder:
+        raise drawing.Missing("needs vanilla and corr of a rung")
     figure, axes = drawing.grid(1, len(LADDER_SETS), width=3.6, height=2.8, sharey=True)
     pairs = (("vanilla", "corr", "#0072B2", "o"), ("dropout", "corr-dropout", "#D55E00", "s"))
     for ax, name in zip(axes[0], LADDER_SETS, strict=True):
         titles = [title for title in rungs() if (name, title) in ladder]
         for shift, (plain, method, colour, marker) in zip((-0.12, 0.12), pairs, strict=True):
+            if not all(results.of(ladder[name, title], method) for title in titles):
+                continue  # its networks are not all done
             gains = [gain(ladder[name, title], plain, method) for title in titles]
             places = np.arange(len(titles)) + shift
             means = np.array([each.estimate for each in gains])

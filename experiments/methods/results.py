@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -40,13 +41,20 @@ class Stored(NamedTuple):
     setting: Mapping[str, Any]
     """As plain numbers and strings."""
     reported: list[Row]
-    """The networks of its report."""
+    """The networks of the methods whose report is whole."""
 
 
 def stored(folder: Path) -> list[Stored]:
     """All settings of a folder, by name; ResultsError for one of another plan."""
-    files = {path.stem: _contents(path) for path in sorted(folder.glob("*.nc"))}
-    return [Stored(name, setting, of_stage(rows, "report")) for name, (setting, rows) in files.items()]
+    settings = []
+    for path in sorted(folder.glob("*.nc")):
+        setting, rows = _contents(path)
+        reported = of_stage(rows, "report")
+        counts = Counter(row["method"] for row in reported)
+        wanted = setting["budget"]["report_seeds"]
+        whole = [row for row in reported if counts[row["method"]] == wanted]
+        settings.append(Stored(path.stem, setting, whole))
+    return settings
 
 
 def load(folder: Path, setting: Setting) -> list[Row]:

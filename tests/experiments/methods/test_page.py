@@ -8,6 +8,7 @@ from experiments.methods import page, planned, results
 from experiments.methods.recipes import WITHOUT_LABELS
 from experiments.methods.settings import Budget, Setting
 
+EIGHT = Budget(report_seeds=8)
 FACTORS = {"corr": 0.9, "dropout": 0.8, "corr-dropout": 0.7, "decov": 1.1}
 
 
@@ -44,15 +45,15 @@ def folder(tmp_path_factory):
     """Three sets, a ladder of two rungs, one set without labels."""
     made = tmp_path_factory.mktemp("methods")
     for name, level in (("digits", 0.1), ("letter", 0.2), ("german", 0.3)):
-        results.write(made, Setting(name, "0", 1000), networks(planned.JUDGED, level))
+        results.write(made, Setting(name, "0", 1000, budget=EIGHT), networks(planned.JUDGED, level))
     rungs = planned.rungs()
     for name in planned.LADDER_SETS:
         methods = planned.LADDER_METHODS + planned.SLOPES
-        setting = Setting(name, "0", 2000, rungs["released"], title="released")
+        setting = Setting(name, "0", 2000, rungs["released"], EIGHT, title="released")
         results.write(made, setting, networks(methods, 0.1))
-        setting = Setting(name, "0", 2000, rungs["decay"], title="decay")
+        setting = Setting(name, "0", 2000, rungs["decay"], EIGHT, title="decay")
         results.write(made, setting, networks(planned.LADDER_METHODS, 0.05))
-    setting = Setting("digits", "0", 1437, title="views")
+    setting = Setting("digits", "0", 1437, budget=EIGHT, title="views")
     results.write(made, setting, networks(WITHOUT_LABELS, 0.2))
     return made
 
@@ -82,6 +83,14 @@ def test_few_seeds_recommend_nothing(tmp_path):
     results.write(tmp_path, setting, networks(("vanilla", "corr"), 0.1, seeds=2))
     text = page.write(tmp_path).read_text()
     assert "2 seeds cannot decide anything" in text and "use corr" not in text
+
+
+def test_methods_that_are_not_whole_are_left_out(tmp_path):
+    plain = planned.rungs()["released"]
+    rows = networks(("vanilla", "corr", "dropout"), 0.1)
+    results.write(tmp_path, Setting("mnist", "0", 2000, plain, EIGHT, title="released"), rows[:-1])
+    text = page.write(tmp_path).read_text()
+    assert "<td>corr</td>" in text and "<td>dropout</td>" not in text and 'id="ladder"' in text
 
 
 def test_an_empty_folder_says_so(tmp_path):
