@@ -6,28 +6,24 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
+    from decorr import diagnostics as diagnostics
+    from decorr import penalties as penalties
     from decorr._dropout import dropout as dropout
     from decorr._dropout import dropout_correlation as dropout_correlation
     from decorr._dropout import dropout_estimator as dropout_estimator
     from decorr.chance import independent_penalty as independent_penalty
-    from decorr.cka import CKAState as CKAState
-    from decorr.cka import linear_cka as linear_cka
     from decorr.correlation import correlation_matrix as correlation_matrix
     from decorr.correlation import covariance_matrix as covariance_matrix
     from decorr.correlation import zscore as zscore
-    from decorr.dormancy import activity as activity
-    from decorr.dormancy import dormant_units as dormant_units
-    from decorr.effective import effective_units as effective_units
-    from decorr.effective import mean_square_correlation as mean_square_correlation
+    from decorr.diagnostics import effective_rank as effective_rank
+    from decorr.diagnostics import effective_units as effective_units
     from decorr.layers import layer_penalties as layer_penalties
     from decorr.models import MLP as MLP
     from decorr.models import BatchWhitening as BatchWhitening
     from decorr.models import ConvNet as ConvNet
-    from decorr.penalties import GradientTerms as GradientTerms
     from decorr.penalties import barlow_twins_loss as barlow_twins_loss
     from decorr.penalties import correlation_penalty as correlation_penalty
     from decorr.penalties import decov_loss as decov_loss
-    from decorr.penalties import gradient_terms as gradient_terms
     from decorr.penalties import pair_penalty as pair_penalty
     from decorr.penalties import penalty_gradient as penalty_gradient
     from decorr.penalties import variance_penalty as variance_penalty
@@ -36,11 +32,6 @@ if TYPE_CHECKING:
     from decorr.penalties import xcov_loss as xcov_loss
     from decorr.positions import sample_positions as sample_positions
     from decorr.redundancy import merge_units as merge_units
-    from decorr.redundancy import redundant_pairs as redundant_pairs
-    from decorr.spectra import effective_rank as effective_rank
-    from decorr.spectra import rank_above as rank_above
-    from decorr.spectra import rank_at as rank_at
-    from decorr.spectra import spectrum as spectrum
     from decorr.streaming import CorrelationState as CorrelationState
     from decorr.whitening import whiten as whiten
     from decorr.whitening import whitening_matrix as whitening_matrix
@@ -48,30 +39,41 @@ if TYPE_CHECKING:
 _MODULES = {
     "_dropout": "dropout dropout_correlation dropout_estimator",
     "chance": "independent_penalty",
-    "cka": "CKAState linear_cka",
     "correlation": "correlation_matrix covariance_matrix zscore",
-    "dormancy": "activity dormant_units",
-    "effective": "effective_units mean_square_correlation",
+    "diagnostics": "effective_rank effective_units",
     "layers": "layer_penalties",
     "models": "MLP BatchWhitening ConvNet",
-    "penalties": "GradientTerms barlow_twins_loss correlation_penalty decov_loss gradient_terms pair_penalty "
-    "penalty_gradient variance_penalty vcreg_loss vicreg_loss xcov_loss",
+    "penalties": "barlow_twins_loss correlation_penalty decov_loss pair_penalty penalty_gradient "
+    "variance_penalty vcreg_loss vicreg_loss xcov_loss",
     "positions": "sample_positions",
-    "redundancy": "merge_units redundant_pairs",
-    "spectra": "effective_rank rank_above rank_at spectrum",
+    "redundancy": "merge_units",
     "streaming": "CorrelationState",
     "whitening": "whiten whitening_matrix",
 }
-_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
+"""What is typed daily, and so listed: the losses, the models, and two ranks to print beside a loss."""
+_RARE = {
+    "diagnostics": "CKAState activity dormant_units linear_cka mean_square_correlation rank_above rank_at "
+    "redundant_pairs spectrum",
+    "penalties": "GradientTerms gradient_terms",
+}
+"""The rest of what measures and what penalises: listed in its module, and importable from here too."""
 
-__all__ = sorted(_HOMES)
+
+def _homes(modules: dict[str, str]) -> dict[str, str]:
+    return {name: module for module, names in modules.items() for name in names.split()}
+
+
+__all__ = sorted(_homes(_MODULES))
+_HOMES = _homes(_RARE) | _homes(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _RARE:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_RARE})

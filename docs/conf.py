@@ -22,7 +22,7 @@ import decorr
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from docstrings import as_rst
+from docstrings import PUBLIC, as_rst
 
 project = html_title = "decorr"
 author = "The decorr authors"
@@ -128,7 +128,7 @@ def _mathml(node: nodes.Element, as_block: bool) -> str:
 
 
 def _docstring(app: Sphinx, what, name: str, value, options, lines: list[str]) -> None:
-    lines[:] = as_rst(lines, set(decorr.__all__))
+    lines[:] = as_rst(lines, PUBLIC)
 
 
 def _signature(app: Sphinx, what, name: str, value, options, signature, returns):

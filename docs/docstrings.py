@@ -5,7 +5,17 @@ header's line, as `Source:` does, and takes the stars, bars and underscores of a
 """
 
 import re
+from collections.abc import Mapping
 
+import decorr
+from decorr import diagnostics, penalties
+
+PUBLIC = {
+    name: f"{module.__name__}.{name}"
+    for module in (penalties, diagnostics, decorr)
+    for name in module.__all__
+}
+"""Where each public name is documented: at the top level if that lists it."""
 SECTIONS = ("Args", "Attributes", "Call", "Returns", "Raises", "Numerics", "Source")
 OF_NAMES = ("Args", "Attributes", "Call", "Raises")
 """Sections that say something of each of several names."""
@@ -14,7 +24,7 @@ _HEADER = re.compile(rf"({'|'.join(SECTIONS)}):\s*(.*)")
 _NAMES = re.compile(r"(\w+(?:, \w+)*): (.*)")
 
 
-def as_rst(lines: list[str], public: set[str]) -> list[str]:
+def as_rst(lines: list[str], public: Mapping[str, str]) -> list[str]:
     """A docstring's lines, without indentation, in reStructuredText; names of the library become links."""
     rst: list[str] = []
     for section, body in _sections(lines):
@@ -56,7 +66,7 @@ def _entries(body: list[str]) -> list[tuple[str, str]]:
     return found
 
 
-def _blocks(body: list[str], public: set[str]) -> list[str]:
+def _blocks(body: list[str], public: Mapping[str, str]) -> list[str]:
     """Paragraphs, lists, and what is indented: formulas and code, as they stand."""
     rst: list[str] = []
     for block in re.split(r"\n\s*\n", "\n".join(body).strip("\n")):
@@ -75,13 +85,13 @@ def _bold(names: str) -> str:
     return ", ".join(f"**{name}**" for name in names.split(", "))
 
 
-def _inline(text: str, public: set[str]) -> str:
+def _inline(text: str, public: Mapping[str, str]) -> str:
     """One line: code in backticks, links for the library's names and arXiv, all else as it stands."""
     rst = ""
     for i, part in enumerate(text.split("`")):
         if i % 2:
-            name = part.removeprefix("decorr.")
-            rst += f":py:obj:`{name} <decorr.{name}>`" if name in public else f"``{part}``"
+            name = part.removeprefix("decorr.").removeprefix("diagnostics.")
+            rst += f":py:obj:`{name} <{public[name]}>`" if name in public else f"``{part}``"
         else:
             plain = re.sub(r"([\\*|_])", r"\\\1", part)
             rst += re.sub(r"arXiv:(\d{4}\.\d{5})", r"`arXiv:\1 <https://arxiv.org/abs/\1>`__", plain)

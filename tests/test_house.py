@@ -52,6 +52,7 @@ LATER = {
     "ray",
 }
 """What reads, draws or judges results, and what not every sweep is about."""
+PUBLIC = sorted({*decorr.__all__, *decorr.diagnostics.__all__, *decorr.penalties.__all__})
 
 
 class Import(NamedTuple):
@@ -193,7 +194,7 @@ def test_a_sweep_begins_without_waiting_for_what_comes_later(imported, then, unn
     assert within(found, "experiments") and not within(found, *unneeded)
 
 
-@pytest.mark.parametrize("name", decorr.__all__)
+@pytest.mark.parametrize("name", PUBLIC)
 def test_public_names_are_documented(name):
     value = getattr(decorr, name)
     text = inspect.getdoc(value)
@@ -204,5 +205,10 @@ def test_public_names_are_documented(name):
 
 
 def test_the_public_names_are_listed_and_few():
-    assert set(decorr.__all__) <= set(dir(decorr))
-    assert len(decorr.__all__) < 40
+    assert {"diagnostics", "penalties", *decorr.__all__} <= set(dir(decorr))
+    assert len(decorr.__all__) < 32
+
+
+def test_what_measures_and_what_penalises_has_its_module_and_is_found_from_the_top():
+    for module in (decorr.diagnostics, decorr.penalties):
+        assert all(getattr(decorr, name) is getattr(module, name) for name in module.__all__)

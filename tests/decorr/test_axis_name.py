@@ -34,11 +34,11 @@ def of_twins(function):
 
 def ranks(a, **stat):
     effective = decorr.effective_rank(a, power=1, kind="moment", **stat)
-    return effective, decorr.rank_at(a, **stat), decorr.rank_above(a, **stat)
+    return effective, decorr.diagnostics.rank_at(a, **stat), decorr.diagnostics.rank_above(a, **stat)
 
 
 def compared(a, **stat):
-    return decorr.CKAState.init(a.dtype).update(a, a / 2 + a[..., ::-1], **stat)
+    return decorr.diagnostics.CKAState.init(a.dtype).update(a, a / 2 + a[..., ::-1], **stat)
 
 
 FUNCTIONS = {
@@ -48,7 +48,7 @@ FUNCTIONS = {
     "streamed": streamed,
     "streamed apart": streamed_apart,
     "penalty_gradient": decorr.penalty_gradient,
-    "gradient_terms": decorr.gradient_terms,
+    "gradient_terms": decorr.penalties.gradient_terms,
     "correlation_penalty": decorr.correlation_penalty,
     "pair_penalty": functools.partial(pair_penalty, normalise="pair"),
     "pair_penalty, covariances": functools.partial(pair_penalty, kind="covariance", diagonal=True, ddof=0),
@@ -58,15 +58,15 @@ FUNCTIONS = {
     "xcov_loss": of_twins(decorr.xcov_loss),
     "vicreg_loss": of_twins(decorr.vicreg_loss),
     "barlow_twins_loss": of_twins(decorr.barlow_twins_loss),
-    "mean_square_correlation": decorr.mean_square_correlation,
+    "mean_square_correlation": decorr.diagnostics.mean_square_correlation,
     "effective_units": decorr.effective_units,
     "whiten": functools.partial(decorr.whiten, shrinkage=0.1),
-    "spectrum": lambda a, **stat: decorr.spectrum(a, **stat)[:4],
+    "spectrum": lambda a, **stat: decorr.diagnostics.spectrum(a, **stat)[:4],
     "ranks": ranks,
     "effective_rank, debiased": functools.partial(decorr.effective_rank, order=2, debias=True),
-    "activity": decorr.activity,
-    "linear_cka": of_twins(decorr.linear_cka),
-    "linear_cka, raw": of_twins(functools.partial(decorr.linear_cka, debias=False)),
+    "activity": decorr.diagnostics.activity,
+    "linear_cka": of_twins(decorr.diagnostics.linear_cka),
+    "linear_cka, raw": of_twins(functools.partial(decorr.diagnostics.linear_cka, debias=False)),
     "CKAState": compared,
 }
 PER_SAMPLE = {"zscore", "penalty_gradient", "gradient_terms", "whiten"}

@@ -11,12 +11,11 @@ from decorr import (
     CorrelationState,
     correlation_penalty,
     dropout,
-    linear_cka,
     pair_penalty,
     sample_positions,
-    spectrum,
     whiten,
 )
+from decorr.diagnostics import linear_cka, spectrum
 
 # What a program calls of a platform: its solvers, for whitening's eigenvectors and Cholesky factors. That
 # of the largest is XLA's own.

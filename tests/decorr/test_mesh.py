@@ -16,7 +16,6 @@ from decorr import (
     CorrelationState,
     correlation_matrix,
     correlation_penalty,
-    gradient_terms,
     penalty_gradient,
     zscore,
 )
@@ -35,7 +34,7 @@ FUNCTIONS = {
     "undefined": lambda a: correlation_matrix(a, undefined=1.0),
     "correlation_penalty": correlation_penalty,
     "penalty_gradient": penalty_gradient,
-    "gradient_terms": gradient_terms,
+    "gradient_terms": decorr.penalties.gradient_terms,
     "streamed": streamed,
     "grad": jax.grad(correlation_penalty),
     "jvp": lambda a: jax.jvp(correlation_penalty, (a,), (jnp.sin(a),)),
@@ -60,14 +59,14 @@ def of_twins(function):
 
 OTHERS = {
     "covariance_matrix": decorr.covariance_matrix,
-    "mean_square_correlation": decorr.mean_square_correlation,
+    "mean_square_correlation": decorr.diagnostics.mean_square_correlation,
     "effective_units": decorr.effective_units,
     "effective_rank": masked(functools.partial(decorr.effective_rank, power=1)),
-    "spectrum": decorr.spectrum,
-    "ranks": lambda a: decorr.rank_at(a) + decorr.rank_above(a),
-    "activity": decorr.activity,
+    "spectrum": decorr.diagnostics.spectrum,
+    "ranks": lambda a: decorr.diagnostics.rank_at(a) + decorr.diagnostics.rank_above(a),
+    "activity": decorr.diagnostics.activity,
     # Debiased it cancels: in float32 a digit of rounding stays, and test_axis_name.py has it in float64.
-    "linear_cka, raw": masked(of_twins(functools.partial(decorr.linear_cka, debias=False))),
+    "linear_cka, raw": masked(of_twins(functools.partial(decorr.diagnostics.linear_cka, debias=False))),
     "decov_loss": masked(decorr.decov_loss),
     "vcreg_loss": masked(lambda a, **stat: decorr.vcreg_loss(a, 1.0, 2.0, delta=0.3, **stat)),
     "masked": masked(correlation_penalty),

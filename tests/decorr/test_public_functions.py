@@ -47,7 +47,9 @@ def of_twins(function):
 
 def compared(a, **stat):
     """A layer and another, over two minibatches."""
-    state = decorr.CKAState.init(a.dtype).update(a, jnp.sin(a), **stat).update(a, jnp.cos(a), **stat)
+    state = (
+        decorr.diagnostics.CKAState.init(a.dtype).update(a, jnp.sin(a), **stat).update(a, jnp.cos(a), **stat)
+    )
     return state.cka()
 
 
@@ -56,27 +58,27 @@ OF_SAMPLES = {
     "CKAState": compared,
     "CorrelationState": streamed,
     "CorrelationState, merged": merged,
-    "activity": decorr.activity,
+    "activity": decorr.diagnostics.activity,
     "barlow_twins_loss": of_twins(decorr.barlow_twins_loss),
     "correlation_matrix": decorr.correlation_matrix,
     "correlation_matrix, undefined": functools.partial(decorr.correlation_matrix, undefined=1.0),
     "correlation_penalty": decorr.correlation_penalty,
     "covariance_matrix": decorr.covariance_matrix,
     "decov_loss": decorr.decov_loss,
-    "dormant_units": lambda a, **stat: decorr.dormant_units(a, **stat).astype(a.dtype),
+    "dormant_units": lambda a, **stat: decorr.diagnostics.dormant_units(a, **stat).astype(a.dtype),
     "effective_rank": functools.partial(decorr.effective_rank, power=1),
     "effective_rank, debiased": functools.partial(decorr.effective_rank, order=2, debias=True),
     "effective_units": decorr.effective_units,
     "effective_units, raw": functools.partial(decorr.effective_units, debias=False),
-    "gradient_terms": decorr.gradient_terms,
-    "linear_cka": of_twins(decorr.linear_cka),
-    "linear_cka, raw": of_twins(functools.partial(decorr.linear_cka, debias=False)),
-    "mean_square_correlation": decorr.mean_square_correlation,
+    "gradient_terms": decorr.penalties.gradient_terms,
+    "linear_cka": of_twins(decorr.diagnostics.linear_cka),
+    "linear_cka, raw": of_twins(functools.partial(decorr.diagnostics.linear_cka, debias=False)),
+    "mean_square_correlation": decorr.diagnostics.mean_square_correlation,
     "pair_penalty": functools.partial(decorr.pair_penalty, kind="covariance"),
     "penalty_gradient": decorr.penalty_gradient,
-    "rank_above": decorr.rank_above,
-    "rank_at": decorr.rank_at,
-    "spectrum": functools.partial(decorr.spectrum, kind="moment"),
+    "rank_above": decorr.diagnostics.rank_above,
+    "rank_at": decorr.diagnostics.rank_at,
+    "spectrum": functools.partial(decorr.diagnostics.spectrum, kind="moment"),
     "variance_penalty": decorr.variance_penalty,
     "vcreg_loss": lambda a, **stat: decorr.vcreg_loss(a, 0.16, 0.01, **stat),
     "vcreg_loss, smooth": lambda a, **stat: decorr.vcreg_loss(a, 0.16, 0.01, delta=0.4, **stat),
@@ -129,7 +131,7 @@ NOT_TRACED = {"GradientTerms", "independent_penalty", "merge_units", "redundant_
 
 def test_every_public_function_is_here():
     names = {name.split(",")[0] for name in (*OF_SAMPLES, *OTHERS)}
-    assert names | NOT_TRACED == set(decorr.__all__)
+    assert names | NOT_TRACED == {*decorr.__all__, *decorr.diagnostics.__all__, *decorr.penalties.__all__}
 
 
 def cases():

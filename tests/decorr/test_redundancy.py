@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from decorr import MLP, correlation_matrix, merge_units, redundant_pairs
+from decorr import MLP, correlation_matrix, merge_units
 from decorr.config import Architecture
+from decorr.diagnostics import redundant_pairs
 
 D, OUTPUTS = 5, 3
 

@@ -60,7 +60,10 @@ def inputs(m, d):
 def evaluated(code, given):
     """A cell of the page as a reader would run it."""
     m, d = given["a"].shape
-    names = {name: getattr(decorr, name) for name in decorr.__all__} | {"jax": jax, "jnp": jnp}
+    names = {name: getattr(decorr, name) for name in (*decorr.__all__, *decorr.diagnostics.__all__)} | {
+        "jax": jax,
+        "jnp": jnp,
+    }
     return eval(code, names | given | {"m": m, "d": d})
 
 

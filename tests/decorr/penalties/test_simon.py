@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from decorr import correlation_penalty, gradient_terms, penalty_gradient
+from decorr.penalties import correlation_penalty, gradient_terms, penalty_gradient
 
 SHAPES = [(2, 3, 4, 5), (9, 9), (6, 15)]
 of_every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)

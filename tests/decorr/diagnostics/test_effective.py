@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from decorr import correlation_penalty, effective_units, mean_square_correlation
+from decorr import correlation_penalty
+from decorr.diagnostics import effective_units, mean_square_correlation
 
 FUNCTIONS = [mean_square_correlation, effective_units]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import decorr
-from decorr import effective_rank, rank_above, rank_at, spectrum
+from decorr.diagnostics import effective_rank, rank_above, rank_at, spectrum
 
 KINDS = ("correlation", "covariance", "moment")
 TALL, WIDE = (9, 4), (6, 8)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from decorr._eigenvalues import factor
-from decorr._hsic import hsic, unbiased_hsic
 from decorr._mesh import over_mesh
 from decorr._samples import AxisName, as_views, centre
+from decorr.diagnostics._hsic import hsic, unbiased_hsic
 
 
 def linear_cka(

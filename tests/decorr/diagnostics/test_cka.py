@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from decorr import CKAState, linear_cka
+from decorr.diagnostics import CKAState, linear_cka
 
 TALL, WIDE = (7, 2, 3), (6, 8, 5)  # samples, units of either layer
 of_both = pytest.mark.parametrize("sizes", [TALL, WIDE], ids=["m > d", "m < d"])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from decorr import activity, dormant_units
+from decorr.diagnostics import activity, dormant_units
 
 
 def activations(shape=(6, 2, 5), seed=0):

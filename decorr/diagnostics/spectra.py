@@ -9,11 +9,11 @@ from jax import lax
 
 from decorr._checks import check_scalar_probability
 from decorr._eigenvalues import Kind, Spectrum, factor, spectrum_of
-from decorr._hsic import unbiased_traces
 from decorr._mesh import over_mesh
 from decorr._samples import AxisName, Samples, as_samples
 from decorr.chance import participation
-from decorr.effective import mean_square
+from decorr.diagnostics._hsic import unbiased_traces
+from decorr.diagnostics.effective import mean_square
 from decorr.penalties._gram import cross_sum
 
 
