@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from decorr.correlation import zscore as zscore
     from decorr.diagnostics import effective_rank as effective_rank
     from decorr.diagnostics import effective_units as effective_units
+    from decorr.diagnostics import layer_report as layer_report
     from decorr.layers import layer_penalties as layer_penalties
     from decorr.models import MLP as MLP
     from decorr.models import BatchWhitening as BatchWhitening
@@ -40,7 +41,7 @@ _MODULES = {
     "_dropout": "dropout dropout_correlation dropout_estimator",
     "chance": "independent_penalty",
     "correlation": "correlation_matrix covariance_matrix zscore",
-    "diagnostics": "effective_rank effective_units",
+    "diagnostics": "effective_rank effective_units layer_report",
     "layers": "layer_penalties",
     "models": "MLP BatchWhitening ConvNet",
     "penalties": "barlow_twins_loss correlation_penalty decov_loss pair_penalty penalty_gradient "
@@ -50,7 +51,7 @@ _MODULES = {
     "streaming": "CorrelationState",
     "whitening": "whiten whitening_matrix",
 }
-"""What is typed daily, and so listed: the losses, the models, and two ranks to print beside a loss."""
+"""What is typed daily, and so listed: the losses, the models, and what to print beside a loss."""
 _RARE = {
     "diagnostics": "CKAState activity dormant_units linear_cka mean_square_correlation rank_above rank_at "
     "redundant_pairs spectrum",

@@ -43,13 +43,7 @@ def layer_penalties(
     """
     if not isinstance(weights, Mapping):
         raise TypeError(f"weights must be a dict by pattern, as {{'*': 0.002}}; got {weights!r}")
-    leaves = jax.tree_util.tree_leaves_with_path(activations)
-    layers: dict[str, Any] = {}
-    for path, leaf in leaves:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        if name in layers:
-            raise ValueError(f"two layers are named {name!r}: give them other keys")
-        layers[name] = leaf
+    layers = layers_by_name(activations)
     for pattern, weight in weights.items():
         if not any(_matches(name, pattern) for name in layers):
             names = ", ".join(name or "'' (an array alone)" for name in layers)
@@ -57,7 +51,11 @@ def layer_penalties(
         if shape := jnp.shape(weight):
             raise ValueError(f"the weight of {pattern!r} must be a scalar; got shape {shape}")
     chosen = {name: _weight(name, weights) for name in layers}
-    values = {name: _of_layer(penalty, name, layers[name]) for name in layers if chosen[name] is not None}
+    values = {
+        name: scalar_of(penalty, a, f"layer {name}", "a penalty")
+        for name, a in layers.items()
+        if chosen[name] is not None
+    }
     total = sum((jnp.asarray(chosen[name]) * value for name, value in values.items()), 0.0)
     return jnp.asarray(total), values
 
@@ -70,13 +68,25 @@ def _matches(name: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
-def _of_layer(penalty: Callable[[jax.Array], jax.Array], name: str, a: jax.Array) -> jax.Array:
+def layers_by_name(activations: Any) -> dict[str, Any]:
+    """The leaves of a PyTree by their paths; ValueError for two of one name."""
+    layers: dict[str, Any] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(activations):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if name in layers:
+            raise ValueError(f"two layers are named {name!r}: give them other keys")
+        layers[name] = leaf
+    return layers
+
+
+def scalar_of(function: Callable[[jax.Array], jax.Array], a: jax.Array, place: str, what: str) -> jax.Array:
+    """function(a); an error, also for what is no scalar, names the place."""
     try:
-        value = penalty(a)
+        value = function(a)
     except (TypeError, ValueError) as error:
         # Not of its own kind: some of JAX's errors take no message.
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"layer {name}: {error}") from error
+        raise kind(f"{place}: {error}") from error
     if shape := jnp.shape(value):
-        raise ValueError(f"layer {name}: a penalty must be a scalar; got shape {shape}")
+        raise ValueError(f"{place}: {what} must be a scalar; got shape {shape}")
     return value

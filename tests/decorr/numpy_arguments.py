@@ -42,4 +42,5 @@ def calls(a: np.ndarray, where: np.ndarray, weights: np.ndarray, key: jax.Array)
         decorr.diagnostics.redundant_pairs(a, 0.9),
         decorr.merge_units(a, a, a, a, where=where, weights=weights),
         decorr.layer_penalties([a], {"*": 0.002}),
+        decorr.layer_report([a], where=where, weights=weights),
     ]

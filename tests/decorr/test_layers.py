@@ -1,4 +1,4 @@
-"""Penalties of a PyTree of layers: names, weights, and what is said of a wrong one."""
+"""Penalties and metrics of a PyTree of layers: names, weights, and what is said of a wrong one."""
 
 import functools
 import re
@@ -10,6 +10,13 @@ import optax
 import pytest
 
 from decorr import correlation_penalty, decov_loss, layer_penalties
+from decorr.diagnostics import (
+    dormant_units,
+    effective_rank,
+    effective_units,
+    layer_report,
+    mean_square_correlation,
+)
 
 
 def activations():
@@ -126,3 +133,47 @@ def test_what_is_no_scalar_names_its_layer_or_pattern():
 def test_no_weight_is_no_penalty():
     total, values = layer_penalties(activations(), {})
     assert total == 0 and values == {}
+
+
+# Reports ---------------------------------------------------------------------------------------------------
+
+
+def test_a_report_has_each_layers_metrics_by_name():
+    a = activations()
+    a["head"] = a["head"].at[:, 1].set(0.0)
+    report = jax.jit(layer_report)(a)
+    assert list(report) == ["blocks/0/relu/0", "blocks/1/relu/0", "head"]
+    values = report["head"]
+    assert values["dormant"] == 0.25 == dormant_units(a["head"]).mean()
+    wanted = {
+        "effective_units": effective_units(a["head"]),
+        "mean_square_correlation": mean_square_correlation(a["head"]),
+        "participation_ratio": effective_rank(a["head"], order=2, debias=True),
+    }
+    assert {*values} == {*wanted, "dormant"}
+    for name, value in wanted.items():
+        assert float(values[name]) == pytest.approx(float(value), rel=1e-5)
+
+
+def test_a_report_of_other_metrics_hands_on_what_is_said_of_the_samples():
+    seen = []
+
+    def metric(a, **stat):
+        seen.append(stat)
+        return a.max()
+
+    valid, a = np.arange(12) < 7, activations()["head"]
+    assert layer_report({"h": a}, {"largest": metric}) == {"h": {"largest": a.max()}}
+    layer_report({"h": a}, {"largest": metric}, where=valid, axis_name="data")
+    assert seen == [{}, {"where": valid, "axis_name": "data"}]
+    assert layer_report({}) == {}
+
+
+def test_what_no_report_can_be_made_of():
+    a = activations()["head"]
+    with pytest.raises(TypeError, match=r"metrics must be a dict of functions by name, .*; got <function"):
+        layer_report(a, effective_units)
+    with pytest.raises(ValueError, match=r"^layer head, dead: a metric must be a scalar; got shape \(4,\)$"):
+        layer_report({"head": a}, {"dead": dormant_units})
+    with pytest.raises(ValueError, match=r"^layer head, effective_units: activations must have shape"):
+        layer_report({"head": a[0]})

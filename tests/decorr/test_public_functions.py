@@ -71,6 +71,7 @@ OF_SAMPLES = {
     "effective_units": decorr.effective_units,
     "effective_units, raw": functools.partial(decorr.effective_units, debias=False),
     "gradient_terms": decorr.penalties.gradient_terms,
+    "layer_report": lambda a, **stat: decorr.layer_report([a], **stat),
     "linear_cka": of_twins(decorr.diagnostics.linear_cka),
     "linear_cka, raw": of_twins(functools.partial(decorr.diagnostics.linear_cka, debias=False)),
     "mean_square_correlation": decorr.diagnostics.mean_square_correlation,
@@ -150,6 +151,7 @@ def cases():
 CASES, A, WEIGHTS = cases()
 # A mean over no pair, and no unit.
 UNKNOWN = {
+    "layer_report": ["one alive", "none alive"],
     "mean_square_correlation": ["one alive", "none alive"],
     "effective_units": ["none alive"],
     "effective_units, raw": ["none alive"],

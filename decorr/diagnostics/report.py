@@ -1,0 +1,82 @@
+"""What all layers of a network show, by name and metric: the twin of `layer_penalties` for logging."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from decorr._samples import AxisName
+from decorr.diagnostics.dormancy import dormant_units
+from decorr.diagnostics.effective import effective_units, mean_square_correlation
+from decorr.diagnostics.spectra import effective_rank
+from decorr.layers import layers_by_name, scalar_of
+
+
+def _dormant(a: jax.Array, **stat: Any) -> jax.Array:
+    return jnp.mean(dormant_units(a, **stat), dtype=jnp.promote_types(a.dtype, jnp.float32))
+
+
+METRICS: Mapping[str, Callable[..., jax.Array]] = {
+    "effective_units": effective_units,
+    "mean_square_correlation": mean_square_correlation,
+    "participation_ratio": functools.partial(effective_rank, order=2, debias=True),
+    "dormant": _dormant,
+}
+"""What `layer_report` measures by default. Nothing of it needs eigenvalues."""
+
+
+def layer_report(
+    activations: Any,
+    metrics: Mapping[str, Callable[..., jax.Array]] = METRICS,
+    *,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
+    axis_name: AxisName = None,
+) -> dict[str, dict[str, jax.Array]]:
+    """Measures all layers of a network at once, for a log.
+
+    report[layer][metric] = metrics[metric](activations of the layer), a scalar. A layer's name is its path in
+    the PyTree, as in `layer_penalties`.
+
+        report = layer_report(activations)
+        flat = {f"{layer}/{name}": x for layer, metrics in report.items() for name, x in metrics.items()}
+
+    Call it under `jit`: outside, every operation of every layer is a program of its own.
+
+    Args:
+      activations: a PyTree of arrays [..., unit], each of one layer. Of layers that were stacked by a scan,
+        [layer, ..., unit], the leading axis would be taken for samples: see `docs/recipes/scan.md`.
+      metrics: functions by name, of one layer's activations. Each gives a scalar. Default:
+        `decorr.diagnostics.report.METRICS`, that is `effective_units`, `mean_square_correlation`, the
+        debiased `participation_ratio`, and the share of units that are `dormant`. With one more:
+        `{**METRICS, "rankme": functools.partial(effective_rank, power=1, kind="moment")}`.
+      where, weights, axis_name: as `zscore`. Those that are given are handed to every metric.
+
+    Returns:
+      The metrics of each layer, by the layer's name. A metric may be NaN where it is unknown.
+
+    Raises:
+      ValueError: two layers of one name. A metric that is no scalar. An error of a metric names the layer
+        and the metric.
+      TypeError: metrics that are no dict by name.
+
+    Numerics:
+      As the metrics. Under `jit` they share what they have in common. The default ones take some products
+      of [..., unit] with the smaller of the d x d and m x m matrices for each layer. A training step of a
+      dense layer takes three products with its kernel. Ranks by eigenvalues take min(m, d)^3 operations.
+    """
+    if not isinstance(metrics, Mapping):
+        raise TypeError(
+            f"metrics must be a dict of functions by name, as {{'rank': effective_rank}}; got {metrics!r}"
+        )
+    given = {"where": where, "weights": weights, "axis_name": axis_name}
+    given = {name: value for name, value in given.items() if value is not None}
+    return {
+        layer: {
+            name: scalar_of(functools.partial(metric, **given), a, f"layer {layer}, {name}", "a metric")
+            for name, metric in metrics.items()
+        }
+        for layer, a in layers_by_name(activations).items()
+    }
