@@ -10,13 +10,16 @@ WORKERS ?= auto
 # pip compiles nothing, which takes longer than all else that it does: Python compiles what is imported, and keeps it.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help sweep test check slow mesh golden real lint notebooks reference oldest pythons oracles docs dist
+.PHONY: help sweep compare test check slow mesh golden real lint notebooks reference oldest pythons oracles docs dist
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 sweep: .venv/ready  ## train every network of the paper on the embedded digits (2 min); ARGS="--help" lists options
 	$(BIN)/python -m experiments.sweep $(ARGS)
+
+compare: .venv/ready  ## methods against overfitting on embedded data, tuned alike (5 min); ARGS="--help" lists options
+	$(BIN)/python -m experiments.compare $(ARGS)
 
 test: .venv/ready  ## the quick tests (6 min; 4 when run again)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
@@ -54,7 +57,7 @@ NOTEBOOKS_TO ?= --inplace
 notebooks: .venv/ready  ## execute the notebooks, in their places (3 min)
 	$(BIN)/python -m jupyter nbconvert --log-level WARN --execute --to notebook $(NOTEBOOKS_TO) notebooks/*.ipynb
 
-reference: .venv/ready  ## the reference run, in resumable parts (13 h)
+reference: .venv/ready  ## the reference run, in resumable parts (20 h)
 	$(BIN)/python -m experiments.reproduce $(ARGS)
 
 # The wheel, not the checkout: -P keeps this folder off sys.path, also off that of the workers; conftest looks. These

@@ -31,7 +31,7 @@ version = release = decorr.__version__
 
 root_doc = "docs/index"
 include_patterns = ["docs/**", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "experiments/README.md"]
-include_patterns += ["experiments/paper/*.md", "experiments/methods/PLAN.md", "notebooks/*.ipynb"]
+include_patterns += ["experiments/paper/*.md", "experiments/comparison/PLAN.md", "notebooks/*.ipynb"]
 exclude_patterns = [".*", "build", "decorr", "dist", "results", "site", "tests", "docs/theme"]
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
 suppress_warnings = ["myst.header"]  # a page's headings may leave a level out
@@ -57,8 +57,8 @@ html_static_path = [
     str(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf"),
 ]
 html_css_files = ["style.css"]
-# Front door, which leads to docs/index.html; summary for language models; a page that docs/report.md names.
-html_extra_path = ["theme/index.html", "theme/llms.txt", "../results/reference/comparison/compare.html"]
+# Front door, which leads to docs/index.html; summary for language models.
+html_extra_path = ["theme/index.html", "theme/llms.txt"]
 html_show_sphinx = False
 html_math_renderer = "mathml"
 

@@ -1,192 +1,203 @@
-"""Does a penalty help? All methods tuned alike, reported once. `python -m experiments.compare --help`."""
+"""Does a method help? All are tuned alike and tested once. `python -m experiments.compare --help`."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import itertools
+import statistics
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
 from experiments import command
-from experiments.command import Machine, MachineOptions, explained, make_console, parse
-from experiments.comparison.methods import METHODS, STEPS, Setting, steps_for
-from experiments.comparison.trials import Trials
-from experiments.grid.cells import Arrays
-from experiments.grid.networks import Family, Size
+from experiments.command import Machine, MachineOptions, Unset, explained, make_console, parse
+from experiments.comparison.planned import CONVOLUTIONAL, PLAIN, PLANNED, SLOPES, TABLES, Part
+from experiments.comparison.recipes import METHODS, Optimiser
+from experiments.comparison.settings import Budget, Setting, Work
+from experiments.grid.networks import Family
 
-# JAX and xarray come with imports inside of functions: --help waits for neither.
 if TYPE_CHECKING:
-    from experiments.data.load import Dataset
-
-_SIZE: dict[Family, Size] = {"mlp": "medium", "conv": "tiny"}
+    from experiments.data.pool import Pool
 
 
 @dataclasses.dataclass(frozen=True)
 class Compare:
-    """Compare methods against overfitting. Each is tuned with the same number of trials (strength, learning
-    rate, early stopping) on the validation split, trained again with other seeds, and tested once.
-    Finished methods are skipped. An interrupted comparison continues with the missing trials."""
+    """Compare methods against overfitting on your data sets. Each method is tuned with the same number of
+    trials and tested once, with other seeds and samples. What is done is skipped. An interrupted comparison
+    continues. With --part, train a part of PLAN.md instead."""
 
-    datasets: tuple[str, ...] = ("digits",)
-    """Data sets: digits (included), or TFDS image classification sets with a test split."""
-    data_dir: str | None = None
-    """Folder of prepared TFDS sets. Default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    images: tuple[int, ...] = tuple(STEPS)
-    """Training set sizes. A size larger than the training split means all of it."""
-    methods: tuple[str, ...] = tuple(METHODS)
+    datasets: tuple[str, ...] = ("digits", "breast_cancer", "wine")
+    """Data sets: digits, breast_cancer or wine (included); paths of ARFF files, whose last column is the
+    class; openml:NAME or openml:NUMBER; TFDS image classification sets."""
+    rows: tuple[int, ...] = (1000,)
+    """Rows of each sample. A fifth of them tune."""
+    methods: tuple[str, ...] = ("vanilla", "dropout", "corr")
     """Methods to compare. vanilla is always included."""
     family: Family = "mlp"
-    """Kind of network. mlp: fully connected. conv: convolutional."""
-    size: Size | None = None
-    """Network size. Default: medium, or tiny for conv."""
-    trials: int = 12
+    """Kind of network. mlp: three layers of 128 units. conv: 16, 32 and 64 channels, for images."""
+    optimiser: Optimiser = "momentum"
+    """Optimiser of the networks."""
+    steps: int = 1500
+    """Training steps."""
+    points: int = 8
     """Number of hyperparameter settings tried for each method."""
-    seeds: int = 3
-    """Number of seeds for each trial."""
-    report_seeds: int = 10
+    finalists: int = 2
+    """The best of the points get more seeds before one is chosen."""
+    more_seeds: int = 2
+    """Number of these seeds."""
+    report_seeds: int = 8
     """Number of seeds for the final test, different from those of the trials."""
-    moments: int = 50
-    """Number of validations during a training, at equal intervals."""
-    steps: int | None = None
-    """Training steps. Default: from 5,000 for 500 images to 40,000 for 50,000 images."""
+    part: Unset[Literal["ladder", "comparison", "features", "views"]] = None
+    """Part of PLAN.md to train, in place of the options above. Default: none."""
+    only: tuple[str, ...] = ()
+    """Data sets of the part. Default: all."""
+    data_dir: Unset[str] = None
+    """Folder of prepared TFDS sets. Default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    tables_dir: Path = Path("tables")
+    """Folder of the ARFF files that PLAN.md names."""
     out: Path = Path("results/compare")
-    """Folder for the results, one netCDF4 file for each data set and size, and for the page about them."""
+    """Folder for the results, one netCDF4 file for each setting, and for the page about them."""
     machine: MachineOptions = dataclasses.field(default_factory=Machine)
     plan: bool = False
-    """Train nothing. Show what is done and what is missing."""
+    """Train nothing. Show what is done, what is missing, and how long it takes."""
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.methods) - set(METHODS)):
             raise ValueError(f"unknown method {unknown[0]!r}; the methods are {', '.join(METHODS)}")
-        for name in ("datasets", "images"):
+        for name in ("datasets", "rows"):
             if not getattr(self, name):
                 raise ValueError(f"number of {name} must be at least 1; got 0")
-        for name, numbers in (("images", self.images), ("moments", [self.moments]), ("steps", [self.steps])):
-            if wrong := [number for number in numbers if number is not None and number < 1]:
-                raise ValueError(f"{name} must be at least 1; got {wrong[0]}")
+        for name, least, number in (("rows", 10, min(self.rows)), ("steps", 1, self.steps)):
+            if number < least:
+                raise ValueError(f"{name} must be at least {least}; got {number}")
+        if slopes := sorted(set(self.methods) & set(SLOPES)):
+            raise ValueError(f"{slopes[0]} is a method of the ladder's first rung: give --part ladder")
 
-    def settings(self, dataset: str, training_images: int, identity: str = "") -> tuple[Setting, ...]:
-        """One for each size of the training set of some data."""
-        return tuple(
-            Setting(
-                dataset,
-                images,
-                self.family,
-                self.size or _SIZE[self.family],
-                steps_for(images, self.moments) if self.steps is None else self.steps,
-                self.trials,
-                self.seeds,
-                self.report_seeds,
-                self.moments,
-                identity,
-            )
-            for images in dict.fromkeys(min(each, training_images) for each in self.images)
-        )
+    def parts(self) -> list[Part]:
+        """What is asked for: a part of the plan, or settings of its own."""
+        if self.part is not None:
+            parts = list(PLANNED[self.part]())
+            if unknown := sorted(set(self.only) - {part.pool for part in parts}):
+                raise ValueError(f"{self.part} has no data set {unknown[0]!r}")
+            return [part for part in parts if not self.only or part.pool in self.only]
+        budget = Budget(self.points, 1, self.finalists, self.more_seeds, self.report_seeds)
+        plain = dataclasses.replace(PLAIN, optimiser=self.optimiser, steps=self.steps, family=self.family)
+        if self.family == "conv":
+            plain = dataclasses.replace(plain, architecture=CONVOLUTIONAL)
+        methods = tuple(name for name in METHODS if name in {"vanilla", *self.methods})
+        kinds = (self.family, "mlp"), (self.optimiser, "momentum")
+        title = "-".join(kind for kind, usual in kinds if kind != usual)
+        return [
+            Part(name, rows, methods, plain, budget, title)
+            for name in dict.fromkeys(self.datasets)
+            for rows in dict.fromkeys(self.rows)
+        ]
 
 
 def compare(options: Compare, console: Console) -> None:
-    """Trains what is missing of a comparison, and writes its page."""
-    from experiments.comparison import page
+    """Trains what is missing, one data set after the other, and writes the page."""
+    from experiments.data.pool import load_pool
 
     options.machine.prepare(options.plan)
-    datasets = [_dataset(name, options.data_dir) for name in options.datasets]
-    settings = [
-        (dataset, setting)
-        for dataset in datasets
-        for setting in options.settings(dataset.name, len(dataset.train.labels), dataset.identity)
-    ]
-    for _, setting in settings:
-        _missing(options, setting)  # raises before anything is trained
-    for dataset, setting in settings:
+    parts = options.parts()
+    for source, of_one in itertools.groupby(parts, lambda part: part.pool):
+        planned_table = options.part is not None and source in TABLES
+        path = str(options.tables_dir / f"{source}.arff") if planned_table else source
+        pool = load_pool(path, data_dir=options.data_dir)
+        settings = [_setting(pool, part) for part in of_one]
         if options.plan:
-            _plan(options, setting, console)
+            for setting, methods in settings:
+                _show(options.out, setting, methods, console)
         else:
-            _train(options, setting, dataset, console)
-            written = page.write(options.out)
+            with command.writing(options.out):
+                _train(options, pool, settings, console)
     if not options.plan:
-        console.print(f"page: {written.resolve()}", soft_wrap=True)
+        from experiments.comparison import page
+
+        console.print(f"page: {page.write(options.out).resolve()}", soft_wrap=True)
 
 
-def _dataset(name: str, data_dir: str | None) -> "Dataset":
-    from experiments.data.load import load
+def _setting(pool: "Pool", part: Part) -> tuple[Setting, Sequence[str]]:
+    """A part's setting on a data set; ValueError if they do not fit."""
+    if part.plain.family == "conv" and pool.image_shape is None:
+        raise ValueError(f"{pool.name} is a table: --family conv needs images")
+    rows = pool.rows(part.rows)
+    if rows - rows // 5 < part.plain.batch_size:
+        raise ValueError(
+            f"{pool.name} has {rows} rows for a sample: {part.plain.batch_size} are needed to train, "
+            f"and as many as a quarter of these to tune"
+        )
+    return Setting(pool.name, pool.identity, rows, part.plain, part.budget, part.title), part.methods
 
-    dataset = load(name, data_dir=data_dir)
-    if dataset.test is None:
-        raise ValueError(f"{name!r} has no test split, on which methods are reported")
-    return dataset
 
-
-def _missing(options: Compare, setting: Setting) -> list[str]:
+def _show(folder: Path, setting: Setting, methods: Sequence[str], console: Console) -> None:
     from experiments.comparison import results
 
-    there = results.done(options.out, setting)
-    return [name for name in METHODS if name in {"vanilla", *options.methods} and name not in there]
+    rows = results.load(folder, setting)
+    for method in methods:
+        tunes = _tunes(method) and setting.title != "features"
+        work = Work(setting, method, point=None if tunes else 0)
+        done = results.of(rows, method)
+        left = work.runs - len(done)
+        text = f"{work.name:40} {len(done):3} of {work.runs} networks"
+        if done and left:
+            seconds = left * statistics.median(row["seconds"] for row in done)
+            text += f", {timedelta(seconds=round(seconds))} of one core left"
+        console.print(text, soft_wrap=True)
 
 
-def _plan(options: Compare, setting: Setting, console: Console) -> None:
+def _train(
+    options: Compare, pool: "Pool", settings: Sequence[tuple[Setting, Sequence[str]]], console: Console
+) -> None:
+    from experiments.comparison import features, results, training, views
+
+    modules = {"features": features, "views": views}
+    how = modules.get(options.part or "", training).TRAINING
+    kept = {setting: results.load(options.out, setting) for setting, _ in settings}
+
+    def keep(work: Work, _: int, rows: list[Any] | None) -> None:
+        if rows:
+            kept[work.setting].extend(rows)
+            results.write(options.out, work.setting, kept[work.setting])
+
+    def read(work: Work) -> list[Any]:
+        return results.of(kept[work.setting], work.method)
+
+    wanted = [(setting, method) for setting, methods in settings for method in methods]
+    for tunes in (True, False):  # the others need what these choose
+        wave = [
+            _work(options, setting, method, kept[setting])
+            for setting, method in wanted
+            if _tunes(method) == tunes
+        ]
+        if missing := [work for work in wave if len(read(work)) < work.runs]:
+            with options.machine.connect(len(missing), 1) as executor:
+                command.train(executor, how, missing, pool, console, keep, read, 20)
+
+
+def _tunes(method: str) -> bool:
+    return method not in METHODS or METHODS[method].numbers_of is None
+
+
+def _work(options: Compare, setting: Setting, method: str, rows: list[Any]) -> Work:
+    """The work of a method, with what was chosen for it among the networks that are done."""
     from experiments.comparison import results
 
-    missing = _missing(options, setting)
-    for name in METHODS:
-        if name in {"vanilla", *options.methods}:
-            ended = sum(
-                results.read_trial(options.out, setting, name, trial) is not None
-                for trial in range(setting.trials)
-            )
-            state = f"missing, {ended} of {setting.trials} trials done" if name in missing else "done"
-            console.print(f"{setting.name:24} {name:13} {setting.steps} steps  {state}", soft_wrap=True)
+    if options.part == "features":
+        rows = results.load(options.out, dataclasses.replace(setting, title=""))
+    elif _tunes(method):
+        return Work(setting, method)
 
+    def point(name: str) -> int:
+        networks = results.of(rows, name, "search", "selection")
+        if len(networks) < setting.budget.networks("search") + setting.budget.networks("selection"):
+            raise ValueError(f"{setting.name} needs the numbers of {name}: give --part comparison before")
+        return results.chosen(networks, setting.budget.finalists)
 
-def _train(options: Compare, setting: Setting, dataset: "Dataset", console: Console) -> None:
-    """Trains what is missing of a setting: the trials of all methods, then their reports."""
-    from experiments.comparison import results, training
-
-    folder = options.out
-    with command.writing(folder, folder / setting.name):
-        for method in results.done(folder, setting):
-            results.remove_trials(folder, setting, method)
-        missing = _missing(options, setting)
-        if not missing:
-            return
-        runs = setting.trials * setting.seeds
-        with options.machine.connect(len(missing), runs) as executor:
-            together = 1 if executor.room.platform == "cpu" else setting.trials
-
-            def keep(trials: Trials, _: int, found: Arrays | None) -> None:
-                if found is not None:
-                    results.write_trials(folder, trials, found)
-
-            for stage in (_tuning(folder, setting, missing, together), _reports(folder, setting, missing)):
-                command.train(executor, training.TRAINING, list(stage), dataset, console, keep)
-        for method in missing:
-            results.finish(folder, setting, method)
-
-
-def _tuning(folder: Path, setting: Setting, methods: Sequence[str], together: int) -> Iterator[Trials]:
-    """The trials that have not ended."""
-    from experiments.comparison import results
-
-    for name in methods:
-        numbers = setting.numbers(METHODS[name])
-        for first in range(0, setting.trials, together):
-            trials = range(first, min(first + together, setting.trials))
-            if any(results.read_trial(folder, setting, name, trial) is None for trial in trials):
-                chosen = tuple(numbers[trial] for trial in trials)
-                yield Trials(setting, name, chosen, first, tuple(range(setting.seeds)))
-
-
-def _reports(folder: Path, setting: Setting, methods: Sequence[str]) -> Iterator[Trials]:
-    """The reports that have not ended, of methods that are tuned."""
-    from experiments.comparison import results
-
-    seeds = tuple(range(setting.seeds, setting.seeds + setting.report_seeds))
-    for name in methods:
-        if results.read_report(folder, setting, name) is None:
-            best = results.tuned(folder, setting, name)
-            assert best is not None
-            trial, moment = best
-            numbers = setting.numbers(METHODS[name])[trial]
-            yield Trials(setting, name, (numbers,), trial, seeds, moment)
+    source = METHODS[method]
+    slopes = point(source.slopes_of) if source.slopes_of else None
+    return Work(setting, method, point(source.numbers_of or method), slopes)
 
 
 def main() -> None:

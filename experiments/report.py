@@ -25,15 +25,15 @@ class Report:
 def write(options: Report) -> list[Path]:
     """Writes the pages that are asked for; returns their paths."""
     # Here and not above: --help need not wait for all that draws.
-    from experiments.comparison import analysis, page
+    from experiments.comparison import analysis, page, results
     from experiments.paper import report
     from experiments.store.gathered import gather
 
     if options.reference:
         out = options.out or Path("results/reference")
         return [
-            report.write_reference(report.REFERENCE, out, analysis.c10(page.planned())),
-            page.write(page.REFERENCE, out / "comparison"),
+            report.write_reference(report.REFERENCE, out, analysis.c10(results.stored())),
+            page.write(out=out / "comparison"),
         ]
     folder = options.folder or _last()
     return [report.write(gather(folder), options.out or folder)]

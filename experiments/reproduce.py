@@ -9,8 +9,8 @@ from rich.console import Console
 from experiments.command import Unset, explained, make_console, parse
 from experiments.compare import Compare, compare
 from experiments.comparison import analysis
-from experiments.comparison.page import REFERENCE as COMPARISON
-from experiments.comparison.page import planned
+from experiments.comparison.results import REFERENCE as COMPARISON
+from experiments.comparison.results import stored
 from experiments.documents.check import mistakes as check_documents
 from experiments.grid.cells import Cell
 from experiments.grid.protocols import ABLATION, BY_WEIGHT, WITHOUT
@@ -55,16 +55,17 @@ MEASUREMENTS = {study.name: study for study in STUDIES if study.measure}
 """Name -> each study that measures its networks by their parameters."""
 
 COMPARISONS = {
-    "compare-mnist": Compare(datasets=("mnist",)),
-    "compare-fashion_mnist": Compare(datasets=("fashion_mnist",)),
-    "compare-conv": Compare(datasets=("fashion_mnist",), images=(2_000,), family="conv", steps=4_000),
+    "ladder": Compare(part="ladder"),
+    "comparison": Compare(part="comparison"),
+    "features": Compare(part="features"),
+    "views": Compare(part="views"),
 }
-"""Name -> options of each comparison of methods."""
+"""Name -> options of each part of the comparison's plan."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Reproduce:
-    """Train the reference run again (about thirteen hours on two cores), and draw its figures and verdicts.
+    """Train the reference run again (about twenty hours on two cores), and draw its figures and verdicts.
     Networks that --out already holds are skipped. Interrupted ones continue from their last checkpoint.
     """
 
@@ -72,6 +73,8 @@ class Reproduce:
     """Sweeps, measurements and comparisons to run."""
     data_dir: Unset[str] = None
     """Folder of prepared TFDS sets. Default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    tables_dir: Path = Path("tables")
+    """Folder of the ARFF files that the comparison's plan names."""
     results: Path = Path("results/reproduced")
     """Folder for the sweeps' own folders."""
     out: Path = REFERENCE
@@ -131,7 +134,10 @@ def main() -> None:
         for name in options.only:
             if name in COMPARISONS:
                 mine = dataclasses.replace(
-                    COMPARISONS[name], data_dir=options.data_dir, out=options.comparison
+                    COMPARISONS[name],
+                    data_dir=options.data_dir,
+                    tables_dir=options.tables_dir,
+                    out=options.comparison,
                 )
                 compare(mine, console)
             elif name in MEASUREMENTS:
@@ -139,7 +145,7 @@ def main() -> None:
             else:
                 reproduce(options, name, SWEEPS[name], console)
         if (options.out / "mnist.nc").exists():
-            c10 = analysis.c10(planned(options.comparison))
+            c10 = analysis.c10(stored(options.comparison))
             page = write_reference(options.out, options.out, c10)
             console.print(f"report: {page.resolve()}", soft_wrap=True)
         if options.out == REFERENCE:  # the documents are about these results

@@ -33,7 +33,6 @@ FLOORS = (
         "experiments.report",
         "experiments.benchmark",
         "experiments.documents",
-        "experiments.methods",
     },
     {"experiments.reproduce"},
 )

@@ -25,12 +25,12 @@ RUN_ELSEWHERE = {
     "docs/optax.md": "test_optax.py",
 }
 """Where more is asked of what a page's Python leaves; and docs/recipes, of which test_recipes.py has each."""
-COMMANDS = ("sweep", "compare", "methods", "report", "reproduce", "benchmark")
+COMMANDS = ("sweep", "compare", "report", "reproduce", "benchmark")
 
 
 def options_of(name):
     """The class of a command's options."""
-    main = f"experiments.{name}" + (".__main__" if name in ("benchmark", "methods") else "")
+    main = f"experiments.{name}" + (".__main__" if name == "benchmark" else "")
     return getattr(importlib.import_module(main), name.capitalize())
 
 

@@ -1,0 +1,1 @@
+"""Methods against overfitting in networks that people train: planned, trained, judged."""

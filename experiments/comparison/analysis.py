@@ -1,151 +1,154 @@
-"""What a comparison says: the table of a setting, C10, and whether the penalty can be recommended."""
+"""Part 2 of PLAN.md: what all data sets together say about the methods."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
-import xarray as xr
+from scipy import stats
 
 from experiments.comparison import results
-from experiments.comparison.methods import BASE, PLANNED, Setting
-from experiments.statistics import intervals
-from experiments.statistics.intervals import Interval
-from experiments.statistics.verdicts import Comparison, Verdict, above_zero
-from experiments.store.gathered import units_worth
+from experiments.comparison.planned import SETS, comparison
+from experiments.comparison.recipes import METHODS
+from experiments.comparison.results import Row, Stored
+from experiments.statistics import intervals, over_sets
+from experiments.statistics.over_sets import Effect
+from experiments.statistics.verdicts import Comparison, Quantity, Verdict
+from experiments.statistics.verdicts import Outcome as VerdictOutcome
 
-VANILLA, OURS, RIVALS = "vanilla", "corr", ("decov", "vcreg")
+Networks = Mapping[str, list[Row]]
+"""By data set, the networks of the report."""
+Outcome = Literal["holds", "fails", "open"]
+
+MARGIN = math.log(1.02)
+"""2% of an error: what counts as no difference."""
+EARLIER = "42066ab"
+"""The last commit with the comparison that this one replaces: constant rates, PReLU, three seeds a choice."""
+IMAGES = SETS[:3]
+DAMAGES = ("noise_error", "pruned_error")
 
 
-class Row(NamedTuple):
-    """A method in a setting."""
+class Hypothesis(NamedTuple):
+    """A sentence of the plan: the log of the ratio of a method's errors to another's is below a bound."""
 
+    name: str
+    text: str
     method: str
-    numbers: dict[str, float]
-    """The best trial's, those that the method chooses, and the penalty's weight."""
-    step: int
-    """After which its networks were looked at."""
-    validation_error: float
-    """Of the best trial, over the tuning seeds: by this it was chosen."""
-    error: Interval
-    """Of the test split, over the report's seeds, with Student's 95% interval; so are the next two."""
-    nll: Interval
-    calibration_error: Interval
-    effective_units: list[float]
-    """Of each hidden layer on the test split, the mean over seeds."""
-    seconds: float
-    """Of a training step of one network."""
-    diverged: int
-    """How many of the report's networks: they have the error of guessing, and are in none of the others."""
-    error_without: float
-    """The mean test error of those that did not; NaN if all did."""
-    to_vanilla: Comparison | None
-    """Its error subtracted from vanilla's; None of vanilla itself."""
-    best_other: str
-    """The other method of least validation error."""
-    to_best: Comparison | None
-    """Its error subtracted from that one's; None if it is alone."""
-
-    @property
-    def helps(self) -> bool:
-        """Whether it is decidedly better than vanilla."""
-        return self.to_vanilla is not None and self.to_vanilla.outcome == "for"
-
-    @property
-    def worth_it(self) -> bool:
-        """Whether it helps and is not decidedly worse than the best other method."""
-        return self.helps and self.to_best is not None and self.to_best.outcome != "against"
+    against: str
+    measures: tuple[str, ...] = ("test_error",)
+    bound: float = 0.0
+    """H4's is `MARGIN`, and its test one-sided."""
 
 
-def rows(found: xr.Dataset) -> list[Row]:
-    """Of every method of a setting; differences are corrected by Holm for all of the setting's."""
-    setting = results.setting_of(found)
-    names = [str(name) for name in found.method.values]
-    tuned = {name: results.best(results.one(found, name).tuning_error.values) for name in names}
-    scores = {
-        name: round(float(results.one(found, name).tuning_error[trial, :, moment - 1].mean()), 9)
-        for name, (trial, moment) in tuned.items()
-    }
-    others = {
-        name: min((other for other in names if other != name), key=scores.__getitem__, default="")
-        for name in names
-    }
-    differences = {
-        label: difference(found, other, name)
-        for name in names
-        for label, other in _rivals(name, others[name])
-    }
-    compared = dict(zip(differences, above_zero(differences), strict=True))
-
-    def row(name: str) -> Row:
-        one, (trial, moment) = results.one(found, name), tuned[name]
-        to = {label.split(" - ")[0]: compared[label] for label, _ in _rivals(name, others[name])}
-        return Row(
-            name,
-            _numbers(one, trial),
-            moment * setting.steps // setting.moments,
-            scores[name],
-            _mean(one.test_error.values),
-            _mean(one.test_nll.values),
-            _mean(one.test_calibration_error.values),
-            [float(units) for units in effective_units(one, setting).mean("seed")],
-            float(one.seconds),
-            int(np.isnan(one.test_nll).sum()),
-            _mean(one.test_error.where(one.test_nll.notnull()).values).estimate,
-            to.get(VANILLA),
-            others[name],
-            to.get("best other"),
-        )
-
-    return [row(name) for name in names]
+HYPOTHESES = (
+    Hypothesis("H1", "corr errs less than vanilla", "corr", "vanilla"),
+    Hypothesis("H2", "corr-dropout errs less than dropout", "corr-dropout", "dropout"),
+    Hypothesis("H3", "corr errs less than decov", "corr", "decov"),
+    Hypothesis("H4", "corr-fading errs at most 2% more than vanilla", "corr-fading", "vanilla", bound=MARGIN),
+    Hypothesis("H5", "under damage corr-dropout errs less than dropout", "corr-dropout", "dropout", DAMAGES),
+)
 
 
-def difference(found: xr.Dataset, method: str, other: str) -> np.ndarray:
-    """The test error of a method less another's, [seed], paired."""
-    error, others = (results.one(found, name).test_error.values for name in (method, other))
-    return error.astype(np.float64) - others
+class Judged(NamedTuple):
+    """A hypothesis after its test."""
+
+    hypothesis: Hypothesis
+    effect: Effect
+    better: float
+    """P(A > B): how often a network of the method errs less."""
+    p: float
+    """Corrected by Holm for the five."""
+    equivalent: float
+    """p of two one-sided tests that the mean effect lies within `MARGIN`; not corrected."""
+    outcome: Outcome
 
 
-def _rivals(name: str, best_other: str) -> list[tuple[str, str]]:
-    """What a method is compared to: label and method."""
-    vanilla = [(f"{VANILLA} - {name}", VANILLA)] if name != VANILLA else []
-    return vanilla + ([(f"best other - {name}", best_other)] if best_other else [])
+def of(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dict[str, list[Row]]:
+    """The reported networks of the comparison's settings of one kind, by data set, of those that are done.
 
-
-def _numbers(one: xr.Dataset, trial: int) -> dict[str, float]:
-    """What a trial was trained with: the learning rate, and what the method varies from trial to trial."""
-    names = ("learning_rate", "weight_decay", "dropout_rate", "penalty_share", "penalty_weight")
-    varied = [name for name in names if name == "learning_rate" or np.ptp(one[name].values) > 0]
-    return {name: float(one[name][trial]) for name in varied}
-
-
-def _mean(values: np.ndarray) -> Interval:
-    return intervals.of_mean(values[np.isfinite(values)])
-
-
-def effective_units(one: xr.Dataset, setting: Setting) -> xr.DataArray:
-    """Of a method's networks on the test split [seed, layer], as `decorr.effective_units`; NaN if diverged.
-
-    From the mean of P over minibatches, without what chance adds; of layers with positions, whose effective
-    number of samples nobody knows, with it.
+    Args:
+      settings: of a folder.
+      title: the kind, as `Part.title`.
+      rows: of the samples; a set with fewer has what it has.
     """
-    penalty = one.test_penalty.where(one.test_nll.notnull())
-    return units_worth(penalty, setting.widths, BASE.batch_size if setting.family == "mlp" else None)
+    reported = {
+        stored.setting["pool"]: stored.reported
+        for stored in settings
+        if stored.setting["title"] == title
+        and (stored.setting["rows"] == rows or (rows == 1000 and stored.setting["rows"] < rows))
+    }
+    pools = [part.pool for part in comparison() if (part.title, part.rows) == (title, rows)]
+    return {pool: reported[pool] for pool in dict.fromkeys(pools) if pool in reported}
 
 
-def c10(comparison: Sequence[xr.Dataset]) -> tuple[Verdict, ...]:
-    """Section 1.2, of all settings here that have corr, decov and vcreg; () if none has."""
-    differences = {}
-    for found in comparison:
-        names = {str(name) for name in found.method.values}
-        for rival in RIVALS:
-            if {OURS, rival} <= names:
-                what = f"{results.setting_of(found).name}: {rival} - {OURS}"
-                differences[what] = difference(found, rival, OURS)
-    if not differences:
+def errors(networks: Networks, method: str, measures: Sequence[str] = ("test_error",)) -> np.ndarray:
+    """The mean of some measures of a method's networks [set, seed]."""
+    by_set = []
+    for rows in networks.values():
+        of_method = sorted(results.of(rows, method), key=lambda row: row["seed"])
+        by_set.append([np.mean([row[measure] for measure in measures]) for row in of_method])
+    return np.array(by_set) if by_set else np.empty((0, 0))
+
+
+def having(networks: Networks, *methods: str) -> dict[str, list[Row]]:
+    """The data sets in which all of these methods are reported."""
+    return {name: rows for name, rows in networks.items() if set(methods) <= {row["method"] for row in rows}}
+
+
+def effect(
+    networks: Networks, method: str, against: str, measures: Sequence[str] = ("test_error",)
+) -> Effect:
+    """The log of the ratio of mean errors of two methods over the data sets that have both."""
+    both = having(networks, method, against)
+    return over_sets.log_ratio(errors(both, method, measures), errors(both, against, measures))
+
+
+def judge(networks: Networks) -> list[Judged]:
+    """The hypotheses, by the data sets that there are."""
+    found, p_values = [], []
+    for hypothesis in HYPOTHESES:
+        ratio = effect(networks, hypothesis.method, hypothesis.against, hypothesis.measures)
+        found.append(ratio)
+        p_values.append(ratio.p if hypothesis.bound == 0 else below(ratio, hypothesis.bound))
+    judged = []
+    corrected = intervals.holm(np.array(p_values))
+    for hypothesis, ratio, p in zip(HYPOTHESES, found, corrected, strict=True):
+        both = having(networks, hypothesis.method, hypothesis.against)
+        pairs = [errors(both, name, hypothesis.measures) for name in (hypothesis.method, hypothesis.against)]
+        better = over_sets.better(*pairs) if both else float("nan")
+        outcome: Outcome = "open"
+        if p < 0.05:
+            outcome = "holds" if ratio.interval.estimate < hypothesis.bound else "fails"
+        elif hypothesis.bound and ratio.interval.low > hypothesis.bound:
+            outcome = "fails"
+        judged.append(Judged(hypothesis, ratio, better, float(p), ratio.equivalent(MARGIN), outcome))
+    return judged
+
+
+def below(ratio: Effect, bound: float) -> float:
+    """p of the one-sided test that a mean effect is not below a bound."""
+    sets = len(ratio.sets)
+    if sets < 2:
+        return float("nan")
+    error = (ratio.interval.high - ratio.interval.estimate) / stats.t.ppf(0.975, sets - 1)
+    return float(stats.t.sf((bound - ratio.interval.estimate) / error, sets - 1))
+
+
+def c10(settings: Sequence[Stored]) -> tuple[Verdict, ...]:
+    """The paper's sentence on correlations and covariances, by H3; () until all data sets have it."""
+    networks = of(settings)
+    (h3,) = (each for each in judge(networks) if each.hypothesis.name == "H3")
+    if len(h3.effect.sets) < len(SETS):
         return ()
-    planned = len(RIVALS) * len(PLANNED)
-    interim = f" These are {len(differences)} of the plan's {planned} comparisons." * (
-        len(differences) < planned
+    mean, low, high = h3.effect.interval
+    outcomes: dict[str, VerdictOutcome] = {"holds": "for", "fails": "against", "open": "open"}
+    compared = Comparison(
+        "error of decov / error of corr",
+        -h3.effect.sets,
+        intervals.Interval(-mean, -high, -low),
+        outcomes[h3.outcome],
+        p=h3.p,
+        quantity=Quantity("log of the ratio of errors, decov / corr"),
     )
     return (
         Verdict(
@@ -154,45 +157,56 @@ def c10(comparison: Sequence[xr.Dataset]) -> tuple[Verdict, ...]:
             "Our proposed method distinguishes itself by discarding magnitude information in order to "
             "penalization correlations directly, as these are likely to be a better reflection of the "
             "feature information encoded by the units.",
-            above_zero(differences),
-            "Read as: at equal tuning (python -m experiments.compare) the test error is smaller with the "
-            "penalty on correlations than with either of two on covariances." + interim,
+            (compared,),
+            "Read as: at equal tuning the test error is smaller with the penalty on correlations than with "
+            "DeCov's on covariances. Hypothesis H3 of the comparison's plan judges it, over "
+            f"{len(SETS)} data sets. An earlier protocol (commit {EARLIER}) said that it holds in part.",
+            of="data sets",
         ),
     )
 
 
-def recommendation(tables: Iterable[tuple[Setting, Sequence[Row]]]) -> str:
-    """Whether corr can be recommended, in plain words, by the fully connected networks: as PLAN.md says."""
-    found: dict[str, dict[int, Row]] = {}
-    for setting, table in tables:
-        for row in table:
-            if setting.family == "mlp" and row.method == OURS:
-                found.setdefault(setting.dataset, {})[setting.images] = row
-    if not found:
-        return ""
-    sizes = sorted(set.intersection(*(set(by_size) for by_size in found.values())))
-    sets = " and ".join(found)
-    worth = [size for size in sizes if all(by_size[size].worth_it for by_size in found.values())]
-    mine = [(name, size, by_size[size]) for name, by_size in found.items() for size in sorted(by_size)]
-    anywhere = [(name, size) for name, size, row in mine if row.worth_it]
-    helped = [(name, size) for name, size, row in mine if row.helps]
-    listed = ", ".join(f"{name} with {size:,} images" for name, size in helped)
-    if not anywhere:
-        where = f" (it beat vanilla on {listed}, but another method beat it)" if helped else ""
-        return f"On {sets}: do not use the penalty to lower the error{where}."
-    elsewhere = [(name, size) for name, size in anywhere if size not in worth]
-    if worth and worth == sizes[: len(worth)] and not elsewhere:
-        if worth == sizes:
-            return f"On {sets}: use the penalty, at all sizes that were tried, up to {worth[-1]:,} images."
-        return f"On {sets}: use the penalty up to {worth[-1]:,} training images, else do not."
-    return f"On {sets} no recommendation can be given; the penalty beat vanilla on {listed}."
+class Standing(NamedTuple):
+    """A method among all, over the data sets that have all of them."""
+
+    method: str
+    rank: float
+    ratio: Effect
+    """Of its errors to vanilla's."""
+    interquartile: float
+    """The interquartile mean of its errors over vanilla's mean error of the set."""
+    failed: int
+    networks: int
 
 
-def grouped(comparison: Sequence[xr.Dataset]) -> Mapping[str, list[xr.Dataset]]:
-    """Settings by data set and family, each by the number of images."""
-    groups: dict[str, list[xr.Dataset]] = {}
-    for found in sorted(comparison, key=lambda each: results.setting_of(each).images):
-        setting = results.setting_of(found)
-        family = "" if setting.family == "mlp" else ", convolutional"
-        groups.setdefault(f"{setting.dataset}{family}", []).append(found)
-    return groups
+def standings(networks: Networks) -> tuple[list[Standing], over_sets.Ranks]:
+    """The methods from the best mean rank to the worst, with Friedman's test and Nemenyi's distance."""
+    present = {str(row["method"]) for rows in networks.values() for row in rows}
+    methods = [name for name in METHODS if name in present]
+    whole = having(networks, *methods)
+    by_method = {method: errors(whole, method) for method in methods}
+    ranks = over_sets.ranks(np.array([values.mean(axis=1) for values in by_method.values()]))
+    plain = by_method["vanilla"].mean(axis=1, keepdims=True)
+    rows = [
+        Standing(
+            method,
+            float(rank),
+            effect(networks, method, "vanilla"),
+            over_sets.interquartile_mean(by_method[method] / plain),
+            int(sum(row["failed"] for every in networks.values() for row in results.of(every, method))),
+            sum(len(results.of(every, method)) for every in networks.values()),
+        )
+        for method, rank in zip(methods, ranks.mean, strict=True)
+    ]
+    return sorted(rows, key=lambda row: row.rank), ranks
+
+
+def better_of(networks: Networks, method: str, other: str) -> str:
+    """The one of two methods that errs less in the mean over data sets."""
+    effect_of_method = effect(networks, method, other).interval.estimate
+    return other if effect_of_method > 0 else method
+
+
+def kind(networks: Networks, images: bool) -> dict[str, list[Row]]:
+    """The data sets that are images, or those that are tables."""
+    return {name: rows for name, rows in networks.items() if (name in IMAGES) == images}

@@ -1,161 +1,166 @@
-"""Trials on the devices of this process: training, and what is measured at each moment."""
+"""Networks of a comparison, many at once on an accelerator: trained, and measured."""
 
 import functools
-import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import astuple
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-import optax
+from jax import Array
 
-from decorr.config import Regulariser
-from decorr.training import steps
-from decorr.training.split import Split
-from decorr.training.steps import Trainer, TrainingState
-from decorr.training.subsample import subsample
-from experiments.comparison.methods import BASE
-from experiments.comparison.trials import Trials
-from experiments.data.load import Dataset
-from experiments.grid.cells import Arrays
-from experiments.run import epochs
-from experiments.run.engine import Engine
-from experiments.run.layout import Layout
+from decorr import effective_units
+from experiments.comparison import stages
+from experiments.comparison.corruptions import corruptions
+from experiments.comparison.measures import measures
+from experiments.comparison.network import fit, model_of, pruned, some_positions
+from experiments.comparison.recipes import METHODS, Numbers, Recipe
+from experiments.comparison.settings import Stage, Work
+from experiments.data.pool import Pool, Sample
 from experiments.run.local import Training
-from experiments.run.memory import Room
-from experiments.statistics import classification
-
-_INITIAL = 1000
-"""Images on which a penalty is measured before training."""
 
 
-def trainer(trials: Trials, dataset: Dataset) -> Trainer:
-    """What trains a method's networks, up to their numbers: learning rate and weight decay too."""
-    setting, method = trials.setting, trials.method
-    architecture = setting.architecture(method)
-    model = epochs.model_of(setting.family, architecture, dataset.classes, dataset.image_shape)
-    return Trainer(model, _sgd(), BASE.batch_size, epochs.PENALTIES[method.penalty])
+class Run(NamedTuple):
+    """What tells networks of one recipe apart; with a leading axis [run], several."""
+
+    seed: Any
+    numbers: Numbers
+    sample: Sample
+    twin: Numbers | None
+    """Those of the network whose slopes are copied."""
 
 
-@functools.cache
-def _sgd() -> optax.GradientTransformation:
-    """As `steps.sgd`, but learning rate and weight decay are arrays in the optimiser's state, of each run."""
-
-    def sgd(learning_rate: float, weight_decay: float) -> optax.GradientTransformation:
-        return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(learning_rate))
-
-    return optax.inject_hyperparams(sgd)(BASE.learning_rate, BASE.weight_decay)
-
-
-def subset(train: Split, images: int) -> Split:
-    """The first images of a fixed random order of a training split."""
-    order = np.random.default_rng(0).permutation(len(train.labels))[:images]
-    return train._replace(images=train.images[order], labels=train.labels[order])
-
-
-def train(
-    trials: Trials,
-    dataset: Dataset,
-    checkpoint: None,
-    checkpoint_seconds: float,
-    devices: Sequence[jax.Device],
-) -> Iterator[tuple[int, Arrays | None]]:
-    """Trains the networks of some trials. Without checkpoints: what is kept comes at the end.
-
-    Args:
-      trials: which.
-      dataset: its validation split is looked at after every moment, its test split after `test_moment`.
-      checkpoint: None.
-      checkpoint_seconds: nothing depends on it.
-      devices: which share the runs.
-
-    Yields:
-      The number of moments done, at the start and after each; with the last of them, by name and all
-      [trial, seed, ...]: validation_error and validation_nll [..., moment], seconds (of a training step, the
-      median over moments), penalty_weight if there is a penalty; of a report test_error, test_nll,
-      test_calibration_error and test_penalty [..., layer] (P, over minibatches) besides.
-    """
-    setting, runs = trials.setting, trials.runs
-    layout = Layout.of(devices[:runs])
-    engine = Engine(trainer(trials, dataset), layout)
-    chosen = subset(dataset.train, setting.images)
-    train, validation = layout.share(chosen, dataset.validation)
-    weights = _penalty_weights(trials, engine.trainer, chosen, dataset.classes)
-    states = _start(trials, engine, weights, chosen.images.shape[1])
-    numbers: Arrays = {} if weights is None else {"penalty_weight": _each_seed(trials, weights)}
-
-    def measured(split: Split, on_devices: Split) -> dict[str, np.ndarray]:
-        found = np.asarray(engine.logits(states, on_devices))[:runs]
-        return classification.measures(found, split.labels)
-
-    yield 0, None
-    seconds, history = [], []
-    for moment in range(1, setting.moments + 1):
-        started = time.monotonic()
-        states = engine.train_steps(states, train, setting.steps // setting.moments)
-        jax.block_until_ready(states)
-        seconds.append(time.monotonic() - started)
-        history.append(measured(dataset.validation, validation))
-        if moment == trials.test_moment:
-            assert dataset.test is not None
-            (test,) = layout.share(dataset.test)
-            numbers |= {f"test_{name}": value for name, value in measured(dataset.test, test).items()}
-            numbers["test_penalty"] = np.asarray(engine.penalty(states, test))[:runs]
-        if moment < setting.moments:
-            yield moment, None
-
-    for name in ("error", "nll"):
-        numbers[f"validation_{name}"] = np.stack([each[name] for each in history], axis=1)
-    per_step = np.median(seconds) / (setting.steps // setting.moments) / runs
-    numbers["seconds"] = np.full(runs, per_step)
-    shape = len(trials.numbers), len(trials.seeds)
-    yield setting.moments, {name: value.reshape(*shape, *value.shape[1:]) for name, value in numbers.items()}
-
-
-def _start(trials: Trials, engine: Engine, weights: np.ndarray | None, features: int) -> TrainingState:
-    """The states [run, ...] before training, each run with its trial's numbers."""
-    rates, decays, _, dropout_rates = zip(*map(astuple, trials.numbers), strict=True)
-    regulariser = Regulariser(
-        penalty_weight=None if weights is None else _each_seed(trials, weights),
-        dropout_rate=None if dropout_rates[0] is None else _each_seed(trials, dropout_rates),
+def _trained(
+    work: Work, stage: Stage, identities: Sequence[tuple[int, int]], pool: Pool, device: jax.Device
+) -> list[dict[str, float]]:
+    """The measures of networks that are trained together."""
+    setting, method = work.setting, METHODS[work.method]
+    numbers = setting.numbers(work.method)
+    recipe, twin, twin_numbers = method.recipe(setting.plain), None, None
+    if method.slopes_of is not None:
+        assert work.slopes_point is not None
+        twin = METHODS[method.slopes_of].recipe(setting.plain)
+        twin_numbers = floats(setting.numbers(method.slopes_of)[work.slopes_point])
+    samples = [pool.sample(setting.rows, seed) for _, seed in identities]
+    runs = [
+        Run(np.int32(seed), floats(numbers[point]), sample, twin_numbers)
+        for (point, seed), sample in zip(identities, samples, strict=True)
+    ]
+    stacked = stages.stacked(runs, device)
+    arrays = on_device(pool, device)
+    static = recipe, twin, pool.classes, pool.image_shape
+    started = time.monotonic()
+    trained = jax.block_until_ready(_fitting(*static, device.platform)(stacked, *arrays))
+    seconds = (time.monotonic() - started) / len(identities)
+    outputs = jax.tree.map(
+        np.asarray, _evaluating(*static, stage == "report", device.platform)(stacked, trained, *arrays)
     )
-    states = engine.start(trials.seeds * len(trials.numbers), regulariser, features)
-    hyperparams = {
-        name: engine.layout.per_run(_each_seed(trials, values), trials.runs)
-        for name, values in (("learning_rate", rates), ("weight_decay", decays))
-    }
-    optimiser: Any = states.opt_state
-    return states._replace(opt_state=optimiser._replace(hyperparams=hyperparams))
+    made = []
+    for place, sample in enumerate(samples):
+        logits = {name: values[place] for name, values in outputs.logits.items()}
+        numbers_kept = measures(logits, outputs.effective_units[place], pool.labels, sample)
+        slopes = {f"slope_{layer}": float(x) for layer, x in enumerate(outputs.slopes[place], start=1)}
+        made.append({**numbers_kept, **slopes, "seconds": seconds})
+    return made
 
 
-def _penalty_weights(trials: Trials, trainer: Trainer, chosen: Split, classes: int) -> np.ndarray | None:
-    """What the trials' shares are as multipliers of the penalty [trial]; None without a penalty."""
-    shares = [each.penalty_share for each in trials.numbers]
-    if shares[0] is None:
-        return None
-    first, _ = chosen.batch(slice(_INITIAL))
-    return np.array(shares, float) * math.log(classes) / float(_penalty(trainer, first))
+def floats(numbers: Numbers) -> Numbers:
+    return jax.tree.map(np.float32, numbers)
 
 
-def _each_seed(trials: Trials, values: Sequence[float] | np.ndarray) -> Any:
-    """Numbers of the trials as those of the runs: [trial, seed], flat."""
-    return np.repeat(np.asarray(values, np.float32), len(trials.seeds))
+_kept: dict[Any, tuple[Array, Array]] = {}
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _penalty(trainer: Trainer, x: jax.Array) -> jax.Array:
-    """Its sum over layers before training, of seed 0."""
-    key = jax.random.key(0)
-    state = steps.init(trainer, key, Regulariser(), x[:1])
-    _, activations = trainer.model.apply(state.variables, x)
-    return sum(map(trainer.penalty, subsample(activations, key, 0, trainer.max_samples)))  # type: ignore[return-value]
+def on_device(pool: Pool, device: jax.Device) -> tuple[Array, Array]:
+    """Features and labels of the pool that is in use, put on the device once."""
+    key = pool.name, pool.identity, device
+    if key not in _kept:
+        _kept.clear()
+        _kept[key] = jax.device_put((pool.features, pool.labels), device)
+    return _kept[key]
 
 
-def _check(room: Room, trials: Trials, dataset: Dataset) -> None:
-    room.check(trials, trainer(trials, dataset), dataset)
+class Outputs(NamedTuple):
+    """What is measured of a network."""
+
+    logits: dict[str, Array]
+    """By inputs, [row, class]: train and tuning; of a report test, pruned and each corruption besides."""
+    effective_units: Array
+    """[layer], over the tuning rows."""
+    slopes: Array
+    """[layer], the learned slopes below zero; [0] if none is learned."""
 
 
-TRAINING = Training(_check, train)
-"""How trials are trained."""
+@functools.lru_cache(maxsize=8)
+def _fitting(recipe: Recipe, twin: Recipe | None, classes: int, image_shape: Any, platform: str) -> Any:
+    """The program that trains networks [run]: variables and last slopes."""
+
+    def fitted(run: Run, features: Array, labels: Array) -> Any:
+        inputs = scaling(image_shape, features, run.sample)
+        x, y, key = inputs(run.sample.train), labels[run.sample.train], jax.random.key(run.seed)
+        copied = None
+        if twin is not None:
+            assert run.twin is not None
+            _, copied = fit(twin, model_of(twin, classes, image_shape), run.twin, key, x, y)
+        model = model_of(recipe, classes, image_shape)
+        variables, trajectory = fit(recipe, model, run.numbers, key, x, y, copied)
+        return variables, trajectory[-1]
+
+    return over_runs(fitted, platform, (0, None, None))
+
+
+@functools.lru_cache(maxsize=8)
+def _evaluating(
+    recipe: Recipe, twin: Recipe | None, classes: int, image_shape: Any, report: bool, platform: str
+) -> Any:
+    """The program that measures trained networks [run]."""
+    model = model_of(recipe, classes, image_shape)
+
+    def evaluated(run: Run, trained: Any, features: Array, labels: Array) -> Outputs:
+        variables, slopes = trained
+        inputs = scaling(image_shape, features, run.sample)
+        made = {"train": inputs(run.sample.train), "tuning": inputs(run.sample.tuning)}
+        if report:
+            made["test"] = inputs(run.sample.test)
+            made |= corruptions(made["test"], image_shape)
+        logits = {name: model.apply(variables, x)[0] for name, x in made.items()}
+        if report:
+            logits["pruned"] = model.apply(pruned(variables), made["test"])[0]
+        _, activations = model.apply(variables, made["tuning"])
+        key = jax.random.key(run.seed)
+        worth = [effective_units(some_positions(jnp.asarray(a), key)) for a in activations]
+        return Outputs(logits, jnp.stack(worth), slopes)
+
+    return over_runs(evaluated, platform, (0, 0, None, None))
+
+
+def over_runs(function: Any, platform: str, axes: tuple) -> Any:
+    if platform != "cpu":
+        return jax.jit(jax.vmap(function, in_axes=axes))
+
+    # Without the axis [run] of length 1, whose matrix products are slower.
+    def alone(*arguments: Any) -> Any:
+        only = [
+            jax.tree.map(lambda leaf: leaf[0], argument) if axis == 0 else argument
+            for argument, axis in zip(arguments, axes, strict=True)
+        ]
+        return jax.tree.map(lambda leaf: leaf[None], function(*only))
+
+    return jax.jit(alone)
+
+
+def scaling(image_shape: tuple[int, ...] | None, features: Array, sample: Sample) -> Any:
+    """What makes a network's inputs [row, feature] of rows: pixels divided by the largest, columns z-scored
+    by the training rows, gaps replaced by the mean."""
+    train = features[sample.train].astype(jnp.float32)
+    if image_shape is not None:
+        offset, scale = jnp.zeros((1, 1)), train.max()
+    else:
+        offset, deviation = jnp.nanmean(train, axis=0), jnp.nanstd(train, axis=0)
+        scale = jnp.where(deviation > 0, deviation, 1)
+        offset, scale = offset[None], scale[None]
+    return lambda rows: jnp.nan_to_num((features[rows].astype(jnp.float32) - offset) / scale)
+
+
+TRAINING = Training(stages.fits, functools.partial(stages.run, _trained))

@@ -9,9 +9,8 @@ import numpy as np
 import xarray as xr
 
 from decorr.chance import independent_penalty
-from experiments.comparison import analysis, page
-from experiments.comparison import results as compared
-from experiments.comparison.analysis import Row
+from experiments.comparison import analysis
+from experiments.comparison.results import stored
 from experiments.grid.networks import SIZES, Family, Network, Recipe, Size
 from experiments.grid.protocols import CORR_01, DROP, PAPER, RELEASED, VANILLA
 from experiments.paper import ablation, agreement, claims, published, report
@@ -19,7 +18,7 @@ from experiments.paper.beyond import STUDIES, merging
 from experiments.paper.claims import BELOW_HUGE
 from experiments.paper.slopes import FLAT, by_slope
 from experiments.paper.study import MARGIN
-from experiments.statistics.verdicts import Outcome, Verdict
+from experiments.statistics.verdicts import Verdict
 from experiments.store import gathered
 
 __all__ = ["BELOW_HUGE", "FLAT", "MARGIN", "independent_penalty"]  # which only sentences.txt names
@@ -77,7 +76,7 @@ def verdicts() -> dict[str, Verdict]:
     """The verdicts of the studies and of the comparison, by claim."""
     results, main = {**sweeps(), **measurements()}, sweeps()["mnist"]
     studies = [verdict for study in STUDIES for verdict in study.verdicts(results, main)]
-    return {verdict.claim: verdict for verdict in (*studies, *analysis.c10(page.planned()))}
+    return {verdict.claim: verdict for verdict in (*studies, *analysis.c10(stored()))}
 
 
 def _key(word: Hashable) -> Hashable:
@@ -163,36 +162,6 @@ def merged(variant: str) -> tuple[float, float]:
     """The share of units kept at |rho| >= 0.6, and the error, in %."""
     cut = measurements()["merging"].sel(threshold=0.6, variant=variant)
     return 100 * float(merging.shares(cut).mean("seed")), 100 * float(cut.error.mean("seed"))
-
-
-@functools.cache
-def tables() -> dict[str, dict[str, Row]]:
-    """The comparison's rows by setting and method."""
-    return {
-        compared.setting_of(setting).name: {row.method: row for row in analysis.rows(setting)}
-        for setting in page.load()
-    }
-
-
-def rows(method: str) -> list[Row]:
-    """A method's row in every setting."""
-    return [table[method] for table in tables().values()]
-
-
-def lost(method: str) -> int:
-    """How many networks of a method's reports diverged."""
-    return sum(row.diverged for row in rows(method))
-
-
-def against_vanilla(method: str, outcome: Outcome) -> int:
-    """In how many settings a method is for (better), or against."""
-    return [row.to_vanilla.outcome for row in rows(method) if row.to_vanilla].count(outcome)
-
-
-def at_the_end() -> list[bool]:
-    """Of every training of the comparison, whether the best moment was the last."""
-    steps = {compared.setting_of(each).name: compared.setting_of(each).steps for each in page.load()}
-    return [row.step == steps[name] for name, table in tables().items() for row in table.values()]
 
 
 @functools.cache

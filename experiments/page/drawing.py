@@ -130,14 +130,6 @@ def by_similarity(rho: np.ndarray) -> np.ndarray:
     return hierarchy.leaves_list(hierarchy.linkage(distance, "average", optimal_ordering=True))
 
 
-def linear_range(values: np.ndarray, beyond: float) -> float | None:
-    """The absolute value up to which an axis should be linear, because the largest is so many times the
-    typical one and the others would be a blot; None if it should be linear throughout."""
-    far = np.abs(values[np.isfinite(values)])
-    typical = np.median(far[far > 0]) if far.any() else 0
-    return float(f"{4 * typical:.1g}") if far.any() and far.max() > beyond * typical else None
-
-
 def legend(figure: Figure, axes: Axes, columns: int = 4, extra: Sequence = ()) -> None:
     """One legend above all axes, of what one of them shows; as many columns as there is room for."""
     columns = min(columns, int(figure.get_figwidth() / 1.4))

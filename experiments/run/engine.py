@@ -74,21 +74,6 @@ class Engine:
         program = order(self.layout, len(train.labels), self.trainer.batch_size)
         return training(self)(states, program(states.key, states.step), train, last)
 
-    def train_steps(self, states: TrainingState, train: Split, count: int) -> TrainingState:
-        """So many steps of all runs, wherever in an epoch they begin and end."""
-        program = order(self.layout, len(train.labels), self.trainer.batch_size, count)
-        states, _, _ = training(self)(states, program(states.key, states.step), train, False)
-        return states
-
-    def logits(self, states: TrainingState, data: Split) -> jax.Array:
-        """The networks' outputs for a whole split, dropout off: [run, sample, class]."""
-        return outputs(self)(states.variables, data)
-
-    def penalty(self, states: TrainingState, data: Split) -> jax.Array:
-        """The networks' P on a split, as `evaluation.evaluate` takes it: [run, layer]."""
-        evaluated, _ = evaluate(self)(states.variables, data)
-        return evaluated.penalty
-
 
 @functools.cache
 def initial(engine: Engine, features: int) -> Any:
@@ -106,11 +91,11 @@ def initial(engine: Engine, features: int) -> Any:
 
 
 @functools.cache
-def order(layout: Layout, samples: int, batch_size: int, count: int | None = None) -> Any:
-    """The program of the minibatches of an epoch, or of so many, of (key, step)."""
+def order(layout: Layout, samples: int, batch_size: int) -> Any:
+    """The program of the minibatches of an epoch, of (key, step)."""
 
     def one_run(key, step):
-        return minibatches(key, step, samples, batch_size, count)
+        return minibatches(key, step, samples, batch_size)
 
     def order_runs(key, step):
         return layout.map_runs(one_run, (key, step))
@@ -144,29 +129,6 @@ def evaluate(engine: Engine) -> Any:
         return engine.layout.map_runs(one_run, (variables,), validation)
 
     return jax.jit(evaluate_runs, compiler_options=engine.layout.unfused())
-
-
-@functools.cache
-def outputs(engine: Engine) -> Any:
-    """The program of `Engine.logits`, of (variables, data)."""
-
-    def one_run(variables, data):
-        def chunk(images):
-            x, _ = data._replace(images=images, labels=data.labels[:0]).batch(...)
-            return engine.trainer.model.apply(variables, x)[0]
-
-        size = min(evaluation.CHUNK, len(data.images))
-        whole = len(data.images) // size * size
-        chunks = data.images[:whole].reshape(-1, size, *data.images.shape[1:])
-        logits = jax.lax.map(chunk, chunks).reshape(whole, -1)
-        if whole == len(data.images):
-            return logits
-        return jnp.concatenate([logits, chunk(data.images[whole:])])
-
-    def all_runs(variables, data):
-        return engine.layout.map_runs(one_run, (variables,), data)
-
-    return jax.jit(all_runs, compiler_options=engine.layout.unfused())
 
 
 @functools.partial(jax.jit, compiler_options=_RUN_ONCE)

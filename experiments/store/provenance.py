@@ -35,7 +35,7 @@ def _commit() -> str:
         return "unknown"
     commit = _git("rev-parse", "HEAD")
     # The reference run writes beside the code, which it does not change.
-    excluded = [f":(top,exclude)experiments/{name}/reference" for name in ("paper", "comparison", "methods")]
+    excluded = [f":(top,exclude)experiments/{name}/reference" for name in ("paper", "comparison")]
     changed = _git("status", "--porcelain", "--untracked-files=no", ":/", *excluded)
     if commit is None or changed is None:
         return "unknown"

@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from experiments import reproduce
-from experiments.comparison import analysis, page
+from experiments.comparison import analysis
+from experiments.comparison.results import stored
 from experiments.disk.errors import ResultsError
 from experiments.paper import report
 from experiments.store import compact, measurements
@@ -94,7 +95,7 @@ def test_the_committed_run_is_small_and_of_these_sweeps():
 @pytest.mark.golden
 @pytest.mark.slow
 def test_the_committed_figures_and_verdicts_are_those_of_the_committed_results(tmp_path, no_png):
-    report.write_reference(report.REFERENCE, tmp_path, analysis.c10(page.planned()))
+    report.write_reference(report.REFERENCE, tmp_path, analysis.c10(stored()))
     readme = (report.REFERENCE.parent / "README.md").read_text()
     tables = {path.name: path.read_text() for path in report.REFERENCE.glob("*.md")}
     assert tables == {path.name: path.read_text() for path in tmp_path.glob("*.md")}

@@ -9,15 +9,16 @@ import pytest
 import xarray as xr
 
 from experiments.comparison import page, results
+from experiments.comparison.settings import Budget, Setting
 from experiments.disk import netcdf
 from experiments.disk.errors import ResultsError, first_line
 from experiments.paper import report
 from experiments.store import checkpoints, compact, finished, gathered, measurements
 from tests import made_up
-from tests.experiments.comparison import made_up as made_up_comparison
+from tests.experiments.comparison.test_page import networks
 from tests.experiments.store.made_up_cell import BLOCK, CELL, DATA, history, write, write_checkpoint
 
-SETTING = results.setting_of(made_up_comparison.setting({"vanilla": 0.1}))
+SETTING = Setting("digits", "0", 1000, budget=Budget(report_seeds=8))
 
 READERS = {
     "cells": (finished.path_of, (CELL.network,), lambda folder: finished.missing(folder, [CELL])),
@@ -33,12 +34,8 @@ READERS = {
         (),
         lambda folder: measurements.is_done(folder / "a.nc", [CELL]),
     ),
-    "comparison": (results.path_of, (SETTING,), page.load),
-    "trial": (
-        results.trial_path,
-        (SETTING, "vanilla", 0),
-        lambda folder: results.read_trial(folder, SETTING, "vanilla", 0),
-    ),
+    "comparison": (results.path_of, (SETTING,), results.stored),
+    "networks": (results.path_of, (SETTING,), lambda folder: results.load(folder, SETTING)),
 }
 
 
@@ -83,14 +80,21 @@ def test_a_sweep_of_another_form_is_refused(tmp_path, change, words):
 
 
 @pytest.mark.parametrize(
-    "setting",
-    ["[]", '{"dataset": 3, "images": 500}', json.dumps(dataclasses.asdict(SETTING) | {"moments": 10**15})],
+    ("attributes", "variables"),
+    [
+        ({"setting": "[]"}, {}),
+        ({"setting": json.dumps({"pool": 3, "rows": 500})}, {}),
+        ({}, {"failed": ("run", ["<script>"] * 8)}),
+        ({}, {"point": ((), 0)}),
+    ],
 )
-def test_a_comparison_of_another_form_is_refused(tmp_path, setting):
-    found = made_up_comparison.setting({"vanilla": 0.1}).assign_attrs(setting=setting)
-    found.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
-    with pytest.raises(ResultsError, match="not a readable netCDF4 file"):
-        results.load(tmp_path / "a.nc")
+def test_a_comparison_of_another_form_is_left_out(tmp_path, attributes, variables):
+    results.write(tmp_path, SETTING, networks(("vanilla",), 0.1))
+    with netcdf.read(path := results.path_of(tmp_path, SETTING)) as stored:
+        found = stored.load()
+    found.assign(variables).assign_attrs(attributes).to_netcdf(path, engine="h5netcdf")
+    with pytest.warns(UserWarning, match="left out: .* not a readable netCDF4 file"):
+        assert results.stored(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["merging", "dropout-law"])
@@ -133,16 +137,13 @@ def test_checkpoints_of_other_records_are_refused(tmp_path):
 
 
 def test_names_in_a_file_are_shown_and_nothing_more(tmp_path):
-    found = made_up_comparison.setting({"vanilla": 0.1, "dropout": 0.2}, dataset="a/../<b>")
-    found["method"] = ["vanilla", "<script>alert(1)</script>"]
     (folder := tmp_path / "in").mkdir()
-    found.to_netcdf(results.path_of(folder, results.setting_of(found)), engine="h5netcdf")
+    setting = dataclasses.replace(SETTING, pool="<b>")
+    results.write(folder, setting, networks(("vanilla", "<script>alert(1)</script>", "dropout"), 0.1))
     text = page.write(folder).read_text()
-    assert "<script" not in text and "&lt;script&gt;" in text and "<b>" not in text
+    assert "<script" not in text and "&lt;b&gt;-1000" in text and "<b>" not in text
     assert [each.name for each in tmp_path.iterdir()] == ["in"]
-    assert {each.name for each in (folder / "figures").iterdir()} == {
-        f"{kind}-a-..-<b>.{end}" for kind in ("curves", "differences") for end in ("svg", "png")
-    }
+    assert {each.name for each in (folder / "figures").iterdir()} == {"methods.svg", "methods.png"}
 
 
 def test_a_message_moves_no_cursor():

@@ -1,140 +1,141 @@
-"""Trials: of the same draws for all, trained as sweeps train, stopped and looked at where they should."""
-
 import dataclasses
-import functools
-import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from decorr.config import Optimisation, Regulariser
-from decorr.penalties import decov_loss
-from decorr.training import evaluation, steps
-from experiments.comparison import training
-from experiments.comparison.methods import METHODS, Numbers, Setting, steps_for
-from experiments.comparison.trials import Trials
-from experiments.data.load import load
-from experiments.run.epochs import model_of
+from decorr import correlation_penalty
+from decorr.models import MLP
+from experiments.comparison import corruptions, measures, network, planned, training
+from experiments.comparison.recipes import METHODS, Numbers, Recipe
+from experiments.comparison.settings import Budget, Setting, Work
+from experiments.data.pool import Pool
 
-SETTING = Setting("digits", 300, steps=20, trials=3, seeds=2, report_seeds=2, moments=4)
-
-
-pytestmark = pytest.mark.usefixtures("small_networks")
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load("digits")
-
-
-def train(method, numbers, digits, seeds=(0, 1), test_moment=None, setting=SETTING):
-    trials = Trials(setting, method, tuple(numbers), 0, seeds, test_moment)
-    events = list(training.train(trials, digits, None, 0.0, jax.devices()[:1]))
-    assert [moment for moment, _ in events] == list(range(setting.moments + 1))
-    assert all(found is None for _, found in events[:-1])
-    return events[-1][1]
-
-
-def test_trials_are_the_same_draws_for_all_methods_within_their_ranges():
-    setting = dataclasses.replace(SETTING, trials=12)
-    numbers = {name: setting.numbers(method) for name, method in METHODS.items()}
-    rates = [each.learning_rate for each in numbers["vanilla"]]
-    assert len(set(rates)) == 12 and 0.01 <= min(rates) < 0.02 and 0.2 < max(rates) <= 0.3
-    for each in numbers.values():
-        assert [trial.learning_rate for trial in each] == rates
-    places = {
-        "dropout": [(each.dropout_rate - 0.05) / 0.55 for each in numbers["dropout"]],
-        "weight-decay": [math.log(each.weight_decay / 1e-5, 1e3) for each in numbers["weight-decay"]],
-        "corr": [math.log(each.penalty_share / 1e-4, 1e4) for each in numbers["corr"]],
-    }
-    np.testing.assert_allclose(places["dropout"], places["corr"])
-    np.testing.assert_allclose(places["weight-decay"], places["corr"])
-    assert 0 <= min(places["corr"]) < 0.1 and 0.9 < max(places["corr"]) <= 1
-    assert {each.weight_decay for name in METHODS if name != "weight-decay" for each in numbers[name]} == {
-        1e-4
-    }
-    # The first points of one sequence: more trials only add some.
-    assert dataclasses.replace(SETTING, trials=5).numbers(METHODS["corr"]) == numbers["corr"][:5]
-
-
-@pytest.mark.parametrize(("images", "steps"), [(500, 5000), (2000, 12000), (50000, 40000), (50, 5000)])
-def test_steps_are_those_of_the_table(images, steps):
-    assert steps_for(images, 50) == steps
-    assert steps_for(1250, 50) % 50 == 0 and 5000 < steps_for(1250, 50) < 12000
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"images": 49}, "images must be at least 50; got 49"),
-        ({"steps": 21}, "steps must be a multiple of the 4 moments; got 21"),
-        ({"report_seeds": 1}, "report seeds must be at least 2; got 1"),
-    ],
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(0, 2, 200).astype(np.int32)
+POOL = Pool(
+    "made up", "0", 2, None, (RNG.normal(size=(200, 6)) + 2 * LABELS[:, None]).astype(np.float32), LABELS
 )
-def test_a_setting_that_cannot_be(change, message):
-    with pytest.raises(ValueError, match=message):
-        dataclasses.replace(SETTING, **change)
+PLAIN = dataclasses.replace(
+    Recipe(),
+    architecture=dataclasses.replace(Recipe().architecture, widths=(4, 4)),
+    batch_size=20,
+    steps=30,
+)
+SETTING = Setting("made up", "0", 100, PLAIN, Budget(2, 1, 1, 1, 2))
 
 
-@pytest.mark.slow
-def test_networks_are_those_that_steps_train(digits, small_networks):
-    """Of two the second; 20 steps are three epochs and two minibatches more."""
-    second = Numbers(0.2, 1e-2)
-    found = train("vanilla", (Numbers(0.05), second), digits, test_moment=3)
-    chosen, model = training.subset(digits.train, 300), model_of("mlp", small_networks, 10, (8, 8, 1))
-    key, sample = jax.random.key(1), np.zeros((1, 64), np.float32)
-    minibatches = jax.jit(steps.minibatches, static_argnums=(2, 3))
-    order = np.concatenate([minibatches(key, 6 * epoch, 300, 50) for epoch in range(4)])
-    evaluate = jax.jit(
-        functools.partial(evaluation.evaluate, steps.Trainer(model, steps.sgd(Optimisation()), 50))
+def trained(work, rows=None):
+    events = list(training.TRAINING.run(work, POOL, rows, 0, jax.devices()[:1]))
+    return [count for count, _ in events], [row for _, new in events for row in new or ()]
+
+
+def test_a_method_goes_from_search_to_report_and_on_from_what_is_done():
+    work = Work(SETTING, "corr-dropout")
+    counts, rows = trained(work)
+    assert counts == [0, 1, 2, 3, 4, 5]
+    assert [row["stage"] for row in rows] == ["search", "search", "selection", "report", "report"]
+    assert all(np.isnan(row.get("test_error", np.nan)) == (row["stage"] != "report") for row in rows)
+    assert {"noise_error", "missing_error", "pruned_error", "scaled_nll"} <= rows[-1].keys()
+    assert rows[-1]["test_error"] < 0.2
+    # The same network again, as after an interruption.
+    counts, again = trained(work, rows[:-1])
+    assert counts == [4, 5]
+    assert {k: v for k, v in again[0].items() if k != "seconds"} == pytest.approx(
+        {k: v for k, v in rows[-1].items() if k != "seconds"}
     )
-    optimisation = Optimisation(learning_rate=second.learning_rate, weight_decay=second.weight_decay)
-    trainer = steps.Trainer(model, steps.sgd(optimisation), 50)
-    state = jax.jit(functools.partial(steps.init, trainer))(key, Regulariser(), sample)
-    train_5 = jax.jit(functools.partial(steps.train_epoch, trainer))
-    after = [state]
-    for first in range(0, 20, 5):
-        after.append(train_5(after[-1], chosen, order[first : first + 5])[0])
-    test = evaluate(after[3].variables, digits.test)
-    np.testing.assert_allclose(found["test_nll"][1, 1], test.nll, rtol=1e-4)
-    np.testing.assert_allclose(found["test_error"][1, 1], test.error, atol=1.1 / 297)
-    np.testing.assert_allclose(found["test_penalty"][1, 1], test.penalty, rtol=1e-4)
-    validation = evaluate(after[4].variables, digits.validation)
-    np.testing.assert_allclose(found["validation_nll"][1, 1, -1], validation.nll, rtol=1e-4)
 
 
-FEW = dataclasses.replace(SETTING, steps=4, moments=1)
-
-
-def test_a_share_is_of_the_loss_of_guessing(digits):
-    numbers = [Numbers(0.05, penalty_share=0.5), Numbers(0.05, penalty_share=0.1)]
-    found = train("decov", numbers, digits, (0,), setting=FEW)["penalty_weight"].ravel()
-    trainer = training.trainer(Trials(SETTING, "decov", (), 0, ()), digits)
+def test_copied_slopes_are_those_of_the_other_network():
+    released = planned.rungs()["released"]
+    small = dataclasses.replace(released.architecture, widths=(4, 4))
+    plain = dataclasses.replace(released, architecture=small, batch_size=20, steps=5)
+    x, labels, key = POOL.features[:100], POOL.labels[:100], jax.random.key(0)
+    recipes = [METHODS[name].recipe(plain) for name in ("corr", "vanilla")]
+    numbers = [Numbers(0.1, 1e-4, 0.3), Numbers(0.1, 1e-4)]
+    model = network.model_of(plain, 2, None)
 
     @jax.jit
-    def penalties(x):
-        state = steps.init(trainer, jax.random.key(0), Regulariser(), x[:1])
-        _, activations = trainer.model.apply(state.variables, x)
-        return sum(map(decov_loss, activations))
+    def both(x, labels, key):
+        _, given = network.fit(recipes[0], model, numbers[0], key, x, labels)
+        own = network.fit(recipes[1], model, numbers[1], key, x, labels)
+        return given, own, network.fit(recipes[1], model, numbers[1], key, x, labels, given)
 
-    x, _ = training.subset(digits.train, 300).batch(...)
-    np.testing.assert_allclose(found * float(penalties(x)) / math.log(10), [0.5, 0.1], rtol=1e-5)
-
-
-def test_numbers_act_and_nobody_looks_at_the_test_split(digits):
-    """Of each method the trial's numbers, not another's, and no other's: all trainings differ."""
-    values = []
-    for name in ("vanilla", "dropout", "weight-decay", "decov"):
-        found = train(name, FEW.numbers(METHODS[name])[:2], digits._replace(test=None), (0,), setting=FEW)
-        assert not any(key.startswith("test") for key in found)
-        values += found["validation_nll"].ravel().tolist()
-    assert len(set(values)) == len(values) == 8
+    given, (own, own_slopes), (copied, slopes) = both(x, labels, key)
+    assert np.array_equal(slopes, given) and np.array_equal(copied["params"]["slope_2"], given[-1, 1])
+    assert not np.allclose(own_slopes, given)
+    assert not np.allclose(own["params"]["hidden_1"]["kernel"], copied["params"]["hidden_1"]["kernel"])
 
 
-def test_steps_may_begin_and_end_within_epochs():
-    minibatches, key = jax.jit(steps.minibatches, static_argnums=(2, 3, 4)), jax.random.key(3)
-    epochs = np.concatenate([minibatches(key, np.int32(6 * epoch), 300, 50) for epoch in range(4)])
-    for start, count in ((0, 6), (4, 5), (5, 14), (11, 1)):
-        found = minibatches(key, np.int32(start), 300, 50, count)
-        np.testing.assert_array_equal(found, epochs[start : start + count])
+def test_a_penaltys_share_is_that_of_the_loss_of_guessing():
+    model = MLP(PLAIN.architecture, 2)
+    recipe = METHODS["corr"].recipe(PLAIN)
+
+    @jax.jit
+    def weighted(x):
+        variables = model.init(jax.random.key(0), x[:1])
+        weight = network._penalty_weight(recipe, model, variables, Numbers(0.1, 0.0, 0.25), x)
+        _, activations = model.apply(variables, x)
+        return weight * sum(map(correlation_penalty, activations))
+
+    np.testing.assert_allclose(weighted(POOL.features), 0.25 * np.log(2), rtol=1e-5)
+
+
+def test_the_rate_warms_up_and_falls_to_nothing():
+    rates = [float(network._rate(PLAIN, 2.0, jnp.float32(step))) for step in range(PLAIN.steps)]
+    assert rates[0] == pytest.approx(2 / 1.5) and max(rates) == pytest.approx(2, rel=1e-3)
+    assert rates[-1] == pytest.approx(0, abs=1e-6) and np.all(np.diff(rates[1:]) < 0)
+    constant = dataclasses.replace(PLAIN, schedule="constant")
+    assert network._rate(constant, 2.0, 7) == 2.0
+
+
+def test_orthogonal_weights_cost_nothing():
+    square, _ = np.linalg.qr(RNG.normal(size=(4, 4)))
+    params = {"hidden_1": {"kernel": np.float32(3 * square)}, "logits": {"kernel": np.ones((4, 2))}}
+    assert float(network._orthogonality(params)) == pytest.approx(0, abs=1e-5)
+    params["hidden_1"]["kernel"] = np.ones((4, 2), np.float32)
+    assert float(network._orthogonality(params)) == pytest.approx(1, rel=1e-5)
+
+
+def test_pruning_leaves_a_fifth_of_the_hidden_weights():
+    kernel = np.arange(1, 101, dtype=np.float32).reshape(10, 10)
+    params = {"hidden_1": {"kernel": kernel, "bias": kernel[0]}, "logits": {"kernel": kernel}}
+    pruned = network.pruned({"params": params})["params"]
+    assert np.count_nonzero(pruned["hidden_1"]["kernel"]) == 20
+    assert np.array_equal(pruned["logits"]["kernel"], kernel)
+
+
+def test_gaps_become_the_mean_of_the_training_rows():
+    features = np.array([[1.0, 5], [3, 5], [np.nan, 5], [8, 5]], np.float32)
+    sample = training.Sample(np.array([0, 1]), np.array([2]), np.array([3]))
+    scaled = training.scaling(None, features, sample)(np.arange(4))
+    np.testing.assert_allclose(scaled, [[-1, 0], [1, 0], [0, 0], [6, 0]])
+
+
+def test_corruptions_do_what_their_names_say():
+    image = np.zeros((1, 14, 14, 1), np.float32)
+    image[0, 3, 4] = 1
+    made = corruptions.corruptions(jnp.asarray(image.reshape(1, -1)), (14, 14, 1))
+    maps = {name: np.asarray(value).reshape(14, 14) for name, value in made.items()}
+    assert maps["shift"][4, 5] == pytest.approx(1) and maps["shift"].sum() == pytest.approx(1)
+    assert maps["blur"].sum() == pytest.approx(1, rel=1e-5) and maps["blur"].argmax() == 3 * 14 + 4
+    assert maps["contrast"].max() - maps["contrast"].min() == pytest.approx(0.4)
+    assert maps["rotation"].sum() == pytest.approx(1, rel=0.15) and maps["rotation"].argmax() != 3 * 14 + 4
+
+
+def test_a_failed_network_guesses():
+    sample = training.Sample(np.arange(4), np.arange(4), np.arange(4))
+    labels = np.array([0, 1, 2, 3])
+    wrong = np.roll(np.eye(4), 1, axis=1)
+    numbers = measures.measures({"train": wrong, "tuning": np.eye(4)}, np.ones(1), labels, sample)
+    assert numbers["failed"] == 1 and numbers["tuning_error"] == 0.75
+    numbers = measures.measures({"train": np.eye(4), "tuning": wrong}, np.ones(1), labels, sample)
+    assert numbers["failed"] == 0 and numbers["tuning_error"] == 1
+
+
+def test_the_temperature_makes_confident_logits_honest():
+    labels = RNG.integers(0, 3, 2000)
+    logits = RNG.normal(size=(2000, 3)) + 2 * np.eye(3)[labels]
+    honest = measures.temperature(logits, labels)
+    assert measures.temperature(5 * logits, labels) == pytest.approx(5 * honest, rel=1e-3)

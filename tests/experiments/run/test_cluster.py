@@ -5,15 +5,17 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments.comparison.methods import METHODS, Setting
+from experiments.comparison.planned import PLAIN
+from experiments.comparison.settings import Budget, Setting, Work
 from experiments.comparison.training import TRAINING
-from experiments.comparison.trials import Trials
 from experiments.data import load as data
+from experiments.data.pool import load_pool
 from experiments.disk import netcdf
 from experiments.grid.cells import Block, Cell
 from experiments.grid.networks import Recipe, Variant
@@ -116,12 +118,12 @@ def test_an_error_in_a_task_ends_the_sweep(resources):
         next(events)
 
 
-def test_trials_of_a_comparison_are_tasks_too(resources):
-    setting = Setting("digits", 100, steps=4, trials=2, moments=2)
-    trials = Trials(setting, "dropout", setting.numbers(METHODS["dropout"]), 0, (0, 1))
-    *_, (_, _, wanted) = local.run(TRAINING, [trials], data.load(), lambda _: None, 0)
-    events = list(cluster.run(TRAINING, [trials], data.load(), lambda _: None, 0, resources=resources))
-    assert [moment for _, moment, _ in events] == [0, 1, 2]
-    found = events[-1][2]
-    assert set(found) == set(wanted) and found["validation_error"].shape == (2, 2, 2)
-    np.testing.assert_allclose(found["validation_nll"], wanted["validation_nll"], rtol=1e-5)
+def test_methods_of_a_comparison_are_tasks_too(resources):
+    pool = load_pool("wine")
+    plain, budget = replace(PLAIN, steps=5), Budget(points=2, finalists=1, more_seeds=1, report_seeds=2)
+    work = Work(Setting("wine", pool.identity, 142, plain, budget), "dropout")
+    *_, (_, wanted) = [event[1:] for event in local.run(TRAINING, [work], pool, lambda _: None, 0)]
+    events = list(cluster.run(TRAINING, [work], pool, lambda _: None, 0, resources=resources))
+    assert [done for _, done, _ in events] == [0, 1, 2, 3, 4, 5]
+    (last,) = events[-1][2]
+    assert last["test_nll"] == pytest.approx(wanted[0]["test_nll"], rel=1e-5)

@@ -194,7 +194,7 @@ def test_half_of_the_minibatches_give_the_penalty_of_all_to_a_percent(variant, m
     def penalties(minibatches):
         monkeypatch.setattr(evaluation, "MINIBATCHES", minibatches)
         engine.evaluate.cache_clear()
-        return np.asarray(trains.penalty(states, validation))
+        return np.asarray(engine.evaluate(trains)(states.variables, validation)[0].penalty)
 
     half, every = penalties(evaluation.MINIBATCHES), penalties(200)
     engine.evaluate.cache_clear()

@@ -7,10 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.comparison import results
+from experiments.comparison.results import Row
+from experiments.comparison.settings import Stage, Work
 from experiments.data.pool import Pool
-from experiments.methods import results
-from experiments.methods.results import Row
-from experiments.methods.settings import Stage, Work
 from experiments.run.memory import Room
 
 Trained = Callable[[Work, Stage, Sequence[tuple[int, int]], Pool, jax.Device], list[dict[str, float]]]

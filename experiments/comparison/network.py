@@ -12,7 +12,7 @@ from jax import Array
 from decorr import correlation_penalty, decov_loss, sample_positions, vcreg_loss
 from decorr.models import MLP, ConvNet, slopes
 from decorr.training.order import minibatches
-from experiments.methods.recipes import Numbers, Recipe
+from experiments.comparison.recipes import Numbers, Recipe
 from experiments.run import cpu
 
 PENALTIES = {

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from decorr.config import Architecture
+from experiments.comparison import ladder, planned, results
+from experiments.comparison.recipes import METHODS, RANGES, Recipe, search
+from experiments.comparison.settings import Budget, Setting, Work
 from experiments.disk.errors import ResultsError
-from experiments.methods import ladder, planned, results
-from experiments.methods.recipes import METHODS, RANGES, Recipe, search
-from experiments.methods.settings import Budget, Setting, Work
 from experiments.statistics.intervals import Interval
 
 SETTING = Setting("digits", "1998 sha256:0", 1000, budget=Budget(4, 1, 2, 2, 3))

@@ -9,12 +9,12 @@ import jax
 import numpy as np
 from jax import Array
 
+from experiments.comparison import probe, stages
+from experiments.comparison.network import fit, model_of
+from experiments.comparison.recipes import METHODS, Numbers, Recipe
+from experiments.comparison.settings import Stage, Work
+from experiments.comparison.training import floats, on_device, over_runs, scaling
 from experiments.data.pool import TEST, Pool, Sample
-from experiments.methods import probe, stages
-from experiments.methods.network import fit, model_of
-from experiments.methods.recipes import METHODS, Numbers, Recipe
-from experiments.methods.settings import Stage, Work
-from experiments.methods.training import floats, on_device, over_runs, scaling
 from experiments.run.local import Training
 
 SHOTS = (5, 50)

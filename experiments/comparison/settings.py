@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
 
-from experiments.methods.recipes import METHODS, WITHOUT_LABELS, Numbers, Recipe, search
+from experiments.comparison.recipes import METHODS, WITHOUT_LABELS, Numbers, Recipe, search
 
 Stage = Literal["search", "selection", "report"]
 STAGES: tuple[Stage, ...] = ("search", "selection", "report")

@@ -3,10 +3,10 @@ import dataclasses
 import jax
 import numpy as np
 
+from experiments.comparison import features
+from experiments.comparison.recipes import Recipe
+from experiments.comparison.settings import Budget, Setting, Work
 from experiments.data.pool import Pool
-from experiments.methods import features
-from experiments.methods.recipes import Recipe
-from experiments.methods.settings import Budget, Setting, Work
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 5, 1000).astype(np.int32)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from decorr.config import Architecture
-from experiments.methods.recipes import WITHOUT_LABELS, Recipe
-from experiments.methods.settings import Budget
+from experiments.comparison.recipes import WITHOUT_LABELS, Recipe
+from experiments.comparison.settings import Budget
 
 PLAIN = Recipe()
 CONVOLUTIONAL = replace(PLAIN.architecture, widths=(16, 32, 64))

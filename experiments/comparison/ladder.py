@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.methods import results
-from experiments.methods.planned import LADDER_METHODS, LADDER_SETS, alone, rungs
-from experiments.methods.results import Row, Stored
+from experiments.comparison import results
+from experiments.comparison.planned import LADDER_METHODS, LADDER_SETS, alone, rungs
+from experiments.comparison.results import Row, Stored
 from experiments.page import drawing
 from experiments.page.tables import Table
 from experiments.statistics import intervals

@@ -14,12 +14,12 @@ from jax import Array
 from decorr import barlow_twins_loss, correlation_penalty, effective_units, variance_penalty, vicreg_loss
 from decorr.models import MLP
 from decorr.training.order import minibatches
+from experiments.comparison import probe, stages
+from experiments.comparison.network import optimiser_of
+from experiments.comparison.recipes import Numbers, Recipe
+from experiments.comparison.settings import Stage, Work
+from experiments.comparison.training import floats, on_device, over_runs, scaling
 from experiments.data.pool import Pool, Sample
-from experiments.methods import probe, stages
-from experiments.methods.network import optimiser_of
-from experiments.methods.recipes import Numbers, Recipe
-from experiments.methods.settings import Stage, Work
-from experiments.methods.training import floats, on_device, over_runs, scaling
 from experiments.run import cpu
 from experiments.run.local import Training
 

@@ -6,13 +6,13 @@ import dataclasses
 import pytest
 from rich.console import Console
 
-from experiments.methods import __main__ as command
-from experiments.methods import page, results
-from experiments.methods.__main__ import Methods
-from experiments.methods.settings import Setting
+from experiments import compare as command
+from experiments.compare import Compare
+from experiments.comparison import page, results
+from experiments.comparison.settings import Setting
 from experiments.run import executor
 
-SMALL = Methods(
+SMALL = Compare(
     datasets=("wine",), methods=("vanilla",), steps=5, points=2, finalists=1, more_seeds=1, report_seeds=2
 )
 
@@ -85,9 +85,9 @@ def test_settings_that_cannot_be(changes, message, tmp_path, trained):
 
 
 def test_parts_of_the_plan_are_all_there():
-    ladder = Methods(part="ladder").parts()
+    ladder = Compare(part="ladder").parts()
     assert len(ladder) == 2 * (7 + 5) and {part.pool for part in ladder} == {"mnist", "fashion_mnist"}
-    letter = Methods(part="comparison", only=("letter",)).parts()
+    letter = Compare(part="comparison", only=("letter",)).parts()
     kinds = [(part.rows, part.title) for part in letter]
     assert kinds == [
         (1000, ""),

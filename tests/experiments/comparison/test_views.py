@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from decorr import correlation_penalty
+from experiments.comparison import planned, probe, views
+from experiments.comparison.recipes import WITHOUT_LABELS
+from experiments.comparison.settings import Budget, Setting, Work
 from experiments.data.pool import Pool
-from experiments.methods import planned, probe, views
-from experiments.methods.recipes import WITHOUT_LABELS
-from experiments.methods.settings import Budget, Setting, Work
 
 RNG = np.random.default_rng(0)
 POOL = Pool(

@@ -3,10 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from experiments.comparison import page, planned, results
+from experiments.comparison.recipes import WITHOUT_LABELS
+from experiments.comparison.settings import Budget, Setting
 from experiments.disk.errors import ResultsError
-from experiments.methods import page, planned, results
-from experiments.methods.recipes import WITHOUT_LABELS
-from experiments.methods.settings import Budget, Setting
 
 EIGHT = Budget(report_seeds=8)
 FACTORS = {"corr": 0.9, "dropout": 0.8, "corr-dropout": 0.7, "decov": 1.1}

@@ -1,1 +1,0 @@
-"""Methods against overfitting in networks that people train: planned, trained, judged."""
