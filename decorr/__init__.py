@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from decorr.diagnostics import effective_rank as effective_rank
     from decorr.diagnostics import effective_units as effective_units
     from decorr.diagnostics import layer_report as layer_report
+    from decorr.fitted import fit_whitening as fit_whitening
     from decorr.layers import layer_penalties as layer_penalties
     from decorr.models import MLP as MLP
     from decorr.models import BatchWhitening as BatchWhitening
@@ -42,6 +43,7 @@ _MODULES = {
     "chance": "independent_penalty",
     "correlation": "correlation_matrix covariance_matrix zscore",
     "diagnostics": "effective_rank effective_units layer_report",
+    "fitted": "fit_whitening",
     "layers": "layer_penalties",
     "models": "MLP BatchWhitening ConvNet",
     "penalties": "barlow_twins_loss correlation_penalty decov_loss pair_penalty penalty_gradient "

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from decorr._checks import check_ddof
+from decorr._checks import check_ddof, check_scalar_probability
 from decorr._mesh import over_mesh
 from decorr._samples import AxisName, as_samples, extremes_over, is_constant, pairs_of_shares
+from decorr.fitted import Whitening, of_covariance
 
 
 class Sums(NamedTuple):
@@ -157,6 +158,17 @@ class CorrelationState(NamedTuple):
         size = self.pairs / jnp.where(self.weight == 0, 1, self.weight) if ddof else self.weight
         covariance = self.comoment / jnp.where(size > 0, size, 1)
         return jnp.where(constant[:, None] | constant[None, :], 0, covariance)
+
+    def whitening(
+        self,
+        *,
+        method: str = "zca",
+        shrinkage: jax.typing.ArrayLike = 1e-3,
+        components: int | None = None,
+    ) -> Whitening:
+        """The map that whitens, fitted to all samples; as `fit_whitening`."""
+        shrinkage = check_scalar_probability(shrinkage, "shrinkage")
+        return of_covariance(method, components, self.mean, self.covariance(), shrinkage)
 
     def _constant(self) -> jax.Array:
         """Which units are constant [unit]: all of them, of fewer than two samples."""

@@ -35,6 +35,7 @@ def calls(a: np.ndarray, where: np.ndarray, weights: np.ndarray, key: jax.Array)
         decorr.diagnostics.CKAState.init().update(a, a, where=where, weights=weights),
         decorr.whiten(a, where=where, weights=weights),
         decorr.whitening_matrix(a),
+        decorr.fit_whitening(a, where=where, weights=weights).whiten(a),
         decorr.dropout(key, a, 0.3),
         decorr.dropout_correlation(a, 0.3, a, a),
         decorr.dropout_estimator(a, 0.3),

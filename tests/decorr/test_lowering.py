@@ -11,15 +11,16 @@ from decorr import (
     CorrelationState,
     correlation_penalty,
     dropout,
+    fit_whitening,
     pair_penalty,
     sample_positions,
     whiten,
 )
 from decorr.diagnostics import linear_cka, spectrum
 
-# What a program calls of a platform: its solvers, for whitening's eigenvectors and Cholesky factors. That
+# What a program calls of a platform: its solvers, for whitening's eigenvectors and triangular factors. That
 # of the largest is XLA's own.
-SOLVERS = {"cuda": r"cu\w+|mhlo.topk", "tpu": r"Eigh|mhlo.topk"}
+SOLVERS = {"cuda": r"cu\w+|mhlo.topk", "tpu": r"Eigh|Qr|mhlo.topk"}
 
 
 def with_gradient(function, **keywords):
@@ -39,6 +40,10 @@ def at_positions(a, where):
     return sample_positions(a[None], jax.random.key(0), 4, where=where[None])
 
 
+def fitted(a, where):
+    return fit_whitening(a, method="cholesky", where=where)
+
+
 PROGRAMS = {
     "penalty": with_gradient(correlation_penalty),
     "correlation": with_gradient(pair_penalty, kind="correlation"),
@@ -46,6 +51,7 @@ PROGRAMS = {
     "spectrum": with_gradient(spectrum),
     "cka": with_gradient(lambda a, where: linear_cka(a, jnp.sin(a), where=where)),
     "stream": updated,
+    "fitted": fitted,
     "dropout": dropped,
     "positions": at_positions,
     **{method: with_gradient(whiten, method=method) for method in ("zca", "cholesky", "newton")},

@@ -1,0 +1,184 @@
+"""Whitening as a fitted map, with its inverse: for other samples than those it was fitted to."""
+
+import operator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import PartitionSpec
+
+from decorr._checks import check_floating, check_scalar_probability
+from decorr._eigenvalues import factor
+from decorr._mesh import over_mesh
+from decorr._samples import AxisName, as_samples, product, widen
+
+METHODS = ("zca", "pca", "cholesky")
+
+
+class Whitening(NamedTuple):
+    """A linear map that whitens activations, and its inverse; a PyTree."""
+
+    mean: jax.Array
+    """[unit]."""
+    matrix: jax.Array
+    """W [component, unit], in units of 1 / a."""
+    inverse: jax.Array
+    """[unit, component], in units of a. With fewer components than units, the pseudoinverse of W."""
+
+    def whiten(self, a: jax.typing.ArrayLike) -> jax.Array:
+        """z = (a - mean) W^T [..., component], of activations [..., unit], one sample too."""
+        return _apply(_whiten, "activations", a, self.mean.shape[0], self)
+
+    def unwhiten(self, z: jax.typing.ArrayLike) -> jax.Array:
+        """mean + z inverse^T [..., unit], of what `whiten` gives [..., component]."""
+        return _apply(_unwhiten, "whitened activations", z, self.matrix.shape[0], self)
+
+
+def fit_whitening(
+    a: jax.typing.ArrayLike,
+    *,
+    method: str = "zca",
+    shrinkage: jax.typing.ArrayLike = 1e-3,
+    components: int | None = None,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
+    axis_name: AxisName = None,
+) -> Whitening:
+    """Fits a map that whitens activations, to be used on others too, and undone.
+
+    W C' W^T = I, with C' = (1 - shrinkage) C + shrinkage mean_i(C_ii) I and C the unbiased covariance, as
+    `whitening_matrix`. C' = E diag(l) E^T, largest l first:
+
+    - "zca": W = E diag(l)^(-1/2) E^T, inverse E diag(l)^(1/2) E^T. Unit i stays unit i.
+    - "pca": W = diag(l)^(-1/2) E^T, inverse E diag(l)^(1/2). Directions by falling variance, of which the
+      leading ones can be kept.
+    - "cholesky": W = L^(-1), inverse L, C' = L L^T. Unit i is whitened by the units before it.
+
+        whitening = fit_whitening(a)
+        z = whitening.whiten(a)
+        a = whitening.unwhiten(z)
+
+    `CorrelationState.whitening` fits it to a stream.
+
+    Args:
+      a: activations [..., unit], floating point; all leading axes together are the m samples.
+      method: "zca", "pca" or "cholesky".
+      shrinkage: in [0, 1], may be traced. 0: C as it is; 1: units are only divided by their common scale.
+      components: how many leading directions "pca" keeps. Default: all.
+      where, weights, axis_name: as `zscore`.
+
+    Returns:
+      Whitening(mean [unit], matrix [component, unit], inverse [unit, component]), with `whiten` and
+      `unwhiten`; float32 for half-precision input. To differentiation all three are constants: `whiten` is
+      what differentiates its statistics.
+
+    Raises:
+      ValueError, TypeError: as `zscore` and `whitening_matrix`; components that are not from 1 to d, or not
+        of "pca". In `whiten` and `unwhiten`: another number of units, or of components.
+
+    Numerics:
+      An eigenvalue below d eps of the largest is rounding, and is taken for that much: so W is finite at
+      shrinkage 0 too, and its inverse is that of this W. `whiten` corrects its result by what the inverse
+      would not give back. So a round trip loses some eps of the largest activation, also where C has the
+      condition number 1e6. A constant unit has the variance that shrinkage gives it. If no unit varies, or
+      fewer than two samples are valid, matrix and inverse are 0. A value that is not finite makes them NaN.
+      Of each direction of "pca" the largest entry is positive, as in scikit-learn.
+
+    Source: Kessy, Lewin & Strimmer, Optimal Whitening and Decorrelation. At shrinkage 0, "pca" is
+    scikit-learn's PCA(whiten=True).
+    """
+    arrays = jnp.asarray(a), where, weights, check_scalar_probability(shrinkage, "shrinkage")
+    return over_mesh(_fit, arrays, method, components, axis_name)
+
+
+def _check_form(method: str, components: int | None, d: int) -> None:
+    """ValueError unless there is such a method, with so many components of d units."""
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    if components is None:
+        return
+    if method != "pca":
+        raise ValueError(f'components are for method="pca"; got method={method!r}')
+    if not 1 <= operator.index(components) <= d:
+        raise ValueError(f"components must be from 1 to {d}, the number of units; got {components}")
+
+
+def of_covariance(
+    method: str, components: int | None, mean: jax.Array, c: jax.Array, shrinkage: jax.Array
+) -> Whitening:
+    """The whitening of samples with a mean [unit] and a covariance [unit, unit]."""
+    _check_form(method, components, len(mean))
+    mean, c, shrinkage = lax.stop_gradient((mean, c, shrinkage.astype(c.dtype)))
+    identity, variance = jnp.eye(len(c), dtype=c.dtype), jnp.mean(jnp.diagonal(c))
+    finite = jnp.isfinite(c).all()
+    regular = (variance > 0) & finite
+    scale = jnp.where(regular, variance, 1)
+    c = (1 - shrinkage) * (c / scale) + shrinkage * identity
+    values, vectors = jnp.linalg.eigh(jnp.where(regular, c, identity))  # what is not finite stays out
+    rounding = len(c) * jnp.finfo(c.dtype).eps * values[-1]
+    roots = jnp.sqrt(jnp.maximum(values, jnp.maximum(shrinkage, rounding)))[None, ::-1]
+    vectors = vectors[:, ::-1]
+    if method == "zca":
+        matrix, inverse = product(vectors / roots, vectors.T), product(vectors * roots, vectors.T)
+    elif method == "pca":
+        largest = jnp.take_along_axis(vectors, jnp.abs(vectors).argmax(axis=0)[None], axis=0)
+        vectors, roots = (vectors * jnp.sign(largest))[:, :components], roots[:, :components]
+        matrix, inverse = (vectors / roots).T, vectors * roots
+    else:
+        inverse = jnp.linalg.qr(
+            (vectors * roots).T, mode="r"
+        ).T  # not of c, which rounding may make indefinite
+        inverse = inverse * jnp.sign(jnp.diagonal(inverse))[None]
+        matrix = jax.scipy.linalg.solve_triangular(inverse, identity, lower=True)
+    known = jnp.where(regular, 1, jnp.where(finite, 0, jnp.nan))
+    root = jnp.sqrt(scale)
+    return Whitening(mean, matrix * (known / root), inverse * (known * root))
+
+
+def _fit(
+    method: str,
+    components: int | None,
+    axis_name: AxisName,
+    a: jax.Array,
+    where: jax.Array | None,
+    weights: jax.Array | None,
+    shrinkage: jax.Array,
+) -> Whitening:
+    samples = as_samples(axis_name, lax.stop_gradient(a), where, weights)
+    # Means from a value of the unit: those of constant ones are exact.
+    origin = samples.origin(samples.extremes()[0])
+    mean = origin + samples.total(samples.select(samples.values - origin)) / samples.size()
+    u, scale = factor("covariance", samples)
+    covariance = samples.moment(u, u) / samples.size(ddof=1)
+    fitted = of_covariance(method, components, mean[0], covariance, shrinkage)
+    return fitted._replace(matrix=fitted.matrix / scale, inverse=fitted.inverse * scale)
+
+
+def _apply(
+    function: object, what: str, x: jax.typing.ArrayLike, size: int, whitening: Whitening
+) -> jax.Array:
+    x = check_floating(x, what)
+    if x.shape[-1:] != (size,):
+        raise ValueError(f"{what} must have shape [..., {size}]; got {x.shape}")
+    return over_mesh(function, (x, *whitening), specs=lambda spec: PartitionSpec(*spec[:-1]))
+
+
+def _whiten(a: jax.Array, mean: jax.Array, matrix: jax.Array, inverse: jax.Array) -> jax.Array:
+    c, mean, matrix, inverse = _alike(a, mean, matrix, inverse)
+    c = c - mean[None]
+    z = product(c, matrix.T)
+    # What rounding took from z is magnified by the inverse, and what lacks then is a small number.
+    z = z + product(c - product(z, inverse.T), matrix.T)
+    return z.reshape(*a.shape[:-1], len(matrix))
+
+
+def _unwhiten(z: jax.Array, mean: jax.Array, matrix: jax.Array, inverse: jax.Array) -> jax.Array:
+    rows, mean, inverse = _alike(z, mean, inverse)
+    return (mean[None] + product(rows, inverse.T)).reshape(*z.shape[:-1], len(mean))
+
+
+def _alike(x: jax.Array, *fitted: jax.Array) -> tuple[jax.Array, ...]:
+    """x as [sample, ...], and what was fitted; all of one dtype."""
+    dtype = jnp.promote_types(widen(x).dtype, fitted[0].dtype)
+    return tuple(y.astype(dtype) for y in (x.reshape(-1, x.shape[-1]), *fitted))
