@@ -1,6 +1,7 @@
 """Whitening as a fitted map, with its inverse: for other samples than those it was fitted to."""
 
 import operator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -156,7 +157,7 @@ def _fit(
 
 
 def _apply(
-    function: object, what: str, x: jax.typing.ArrayLike, size: int, whitening: Whitening
+    function: Callable[..., jax.Array], what: str, x: jax.typing.ArrayLike, size: int, whitening: Whitening
 ) -> jax.Array:
     x = check_floating(x, what)
     if x.shape[-1:] != (size,):

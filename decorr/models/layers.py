@@ -58,18 +58,12 @@ def hidden_layers(
     return x, tuple(activations)
 
 
-WHITENED = 16
-"""Units that are whitened together at most: so many that a minibatch of 50 says something of each pair."""
-
-
 def _normalised(architecture: Architecture, name: str, x: jax.Array, train: bool) -> jax.Array:
     if architecture.normalisation == "batch":
         normalised: jax.Array = nn.BatchNorm(use_running_average=not train, name=name)(x)
         return normalised
     if architecture.normalisation == "whiten":
-        d = x.shape[-1]
-        groups = next(n for n in range(1, d + 1) if d % n == 0 and d // n <= WHITENED)
-        return BatchWhitening(use_running_average=not train, groups=groups, name=name)(x)
+        return BatchWhitening(use_running_average=not train, name=name)(x)
     return x
 
 

@@ -1,15 +1,21 @@
 """Whitening as a Linen layer with running statistics, where `flax.linen.BatchNorm` would stand."""
 
+import math
+import warnings
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 
 from decorr._checks import check_scalar_probability
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName
+from decorr._samples import AxisName, at_most
 from decorr.whitening import Form, by_batch, by_known, check_groups, check_method, specs
+
+UNITS = 16
+"""Units that are whitened together by default, at most."""
 
 
 class BatchWhitening(nn.Module):
@@ -20,7 +26,7 @@ class BatchWhitening(nn.Module):
     running <- momentum * running + (1 - momentum) * batch. What runs is the covariance, not W: the mean of
     W over noisy batches is no whitening of anything.
 
-        layer = BatchWhitening(groups=4)
+        layer = BatchWhitening()
         variables = layer.init(key, x, use_running_average=True)
         y, updates = layer.apply(variables, x, use_running_average=False, mutable=["batch_stats"])
         variables |= updates
@@ -29,8 +35,11 @@ class BatchWhitening(nn.Module):
     Attributes:
       use_running_average: whether to whiten by the running statistics, here or in the call.
       momentum: of the running statistics; 0.99, the default of `flax.linen.BatchNorm`.
-      method, shrinkage, iterations, groups, axis_name: as `whiten`; `axis_name` is not looked at while the
-        module is initialised.
+      method, shrinkage, iterations, axis_name: as `whiten`; `axis_name` is not looked at while the module is
+        initialised.
+      groups: as `whiten`. Default: the fewest that have at most 16 units. Larger groups need larger batches,
+        because W is fitted to the noise of a small one. A prime number of units above 16 is whitened unit by
+        unit, which is batch normalisation.
       dtype: of the result. Default: that of `whiten`.
       use_bias, use_scale: whether a bias and a scale [unit] are learned, in float32.
 
@@ -47,6 +56,7 @@ class BatchWhitening(nn.Module):
     Raises:
       ValueError, TypeError: as `whiten`. One sample, also as an array [unit], is enough at initialisation and
         with running statistics.
+      UserWarning: in training, fewer than 4 samples for each unit of a group.
 
     Numerics:
       As `whiten`. With running statistics W is computed in every call, of d x d matrices alone.
@@ -59,7 +69,7 @@ class BatchWhitening(nn.Module):
     method: str = "zca"
     shrinkage: float = 1e-3
     iterations: int = 9
-    groups: int = 1
+    groups: int | None = None
     axis_name: AxisName = None
     dtype: Any = None
     use_bias: bool = True
@@ -75,42 +85,90 @@ class BatchWhitening(nn.Module):
     ) -> jax.Array:
         """Whitens: see Call, above."""
         running = nn.merge_param("use_running_average", self.use_running_average, use_running_average)
-        check_method(self.method, self.iterations)
-        shrinkage = check_scalar_probability(self.shrinkage, "shrinkage")
         x = jnp.asarray(x)
         d = x.shape[-1]
-        check_groups(d, self.groups)
-        form = Form(self.method, self.iterations, self.groups)
+        form = form_of(self.method, self.iterations, self.groups, d)
         mean = self.variable("batch_stats", "mean", jnp.zeros, d, jnp.float32)
-        covariance = self.variable("batch_stats", "covariance", self._identity, d // self.groups)
+        covariance = self.variable("batch_stats", "covariance", start, form, d)
+        known = mean.value, covariance.value
 
         if running:
-            known = (x, where, mean.value, covariance.value, shrinkage)
-            y = over_mesh(by_known, known, form, specs=lambda spec: spec)
+            y = evaluated(form, x, where, known, self.shrinkage)
+        elif self.is_initializing():
+            y, _ = trained(form._replace(minimum=1), None, self.momentum, x, where, known, self.shrinkage)
         else:
-            axis_name = self.axis_name
-            if self.is_initializing():
-                form, axis_name = form._replace(minimum=1), None
-            own = (x, where, None, shrinkage)
-            batch = over_mesh(by_batch, own, form, axis_name, specs=specs)
-            y = batch.y
-            if not self.is_initializing():
-                for statistic, new in ((mean, batch.mean), (covariance, batch.covariance)):
-                    old = statistic.value
-                    moved = self.momentum * old + (1 - self.momentum) * new.astype(old.dtype)
-                    statistic.value = jnp.where(batch.number > 1, moved, old)
-        return self._affine(y, where)
+            y, known = trained(form, self.axis_name, self.momentum, x, where, known, self.shrinkage)
+            mean.value, covariance.value = known
+        scale = self.param("scale", nn.initializers.ones, (d,), jnp.float32) if self.use_scale else None
+        bias = self.param("bias", nn.initializers.zeros, (d,), jnp.float32) if self.use_bias else None
+        return affine(y.astype(self.dtype or y.dtype), scale, bias, where)
 
-    def _affine(self, y: jax.Array, where: jax.typing.ArrayLike | None) -> jax.Array:
-        shape = (1,) * (y.ndim - 1) + (y.shape[-1],)
-        y = y.astype(self.dtype or y.dtype)
-        if self.use_scale:
-            scale = self.param("scale", nn.initializers.ones, shape[-1:], jnp.float32)
-            y = y * scale.astype(y.dtype).reshape(shape)
-        if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, shape[-1:], jnp.float32)
-            y = y + bias.astype(y.dtype).reshape(shape)
-        return y if where is None else jnp.where(jnp.broadcast_to(where, y.shape[:-1])[..., None], y, 0)
 
-    def _identity(self, size: int) -> jax.Array:
-        return jnp.broadcast_to(jnp.eye(size, dtype=jnp.float32), (self.groups, size, size))
+# What this layer and that of `decorr.models.nnx` share.
+
+
+def form_of(method: str, iterations: int, groups: int | None, d: int) -> Form:
+    """How d units are whitened; ValueError for what cannot be."""
+    check_method(method, iterations)
+    if groups is None:
+        groups = next(n for n in range(1, d + 1) if d % n == 0 and d // n <= UNITS)
+    check_groups(d, groups)
+    return Form(method, iterations, groups)
+
+
+def start(form: Form, d: int) -> jax.Array:
+    """The running covariance at first [group, unit, unit]."""
+    size = d // form.groups
+    return jnp.broadcast_to(jnp.eye(size, dtype=jnp.float32), (form.groups, size, size))
+
+
+def evaluated(
+    form: Form,
+    x: jax.Array,
+    where: jax.typing.ArrayLike | None,
+    running: tuple[jax.Array, jax.Array],
+    shrinkage: jax.typing.ArrayLike,
+) -> jax.Array:
+    """x, whitened by the running mean and covariance."""
+    arrays = x, where, *running, check_scalar_probability(shrinkage, "shrinkage")
+    return over_mesh(by_known, arrays, form, specs=lambda spec: spec)
+
+
+def trained(
+    form: Form,
+    axis_name: AxisName,
+    momentum: float,
+    x: jax.Array,
+    where: jax.typing.ArrayLike | None,
+    running: tuple[jax.Array, jax.Array],
+    shrinkage: jax.typing.ArrayLike,
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """x, whitened by its own mean and covariance, and the running ones after it."""
+    arrays = x, where, None, check_scalar_probability(shrinkage, "shrinkage")
+    batch = over_mesh(by_batch, arrays, form, axis_name, specs=specs)
+    m = math.prod(x.shape[:-1]) * (1 if axis_name is None else lax.axis_size(axis_name))
+    size = x.shape[-1] // form.groups
+    if form.minimum > 1 and not at_most(4 * size, m):
+        warnings.warn(
+            f"BatchWhitening: {m} samples are few for groups of {size} units. Take at least {4 * size}, "
+            "or more groups",
+            stacklevel=2,
+        )
+
+    def moved(old: jax.Array, new: jax.Array) -> jax.Array:
+        after = momentum * old + (1 - momentum) * new.astype(old.dtype)
+        return jnp.where(batch.number > 1, after, old)
+
+    return batch.y, (moved(running[0], batch.mean), moved(running[1], batch.covariance))
+
+
+def affine(
+    y: jax.Array, scale: jax.Array | None, bias: jax.Array | None, where: jax.typing.ArrayLike | None
+) -> jax.Array:
+    """y [..., unit] times a scale [unit] plus a bias [unit], 0 where there is no sample."""
+    shape = (1,) * (y.ndim - 1) + (y.shape[-1],)
+    if scale is not None:
+        y = y * scale.astype(y.dtype).reshape(shape)
+    if bias is not None:
+        y = y + bias.astype(y.dtype).reshape(shape)
+    return y if where is None else jnp.where(jnp.broadcast_to(where, y.shape[:-1])[..., None], y, 0)

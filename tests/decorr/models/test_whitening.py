@@ -1,8 +1,10 @@
 """The whitening layer against `whiten`, NumPy and flax.linen.BatchNorm."""
 
 import functools
+import warnings
 
 import flax.linen as nn
+import flax.nnx as nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from decorr import MLP, BatchWhitening, whiten
 from decorr.config import Architecture
+from decorr.models.nnx import BatchWhitening as NNXBatchWhitening
 
 KEY = jax.random.key(0)
 
@@ -65,6 +68,53 @@ def test_training_whitens_by_the_batch_and_moves_the_running_statistics():
         values, vectors = np.linalg.eigh(shrunk)
         wanted = (one - mean)[:, 3 * i : 3 * i + 3] @ (vectors / np.sqrt(values)) @ vectors.T
         np.testing.assert_allclose(y[:, 3 * i : 3 * i + 3], wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("d", "groups"), [(64, 4), (12, 1), (90, 6), (17, 17)])
+def test_groups_are_small_by_default(d, groups):
+    shapes = jax.eval_shape(BatchWhitening(use_running_average=True).init, KEY, jnp.ones((2, d)))
+    assert shapes["batch_stats"]["covariance"].shape == (groups, d // groups, d // groups)
+
+
+def test_a_batch_that_is_small_for_its_groups_is_warned_of():
+    layer, local = (BatchWhitening(groups=2, axis_name=axis_name) for axis_name in (None, "data"))
+    few, enough = jnp.ones((31, 16)), jnp.ones((32, 16))
+    variables = jax.eval_shape(functools.partial(layer.init, use_running_average=True), KEY, few)
+
+    def shapes(layer, variables, x, running=False):
+        return layer.apply(variables, x, use_running_average=running, mutable=["batch_stats"])
+
+    says = r"BatchWhitening: 31 samples are few for groups of 8 units\. Take at least 32"
+    with pytest.warns(UserWarning, match=says):
+        jax.eval_shape(functools.partial(shapes, layer), variables, few)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        jax.eval_shape(functools.partial(layer.init, use_running_average=False), KEY, few)
+        jax.eval_shape(functools.partial(shapes, layer, running=True), variables, few)
+        jax.eval_shape(functools.partial(shapes, layer), variables, enough)
+        lanes = jax.vmap(functools.partial(shapes, local), in_axes=(None, 0), axis_name="data")
+        jax.eval_shape(lanes, variables, enough.reshape(32, 1, 16))
+
+
+def test_the_nnx_layer_is_the_linen_one():
+    """In training under `nnx.jit`, with a mask, and in evaluation."""
+    x, where = activations((12, 3)), np.arange(12) < 9
+    linen, layer = BatchWhitening(momentum=0.8), NNXBatchWhitening(3, momentum=0.8)
+    variables = init(linen, x)
+    wanted, variables = train(linen, variables, x, where=where)
+    y = nnx.jit(lambda layer, x: layer(x, where=where))(layer, x)
+    np.testing.assert_allclose(y, wanted, atol=1e-6)
+    for name, statistic in variables["batch_stats"].items():
+        np.testing.assert_allclose(getattr(layer, name)[...], statistic, rtol=1e-6)
+    layer.eval()
+    wanted = jax.jit(functools.partial(linen.apply, use_running_average=True))(variables, x)
+    np.testing.assert_allclose(nnx.jit(lambda layer, x: layer(x))(layer, x), wanted, atol=1e-6)
+    params = nnx.to_pure_dict(nnx.state(layer, nnx.Param))
+    assert jax.tree.map(jnp.shape, params) == {"bias": (3,), "scale": (3,)}
+    plain = NNXBatchWhitening(3, use_bias=False, use_scale=False)
+    assert not jax.tree.leaves(nnx.state(plain, nnx.Param))
+    with pytest.raises(ValueError, match=r"activations must have 3 units; got shape \(4, 5\)"):
+        layer(np.ones((4, 5), np.float32))
 
 
 def test_a_unit_a_group_is_batch_normalisation():
