@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from decorr.penalties import decov_loss as decov_loss
     from decorr.penalties import pair_penalty as pair_penalty
     from decorr.penalties import penalty_gradient as penalty_gradient
+    from decorr.penalties import sigreg_loss as sigreg_loss
     from decorr.penalties import variance_penalty as variance_penalty
     from decorr.penalties import vcreg_loss as vcreg_loss
     from decorr.penalties import vicreg_loss as vicreg_loss
@@ -47,7 +48,7 @@ _MODULES = {
     "layers": "layer_penalties",
     "models": "MLP BatchWhitening ConvNet",
     "penalties": "barlow_twins_loss correlation_penalty decov_loss pair_penalty penalty_gradient "
-    "variance_penalty vcreg_loss vicreg_loss xcov_loss",
+    "sigreg_loss variance_penalty vcreg_loss vicreg_loss xcov_loss",
     "positions": "sample_positions",
     "redundancy": "merge_units",
     "streaming": "CorrelationState",

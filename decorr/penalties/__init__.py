@@ -4,6 +4,7 @@ from decorr.penalties._gram import GradientTerms
 from decorr.penalties.barlow_twins import barlow_twins_loss
 from decorr.penalties.decov import decov_loss
 from decorr.penalties.pairs import pair_penalty
+from decorr.penalties.sigreg import sigreg_loss
 from decorr.penalties.simon import correlation_penalty, gradient_terms, penalty_gradient
 from decorr.penalties.vcreg import vcreg_loss
 from decorr.penalties.vicreg import variance_penalty, vicreg_loss
@@ -17,6 +18,7 @@ __all__ = [
     "gradient_terms",
     "pair_penalty",
     "penalty_gradient",
+    "sigreg_loss",
     "variance_penalty",
     "vcreg_loss",
     "vicreg_loss",

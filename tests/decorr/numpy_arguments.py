@@ -23,6 +23,7 @@ def calls(a: np.ndarray, where: np.ndarray, weights: np.ndarray, key: jax.Array)
         decorr.xcov_loss(a, a, where=where, weights=weights),
         decorr.vicreg_loss(a, a, invariance_weight=1.0, where=where, weights=weights),
         decorr.barlow_twins_loss(a, a, where=where, weights=weights),
+        decorr.sigreg_loss(a, key, where=where, weights=weights),
         decorr.diagnostics.mean_square_correlation(a, where=where, weights=weights),
         decorr.effective_units(a, where=where, weights=weights),
         decorr.diagnostics.spectrum(a, where=where, weights=weights),

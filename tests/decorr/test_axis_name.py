@@ -55,6 +55,7 @@ FUNCTIONS = {
     "decov_loss": decorr.decov_loss,
     "variance_penalty": lambda a, **stat: decorr.variance_penalty(0.3 * a, **stat),
     "vcreg_loss": lambda a, **stat: decorr.vcreg_loss(0.3 * a, 1.0, 2.0, delta=0.1, **stat),
+    "sigreg_loss": lambda a, **stat: decorr.sigreg_loss(a, jax.random.key(0), slices=4, **stat),
     "xcov_loss": of_twins(decorr.xcov_loss),
     "vicreg_loss": of_twins(decorr.vicreg_loss),
     "barlow_twins_loss": of_twins(decorr.barlow_twins_loss),
@@ -148,7 +149,7 @@ def samples(d, dtype):
 ALL, FEW = tuple(FUNCTIONS), ("zscore", "penalty_gradient", "correlation_penalty", "xcov_loss")
 # Where d > m these are computed as where d < m, or are sums of what others are.
 ANY_D = {"correlation_matrix", "covariance_matrix", "streamed", "streamed apart"}
-ANY_D |= {"variance_penalty", "vcreg_loss", "vicreg_loss", "activity", "CKAState"}
+ANY_D |= {"sigreg_loss", "variance_penalty", "vcreg_loss", "vicreg_loss", "activity", "CKAState"}
 WIDE = tuple(name for name in ALL if name not in ANY_D)
 CASES = [(ALL, 5, "shard_map"), (ALL, 5, "vmap"), (WIDE, 40, "shard_map")]
 CASES += [(FEW, d, "shard_map, unchecked") for d in (5, 40)]

@@ -71,6 +71,7 @@ OTHERS = {
     "decov_loss": masked(decorr.decov_loss),
     "vcreg_loss": masked(lambda a, **stat: decorr.vcreg_loss(a, 1.0, 2.0, delta=0.3, **stat)),
     "masked": masked(correlation_penalty),
+    "sigreg_loss": masked(lambda a, **stat: decorr.sigreg_loss(a, jax.random.key(0), slices=4, **stat)),
     "xcov_loss": masked(of_twins(decorr.xcov_loss)),
     "vicreg_loss": masked(of_twins(decorr.vicreg_loss)),
     "barlow_twins_loss": masked(of_twins(decorr.barlow_twins_loss)),

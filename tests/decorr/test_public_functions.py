@@ -82,6 +82,7 @@ OF_SAMPLES = {
     "penalty_gradient": decorr.penalty_gradient,
     "rank_above": decorr.diagnostics.rank_above,
     "rank_at": decorr.diagnostics.rank_at,
+    "sigreg_loss": lambda a, **stat: decorr.sigreg_loss(a, KEY, slices=4, **stat),
     "spectrum": functools.partial(decorr.diagnostics.spectrum, kind="moment"),
     "variance_penalty": decorr.variance_penalty,
     "vcreg_loss": lambda a, **stat: decorr.vcreg_loss(a, 0.16, 0.01, **stat),

@@ -1,7 +1,8 @@
 """What each row of docs/conversion.md is compared with: the code where there is a package, else a formula.
 
 Formulas are written as their source has them, in torch or NumPy, never by way of decorr. The inputs: `a` and
-`b` [sample, unit], `maps` and `others` [sample, position, unit], `weights`, `counts` and `keep` [sample].
+`b` [sample, unit], `maps` and `others` [sample, position, unit], `weights`, `counts` and `keep` [sample],
+`directions` [unit, slice] of length 1.
 """
 
 import functools
@@ -230,6 +231,12 @@ def _(a, b):
     return 25 * invariance + 25 * (hinge(a) + hinge(b)) + covariance
 
 
+@reference("vicreg-eb-jepa", by_torch)
+def _(a, b):
+    invariance = (a - b).square().mean()
+    return invariance + sum(hinge(x) + off_diagonal(torch.cov(x.T)).square().mean() for x in (a, b))
+
+
 @reference("vcreg-covariance", by_torch)
 def _(a):
     return off_diagonal(torch.cov(a.T)).square().mean()
@@ -259,6 +266,53 @@ def _(a):
 @reference("vcreg-stable-pretraining", by_jax)
 def _(a):
     return part("stable_pretraining", "jax/losses/utils.py").vcreg_loss(a)
+
+
+# SIGReg and LeJEPA
+
+
+def epps_pulley(a, directions):
+    """[slice], with the factor m: LeJEPA's knots on [0, 3], each standing for two."""
+    t = torch.linspace(0, 3, 17, dtype=a.dtype)
+    normal, width = torch.exp(-t.square() / 2), torch.full_like(t, 2 * 3 / 16)
+    width[[0, -1]] = 3 / 16
+    angle = (a @ directions)[:, :, None] * t
+    distance = (angle.cos().mean(dim=0) - normal).square() + angle.sin().mean(dim=0).square()
+    return len(a) * distance @ (width * normal)
+
+
+def epps_pulley_of_ten_knots(a, directions):
+    t = torch.linspace(-3, 3, 10, dtype=a.dtype)
+    normal = torch.exp(-t.square() / 2)
+    empirical = torch.exp(1j * (a @ directions)[:, :, None] * t).mean(dim=0)
+    return torch.trapezoid(normal * (empirical - normal).abs().square(), t, dim=1)
+
+
+def around_centre(a, b):
+    views = torch.stack([a, b])
+    return (views.mean(dim=0) - views).square().mean()
+
+
+@reference("sigreg-lightly", by_torch)
+def _(a, directions):
+    return epps_pulley(a, directions).mean()
+
+
+@reference("lejepa-lightly", by_torch)
+def _(a, b, directions):
+    statistic = torch.stack([epps_pulley(view, directions) for view in (a, b)]).mean()
+    return 0.95 * around_centre(a, b) + 0.05 * statistic
+
+
+@reference("lejepa-stable-pretraining", by_torch)
+def _(a, b, directions):
+    return around_centre(a, b) + 0.02 * epps_pulley(torch.cat([a, b]), directions).mean()
+
+
+@reference("bcs-eb-jepa", by_torch)
+def _(a, b, directions):
+    statistic = sum(epps_pulley_of_ten_knots(view, directions).mean() for view in (a, b)) / 2
+    return (a - b).square().mean() + 10 * statistic
 
 
 # Ranks of a layer

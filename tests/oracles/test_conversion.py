@@ -16,6 +16,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "conversion.md").read_text()
 SHAPES = [(24, 7), (6, 9)]  # fewer units than samples, and more
 # What the same arithmetic may differ by on another processor or with another BLAS.
 ROUNDING = 1e-14
+KEY = jax.random.key(0)
 
 
 def rows():
@@ -45,6 +46,7 @@ def inputs(m, d):
     maps = (rng.normal(size=(m, 3, d)) + 0.8 * rng.normal(size=(m, 3, 1))) * scale + shift
     others = maps + 0.4 * rng.normal(size=maps.shape)
     keep = np.arange(m) % 3 != 1
+    directions = np.float64(jax.random.normal(KEY, (d, 1024), jnp.float32))  # as `sigreg_loss` draws them
     weights, counts = rng.uniform(0.5, 2, m), rng.integers(1, 4, m)
     return {
         "a": maps[:, 0],
@@ -54,6 +56,8 @@ def inputs(m, d):
         "keep": keep,
         "weights": weights,
         "counts": counts,
+        "key": KEY,
+        "directions": directions / np.linalg.norm(directions, axis=0),
     }
 
 

@@ -17,6 +17,9 @@ import pytest
 import decorr
 from decorr import pair_penalty
 
+KEY, SLICES = jax.random.key(0), 4
+"""Directions that are drawn."""
+
 # Formulas of [..., sample, unit] and weights [..., sample], which take complex numbers too.
 
 
@@ -91,6 +94,18 @@ def naive_barlow(a, b, w):
     return ((1 - diagonal_of(c)) ** 2).sum(axis=-1) + 5e-3 * total(off(c) ** 2)
 
 
+def naive_sigreg(a, w):
+    u = np.asarray(jax.random.normal(KEY, (a.shape[-1], SLICES), jnp.float32), np.float64)
+    t = np.linspace(0, 3, 17)
+    normal, width = np.exp(-t * t / 2), np.full(17, 2 * t[1])
+    width[[0, -1]] = t[1]
+    angle = t * (a @ (u / np.sqrt((u**2).sum(axis=0))))[..., None]
+    share = (w / w.sum(axis=-1)[..., None])[..., None, None]
+    real, imaginary = ((share * x).sum(axis=-3) for x in (np.cos(angle), np.sin(angle)))
+    n = w.sum(axis=-1) ** 2 / (w**2).sum(axis=-1)
+    return n * ((real - normal) ** 2 + imaginary**2).dot(width * normal).mean(axis=-1)
+
+
 # The normalisation is one factor, so that each combination of the others has one.
 PAIRS = {
     f"pairs {kind} {'with' if diagonal else 'off'} diagonal by {normalise} ddof {ddof}": dict(
@@ -120,6 +135,11 @@ PENALTIES = {
         lambda a, **stat: decorr.vcreg_loss(a, 0.16, 0.01, delta=0.4, **stat),
         functools.partial(naive_vcreg, delta=0.4),
     ),
+    "sigreg_loss": (
+        1,
+        lambda a, **stat: decorr.sigreg_loss(a, KEY, slices=SLICES, **stat),
+        naive_sigreg,
+    ),
     "xcov_loss": (2, decorr.xcov_loss, lambda a, b, w: total(cross(a, b, w) ** 2) / 2),
     "vicreg_loss": (2, decorr.vicreg_loss, naive_vicreg),
     "barlow_twins_loss": (2, decorr.barlow_twins_loss, naive_barlow),
@@ -129,6 +149,8 @@ HAND_ON = ("correlation_penalty", "decov_loss", "vcreg_loss")
 """These hand their arguments to another of the penalties."""
 # One of each other kind: of PAIRS a correlation without the diagonal and a covariance with it.
 FEW = (*[*PAIRS][:: len(PAIRS) - 1], *(name for name in EVERY if name not in (*PAIRS, *HAND_ON)))
+OF_DEVIATIONS = tuple(name for name in FEW if name != "sigreg_loss")
+"""The others compare with one distribution: means and constant units count, and one sample."""
 # Value of no sample, where it is not 0.
 FLAT = {
     "variance_penalty": 0.99,
@@ -138,6 +160,7 @@ FLAT = {
 }
 of_every = pytest.mark.parametrize("name", PENALTIES)
 of_few = pytest.mark.parametrize("name", FEW)
+of_deviations = pytest.mark.parametrize("name", OF_DEVIATIONS)
 TALL, WIDE = (5, 4, 7), (6, 15)
 of_both = pytest.mark.parametrize("shape", [TALL, WIDE], ids=["m > d", "m < d"])
 
@@ -260,7 +283,7 @@ def test_where_is_a_subset_and_padding_does_not_leak(float64, name, masked):
         np.testing.assert_array_equal(gradient[~where], 0)
 
 
-@of_few
+@of_deviations
 def test_fewer_than_two_valid_samples_pull_nowhere(name, masked):
     found = masked[3][name]
     if name == "vicreg_loss":  # the views of one sample differ
@@ -322,7 +345,7 @@ def single(shape):
     return [a.astype(np.float32) for a in activations(shape)]
 
 
-@of_few
+@of_deviations
 @of_both
 def test_a_constant_unit_pulls_nowhere_and_adds_no_pair(name, shape):
     arrays = single(shape)
@@ -361,7 +384,7 @@ def test_what_is_not_finite_shows(name, bad, shape):
     assert np.isnan(library(FEW, arrays)[name].value)
 
 
-@of_few
+@of_deviations
 @of_both
 def test_large_means_cost_no_digits(name, shape):
     arrays = [(a + 3e3).astype(np.float32) for a in activations(shape)]
@@ -369,7 +392,7 @@ def test_large_means_cost_no_digits(name, shape):
     assert float(library(FEW, arrays)[name].value) == pytest.approx(float(wanted.value), rel=1e-4)
 
 
-@of_few
+@of_deviations
 @of_both
 def test_a_unit_of_another_scale_costs_no_digits(name, shape):
     """Of covariances most of K is then what the diagonal takes away again."""
