@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -119,6 +120,11 @@ def parse(options: type[Options], name: str) -> Options:
     return dataclasses.replace(
         parsed, **{name: expanded(path) for name, path in paths.items() if isinstance(path, Path)}
     )
+
+
+def time_left(seconds: float, platform: str = "cpu") -> str:
+    """What a plan says of the time that is left."""
+    return f"{timedelta(seconds=round(seconds))} of one {'core' if platform == 'cpu' else 'accelerator'} left"
 
 
 def make_console() -> Console:

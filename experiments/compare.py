@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import statistics
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,10 +14,14 @@ from experiments.command import Machine, MachineOptions, Unset, explained, make_
 from experiments.comparison.planned import CONVOLUTIONAL, PLAIN, PLANNED, SLOPES, TABLES, Part
 from experiments.comparison.recipes import METHODS, Optimiser
 from experiments.comparison.settings import Budget, Setting, Work
+from experiments.grid.names import unknown
 from experiments.grid.networks import Family
 
 if TYPE_CHECKING:
     from experiments.data.pool import Pool
+
+ALIASES = {"drop": "dropout"}
+"""Names that a sweep has for methods."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Compare:
     rows: tuple[int, ...] = (1000,)
     """Rows of each sample. A fifth of them tune."""
     methods: tuple[str, ...] = ("vanilla", "dropout", "corr")
-    """Methods to compare. vanilla is always included."""
+    """Methods to compare. vanilla is always included. dropout may be typed as drop."""
     family: Family = "mlp"
     """Kind of network. mlp: three layers of 128 units. conv: 16, 32 and 64 channels, for images."""
     optimiser: Optimiser = "momentum"
@@ -63,8 +66,9 @@ class Compare:
     """Train nothing. Show what is done, what is missing, and how long it takes."""
 
     def __post_init__(self) -> None:
-        if unknown := sorted(set(self.methods) - set(METHODS)):
-            raise ValueError(f"unknown method {unknown[0]!r}; the methods are {', '.join(METHODS)}")
+        for name in self.methods:
+            if name not in METHODS | ALIASES:
+                raise unknown("method", name, METHODS)
         for name in ("datasets", "rows"):
             if not getattr(self, name):
                 raise ValueError(f"number of {name} must be at least 1; got 0")
@@ -78,14 +82,17 @@ class Compare:
         """What is asked for: a part of the plan, or settings of its own."""
         if self.part is not None:
             parts = list(PLANNED[self.part]())
-            if unknown := sorted(set(self.only) - {part.pool for part in parts}):
-                raise ValueError(f"{self.part} has no data set {unknown[0]!r}")
+            pools = dict.fromkeys(part.pool for part in parts)
+            for name in self.only:
+                if name not in pools:
+                    raise unknown(f"data set of {self.part}", name, pools)
             return [part for part in parts if not self.only or part.pool in self.only]
         budget = Budget(self.points, 1, self.finalists, self.more_seeds, self.report_seeds)
         plain = dataclasses.replace(PLAIN, optimiser=self.optimiser, steps=self.steps, family=self.family)
         if self.family == "conv":
             plain = dataclasses.replace(plain, architecture=CONVOLUTIONAL)
-        methods = tuple(name for name in METHODS if name in {"vanilla", *self.methods})
+        asked = {"vanilla", *(ALIASES.get(name, name) for name in self.methods)}
+        methods = tuple(name for name in METHODS if name in asked)
         kinds = (self.family, "mlp"), (self.optimiser, "momentum")
         title = "-".join(kind for kind, usual in kinds if kind != usual)
         return [
@@ -143,7 +150,7 @@ def _show(folder: Path, setting: Setting, methods: Sequence[str], console: Conso
         text = f"{work.name:40} {len(done):3} of {work.runs} networks"
         if done and left:
             seconds = left * statistics.median(row["seconds"] for row in done)
-            text += f", {timedelta(seconds=round(seconds))} of one core left"
+            text += f", {command.time_left(seconds)}"
         console.print(text, soft_wrap=True)
 
 

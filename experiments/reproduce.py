@@ -13,6 +13,7 @@ from experiments.comparison.results import REFERENCE as COMPARISON
 from experiments.comparison.results import stored
 from experiments.documents.check import mistakes as check_documents
 from experiments.grid.cells import Cell
+from experiments.grid.names import unknown
 from experiments.grid.protocols import ABLATION, BY_WEIGHT, WITHOUT
 from experiments.paper.beyond import STUDIES
 from experiments.paper.report import NETWORKS, REFERENCE, write_reference
@@ -100,7 +101,7 @@ def reproduce(options: Reproduce, name: str, grid: Sequence[Cell], console: Cons
             check(f"{cell.name} in {path}", done[cell.name], cell)
             continue
         console.print(f"{name}: {cell.name}")
-        trained = gather(train_cells(options, name, (cell,), console), [cell.network])
+        trained = gather(train_cells(options, name, (cell,), console), [cell.network], cell.seeds)
         for identity in {str(other.dataset_version.values) for other in kept}:
             check_data(path, identity, str(trained.dataset_version.values[0]))
         if name != cell.dataset:  # a scan or an ablation: its matrices are not drawn
@@ -128,8 +129,9 @@ def main() -> None:
     with explained():
         options, console = parse(Reproduce, "reproduce"), make_console()
         names = [*SWEEPS, *MEASUREMENTS, *COMPARISONS]
-        if unknown := sorted(set(options.only) - set(names)):
-            raise ValueError(f"unknown sweep {unknown[0]!r}; the sweeps are {', '.join(names)}")
+        for name in options.only:
+            if name not in names:
+                raise unknown("sweep", name, names)
         options.out.mkdir(parents=True, exist_ok=True)
         for name in options.only:
             if name in COMPARISONS:

@@ -6,14 +6,15 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rich.console import Console
 
 from experiments import command
 from experiments.command import Machine, MachineOptions, Unset, explained, make_console, parse
 from experiments.grid.cells import Block, Cell, Checkpoint, Precision, make_cells
-from experiments.grid.networks import SIZES, Family, Recipe, Scaling, Size
+from experiments.grid.names import unknown
+from experiments.grid.networks import SIZES, Family, Network, Recipe, Scaling, Size
 from experiments.grid.protocols import EARLY, PROTOCOLS, VARIANTS
 from experiments.store import checkpoints, finished
 
@@ -45,6 +46,7 @@ class Sweep:
     """Network sizes, as in the paper's Table 1."""
     variants: tuple[str, ...] = tuple(variant.name for variant in VARIANTS)
     """Network variants. vanilla: no regulariser. drop, drop-RATE: dropout, of rate 0.3 or RATE in [0, 1).
+    dropout, dropout-RATE: the same.
     corr-WEIGHT, decov-WEIGHT, vcreg-WEIGHT: a penalty with a weight >= 0.
     Like the paper's code, corr divides its weight by the batch size: corr-0.1 is 0.002 in decorr.
     Add -cosine or -exponential to a weight to shrink it over all epochs.
@@ -55,6 +57,15 @@ class Sweep:
     """Passes over the training set. Default: 100, from the protocol."""
     batch_size: Unset[int] = None
     """Minibatch size. Default: 50, from the protocol."""
+    optimiser: Unset[Literal["sgd", "adamw"]] = None
+    """Optimiser. adamw needs --learning-rate too. Default: sgd."""
+    learning_rate: Unset[float] = None
+    """Learning rate. Default: 0.05, from the protocol."""
+    momentum: Unset[float] = None
+    """Momentum of sgd. Default: from the protocol (0 for released)."""
+    widths: Unset[tuple[int, ...]] = None
+    """Units of each hidden layer. The size multiplies them: tiny by 0.1, small by 0.3, medium by 0.5,
+    large by 0.7, huge by 0.9. Default: 400 200 100, or for conv 40 80 160 channels."""
     width_order: Unset[Literal["descending", "ascending"]] = None
     """Order of the layers' widths. ascending: Table 1 as printed, an ablation. Default: from the protocol."""
     input_scaling: Unset[Scaling] = None
@@ -74,14 +85,19 @@ class Sweep:
     def chosen_protocol(self) -> Recipe:
         """The protocol with the options that override it."""
         if self.protocol not in PROTOCOLS:
-            raise ValueError(f"unknown protocol {self.protocol!r}; the protocols are {', '.join(PROTOCOLS)}")
-        options = {name: getattr(self, name) for name in ("epochs", "width_order", "input_scaling")}
-        given = {name: value for name, value in options.items() if value is not None}
-        protocol = dataclasses.replace(PROTOCOLS[self.protocol], family=self.family, **given)
-        if self.batch_size is not None:
-            optimisation = dataclasses.replace(protocol.optimisation, batch_size=self.batch_size)
-            protocol = dataclasses.replace(protocol, optimisation=optimisation)
-        return protocol
+            raise unknown("protocol", self.protocol, PROTOCOLS)
+        if self.optimiser == "adamw" and self.learning_rate is None:
+            raise ValueError("--optimiser adamw needs --learning-rate, such as 0.001")
+        protocol = PROTOCOLS[self.protocol]
+        optimisation = self._override(protocol.optimisation, "batch_size", "learning_rate", "momentum")
+        protocol = dataclasses.replace(protocol, optimisation=optimisation)
+        names = "family", "epochs", "optimiser", "widths", "width_order", "input_scaling"
+        return self._override(protocol, *names)
+
+    def _override(self, value: Any, *names: str) -> Any:
+        """A dataclass with those of the named options that are given."""
+        options = {name: getattr(self, name) for name in names}
+        return dataclasses.replace(value, **{name: x for name, x in options.items() if x is not None})
 
     def cells(self) -> tuple[Cell, ...]:
         protocol = self.chosen_protocol()
@@ -105,7 +121,7 @@ def sweep(options: Sweep, console: Console) -> None:
     from experiments.paper import report
     from experiments.store.gathered import gather
 
-    results = gather(folder, [cell.network for cell in grid])
+    results = gather(folder, [cell.network for cell in grid], options.seeds)
     summary.show(results, EARLY, console)
     if conclusion := report.conclusion(results):
         console.print(conclusion)
@@ -127,7 +143,7 @@ def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) 
         if missing:
             with _prepared(options, missing, folder) as job:
                 if options.plan:
-                    _show(job, console)
+                    _show(job, folder, console)
                 else:
                     _train(job, folder, options.checkpoint_seconds, console)
 
@@ -169,14 +185,36 @@ def _prepared(options: Sweep, missing: Mapping[Cell, int], folder: Path) -> Iter
         yield _Job(executor, TRAINING, dataset, blocks)
 
 
-def _show(job: _Job, console: Console) -> None:
-    """Prints how the blocks would be trained."""
+def _show(job: _Job, folder: Path, console: Console) -> None:
+    """Prints how the blocks would be trained, and how long that takes."""
     from experiments.run.epochs import trainer
+    from experiments.store.gathered import expected_seconds
 
+    known, total = _known_seconds(job, folder), 0.0
     for cell, blocks in job.blocks.items():
         runs = max(block.runs for block in blocks)
         memory = job.executor.room.describe(runs, trainer(blocks[0], job.dataset), job.dataset)
         console.print(f"{cell.name:20} missing {len(blocks):4} x {runs} runs, {memory}", soft_wrap=True)
+        if known:
+            epochs = sum(block.runs * block.length for block in blocks)
+            total += epochs * expected_seconds(known, cell, job.dataset.image_shape)
+    if known:
+        left = command.time_left(total, job.executor.room.platform)
+        console.print(f"about {left}, without compiling")
+
+
+def _known_seconds(job: _Job, folder: Path) -> dict[Network, float]:
+    """`epoch_seconds` of the networks in the folder; without any, on a CPU, of the reference run's."""
+    from experiments.paper.report import REFERENCE
+    from experiments.store import compact
+    from experiments.store.gathered import epoch_seconds, gather
+
+    if finished.paths(folder):
+        return epoch_seconds(gather(folder))
+    family = next(iter(job.blocks)).protocol.family
+    path = REFERENCE / (f"{job.dataset.name}.nc" if family == "mlp" else f"{job.dataset.name}-{family}.nc")
+    on_a_cpu = job.executor.room.platform == "cpu"
+    return epoch_seconds(compact.load(path)) if on_a_cpu and path.exists() else {}
 
 
 def _train(job: _Job, folder: Path, checkpoint_seconds: float, console: Console) -> None:

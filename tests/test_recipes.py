@@ -40,7 +40,7 @@ def blocks(page):
 def executed(page, *changes):
     """The names that a page's code leaves, some of its text replaced. Run once: leave them as they are."""
     if page == "equinox":
-        pytest.importorskip("equinox", reason="the recipe needs Equinox: pip install 'decorr-jax[recipes]'")
+        pytest.importorskip("equinox", reason="the recipe needs Equinox: pip install -e '.[recipes]'")
     code = "".join(blocks(page))
     for old, new in changes:
         assert old in code, old

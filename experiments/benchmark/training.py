@@ -109,7 +109,7 @@ def _rows(setting: Setting, say: Callable[[str], None]) -> Iterator[dict[str, An
         chosen = [engine_trainer(setting.platform, family)]
         for peer in peers(setting.platform, family):
             if peer.needs and not find_spec(peer.needs):
-                yield {"trainer": peer.name, "note": 'not measured: pip install "decorr-jax[bench]"'}
+                yield {"trainer": peer.name, "note": 'not measured: pip install -e ".[bench]" in the clone'}
             else:
                 chosen.append(_fastest(peer, path, size, lambda line: say(f"{family} {line}")))
         for variant in setting.variants:

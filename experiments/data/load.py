@@ -13,7 +13,7 @@ from typing import NamedTuple, get_args
 import numpy as np
 
 from decorr.training.split import Split
-from experiments.data import tfds
+from experiments.data import tables, tfds
 from experiments.data.cache import Stored, cached
 from experiments.data.whitening import Whitening
 from experiments.disk import files
@@ -76,7 +76,7 @@ def load(
       The set, all its splits scaled alike.
 
     Raises:
-      ValueError: TFDS cannot open a set of that name; it does not classify uint8 images of one
+      ValueError: TFDS cannot open a set of that name; it is a table; it does not classify uint8 images of one
         size; it has no training split, or one of fewer than 6 images, or of equal pixels. No
         `data_dir`, TFDS_DATA_DIR or home folder says where TFDS's folder is.
       FileNotFoundError: the set is prepared in another format than array_record; or not at all,
@@ -92,6 +92,8 @@ def load(
         # Versioned by year: the pixels are the same whichever scikit-learn carries them.
         version, classes, stored = "1998", 10, _digits()
         image_shape: tuple[int, ...] = (8, 8, 1)
+    elif name in tables.EMBEDDED:
+        raise ValueError(f"{name!r} is a table; images are needed here")
     else:
         cache = files.cache_dir() if cache_dir is None else files.expanded(cache_dir)
         prepared = tfds.open_set(name, tfds.folder(data_dir))

@@ -17,9 +17,11 @@ from unittest import mock
 
 import numpy as np
 
+from experiments.data import tables
 from experiments.disk import files
+from experiments.grid.names import meant
 
-_INSTALL = 'pip install "decorr-jax[prepare]"'  # Brings TensorFlow, for TFDS to prepare its sets.
+_INSTALL = 'pip install -e ".[prepare]" in the clone'  # Brings TensorFlow, for TFDS to prepare its sets.
 _CHUNK = 1000  # Records fetched in one call: half the time of one by one, in little memory.
 _DESCRIPTION = ("dataset_info.json", "features.json")  # TFDS sees no set without them.
 # Of a download: TFDS itself retries for more than 3 minutes, and waits for a silent server for ever.
@@ -151,8 +153,11 @@ def _of_tfds_alone() -> Iterator[None]:
 
 
 @contextmanager
-def _reported(kind: type[Exception], doing: str) -> Iterator[None]:
-    """Makes one line of whatever TFDS, its readers or the network raise: they share no class."""
+def _reported(kind: type[Exception], doing: str, hint: str = "") -> Iterator[None]:
+    """Makes one line of whatever TFDS, its readers or the network raise: they share no class.
+
+    The hint replaces TFDS's own.
+    """
     try:
         yield
     except Exception as error:
@@ -161,7 +166,7 @@ def _reported(kind: type[Exception], doing: str) -> Iterator[None]:
         # After its first line TFDS lists hundreds of names, then perhaps the one that was meant.
         first, *more = str(said).strip().splitlines() or [type(error).__name__]
         reason = first.split('}": ')[-1].rstrip(".:")  # Without TFDS's echo of its arguments.
-        hints = [line for line in more if line.startswith("Did you mean")]
+        hints = [hint] if hint else [line for line in more if line.startswith("Did you mean")]
         hints += [_INSTALL] if isinstance(error, ImportError) else []
         raise kind("; ".join([f"{doing}: {reason}", *hints])) from error
 
@@ -170,7 +175,8 @@ def _open(name: str, data_dir: str) -> PreparedSet:
     """The set, whose folder may not be there yet."""
     import tensorflow_datasets as tfds
 
-    with _reported(ValueError, f"cannot open TFDS set {name!r} in {data_dir}"), _of_tfds_alone():
+    hint = meant(name, ("digits", *tables.EMBEDDED)).strip(" ()")
+    with _reported(ValueError, f"cannot open TFDS set {name!r} in {data_dir}", hint), _of_tfds_alone():
         builder = tfds.builder(name, data_dir=data_dir)
     keys = builder.info.supervised_keys or ("image", "label")
     try:

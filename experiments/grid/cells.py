@@ -117,10 +117,12 @@ def make_cells(
         ("seeds", seeds, 1),
         ("epochs", protocol.epochs, 1),
         ("batch size", protocol.optimisation.batch_size, 2),  # one sample has no correlation
+        ("learning rate", protocol.optimisation.learning_rate, 0),
+        ("momentum", protocol.optimisation.momentum, 0),
         ("number of sizes", len(sizes), 1),
         ("number of variants", len(variants), 1),
     ):
-        if number < least:
+        if not number >= least:
             raise ValueError(f"{name} must be at least {least}; got {number}")
     parsed = [Variant.parse(name) for name in variants]
     for names, values in ((sizes, sizes), (variants, parsed)):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, get_args
 
 from decorr.config import Architecture, Normalisation, Optimisation, Regulariser, Schedule
+from experiments.grid.names import meant, unknown
 
 Size = Literal["tiny", "small", "medium", "large", "huge"]
 SIZES: dict[Size, float] = {"tiny": 0.1, "small": 0.3, "medium": 0.5, "large": 0.7, "huge": 0.9}
@@ -39,6 +40,8 @@ class Recipe:
     """Its name in results."""
     family: Family = "mlp"
     """Kind of network: mlp, the paper's (`decorr.models.MLP`), or conv (`decorr.models.ConvNet`)."""
+    widths: tuple[int, ...] = ()
+    """Units of each hidden layer before a size's factor; (): those of `FAMILIES`."""
     width_order: Literal["descending", "ascending"] = "descending"
     """descending: 360-180-90 for huge, each layer half of the one before (text, Section 1.3; code).
     ascending: 90-180-360, as Table 1 prints it; an ablation, its columns are reversed by mistake. Of the
@@ -58,22 +61,29 @@ class Recipe:
     penalty_scale: Literal["per_sample", "full"] = "per_sample"
     """per_sample: the gradient of P is multiplied by weight / batch_size (code), so that the weights 0.1
     and 1.0 act as 0.002 and 0.02. full: by weight (text, Section 3.1)."""
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    """sgd (text, code); adamw takes only learning rate, schedule and weight decay of `optimisation`."""
     optimisation: Optimisation = field(default_factory=Optimisation)
-    """The optimiser (text, Section 1.3; code)."""
+    """The optimiser's numbers (text, Section 1.3; code)."""
     epochs: int = 100
     """Passes over the training set (text, code)."""
 
     def architecture(self, size: Size) -> Architecture:
         """The network of a size: tiny, small, medium, large or huge."""
         if size not in SIZES:
-            raise ValueError(f"unknown size {size!r}; the sizes are {', '.join(SIZES)}")
+            raise unknown("size", size, SIZES)
         if self.family not in FAMILIES:
-            raise ValueError(f"unknown family {self.family!r}; the families are {', '.join(FAMILIES)}")
+            raise unknown("family", self.family, FAMILIES)
         ascending = self.width_order == "ascending"
         if ascending and self.family == "conv":
             raise ValueError("width order ascending is an ablation of the family mlp; conv has one order")
+        bases = self.widths or FAMILIES[self.family]
         # Rounded before the floor: 100 * 0.7 is a little more or less than 70 in binary.
-        widths = tuple(math.floor(round(base * SIZES[size], 6)) for base in FAMILIES[self.family])
+        widths = tuple(math.floor(round(base * SIZES[size], 6)) for base in bases)
+        if min(widths) < 1:
+            raise ValueError(
+                f"widths {', '.join(map(str, bases))} leave a layer of size {size} without units"
+            )
         return Architecture(
             widths=widths[::-1] if ascending else widths,
             nonlinearity=self.nonlinearity,
@@ -163,6 +173,9 @@ VARIANT_KINDS: dict[str, VariantKind] = {
 }
 """Every kind of variant, by the name that its variants begin with, in the order of tables and figures."""
 
+ALIASES = {"dropout": "drop"}
+"""Other names of kinds that may be typed: dropout, dropout-0.5. Results have the paper's."""
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -180,8 +193,9 @@ class Variant:
 
     @classmethod
     def parse(cls, name: str) -> "Variant":
-        """The variant of a name; ValueError lists the forms of names."""
+        """The variant of a name, which may be one of `ALIASES`; ValueError lists the forms of names."""
         kind, dash, number = name.partition("-")
+        kind = ALIASES.get(kind, kind)
         known = VARIANT_KINDS.get(kind)
         schedule: Schedule = "constant"
         for shrinking in get_args(Schedule)[1:]:
@@ -195,7 +209,7 @@ class Variant:
             value = math.nan
         if known is None or known.valid is None or not known.valid(value):
             usages = ", ".join(kind.usage for kind in VARIANT_KINDS.values())
-            raise ValueError(f"unknown variant {name!r}; the variants are {usages}")
+            raise ValueError(f"unknown variant {name!r}{meant(kind, VARIANT_KINDS)}: choose from {usages}")
         return cls(kind, value + 0.0, schedule)  # -0 is 0
 
     @property
@@ -242,7 +256,7 @@ class Network:
         """The network of a name, SIZE-VARIANT; ValueError if it is none."""
         size, _, variant = name.partition("-")
         if size not in SIZES:
-            raise ValueError(f"unknown size {size!r}; the sizes are {', '.join(SIZES)}")
+            raise unknown("size", size, SIZES)
         return cls(size, Variant.parse(variant))
 
     @property

@@ -44,7 +44,7 @@ def connect(address: str | None) -> Iterator[Resources]:
     try:
         import ray
     except ImportError:
-        raise RuntimeError('Ray is not installed: pip install "decorr-jax[ray]"') from None
+        raise RuntimeError('Ray is not installed: pip install -e ".[ray]" in the clone') from None
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if address is None:
         settings |= {"num_cpus": machine.processors(), "include_dashboard": False}

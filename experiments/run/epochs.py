@@ -1,11 +1,13 @@
 """Blocks of a sweep, trained epoch by epoch on devices of this process, with checkpoints. Touches no disk."""
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
+import optax
 
-from decorr.config import Architecture
+from decorr.config import Architecture, Optimisation
 from decorr.models import MLP, ConvNet
 from decorr.penalties import correlation_penalty, decov_loss, vcreg_loss
 from decorr.training.schedules import schedule
@@ -36,15 +38,25 @@ def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: 
     """The trainer of a cell's networks on a number of samples. Variants of a size share it if they differ
     only by numbers that do not shrink."""
     optimisation = cell.protocol.optimisation
+    optimiser = {"sgd": sgd, "adamw": adamw}[cell.protocol.optimiser]
     architecture = cell.variant.architecture(cell.protocol, cell.size)
     steps = cell.protocol.epochs * (samples // optimisation.batch_size)
     shrinking = cell.variant.schedule
     return Trainer(
         model_of(cell.protocol.family, architecture, classes, image_shape),
-        sgd(optimisation, steps),
+        optimiser(optimisation, steps),
         optimisation.batch_size,
         penalty=PENALTIES[VARIANT_KINDS[cell.variant.kind].penalty],
         penalty_schedule=None if shrinking == "constant" else schedule(shrinking, steps),
+    )
+
+
+@functools.cache
+def adamw(optimisation: Optimisation, steps: int) -> optax.GradientTransformation:
+    """AdamW with some numbers for so many steps: like `sgd`, one value for the same numbers."""
+    factor = schedule(optimisation.schedule, steps)
+    return optax.adamw(
+        lambda step: optimisation.learning_rate * factor(step), weight_decay=optimisation.weight_decay
     )
 
 

@@ -9,14 +9,14 @@ from experiments.disk.errors import ResultsError
 from experiments.grid.cells import Cell
 from experiments.grid.networks import Variant
 
-_OF_ONE_CELL = ("size", "variant", "widths", "regulariser")
-"""Parts in which the cells of a sweep differ."""
+_OF_ONE_CELL = ("size", "variant", "widths", "regulariser", "seeds")
+"""Parts in which the cells of a sweep may differ."""
 
 
 def complete(stored: dict) -> dict:
-    """A stored configuration with the parts that older files lack: the family, and the schedule of the
-    learning rate."""
-    protocol = {"family": "mlp", "optimisation": {}} | stored.get("protocol", {})
+    """A stored configuration with the parts that older files lack."""
+    protocol: dict = {"family": "mlp", "widths": [], "optimiser": "sgd", "optimisation": {}}
+    protocol |= stored.get("protocol", {})
     protocol["optimisation"] = {"schedule": "constant"} | protocol["optimisation"]
     return stored | {"protocol": protocol}
 

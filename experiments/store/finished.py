@@ -105,9 +105,9 @@ def seeds_done(folder: Path, cell: Cell) -> int:
     if not path.exists():
         return 0
     with netcdf.read(path) as dataset:
-        seeds = min(dataset.sizes["seed"], cell.seeds)
+        seeds = dataset.sizes["seed"]
         check(path, configuration_of(path, dataset), replace(cell, seeds=seeds))
-    return seeds
+    return min(seeds, cell.seeds)
 
 
 def parameters(dataset: "xr.Dataset") -> list[dict[str, Any]]:

@@ -1,8 +1,9 @@
 """A whole sweep as one Dataset [cell, seed, epoch, ...], and questions to it."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import xarray as xr
@@ -17,12 +18,13 @@ from experiments.store import finished
 from experiments.store.configuration import check_form, check_together, complete, same_data
 
 
-def gather(folder: Path, networks: Sequence[Network] | None = None) -> xr.Dataset:
+def gather(folder: Path, networks: Sequence[Network] | None = None, seeds: int | None = None) -> xr.Dataset:
     """A sweep from its folder of cells.
 
     Args:
       folder: the folder.
       networks: to gather; None: all that are there.
+      seeds: the number of seeds to gather; None: those that all cells have.
 
     Returns:
       All `finished.VARIABLES` with a leading axis `cell` (names as SIZE-VARIANT; coordinates size and
@@ -41,6 +43,8 @@ def gather(folder: Path, networks: Sequence[Network] | None = None) -> xr.Datase
     if not paths:
         raise ResultsError(f"{folder} holds no results: give a sweep's folder")
     gathered = [_cell(path) for path in paths]
+    common = min(cell.sizes["seed"] for cell in gathered)
+    gathered = [_first_seeds(cell, min(common, seeds or common)) for cell in gathered]
     for path, cell in zip(paths, gathered, strict=True):
         check_together(path, str(cell.configuration.values), str(gathered[0].configuration.values))
     return with_counted_errors(concatenate(gathered))
@@ -61,11 +65,20 @@ def _cell(path: Path) -> xr.Dataset:
     )
 
 
+def _first_seeds(cell: xr.Dataset, seeds: int) -> xr.Dataset:
+    """A cell without its other seeds."""
+    configured = json.loads(str(cell.configuration.values))
+    if configured["seeds"] == seeds:
+        return cell
+    return cell.isel(seed=slice(seeds)).assign(configuration=json.dumps(configured | {"seeds": seeds}))
+
+
 def identify(configuration: str) -> Network:
     """The network that a stored configuration is of; ValueError, or what json raises, if it is no cell's."""
     stored = complete(json.loads(configuration))
     network = Network.parse(f"{stored['size']}-{stored['variant']}")
-    check_form(stored, Cell("", network.size, network.variant, 1, Recipe()).configuration())
+    like = Recipe(widths=(10,))
+    check_form(stored, Cell("", network.size, network.variant, 1, like).configuration())
     return network
 
 
@@ -147,6 +160,26 @@ def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[in
         for network, count in zip(networks(sweep), counts, strict=True)
         if count
     }
+
+
+def epoch_seconds(sweep: xr.Dataset) -> dict[Network, float]:
+    """Seconds of one core, or other device, that an epoch of one network took: the mean over each cell."""
+    devices = [int(str(text).split(" x ")[0]) for text in sweep.devices.values]
+    epochs = sweep.sizes["seed"] * sweep.sizes["epoch"]
+    return dict(zip(networks(sweep), (sweep.seconds.values * devices / epochs).tolist(), strict=True))
+
+
+def expected_seconds(known: Mapping[Network, float], cell: Cell, image_shape: tuple[int, ...]) -> float:
+    """Seconds that an epoch of one of the cell's networks may take, by `epoch_seconds` of others.
+
+    The median of those of the same size, or else of all, in proportion to the products of their layers.
+    """
+
+    def products(network: Network) -> int:
+        return cell.protocol.products(network.size, image_shape)
+
+    alike = [network for network in known if network.size == cell.size] or [*known]
+    return products(cell.network) * median(known[network] / products(network) for network in alike)
 
 
 def configuration(sweep: xr.Dataset) -> dict:

@@ -69,7 +69,8 @@ def test_only_takes_sweeps_and_measurements(monkeypatch, tmp_path):
     assert done == [("dropout-law", tmp_path)]
     monkeypatch.setattr(sys, "argv", [*arguments, "merge"])
     with pytest.raises(
-        SystemExit, match=r"^error: unknown sweep 'merge'; the sweeps are mnist, .*, merging, "
+        SystemExit,
+        match=r"^error: unknown sweep 'merge' \(did you mean 'merging'\?\): choose from mnist, .*, merging, ",
     ):
         reproduce.main()
 

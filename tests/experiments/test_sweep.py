@@ -154,9 +154,11 @@ def test_a_folder_of_cells_is_one_dataset(finished, tmp_path):
 def test_cells_of_two_sweeps_are_no_sweep(finished, tmp_path):
     folder = shutil.copytree(finished[0], tmp_path / "two")
     with h5py.File(folder / "tiny-corr-0.1.nc", "a") as cell:
-        changed = json.loads(cell.attrs["configuration"]) | {"seeds": 3}
+        changed = json.loads(cell.attrs["configuration"]) | {"matmul_precision": "tensorfloat32"}
         cell.attrs["configuration"] = json.dumps(changed)
-    with pytest.raises(ResultsError, match=r"tiny-corr-1.0.nc is of another sweep .seeds is 2 there, not 3"):
+    with pytest.raises(
+        ResultsError, match=r"tiny-corr-1.0.nc is of another sweep .matmul_precision is float32 th"
+    ):
         gather(folder)
 
 
@@ -168,6 +170,13 @@ def test_what_is_done_is_skipped(finished, sweep, no_devices):
     assert again.stdout.startswith("2 of 2 already done, skipped\n")
     assert again.stdout.endswith(first.stdout[first.stdout.index("validation error") :])  # the same table
     assert before and before == {path: path.stat().st_mtime_ns for path in folder.glob("*.nc")}
+
+
+def test_fewer_seeds_than_are_there_are_reported(finished, sweep, no_devices):
+    done = sweep("--out", finished[0], *TINY, "--variants", "corr-0.1", "--seeds", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1 of 1 already done, skipped\n")
+    assert "│ tiny-corr-0.1 │     1 │" in done.stdout
 
 
 def test_of_more_seeds_only_those_that_are_missing_are_trained(finished, sweep, tmp_path):
@@ -200,10 +209,11 @@ def test_what_a_killed_writer_left_is_removed(finished, sweep):
 def test_plan(finished, sweep):
     done = sweep("--out", finished[0], *TINY, "--variants", "corr-0.1", "drop", "--plan")
     assert done.returncode == 0, done.stderr
-    first, second = done.stdout.splitlines()
+    first, second, last = done.stdout.splitlines()
     assert first.split() == ["tiny-corr-0.1", "done"]
     missing = r"tiny-drop            missing    \d x \d runs, \d MiB of [\d,]+ MiB on each device"
     assert re.fullmatch(missing, second), second
+    assert re.fullmatch(r"about 0:00:\d\d of one core left, without compiling", last), last
 
 
 def test_a_plan_of_what_is_done_asks_for_no_device(finished, sweep, no_devices):
@@ -214,6 +224,7 @@ def test_a_plan_of_what_is_done_asks_for_no_device(finished, sweep, no_devices):
 def test_plan_makes_no_folder_and_cuts_blocks_to_fit(tmp_path, monkeypatch, sweep):
     monkeypatch.setattr(machine, "memory", lambda: 30 * 2**20)
     lines = sweep("--out", tmp_path / "out", "--plan").stdout.splitlines()
+    assert "of one core left" in lines.pop()  # by the committed reference run
     assert len(lines) == 20 and all("missing" in line for line in lines)
     blocks = [int(line.split()[2]) for line in lines]
     assert set(blocks[:4]) == {1} and min(blocks[-4:]) > 1, blocks
@@ -359,12 +370,16 @@ def test_a_second_sweep_stops(tmp_path, sweep):
         ("--variants drop drop", "given once"),
         ("--seeds 0", "seeds must be at least 1; got 0"),
         ("--epochs 0", "epochs must be at least 1; got 0"),
+        ("--learning-rate nan", "learning rate must be at least 0; got nan"),
+        ("--optimiser adamw", "--optimiser adamw needs --learning-rate"),
         ("--batch-size 1", "batch size must be at least 2; got 1"),
         ("--batch-size 5000", "batch size 5000 exceeds the 250 validation samples"),
         ("--dataset no_such_set", "no_such_set"),
+        ("--dataset wine", "'wine' is a table; images are needed here"),
+        ("--dataset digts", "digts not found; did you mean 'digits'?"),
         (
-            "--protocol no_such",
-            "unknown protocol 'no_such'; the protocols are released, paper, released-decay, abl",
+            "--protocol relased",
+            "unknown protocol 'relased' (did you mean 'released'?): choose from released, paper, released-d",
         ),
         ("--family conv --width-order ascending", "ascending is an ablation of the family mlp"),
         ("--address localhost:1", "--address needs --executor ray"),

@@ -64,7 +64,7 @@ def test_peers_that_are_not_installed_say_how_to_install_them(monkeypatch, famil
     monkeypatch.setattr(task, "NETWORKS", 1)
     *notes, measured = training.measure("cpu", (family,), ("tiny",), ("vanilla",), 1, lambda _: None)
     assert len(notes) == absent
-    assert all('pip install "decorr-jax[bench]"' in note["note"] for note in notes)
+    assert all('pip install -e ".[bench]" in the clone' in note["note"] for note in notes)
     assert [each.name for each in measured["trainers"]] == left
     assert tables.table("training", notes).caption.count(f"({family}, tiny) not measured") == absent
 
@@ -104,7 +104,7 @@ def trained(tmp_path_factory):
 )
 def test_a_peer_trains_the_same(monkeypatch, trained, package, build, family, arguments):
     if not find_spec(package):  # imported, Keras would look for a backend
-        pytest.skip('the peer needs its package: pip install "decorr-jax[bench]"')
+        pytest.skip('the peer needs its package: pip install -e ".[bench]"')
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     path, mine = trained(family)
     theirs = nll(build, path=path, **arguments)

@@ -56,7 +56,10 @@ def test_what_is_done_is_not_trained_again(tmp_path, trained):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"methods": ("dropuot",)}, "unknown method 'dropuot'; the methods are vanilla, dropout"),
+        (
+            {"methods": ("dropuot",)},
+            r"unknown method 'dropuot' \(did you mean 'dropout'\?\): choose from vanilla",
+        ),
         ({"methods": ("vanilla-copied",)}, "give --part ladder"),
         ({"datasets": ()}, "number of datasets must be at least 1"),
         ({"rows": (5,)}, "rows must be at least 10; got 5"),
@@ -75,13 +78,22 @@ def test_options_that_cannot_be(changes, message):
         ({"rows": (100,)}, "wine has 100 rows for a sample: 100 are needed to train"),
         ({"report_seeds": 1}, "report seeds must be at least 2"),
         ({"finalists": 3}, "3 finalists are more than the 2 points"),
-        ({"part": "ladder", "only": ("wine",)}, "ladder has no data set 'wine'"),
+        ({"datasets": ("wne",)}, r"wne not found; did you mean 'wine'\?"),
+        (
+            {"part": "ladder", "only": ("wine",)},
+            "unknown data set of ladder 'wine': choose from mnist, fashion_mnist",
+        ),
     ],
 )
 def test_settings_that_cannot_be(changes, message, tmp_path, trained):
     with pytest.raises(ValueError, match=message):
         command.compare(dataclasses.replace(SMALL, out=tmp_path, **changes), Console())
     assert not trained
+
+
+def test_methods_may_be_typed_as_in_a_sweep():
+    (part,) = dataclasses.replace(SMALL, methods=("drop",)).parts()
+    assert part.methods == ("vanilla", "dropout")
 
 
 def test_parts_of_the_plan_are_all_there():

@@ -24,7 +24,7 @@ from tests.experiments.data.made_up_set import (
     tiny_builder,
 )
 
-INSTALL = 'pip install "decorr-jax[prepare]"'
+INSTALL = 'pip install -e ".[prepare]" in the clone'
 
 
 def test_tfds_set_comes_in_stored_order(folders, caplog):

@@ -43,13 +43,22 @@ def test_what_a_network_costs(shape):
 def test_channels_have_one_order():
     with pytest.raises(ValueError, match="ablation of the family mlp; conv has one order"):
         dataclasses.replace(CONV, width_order="ascending").architecture("tiny")
-    with pytest.raises(ValueError, match=r"^unknown family 'rnn'; the families are mlp, conv$"):
+    with pytest.raises(ValueError, match=r"^unknown family 'rnn': choose from mlp, conv$"):
         dataclasses.replace(CONV, family="rnn").architecture("tiny")
+
+
+def test_widths_of_ones_own_are_scaled_by_the_size():
+    own = dataclasses.replace(RELEASED, widths=(100, 50))
+    assert own.architecture("huge").widths == (90, 45)
+    with pytest.raises(ValueError, match=r"^widths 9, 50 leave a layer of size tiny without units$"):
+        dataclasses.replace(own, widths=(9, 50)).architecture("tiny")
 
 
 def test_unknown_size():
     for call in (RELEASED.architecture, lambda size: Network.parse(f"{size}-vanilla")):
-        with pytest.raises(ValueError, match=r"^unknown size 'vast'; .*tiny, small, medium, large, huge$"):
+        with pytest.raises(
+            ValueError, match=r"^unknown size 'vast': choose from tiny, small, medium, large, huge$"
+        ):
             call("vast")
 
 
@@ -82,6 +91,8 @@ def test_what_variants_add_to_training(variant, released, text):
         ("vanilla", "vanilla", "VANILLANET"),
         ("drop-0.30", "drop", "DROPNET"),
         ("drop-0.5", "drop-0.5", "DROPNET-0.5"),
+        ("dropout", "drop", "DROPNET"),
+        ("dropout-.5", "drop-0.5", "DROPNET-0.5"),
         ("corr-1", "corr-1.0", "CORRNET-1.0"),
         ("corr-.1", "corr-0.1", "CORRNET-0.1"),
         ("corr--0", "corr-0.0", "CORRNET-0.0"),
@@ -139,8 +150,17 @@ def test_unknown_variants(variant):
         ("vanilla, drop, drop-RATE with 0 <= RATE < 1", *map(weighted.format, ("corr", "decov", "vcreg")))
     )
     usages += ", batchnorm, whiten"
-    with pytest.raises(ValueError, match=f"^unknown variant '{variant}'; the variants are {usages}$"):
+    with pytest.raises(ValueError, match=f"^unknown variant '{variant}': choose from {usages}$"):
         Variant.parse(variant)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("vanila", "vanilla"), ("dropuot-0.5", "drop"), ("batch-norm", "batchnorm")]
+)
+def test_a_variant_typed_wrong_is_recognised(typed, meant):
+    message = rf"^unknown variant '{typed}' \(did you mean '{meant}'\?\): choose from vanilla, "
+    with pytest.raises(ValueError, match=message):
+        Variant.parse(typed)
 
 
 @pytest.mark.parametrize(

@@ -304,3 +304,14 @@ def test_a_run_that_blows_up_leaves_the_others_alone(runs, lane):
         assert found["1.validation_error"][lane] == pytest.approx(guessing)
         for name in wanted:
             np.testing.assert_array_equal(*(np.delete(r[name], lane, 0) for r in (found, wanted)), name)
+
+
+def test_adamw_takes_the_rate_its_schedule_and_the_decay():
+    optimisation = Optimisation(learning_rate=0.001, weight_decay=0.1, schedule="cosine", batch_size=10)
+    recipe = Recipe(epochs=1, optimiser="adamw", optimisation=optimisation)
+    cell = Cell("digits", "tiny", Variant.parse("vanilla"), 1, recipe)
+    optimiser, one = epochs.trainer_of(cell, 10, (8, 8, 1), samples=20).optimiser, jnp.ones(())
+    assert optimiser is epochs.trainer_of(cell, 10, (8, 8, 1), samples=20).optimiser
+    first, state = optimiser.update(one, optimiser.init(one), one)
+    second, _ = optimiser.update(one, state, one)  # the second of two steps: half of the rate
+    np.testing.assert_allclose([first, second], [-0.0011, -0.00055], rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Configurations of before there were families and schedules: read as what was then, and never as another."""
+"""Configurations of before there were some options: read as what was then, and never as another."""
 
 import json
 
@@ -11,7 +11,7 @@ from experiments.grid.protocols import ABLATION
 from experiments.paper.report import REFERENCE
 from experiments.reproduce import SWEEPS
 from experiments.store.configuration import check, check_together
-from experiments.store.gathered import configuration
+from experiments.store.gathered import configuration, identify
 from experiments.sweep import Sweep
 from tests import made_up
 
@@ -61,6 +61,19 @@ def test_what_names_no_schedule_has_a_constant_rate():
     check("it", json.dumps(before), constant)
     with pytest.raises(ResultsError, match=r"protocol.optimisation.schedule is constant there, not cosine"):
         check("it", json.dumps(before), decay)
+
+
+def test_what_names_no_widths_and_no_optimiser_has_the_papers():
+    papers = Sweep(sizes=("tiny",)).cells()[0]
+    own = Sweep(sizes=("tiny",), widths=(30, 20), optimiser="adamw", learning_rate=0.001).cells()[0]
+    before = papers.configuration()
+    del before["protocol"]["widths"], before["protocol"]["optimiser"]
+    check("it", json.dumps(before), papers)
+    with pytest.raises(
+        ResultsError, match=r"protocol.optimiser is sgd there, not adamw; protocol.optimisation.l"
+    ):
+        check("it", json.dumps(before), own)
+    assert identify(json.dumps(own.configuration())) == own.network
 
 
 def test_a_made_up_sweep_has_its_family():

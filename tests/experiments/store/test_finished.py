@@ -96,9 +96,7 @@ def test_further_seeds_are_added_to_those_that_are_there(tmp_path):
             np.testing.assert_array_equal(dataset[name].sel(epoch=3)[2:], value)
         assert dataset.attrs["devices"] == "1 x cpu (cpu), 2 runs each; 1 x gpu (H200), 2 runs each"
         assert dataset.attrs["seconds"] == 5 and dataset.attrs["dataset_version"] == DATA
-    with pytest.raises(ResultsError) as error:  # nothing is taken away
-        finished.missing(tmp_path, [CELL])
-    assert_one_line(error, "seeds is 4 there, not 2")
+    assert not finished.missing(tmp_path, [CELL])  # more seeds than are asked for
 
 
 def test_a_cell_with_a_block_at_work_is_not_finished(tmp_path):
