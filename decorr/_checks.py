@@ -1,4 +1,4 @@
-"""Checks of what users give: an error says what was wanted and what came."""
+"""Checks of arguments: an error says what was expected and what was given."""
 
 from types import ModuleType
 from typing import Any, overload
@@ -25,7 +25,7 @@ def check_floating(x: jax.typing.ArrayLike, what: str, xp: ModuleType = jnp) -> 
 
 
 def check_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
-    """A number as an array; ValueError if it is not in [0, 1]; a traced one becomes NaN then."""
+    """A number as an array; ValueError if it is not in [0, 1]. A traced number outside [0, 1] becomes NaN."""
     array = jnp.asarray(number)
     if isinstance(number, jax.core.Tracer):
         floating = array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.float32)
@@ -46,7 +46,7 @@ def check_scalar_probability(number: jax.typing.ArrayLike, what: str) -> jax.Arr
 
 
 def check_ddof(ddof: int) -> None:
-    """ValueError unless the degrees of freedom that a divisor lacks are 1 or 0."""
+    """ValueError unless ddof is 1 or 0."""
     if ddof not in (0, 1):
         raise ValueError(f"ddof must be 0 or 1; got {ddof}")
 
@@ -67,8 +67,8 @@ def check_weights(
 ) -> Any:
     """The weights of the samples, an array of JAX or NumPy of the samples' shape; 0 where one is not valid.
 
-    ValueError for a negative or infinite weight of a valid sample; where weights or mask are traced, that
-    weight becomes NaN.
+    ValueError for a negative or infinite weight of a valid sample. If weights or mask are traced, that weight
+    becomes NaN.
     """
     where = True if where is None else where
     valid, given = check_where(where, shape, xp), _broadcast(weights, shape, "weights", xp)
@@ -91,5 +91,5 @@ def _broadcast(x: jax.typing.ArrayLike, shape: tuple[int, ...], what: str, xp: M
 
 
 def _is_known(x: jax.typing.ArrayLike) -> bool:
-    """Whether this process can look at all values."""
+    """Whether this process can read all values."""
     return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)

@@ -33,16 +33,17 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
         all NaN.
 
     Numerics:
-      Masks are drawn from 16 random bits an element, half of what a uniform number takes and most of
-      the cost of dropout: the rate acts rounded to a multiple of 2^-16, below 1 to at most 1 - 2^-16. The
-      scale is that of the rate that acts, so that E[y] = x exactly; half precision is scaled in float32.
+      A mask takes 16 random bits an element, half of what a uniform number takes. Random bits are most of the
+      cost of dropout. So the rate is rounded to a multiple of 2^-16, and a rate below 1 to at most 1 - 2^-16.
+      The scale is that of the rounded rate, so E[y] = x exactly. Half precision is scaled in float32.
 
     Source: Srivastava et al., Dropout (2014), with the scaling moved to training. Random bits: Salmon et
       al., Parallel random numbers: as easy as 1, 2, 3 (2011), Threefry-2x32 with 20 rounds, as in JAX.
     """
     x = check_floating(x, "what is dropped from")
     keep = 1 - check_scalar_probability(rate, "rate").astype(jnp.float32)
-    # So many of the 2^16 values of a half word keep an element: one at least, or the scale is infinite.
+    # How many of the 2^16 values of a half word keep an element. At least one, or the scale would be
+    # infinite.
     kept = jnp.where(keep > 0, jnp.maximum(jnp.round(keep * 2**16), 1), 0)
     words = _words(jax.random.bits(key, (2,), jnp.uint32), -(-x.size // 4))  # a block gives four masks
     halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]
@@ -50,7 +51,7 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
     mask = halves.reshape(x.shape).astype(jnp.int32) < kept.astype(jnp.int32)
     wide = widen(x)
     scale = 2**16 / jnp.maximum(kept, 1).astype(wide.dtype)
-    # A traced rate that is none is NaN, keeps nothing, and shows in what is dropped.
+    # A traced rate outside [0, 1] is NaN: nothing is kept, and all that is dropped becomes NaN.
     dropped = jnp.where(jnp.isnan(keep), jnp.nan, 0).astype(x.dtype)
     return jnp.where(mask, (wide * scale).astype(x.dtype), dropped)
 
@@ -73,7 +74,7 @@ def _words(key: jax.Array, blocks: int) -> jax.Array:
         first, second = jax.lax.map(encrypt, counters)
         return first.reshape(-1)[:blocks], second.reshape(-1)[:blocks]
 
-    # On a CPU it does all the same, but for the result of a loop.
+    # On a CPU it does so despite the barrier, unless the words come from a loop.
     return jnp.concatenate(jax.lax.platform_dependent(cpu=in_two, default=at_once))
 
 
@@ -123,13 +124,13 @@ def dropout_correlation(
 ) -> jax.Array:
     """Pearson's correlation of two different units after dropout, for any means and variances.
 
-    rho' = keep rho / sqrt((1 + rate mu_i^2/sigma_i^2) (1 + rate mu_j^2/sigma_j^2)). Dropout turns a
-    unit's mean into variance, so units far from zero lose more; z-scored units (mu = 0, the default)
-    have rho' = keep rho. The scaling by 1 / keep makes no difference to Pearson's correlation.
+    rho' = keep rho / sqrt((1 + rate mu_i^2/sigma_i^2) (1 + rate mu_j^2/sigma_j^2)). Dropout turns a unit's
+    mean into variance, so units far from zero lose more correlation. Z-scored units (mu = 0, the default)
+    have rho' = keep rho. The scaling by 1 / keep does not change Pearson's correlation.
 
     Args:
-      rho: correlations before dropout, any shape; for the matrix [unit, unit] give the ratios as
-        r[:, None] and r[None, :] and disregard the diagonal.
+      rho: correlations before dropout, any shape. For the matrix [unit, unit], give the ratios as r[:, None]
+        and r[None, :], and ignore the diagonal.
       rate: probability to drop, in [0, 1]; at 1 every unit is constant, and rho' = 0.
       ratio_i, ratio_j: mean / standard deviation of unit i and of unit j before dropout.
 

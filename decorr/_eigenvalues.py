@@ -1,4 +1,4 @@
-"""Eigenvalues of the matrices of a layer, by the smaller of two, with derivatives where they coincide."""
+"""Eigenvalues of a layer's matrix, by the smaller of two, with derivatives also where they coincide."""
 
 import functools
 from typing import Literal, NamedTuple
@@ -19,11 +19,11 @@ class Spectrum(NamedTuple):
     values: jax.Array
     """[min(m, d)], largest first, in units of scale^2."""
     scale: jax.Array
-    """A scalar without derivative. With it nothing that is squared under- or overflows."""
+    """A scalar without derivative. Divided by it, no square under- or overflows."""
 
 
 def spectrum_of(kind: Kind, samples: Samples) -> Spectrum:
-    """The eigenvalues of B^T B = U^T W U / N, with U by the kind; of B B^T where samples are fewer."""
+    """The eigenvalues of B^T B = U^T W U / N, with U by the kind; of B B^T if that is smaller."""
     u, scale = factor(kind, samples)
     size = jnp.asarray(samples.size(ddof=0 if kind == "moment" else 1), u.dtype)
     if samples.weights is None:
@@ -53,8 +53,9 @@ def factor(kind: Kind, samples: Samples) -> tuple[jax.Array, jax.Array]:
 def eigenvalues(axis_name: AxisName, b: jax.Array) -> jax.Array:
     """The eigenvalues of B^T B, largest first; all are NaN if an entry is not finite.
 
-    They are |B v|^2, v the eigenvectors of B^T B as rounded. So their error is some eps^2 of the largest, and
-    not some eps as that of `jnp.linalg.eigvalsh`: a small singular value is right to eps of the largest.
+    They are |B v|^2, where v are the rounded eigenvectors of B^T B. So their error is some eps^2 of the
+    largest eigenvalue. That of `jnp.linalg.eigvalsh` is some eps. A small singular value is right to eps of
+    the largest one.
     """
     return _quotients(axis_name, b, _vectors(axis_name, b))
 
@@ -69,7 +70,7 @@ def _eigenvalues_jvp(
 
 
 def _vectors(axis_name: AxisName, b: jax.Array) -> jax.Array:
-    """The eigenvectors of B^T B as columns; what is not finite stays out of the solver."""
+    """The eigenvectors of B^T B as columns. The solver never gets a value that is not finite."""
     matrix = _everywhere(axis_name, product(b.T, b))
     identity = jnp.eye(len(matrix), dtype=matrix.dtype)
     vectors: jax.Array = jnp.linalg.eigh(jnp.where(jnp.isfinite(matrix).all(), matrix, identity))[1]

@@ -8,7 +8,7 @@ from decorr._samples import product
 
 
 def inverse_root(c: jax.Array, least: jax.Array) -> jax.Array:
-    """c^(-1/2) of a symmetric c [unit, unit] that has no eigenvalue below `least` but by rounding.
+    """c^(-1/2) of a symmetric c [unit, unit] whose eigenvalues are at least `least`, up to rounding.
 
     NaN where `least` is 0 and an eigenvalue is 0 up to rounding.
     """
@@ -20,8 +20,8 @@ def inverse_root(c: jax.Array, least: jax.Array) -> jax.Array:
     return w
 
 
-# c = V diag(s^2) V^T, with s and V constants to differentiation: the rule below says all in c, by functions
-# that have rules themselves, hence derivatives of every order.
+# c = V diag(s^2) V^T, where differentiation takes s and V as constants. The rule below uses c and functions
+# that have rules themselves, so derivatives of every order exist.
 @jax.custom_jvp
 def _inverse_root(c: jax.Array, s: jax.Array, v: jax.Array) -> jax.Array:
     """c^(-1/2)."""
@@ -51,7 +51,7 @@ def _inverse_root_jvp(
 def newton_inverse_root(c: jax.Array, iterations: int) -> jax.Array:
     """c^(-1/2) approached by Newton-Schulz iterations: y to (c / norm)^(1/2), z to its inverse.
 
-    Of z alone, as IterNorm has it, rounding would grow from step to step.
+    With z alone, as in IterNorm, rounding would grow from step to step.
     """
     identity = jnp.eye(c.shape[0], dtype=c.dtype)
     norm = jnp.sqrt(jnp.sum(c * c))
@@ -62,7 +62,7 @@ def newton_inverse_root(c: jax.Array, iterations: int) -> jax.Array:
         factor = (3 * identity - product(z, y)) / 2
         return product(y, factor), product(factor, z)
 
-    # The first of y = c, z = 1 by hand: z then varies over the mapped axes over which c does.
+    # The first iteration, from y = c and z = 1, is written out. So z varies over the same mapped axes as c.
     first = (3 * identity - c) / 2
     z: jax.Array = lax.fori_loop(1, iterations, step, (product(c, first), first))[1]
     return z / jnp.sqrt(norm)

@@ -18,16 +18,16 @@ def over_mesh(
     *static: Any,
     specs: Callable[[PartitionSpec], Any] = lambda spec: PartitionSpec(),
 ) -> Result:
-    """function(*static, *arrays), also where arrays lie on a mesh whose axes are Explicit.
+    """function(*static, *arrays), also for arrays on a mesh whose axes are Explicit.
 
-    The axes of `jax.make_mesh` are. There every operation asks where its result shall lie. Inside the
-    function the compiler decides instead, as it does for Auto axes.
+    The axes of `jax.make_mesh` are Explicit. On such axes every operation must say where its result lies.
+    Inside the function the compiler decides instead, like for Auto axes.
 
     Args:
-      function: the same object each time, or each call is compiled.
+      function: the same object each time; a new object is compiled again.
       arrays: activations [..., unit] first.
       static: hashable arguments that come before the arrays.
-      specs: how the results lie on the mesh, by how the activations do; one for all, or a tree. Default:
+      specs: from the activations' layout on the mesh to that of the results: one for all, or a tree. Default:
         whole on every device.
     """
     given = [None if array is None else jnp.asarray(array) for array in arrays]
@@ -49,7 +49,7 @@ def over_mesh(
 def _by_samples(a: jax.Array) -> jax.Array:
     """Activations spread over their samples instead of their units, where units are fewer.
 
-    Each device sends the others their parts of what it has; the compiler would have every one gather it all.
+    Each device sends the others only their parts. Left to the compiler, every device would gather all of it.
     """
     sharding = jax.typeof(a).sharding
     axes = jax.tree.leaves(tuple(sharding.spec))

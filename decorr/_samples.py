@@ -1,4 +1,4 @@
-"""The gate through which all activations come: as [sample, unit], with weights, centred and standardised."""
+"""Where all activations enter: checked, as [sample, unit] with weights; then centred and standardised."""
 
 import math
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def product(x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def at_most(size: int, limit: int) -> bool:
-    """Whether size <= limit; True where an exported program has a symbol in place of one of them."""
+    """Whether size <= limit. True if one of them is a symbol, in an exported program."""
     return not (isinstance(size, int) and isinstance(limit, int)) or size <= limit
 
 
@@ -35,7 +35,7 @@ def widen(x: Any) -> Any:
 
 
 def is_constant(low: Any, high: Any, xp: ModuleType = jnp) -> Any:
-    """Whether values between `low` and `high` differ by rounding only; NaN and infinities do not."""
+    """Whether values between `low` and `high` differ by rounding only. False for NaN and infinities."""
     largest = xp.maximum(abs(low), abs(high))
     return (high - low <= _ROUNDINGS * jnp.finfo(low.dtype).eps * largest) & xp.isfinite(largest)
 
@@ -43,12 +43,12 @@ def is_constant(low: Any, high: Any, xp: ModuleType = jnp) -> Any:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Samples:
-    """Activations that came through the gate, and how to sum over them."""
+    """Checked activations, and how to sum over them."""
 
     values: jax.Array
-    """[sample, unit], float32 or better; 0 where the weight is 0, whatever stood there."""
+    """[sample, unit], float32 or better; 0 where the weight is 0, whatever value was given there."""
     weights: jax.Array | None
-    """[sample], 0 for what is no sample; None: all 1, and no cost."""
+    """[sample], 0 for an invalid sample. None: all are 1, at no cost."""
     axis_name: AxisName = field(metadata={"static": True})
 
     @property
@@ -84,7 +84,7 @@ class Samples:
         return x if self.axis_name is None else lax.all_gather(x, self.axis_name, axis=0, tiled=True)
 
     def whole(self, x: jax.Array) -> jax.Array:
-        """x [sample, unit] of all devices, of which JAX knows that it is the same on each; costs a sum."""
+        """x [sample, unit] of all devices, known to JAX to be the same on each. Costs a sum over devices."""
         if self.axis_name is None:
             return x
         place = lax.axis_index(self.axis_name) * x.shape[0]
@@ -111,13 +111,13 @@ class Samples:
         return jnp.where(squares > 0, 1 / jnp.where(squares > 0, squares, 1), 0)
 
     def _shares(self) -> tuple[jax.Array, jax.Array]:
-        """V1, and what part of it each weight is: no square of these over- or underflows."""
+        """V1, and each weight's share of it. No square of a share over- or underflows."""
         weights = jnp.asarray(self.weights)
         first = self.everywhere(weights.sum())
         return first, weights / jnp.where(first > 0, first, 1)
 
     def extremes(self) -> tuple[jax.Array, jax.Array]:
-        """The smallest and the largest value [1, unit] of every unit; both 0 of no sample. No derivative."""
+        """The smallest and the largest value [1, unit] of every unit; 0 without samples. No derivative."""
         values = lax.stop_gradient(self.values)
         low = self.select(values, jnp.inf).min(axis=0, keepdims=True)
         high = self.select(values, -jnp.inf).max(axis=0, keepdims=True)
@@ -131,7 +131,8 @@ class Samples:
     def origin(self, low: jax.Array) -> jax.Array:
         """`low`, or with weights the value [1, unit] of the heaviest sample, to subtract first.
 
-        A sample that outweighs all others lies at the mean: from elsewhere its deviation is only rounding.
+        A sample that outweighs all others lies at the mean. Measured from another origin, its deviation would
+        be only rounding.
         """
         if self.weights is None:
             return low
@@ -142,7 +143,7 @@ class Samples:
 
 
 def pairs_of_shares(shares: jax.Array, everywhere: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """sum_i!=j s_i s_j = 1 - sum_i s_i^2 of shares with sum 1, to full precision also where one is near 1."""
+    """sum_i!=j s_i s_j = 1 - sum_i s_i^2 of shares with sum 1. Precise also if one share is near 1."""
     dominant = shares > 0.75  # one share at most
     others = everywhere(jnp.sum(jnp.where(dominant, 0, shares)))
     return everywhere(jnp.sum(shares * jnp.where(dominant, others, 1 - shares)))
@@ -152,7 +153,8 @@ def extremes_over(
     axis_name: str | tuple[str, ...], low: jax.Array, high: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The smallest `low` and the largest `high` of all devices."""
-    # Between devices a NaN would be lost. A unit with an infinity is not constant either.
+    # A NaN would be lost between devices, so it becomes infinite. A unit with an infinity is not constant
+    # either.
     low, high = jnp.where(jnp.isnan(low), -jnp.inf, low), jnp.where(jnp.isnan(high), jnp.inf, high)
     return lax.pmin(low, axis_name), lax.pmax(high, axis_name)
 
@@ -169,9 +171,9 @@ def as_samples(
     *,
     minimum: int = 2,
 ) -> Samples:
-    """Checks activations [..., unit] and what is said of their samples.
+    """Checks activations [..., unit], and the mask and weights of their samples.
 
-    Where one sample is enough, as on each device of a mapped axis, it may be an array [unit].
+    Where one sample is enough, like on each device of a mapped axis, it may be an array [unit].
     """
     a = jnp.asarray(a)
     minimum = minimum if axis_name is None else 1
@@ -195,7 +197,7 @@ def as_views(
     *stat: jax.typing.ArrayLike | None,
     same_units: bool = False,
 ) -> tuple[Samples, Samples]:
-    """Activations of the same samples in two layers, or by the same units in two views, through the gate."""
+    """Checks activations of the same samples in two layers, or of the same units in two views."""
     shape, other = jnp.shape(a), jnp.shape(b)
     if shape[:-1] != other[:-1]:
         raise ValueError(f"both activations must be of the same samples; got shapes {shape} and {other}")
@@ -210,7 +212,7 @@ def _as_weights(
     shape: tuple[int, ...],
     dtype: jax.typing.DTypeLike,
 ) -> jax.Array | None:
-    """[sample], from a mask and weights as users give them; None if they give neither."""
+    """[sample], from a mask and weights; None if neither is given."""
     if weights is not None:
         return jnp.asarray(check_weights(weights, where, shape)).reshape(-1).astype(dtype)
     return None if where is None else jnp.asarray(check_where(where, shape)).reshape(-1).astype(dtype)
@@ -224,14 +226,14 @@ class Standardised(NamedTuple):
     sigma: jax.Array
     """[unit], standard deviations."""
     constant: jax.Array
-    """[unit] bool. A sigma of 0 may also have underflowed."""
+    """[unit] bool. A sigma of 0 does not say so, because it may have underflowed."""
 
 
 def standardise(samples: Samples, ddof: int = 1) -> Standardised:
     """Z-scores by the standard deviations of V1 - ddof V2 / V1 (see `Samples.size`)."""
     c, span, constant = centre_in_spans(samples)
     variance = samples.total(c * c) / samples.size(ddof)
-    # Two `where`s: the inner keeps 1 / 0 out of the derivative, the outer sets the value.
+    # Two `where`s: the inner one keeps 1 / 0 out of the derivative, and the outer one sets the value.
     deviation = jnp.sqrt(jnp.where(constant, 1, variance))
     z = samples.select(jnp.where(constant, 0, c / deviation))
     return Standardised(z, jnp.where(constant, 0, deviation * span)[0], constant[0])
@@ -250,9 +252,9 @@ def centre_in_spans(samples: Samples) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The values minus their means, in units of the span [1, unit]; which units are constant [1, unit]."""
     low, high = samples.extremes()
     constant = is_constant(low, high)
-    # Map every unit onto [0, 1] first, so that no square under- or overflows and a large mean costs
-    # no digits. z does not depend on shift and span, so neither do its derivatives of any order.
-    # Values of both signs may span more than the largest number, and the inverse of such a span is denormal.
+    # Every unit is mapped onto [0, 1] first. So no square under- or overflows, and a large mean costs no
+    # digits. z does not depend on shift and span, and neither do its derivatives. Values of both signs may
+    # span more than the largest number. The inverse of such a span is denormal.
     largest = jnp.finfo(low.dtype).max
     shift = jnp.where(high - low < largest, samples.origin(low), 0)
     span = jnp.where(constant, 1, jnp.minimum(high - low, largest / 8))

@@ -6,18 +6,17 @@ from typing import Any
 def independent_penalty(m: float, d: int) -> float:
     """The expected penalty of d independent Gaussian units over m samples: the floor of P.
 
-    E[P] = (1 + (d-1)/(m-1)) / 2, since E[rho_ij^2] = 1/(m-1) for i != j. A minibatch whose P is near
-    this value says nothing against independence, however large P is.
+    E[P] = (1 + (d-1)/(m-1)) / 2, because E[rho_ij^2] = 1/(m-1) for i != j. A P near this value is no evidence
+    against independence, however large it is.
 
     Args:
-      m: number of samples, at least 2. Of weighted samples, or of samples that depend on one another as the
-        positions of one image do, the effective number, which need not be whole: with weights
-        (sum w)^2 / sum w^2.
+      m: number of samples, at least 2. If samples depend on one another, like the positions of one image,
+        give the effective number, which need not be whole. For weighted samples it is (sum w)^2 / sum w^2.
       d: number of units, at least 1.
 
     Returns:
-      E[P]. Exact for Gaussian units, and whenever the samples of every unit are exchangeable; with
-      weights an approximation, somewhat too large where they are very unequal.
+      E[P]. Exact for Gaussian units, and whenever the samples of every unit are exchangeable. With weights it
+      is an approximation, somewhat too large if they are very unequal.
 
     Raises:
       ValueError: m < 2, or infinite, or d < 1.
@@ -34,13 +33,13 @@ def independent_penalty(m: float, d: int) -> float:
 
 
 def debiased(r2: Any, n: Any) -> Any:
-    """A mean square of correlations over n > 2 samples without what chance adds: r2 - (1 - r2) / (n - 2)."""
+    """A mean square of correlations over n > 2 samples, less what chance adds: r2 - (1 - r2) / (n - 2)."""
     return r2 - (1 - r2) / (n - 2)
 
 
 def participation(r2: Any, d: Any) -> Any:
     """The participation ratio d / (1 + (d - 1) r2) of d units, r2 the mean square of their correlations.
 
-    Numbers, or arrays of any library. An r2 below 0, as chance has it, counts as 0.
+    Numbers, or arrays of any library. An r2 that chance made negative counts as 0.
     """
     return d / (1 + (d - 1) * (r2 + abs(r2)) / 2)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 Normalisation = Literal["none", "batch", "whiten"]
-"""What stands between a layer's weights and its nonlinearity: nothing; batch normalisation
+"""What follows a layer's weights, before its nonlinearity: nothing; batch normalisation
 (`flax.linen.BatchNorm`); batch whitening (`decorr.BatchWhitening`)."""
 
 Schedule = Literal["constant", "cosine", "exponential"]
@@ -18,10 +18,10 @@ Schedule = Literal["constant", "cosine", "exponential"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """The hidden layers of a network: what those of `decorr.models` need to know."""
+    """The hidden layers of a network of `decorr.models`."""
 
     widths: tuple[int, ...]
-    """Units of each hidden layer, first to last: of a convolutional one its channels."""
+    """Units of each hidden layer, first to last; for a convolutional layer, its channels."""
     nonlinearity: Literal["prelu", "leaky_relu"] = "prelu"
     """prelu: one learned slope a layer (code). leaky_relu: the slope is fixed (text)."""
     negative_slope: float = 0.25
@@ -58,16 +58,16 @@ class Optimisation:
     """Heavy-ball momentum, undamped. 0 (code): its momentum buffer is rebuilt at every call and never
     acts. The text says 0.8."""
     weight_decay: float = 1e-4
-    """Multiplier of the parameters added to the gradient (text, code); of biases and slopes too (code)."""
+    """Times the parameters, it is added to the gradient (text, code); for biases and slopes too (code)."""
     batch_size: int = 50
-    """Samples a minibatch (text, code); an epoch's last, incomplete minibatch is left out."""
+    """Samples in a minibatch (text, code). An incomplete last minibatch of an epoch is left out."""
     schedule: Schedule = "constant"
     """How the learning rate shrinks over all epochs: not at all (text, code), by a half cosine to 0, or
     exponentially to a hundredth. Section 4 suggests that it should."""
 
 
 class Regulariser(NamedTuple):
-    """What a variant adds to the training of one network. None: absent, and costs nothing.
+    """What a variant adds to the training of one network. None: not used, at no cost.
 
     A PyTree, whose numbers may be arrays: networks that differ only in them share one program.
     """

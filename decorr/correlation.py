@@ -1,7 +1,7 @@
 """Z-scores, Pearson correlations and covariances of a layer's units.
 
 Every function takes activations [..., unit] of ONE network: each leading axis is a sample axis, and
-`jax.vmap` adds runs. All estimates are unbiased (divided by m - 1) unless another ddof is asked for.
+`jax.vmap` adds runs. All estimates are unbiased (divided by m - 1) unless you ask for another ddof.
 """
 
 import jax
@@ -26,32 +26,33 @@ def zscore(
 
     Args:
       a: activations [..., unit], floating point, any unit of measure; m samples in all.
-      where: which samples are valid, bool, broadcastable to a.shape[:-1]. The others are selected
-        away: padding may hold anything, NaN too. Default: all.
-      weights: of samples, floating, finite, >= 0, broadcastable likewise, as aweights of numpy.cov: in mean
-        and variance, which is divided by V1 - V2 / V1 (V1 = sum w, V2 = sum w^2). Default: all alike. A
-        sample of weight 0 is not valid. Their scale does not matter.
+      where: which samples are valid, bool, broadcastable to a.shape[:-1]. The others are left out, so padding
+        may hold anything, even NaN. Default: all.
+      weights: of samples, floating, finite, >= 0, broadcastable to a.shape[:-1], like aweights of numpy.cov.
+        They weigh mean and variance, and the variance is divided by V1 - V2 / V1 (V1 = sum w, V2 = sum w^2).
+        Default: all alike. A sample of weight 0 is not valid. Their scale does not matter.
       axis_name: one or several mapped axes (of `jax.shard_map`, `jax.pmap` or `jax.vmap`) over which the
-        samples are spread; a device may hold one sample, also as an array [unit], or none that is valid.
-        Mean and variance are then those of all samples.
+        samples are spread. Mean and variance are then those of all samples. A device may hold a single
+        sample, given as an array [unit], or no valid one.
 
     Returns:
-      z-scores, the shape of `a`; float32 for half-precision input, else the dtype of `a`. 0 for what is not
-      valid.
+      z-scores, the shape of `a`; float32 for half-precision input, else the dtype of `a`. Invalid samples get
+      0.
 
     Raises:
-      ValueError: fewer than two dimensions, two samples or one unit; `where` or `weights` of another
-        shape, or weights of valid samples below 0 or infinite (a traced one makes NaN what is not 0 anyway).
+      ValueError: fewer than two dimensions, two samples or one unit; `where` or `weights` of another shape;
+        weights of valid samples below 0 or infinite. If such a weight is traced, there is no error, and
+        z-scores that are not 0 become NaN.
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
 
     Numerics:
-      A constant unit has z = 0 and derivative 0. Constant means: its values span at most 4 roundings
-      (4 eps max|a|), so 0.1 repeated is constant in float32, while a unit of scale 1e-30 is not:
-      there is no absolute epsilon. Units are shifted and scaled onto [0, 1] before anything is squared, so
-      large means and extreme scales cost no accuracy beyond that of the input itself. A unit with a NaN or an
-      infinity is NaN throughout. Spans below 1e-31 lose digits in float32. Of fewer than two valid samples
-      every unit is constant. One weight may exceed all others by any factor: divisor and deviations are
-      computed without the difference of nearly equal numbers.
+      A constant unit has z = 0 and derivative 0. A unit is constant if its values span at most 4 roundings (4
+      eps max|a|). There is no absolute epsilon: 0.1 repeated is constant in float32, and a unit of scale
+      1e-30 is not. Units are shifted and scaled onto [0, 1] before anything is squared. So large means and
+      extreme scales cost no accuracy beyond that of the input. A unit with a NaN or an infinity is NaN
+      throughout. Spans below 1e-31 lose digits in float32. With fewer than two valid samples every unit is
+      constant. One weight may exceed all others by any factor, because divisor and deviations never subtract
+      nearly equal numbers.
 
     Source: Simon, Decorrelating Neural Network Activations, Sections 2.1 and 3.1.
     """
@@ -68,13 +69,13 @@ def correlation_matrix(
 ) -> jax.Array:
     """Pearson correlation of every pair of units.
 
-    rho_ij = sum_k z_i^(k) z_j^(k) / (m - 1)   (Section 3.1). 0: no linear relation between two units
-    over these samples; +-1: one unit is an affine function of the other.
+    rho_ij = sum_k z_i^(k) z_j^(k) / (m - 1)   (Section 3.1). 0: no linear relation between two units over
+    these samples. +-1: one unit is an affine function of the other.
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
-      undefined: the value of every entry of a constant unit, its diagonal entry included; beside a unit
-        that is NaN it is NaN.
+      undefined: the value of every entry of a constant unit, its diagonal entry included. Its entry with a
+        NaN unit is NaN.
       where, weights, axis_name: as `zscore`.
 
     Returns:
@@ -84,9 +85,9 @@ def correlation_matrix(
       ValueError, TypeError: as `zscore`.
 
     Numerics:
-      As `zscore`. A constant unit has no correlation: by default its entries are 0, also on the
-      diagonal, which tells it apart. numpy.corrcoef gives NaN there, the author's code counts 1. On a mesh
-      the matrix is whole on every device.
+      As `zscore`. A constant unit has no correlation: by default its entries are 0, and the 0 on the diagonal
+      shows which units are constant. numpy.corrcoef gives NaN there, and the author's code 1. On a mesh every
+      device has the whole matrix.
 
     Source: Simon, Section 3.1; the same matrix as numpy.corrcoef(a, rowvar=False).
     """
@@ -94,7 +95,7 @@ def correlation_matrix(
     rho, constant = over_mesh(_correlation, (a, where, weights), axis_name)
     if undefined == 0:
         return rho
-    # Beside a unit that is NaN, rho is NaN.
+    # The entries of a NaN unit stay NaN.
     return jnp.where((constant[:, None] | constant[None, :]) & ~jnp.isnan(rho), undefined, rho)
 
 
@@ -117,15 +118,15 @@ def covariance_matrix(
       where, weights, axis_name: as `zscore`.
 
     Returns:
-      C [unit, unit], symmetric, in units of a^2; float32 for half-precision input. On a mesh it is whole on
-      every device.
+      C [unit, unit], symmetric, in units of a^2; float32 for half-precision input. On a mesh every device has
+      all of it.
 
     Raises:
       ValueError, TypeError: as `zscore`; another ddof.
 
     Numerics:
-      Values are centred before they are squared. A constant unit (see `zscore`) has exactly 0; so has
-      everything over fewer than two valid samples.
+      Values are centred before they are squared. A constant unit (see `zscore`) has exactly 0. With fewer
+      than two valid samples everything is 0.
 
     Source: the same matrix as numpy.cov(a, rowvar=False, ddof=ddof, aweights=weights).
     """

@@ -1,4 +1,4 @@
-"""Penalties of many layers at once, of whatever model the activations come from."""
+"""Penalties of many layers at once, for any model."""
 
 import fnmatch
 from collections.abc import Callable, Mapping
@@ -15,30 +15,30 @@ def layer_penalties(
     weights: Mapping[str, jax.typing.ArrayLike],
     penalty: Callable[[jax.Array], jax.Array] = correlation_penalty,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The weighted sum of a penalty over layers, and each layer's value by name.
+    """Penalises the layers of any model by name: the weighted sum over layers, and each layer's value.
 
     total = sum over layers of weight(name) penalty(activations). A layer's name is its path in the PyTree,
-    with slashes between the keys: what Linen has sown under "relu" in `blocks_0` is `blocks_0/relu/0`,
-    and of a tuple of layers the names are `0`, `1`, ...
+    with slashes between the keys. An array that Linen sowed under "relu" in `blocks_0` is `blocks_0/relu/0`.
+    The layers of a tuple are `0`, `1`, ...
 
         total, by_layer = layer_penalties(activations, {"*": 0.002})
         loss = nll + total
 
     Args:
-      activations: a PyTree of arrays [..., unit], each of one layer. Of layers that were stacked by a scan,
-        [layer, ..., unit], the leading axis would be taken for samples: see `docs/recipes/scan.md`.
-      weights: by pattern, in which * stands for any characters, slashes too, and ? for one; brackets are
-        brackets. A layer has the weight of the first pattern that matches its name, and no penalty if none
-        does. Weights are scalars that may be traced, so one from a schedule compiles nothing anew.
-      penalty: of one layer's activations, a scalar. Others than the default are handed their options by
-        `functools.partial`, `where` and `axis_name` too.
+      activations: a PyTree of arrays [..., unit], each of one layer. Layers that a scan stacked, [layer, ...,
+        unit], would have their leading axis taken for samples: see `docs/recipes/scan.md`.
+      weights: by pattern. In a pattern * stands for any characters, even slashes, and ? for one character.
+        Brackets mean themselves. A layer has the weight of the first pattern that matches its name. Without a
+        match it has no penalty. Weights are scalars that may be traced, so a schedule compiles nothing again.
+      penalty: a scalar function of one layer's activations. Use `functools.partial` to give it options, such
+        as `where` and `axis_name`.
 
     Returns:
-      The total, a scalar, and the penalties of the layers that have a weight, by name, without the weight.
+      The total, a scalar; and by name the penalty of each layer that has a weight, not multiplied by it.
 
     Raises:
-      ValueError: a pattern that matches no layer; the names are listed. Two layers of one name. A weight or
-        a penalty that is no scalar. An error of the penalty names the layer.
+      ValueError: a pattern that matches no layer (the error lists the names); two layers with the same name;
+        a weight or a penalty that is no scalar. An error of the penalty names the layer.
       TypeError: weights that are no dict by pattern.
     """
     if not isinstance(weights, Mapping):
@@ -84,7 +84,7 @@ def scalar_of(function: Callable[[jax.Array], jax.Array], a: jax.Array, place: s
     try:
         value = function(a)
     except (TypeError, ValueError) as error:
-        # Not of its own kind: some of JAX's errors take no message.
+        # Not the same class, because some of JAX's errors take no message.
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{place}: {error}") from error
     if shape := jnp.shape(value):

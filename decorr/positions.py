@@ -1,4 +1,4 @@
-"""A part of the positions of convolutional maps and sequences, the same number of every example."""
+"""Some positions of convolutional maps and sequences, the same number for every example."""
 
 import math
 import operator
@@ -27,41 +27,42 @@ def sample_positions(
 def sample_positions(
     a: jax.typing.ArrayLike, key: jax.Array, max_samples: int, *, where: jax.typing.ArrayLike | None = None
 ) -> jax.Array | tuple[jax.Array, jax.Array]:
-    """Some positions of every example, drawn at random without replacement.
+    """Draws some positions of every example, at random without replacement.
 
-    Of each example p = min(positions, max_samples // examples), so that none is left out: what a penalty or
-    a correlation matrix needs to see of a layer with positions, image rows and columns or tokens.
+    Each example gives p = min(positions, max_samples // examples) positions, so no example is left out. A
+    penalty or a correlation matrix needs no more of a layer with positions, such as image rows and columns or
+    tokens.
 
         seen = sample_positions(a, key, 4096)     # [example, position, unit]
         penalty = correlation_penalty(seen)       # all leading axes are samples
 
-    Examples are independent, positions of one example are not: neighbours see much the same. The effective
-    number of samples lies between the number of examples and p times it, so that what independent units
-    show by chance is more than `independent_penalty` of p * examples says. Of maps that vary slowly a few
-    positions show nearly as much as all, at a fraction of the cost.
+    Examples are independent. Positions of one example are not, because neighbours see much the same. So the
+    effective number of samples lies between the number of examples and p times that. By chance, independent
+    units therefore show more than `independent_penalty` of p * examples. If maps vary slowly, a few positions
+    show nearly as much as all, at a fraction of the cost.
 
     Args:
-      a: activations [example, ..., unit], floating point; the axes between are positions. Channels come
-        last: of [example, channel, row, column] give `jnp.moveaxis(a, 1, -1)`.
-      key: a JAX random key; a fresh one each step, or only some positions are ever looked at.
+      a: activations [example, ..., unit], floating point; the axes between are positions. Channels come last:
+        for [example, channel, row, column], give `jnp.moveaxis(a, 1, -1)`.
+      key: a JAX random key. Use a new one each step, or training only ever sees some positions.
       max_samples: how many samples there may be in all, at least one an example; static.
-      where: bool, broadcastable to a.shape[:-1]: which positions are valid. These are drawn first.
+      where: bool, broadcastable to a.shape[:-1]: which positions are valid. Valid ones are drawn first.
 
     Returns:
       Samples [example, p, unit], of the dtype of `a`; all positions in stored order if they fit. With
-      `where` the pair (samples, where [example, p]): an example of fewer than p valid positions has
-      invalid ones too, to be left out by that mask.
+      `where`, the pair (samples, where [example, p]). An example with fewer than p valid positions gives
+      invalid ones too, and that mask leaves them out.
 
     Raises:
       ValueError: fewer samples than examples; no examples, positions or units; a mask of another shape.
       TypeError: a dtype that is not real floating point, a mask that is not bool, samples not whole.
 
     Numerics:
-      Values are copied; the gradient is scattered back, 0 where nothing was drawn. Costs one random word a
-      position and the p largest of them, and p * examples * unit numbers of memory. The penalty of m
-      samples of d units and its gradient take 2 m d min(m, d) multiply-adds: 105 billion for all positions
-      of (256, 56, 56, 256), half a billion for 4096 samples. `jit`, `vmap` and `grad` work;
-      examples may be spread over a mesh, of Auto or Explicit axes.
+      Values are copied. The gradient is scattered back, and is 0 where nothing was drawn. The cost is one
+      random word a position, the p largest of them, and p * examples * unit numbers of memory. A penalty of m
+      samples of d units takes 2 m d min(m, d) multiply-adds with its gradient. That is 105 billion for all
+      positions of (256, 56, 56, 256), and half a billion for 4096 samples. `jit`, `vmap` and `grad` work.
+      Examples may be spread over a mesh, of Auto or Explicit axes.
     """
     a = check_floating(a, "activations")
     if a.ndim < 2 or 0 in a.shape:
@@ -86,8 +87,8 @@ def _drawn(p: int, a: jax.Array, key: jax.Array, valid: jax.Array | None) -> tup
     mask = jnp.ones(shape, bool) if valid is None else valid
     if p == shape[1]:
         return flat, mask
-    # The largest of random words, whose highest bit tells the valid from the others. Words and not
-    # numbers in [0, 1): those have a 2^-23 chance of a tie, which the first position would win.
+    # The p largest random words, whose highest bit marks the valid positions. Not numbers in [0, 1), which
+    # tie with a chance of 2^-23: the first position would win a tie.
     words = jax.random.bits(key, shape, jnp.uint32) >> 1
     _, index = jax.lax.top_k(words | mask.astype(jnp.uint32) << 31, p)
     return jnp.take_along_axis(flat, index[:, :, None], axis=1), jnp.take_along_axis(mask, index, axis=1)

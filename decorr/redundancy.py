@@ -1,4 +1,4 @@
-"""Units that respond alike, and a layer without them. For trained networks: NumPy in float64, not traced."""
+"""Finds units that respond alike, and removes them. For trained networks: NumPy in float64, not traced."""
 
 import math
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import numpy as np
 from decorr._checks import check_floating, check_weights
 from decorr._samples import is_constant, widen
 
-# Of exact duplicates the correlations that were measured differ from 1 by up to 8 roundings.
+# Measured correlations of exact duplicates differ from 1 by up to 8 roundings.
 _ROUNDINGS = 64
 
 
@@ -26,8 +26,8 @@ class Merged(NamedTuple):
     bias: jax.Array | np.ndarray
     """[output], the next layer's."""
     error: float
-    """The change of what the next layer receives on these samples. 0: none; 1: as large as what it received
-    varied."""
+    """How much the next layer's input changes on these samples. 0: not at all. 1: as much as it varied
+    before."""
 
 
 class _Lines(NamedTuple):
@@ -42,33 +42,32 @@ class _Lines(NamedTuple):
 
 
 def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
-    """Pairs of units that respond alike: those whose correlation reaches a threshold, strongest first.
+    """Finds pairs of units that respond alike: their correlation reaches a threshold; strongest first.
 
-    i < j with |rho_ij| >= threshold - 64 eps, eps the rounding of rho's dtype, because the computed
-    correlation of exact duplicates is 1 up to some roundings: the threshold 1 finds those. Of two such units
-    one can be removed and the other's outgoing weights rescaled (Section 1.1): `merge_units` does it.
+    i < j with |rho_ij| >= threshold - 64 eps, where eps is the rounding of rho's dtype. Computed correlations
+    of exact duplicates are 1 only up to some roundings, so the threshold 1 finds them. One of two such units
+    can be removed, and the other's outgoing weights rescaled (Section 1.1): `merge_units` does it.
 
     Args:
-      rho: correlations [unit, unit], floating point, as of `correlation_matrix`. What is below the diagonal
-        is not read.
+      rho: correlations [unit, unit], floating point, such as those of `correlation_matrix`. Entries below the
+        diagonal are not read.
       threshold: an absolute correlation in (0, 1].
 
     Returns:
-      i and j, an integer NumPy array [pair, 2], by falling |rho_ij|, equal ones by i, then j; [0, 2] if
-      there are none.
+      i and j, an integer NumPy array [pair, 2], sorted by falling |rho_ij|, then i, then j. Without pairs it
+      is [0, 2].
 
     Raises:
       ValueError: rho is not square, or has entries outside [-1, 1]; a threshold outside (0, 1].
-      TypeError: a dtype that is not real floating point, or traced values: how many pairs there are
-        depends on them, so not under `jit`, `vmap` or `grad`.
+      TypeError: a dtype that is not real floating point, or traced values. The number of pairs depends on the
+        values, so call it outside `jit`, `vmap` and `grad`.
 
     Numerics:
-      eps is 1.2e-7 for half precision and float32, 2.2e-16 for float64, which NumPy's arrays keep here also
-      without jax_enable_x64. The sums behind a measured correlation round too, by 100 eps for units that
-      rarely fire: the diagonal shows it, and where it is within sqrt(eps) of 1 it is divided by. A constant
-      unit is in no pair, if its correlations are 0 or NaN as `correlation_matrix` and numpy.corrcoef have
-      them: NaN reaches nothing. m samples show |rho| of about 1/sqrt(m) by chance, and two samples show 1
-      throughout.
+      eps is 1.2e-7 for half precision and float32, and 2.2e-16 for float64. NumPy's arrays keep float64 here
+      even without jax_enable_x64. The sums behind a measured correlation round too, by 100 eps for units that
+      rarely fire. The diagonal shows this error. If it is within sqrt(eps) of 1, correlations are divided by
+      it. A constant unit is in no pair if its correlations are 0 or NaN, like those of `correlation_matrix`
+      and numpy.corrcoef. By chance, m samples show |rho| of about 1/sqrt(m), and two samples always show 1.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
@@ -98,19 +97,19 @@ def merge_units(
     where: jax.typing.ArrayLike | None = None,
     weights: jax.typing.ArrayLike | None = None,
 ) -> Merged:
-    """Removes the units of a layer that another unit predicts, and has the next layer make up for them.
+    """Removes the units of a layer that another unit predicts, and adjusts the next layer to match.
 
-    Of two units in the same layer that respond alike one can be removed and "the weights on the remaining
-    unit" rescaled (Section 1.1). For |rho_ij| < 1 and units that differ by more than a factor, by the
-    least-squares line of unit j on its partner i over the samples,
+    If two units in the same layer respond alike, one can be removed and "the weights on the remaining unit"
+    rescaled (Section 1.1). Here |rho_ij| may be below 1, and units may differ by more than a factor. The
+    least-squares line of unit j on its partner i over the samples is
 
         a_j ~ intercept + slope a_i,  slope = rho_ij sigma_j / sigma_i,  intercept = mean_j - slope mean_i,
 
-    slope * kernel[j] is added to kernel[i], and intercept * kernel[j] to the bias. Constant units are
-    removed and their mean * kernel[j] is added to the bias. Of the units not yet decided on, the one that
-    predicts most of the others is kept (of equals the first) and those are removed, until every unit is
-    kept or removed. So no two kept units predict one another, and a removed unit predicts nothing: its
-    partner is the kept unit with the largest |rho|. With the library's MLP, activations of its first layer:
+    and slope * kernel[j] is added to kernel[i], intercept * kernel[j] to the bias. A constant unit is
+    removed, and its mean * kernel[j] is added to the bias. Among the units still to decide on, the one that
+    predicts most others is kept, the first of equals. The units that it predicts are removed. This repeats
+    until every unit is kept or removed. So no two kept units predict each other. The partner of a removed
+    unit is the kept unit with the largest |rho|. For the first layer of the library's MLP:
 
         logits, activations = model.apply({"params": params}, x)
         merged = merge_units(activations[0], params["hidden_1"], **params["hidden_2"], threshold=0.99)
@@ -120,42 +119,42 @@ def merge_units(
         model = MLP(dataclasses.replace(architecture, widths=widths), classes=10)
 
     Args:
-      a: the layer's activations [..., unit], floating point, as the next layer's linear map receives them:
-        after the nonlinearity, before dropout.
-      incoming: what makes these units: any PyTree of arrays whose last axis is the unit, such as a Dense
-        layer's kernel [input, unit] and bias [unit], a convolution's kernel [height, width, input, unit], a
-        norm's scale [unit]. Not what all units share, such as one slope of a PReLU.
-      kernel: the next layer's [..., unit, output], floating point. Of a Dense layer after flattened
-        positions: reshape [position * unit, output] to [position, unit, output], and the result back.
-      bias: the next layer's [output], floating point; zeros if it has none, but it may need the result.
-      threshold: a unit predicts another if |rho| reaches this number in (0, 1], as in `redundant_pairs`.
-      where: bool, the shape of `a` without its last axis or broadcastable to it: which samples are valid.
-        What stands at the others is not looked at, so that NaN may pad.
-      weights: of the samples, >= 0, shaped as `where`; as numpy.cov's `aweights`.
+      a: the layer's activations [..., unit], floating point. Take them as the next layer's linear map
+        receives them: after the nonlinearity, before dropout.
+      incoming: the parameters of these units: any PyTree of arrays whose last axis is the unit. Examples are
+        a Dense layer's kernel [input, unit] and bias [unit], a convolution's kernel [height, width, input,
+        unit], a norm's scale [unit]. Leave out what all units share, such as the single slope of a PReLU.
+      kernel: the next layer's [..., unit, output], floating point. For a Dense layer after flattened
+        positions, reshape [position * unit, output] to [position, unit, output], and the result back.
+      bias: the next layer's [output], floating point. Give zeros if it has none; it may need the new bias.
+      threshold: a unit predicts another if |rho| reaches this number in (0, 1], like in `redundant_pairs`.
+      where: which samples are valid, bool, broadcastable to a.shape[:-1]. The others are ignored, so NaN may
+        pad.
+      weights: of the samples, >= 0, broadcastable to a.shape[:-1], like numpy.cov's `aweights`.
 
     Returns:
-      Merged(kept [kept], incoming, kernel [..., kept, output], bias [output], error). Arrays have the dtypes
-      that came in; float64 without jax_enable_x64 stays NumPy's. error is the root mean square, over samples
-      and outputs, of the change of a @ kernel + bias, relative to that of its deviations from every output's
-      mean. Each position in front of the kernel's unit axis counts as outputs of its own.
+      Merged(kept [kept], incoming, kernel [..., kept, output], bias [output], error). Arrays keep their
+      dtypes. Without jax_enable_x64 a float64 array stays a NumPy array. error is the root mean square, over
+      samples and outputs, of the change of a @ kernel + bias. It is relative to that of the output's
+      deviations from its mean. Each position in front of the kernel's unit axis has outputs of its own.
 
     Raises:
-      ValueError: shapes that do not fit; fewer than two valid samples; valid activations that are not
-        finite; weights below 0 or not finite; a threshold outside (0, 1].
-      TypeError: a dtype that is not real floating point (of `where`: not bool), or traced values: how many
-        units are left depends on them, so not under `jit`, `vmap` or `grad`.
+      ValueError: shapes that do not fit; fewer than two valid samples; valid activations that are not finite.
+        Weights below 0 or not finite; a threshold outside (0, 1].
+      TypeError: a dtype that is not real floating point, a `where` that is not bool, or traced values. The
+        number of units left depends on the values, so call it outside `jit`, `vmap` and `grad`.
 
     Numerics:
-      Exact up to rounding, for any input: units that are an affine function of their partner for any input,
-      as duplicates at the weights are, also scaled by a factor > 0 before a ReLU or its relatives; and dead
-      units. Else exact on average only, over these samples, and `error` says how well: a unit that these
-      samples never move, or move along with another by chance, may do something else on others; take many
-      more samples than units. Only a linear map may lie between a and the next layer's sum: average pooling
-      and inverted dropout do no harm to a line (max pooling does where the slope is negative, a norm
-      always). A convolution that pads with zeros gets the intercept where it sees padding too: it is exact
-      away from the borders, and at them where all intercepts are 0. Computed in float64 by NumPy; results lie
-      on the default device, whatever mesh the arguments are spread over. If all units are constant none is
-      kept: arrays then have an axis of length 0.
+      Dead units, and units that are an affine function of their partner for any input, are removed exactly,
+      up to rounding. Examples are units with the same weights, also scaled by a factor > 0 before a ReLU or
+      its relatives. Else the result is exact only on average over these samples, and `error` says how well. A
+      unit that these samples never move, or move along with another by chance, may act differently on others.
+      So take many more samples than units. Only a linear map may lie between a and the next layer's sum.
+      Average pooling and inverted dropout are fine. Max pooling breaks a line with a negative slope, and a
+      norm breaks any. A convolution that pads with zeros adds the intercept at the padding too. There it is
+      exact only if all intercepts are 0. Computed in float64 by NumPy. Results lie on the default device,
+      whatever mesh the arguments are spread over. If all units are constant, none is kept, and arrays have an
+      axis of length 0.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
@@ -187,7 +186,7 @@ def merge_units(
 
 
 def _unrounded(x: np.ndarray) -> jax.Array | np.ndarray:
-    """x on the default device, but as it is where JAX would round it, as float64 without jax_enable_x64."""
+    """x on the default device, or as it is if JAX would round it: float64 without jax_enable_x64."""
     return jnp.asarray(x) if jax.dtypes.canonicalize_dtype(x.dtype) == x.dtype else x
 
 
@@ -215,12 +214,12 @@ def _check_shapes(d: int, incoming: Any, kernel: np.ndarray, bias: np.ndarray) -
 
 
 def _transpose_hint(shape: tuple[int, ...], axis: int, d: int) -> str:
-    """What helps where a matrix is that of the other convention, such as Equinox's and PyTorch's."""
+    """A hint for a matrix in the other convention, such as Equinox's and PyTorch's."""
     return ": its transpose fits, give it with .T" if len(shape) == 2 and shape[axis] == d else ""
 
 
 def _lowest(threshold: float, x: np.ndarray) -> float:
-    """The |rho| that reaches the threshold, of numbers as precise as x; never 0."""
+    """The smallest |rho| that reaches the threshold, by the rounding of x's dtype; never 0."""
     return max(threshold - _ROUNDINGS * float(jnp.finfo(widen(x).dtype).eps), np.finfo(np.float64).tiny)
 
 
@@ -241,9 +240,9 @@ def _valid(a: np.ndarray, where: Any, weights: Any) -> tuple[np.ndarray, np.ndar
 
 
 def _centred(samples: np.ndarray, weights: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Deviations from the means [sample, unit], 0 of units constant in the dtype of a; the means [unit]."""
+    """Deviations from the means [sample, unit], 0 for units constant in a's dtype; the means [unit]."""
     low, high = (x.astype(widen(a).dtype) for x in (samples.min(axis=0), samples.max(axis=0)))
-    # From the heaviest sample, which lies at the mean where it outweighs all others.
+    # Measured from the heaviest sample, which lies at the mean if it outweighs all others.
     c = samples - samples[weights.argmax()]
     offset = weights @ c
     return np.where(is_constant(low, high, np), 0, c - offset), samples[weights.argmax()] + offset
@@ -269,7 +268,7 @@ def _lines(centred: np.ndarray, mean: np.ndarray, weights: np.ndarray, lowest: f
 
 
 def _kept(reaches: np.ndarray, constant: np.ndarray) -> np.ndarray:
-    """Which units are kept [unit]: any other is constant or reaches one of these, which reach no other."""
+    """Which units are kept [unit]: no two reach each other; any other is constant or reaches one."""
     predicts = reaches & ~np.eye(len(reaches), dtype=bool)  # of a constant unit rho is 0
     kept, undecided, counts = np.zeros(len(reaches), bool), ~constant, predicts.sum(axis=1)
     while undecided.any():
@@ -284,7 +283,7 @@ def _kept(reaches: np.ndarray, constant: np.ndarray) -> np.ndarray:
 
 def _error(centred: np.ndarray, weights: np.ndarray, kernel: np.ndarray, lines: _Lines) -> float:
     def norm(x: np.ndarray, units: slice | np.ndarray) -> float:
-        """The norm of x @ kernel, without an array [sample, output]: a kernel may have many positions."""
+        """The norm of x @ kernel, without an array [sample, output], which may be large."""
         root = np.linalg.qr(np.sqrt(weights)[:, None] * x, mode="r")
         return float(np.linalg.norm(root @ kernel[..., units, :]))
 

@@ -27,13 +27,13 @@ class Sums(NamedTuple):
 class CorrelationState(NamedTuple):
     """Correlations of more samples than fit in memory: a PyTree that is updated batch by batch.
 
-    Holds the weighted moments of the samples seen so far and combines two sets of samples by
-    M = M_a + M_b + delta delta^T w_a w_b / (w_a + w_b), delta = mean_b - mean_a, w the sums of weights
-    (Chan et al.), which never subtracts large sums from each other. Sums are compensated: what each addition
-    rounds off is kept beside them, so that float32 serves streams of any length. Unlike `zscore` it squares
-    values as they are: in float32 a unit's standard deviation should lie between 1e-15 and 1e15, and its
-    correlations are NaN where squares over- or underflowed, or a value was not finite. Pure functions
-    throughout: use it as a `lax.scan` carry, under `vmap`, and merge states across devices.
+    It holds the weighted moments of the samples so far. Two sets of samples are combined by M = M_a + M_b +
+    delta delta^T w_a w_b / (w_a + w_b), with delta = mean_b - mean_a and w the sums of weights (Chan et al.).
+    This never subtracts large sums from each other. Sums are compensated: what an addition rounds off is kept
+    beside them, so float32 is enough for streams of any length. Unlike `zscore` it squares values as they
+    are. So in float32 a unit's standard deviation should lie between 1e-15 and 1e15. Its correlations are NaN
+    if squares over- or underflowed, or if a value was not finite. All methods are pure functions. Use the
+    state as a `lax.scan` carry or under `vmap`, and merge states across devices.
 
         state = CorrelationState.init(d)
         for a in batches:                 # [..., unit]
@@ -51,8 +51,8 @@ class CorrelationState(NamedTuple):
     """
 
     weight: jax.Array
-    """[], the sum of the samples' weights: without weights their number, exact in float32 up to 2^24,
-    beyond to 7 digits."""
+    """[], the sum of the samples' weights; without weights, their number. Exact in float32 up to 2^24, beyond
+    to 7 digits."""
     square: jax.Array
     """[], the sum of the squares of the weights."""
     mean: jax.Array
@@ -87,9 +87,9 @@ class CorrelationState(NamedTuple):
         weights: jax.typing.ArrayLike | None = None,
         axis_name: AxisName = None,
     ) -> "CorrelationState":
-        """The state after the samples [..., unit] too; as `zscore`, but takes one sample.
+        """The state after more samples [..., unit]; arguments as `zscore`, but one sample is enough.
 
-        The scale of the weights matters, between minibatches; their squares should not over- or underflow.
+        The scale of the weights matters between minibatches. Their squares should not over- or underflow.
         """
         a = jnp.asarray(a)
         if a.shape[-1:] != self.mean.shape:
@@ -98,7 +98,7 @@ class CorrelationState(NamedTuple):
         return self.merge(over_mesh(_moments, arrays, self.mean.dtype, axis_name))
 
     def merge(self, other: "CorrelationState") -> "CorrelationState":
-        """The state of both states' samples, of the same units; the order changes rounding only."""
+        """The state of both states' samples, of the same units. Their order changes only rounding."""
         if self.mean.shape != other.mean.shape:
             d, other_d = len(self.mean), len(other.mean)
             raise ValueError(f"states of {d} and of {other_d} units cannot be merged")
@@ -122,7 +122,7 @@ class CorrelationState(NamedTuple):
         return _state(Sums(*sums), Sums(*rest), low, high)
 
     def psum(self, axis_name: str | tuple[str, ...]) -> "CorrelationState":
-        """The state of the samples of all devices of a mapped axis, the same on each: one merge of all."""
+        """The state of the samples of all devices of a mapped axis, the same on each device."""
         everywhere = functools.partial(lax.psum, axis_name=axis_name)
         weight = everywhere(self.weight)
         share = self.weight / jnp.where(weight == 0, 1, weight)
@@ -140,7 +140,7 @@ class CorrelationState(NamedTuple):
         0 for a constant unit, and everywhere for fewer than two samples.
         """
         moment, constant = jnp.diagonal(self.comoment), self._constant()
-        # Outside, squares over- or underflowed, and their quotient might be any number.
+        # Outside of these limits squares over- or underflowed, and their quotient could be any number.
         limits = jnp.finfo(moment.dtype)
         known = jnp.isfinite(moment) & (moment > self.weight * (limits.tiny / limits.eps))
         inverse = 1 / jnp.sqrt(jnp.where(known, moment, 1))
@@ -171,7 +171,7 @@ class CorrelationState(NamedTuple):
         return of_covariance(method, components, self.mean, self.covariance(), shrinkage)
 
     def _constant(self) -> jax.Array:
-        """Which units are constant [unit]: all of them, of fewer than two samples."""
+        """Which units are constant [unit]. With fewer than two samples all are."""
         constant: jax.Array = is_constant(self.low, self.high) | (self.low > self.high)
         return constant
 
@@ -186,7 +186,7 @@ def _state(sums: Sums, rest: Sums, low: jax.Array, high: jax.Array) -> Correlati
 def _plus(
     total: jax.Array, rest: jax.Array, added: jax.Array, added_rest: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The sum of two numbers, each with what rounding left out of it; and what it leaves out of the sum."""
+    """The sum of two numbers, each given with its rounding error; and the rounding error of the sum."""
     plain = total + added
     part = plain - total
     left = (total - (plain - part)) + (added - part) + (rest + added_rest)
@@ -216,7 +216,7 @@ def _moments(
     shares = ones / divisor
     pairs = weight * weight * pairs_of_shares(shares, samples.everywhere)
     low, high = samples.extremes()
-    # From a value of the unit, so that the mean of a constant one is exact.
+    # Measured from one of the unit's values, so that the mean of a constant unit is exact.
     origin = samples.origin(low)
     c = samples.select(samples.values - origin)
     offset = samples.total(c) / divisor

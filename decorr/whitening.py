@@ -1,4 +1,4 @@
-"""Whitening: the matrices that decorrelate units and give them variance 1, and activations so treated."""
+"""Whitening: matrices that decorrelate units and give them variance 1, and whitened activations."""
 
 import functools
 import operator
@@ -26,46 +26,46 @@ def whitening_matrix(
 ) -> jax.Array:
     """The matrix W that whitens activations of covariance C: W C' W^T = I.
 
-    C' = (1 - shrinkage) C + shrinkage mean_i(C_ii) I, so that there is a W also where C is singular, as that
-    of m <= d samples always is. Whitened are (a - mean) W^T. Every W is another rotation of the same result:
+    C' = (1 - shrinkage) C + shrinkage mean_i(C_ii) I. So W exists even if C is singular, which it always is
+    for m <= d samples. (a - mean) W^T are the whitened activations. The methods differ by a rotation of the
+    result:
 
-    - "zca": W = C'^(-1/2), symmetric: of all whitened activations those nearest to the centred ones, so that
-      unit i stays unit i. An eigendecomposition.
-    - "cholesky": W = L^(-1), C' = L L^T: unit i is whitened by the units before it. Cheapest of the exact
-      ones; depends on the order of the units.
-    - "newton": C'^(-1/2) approached by Newton-Schulz iterations, matrix products alone. Directions of small
-      variance are reached last: after 9 iterations max |W C' W^T - I| is below 1e-4 at condition number
-      10, and .01 at 100, for 256 units; after 15 below 1e-4 at 100.
+    - "zca": W = C'^(-1/2), symmetric. Its whitened activations are the nearest to the centred ones, so unit i
+      stays unit i. Takes an eigendecomposition.
+    - "cholesky": W = L^(-1), with C' = L L^T: unit i is whitened by the units before it. The cheapest exact
+      method. It depends on the order of the units.
+    - "newton": approaches C'^(-1/2) by Newton-Schulz iterations, which are matrix products only. Directions
+      of small variance converge last. For 256 units and 9 iterations, max |W C' W^T - I| is below 1e-4 at
+      condition number 10, and .01 at 100. After 15 iterations it is below 1e-4 at 100.
 
     Args:
       c: covariances [unit, unit], floating point; only the symmetric part counts. `jax.vmap` adds axes.
       method: "zca", "cholesky" or "newton".
-      shrinkage: in [0, 1], may be traced. 0: C as it is; 1: units are only divided by their common scale.
+      shrinkage: in [0, 1], may be traced. 0: C as it is. 1: units are only divided by their common scale.
       iterations: of "newton", >= 1.
 
     Returns:
       W [unit, unit], in units of 1 / a; float32 for half-precision input, else the dtype of `c`.
 
     Raises:
-      ValueError: a shape that is not [unit, unit], an unknown method, a shrinkage outside [0, 1] (NaN where
-        it is traced), fewer than one iteration.
+      ValueError: a shape that is not [unit, unit], an unknown method, a shrinkage outside [0, 1] (if traced,
+        W is NaN instead), fewer than one iteration.
       TypeError: a dtype that is not real floating point, iterations that are no integer.
 
     Numerics:
-      C is divided by its mean variance first: W for s C is W / sqrt(s) for every s. A constant unit has
+      C is divided by its mean variance first, so W for s C is W / sqrt(s) for every s. A constant unit has
       the variance that shrinkage gives it. C = 0 gives W = 0, with derivative 0. An entry that is NaN or
-      infinite makes all of W NaN. With shrinkage > 0 "zca" and "newton" are finite for every other
-      covariance; "cholesky" is where shrinkage is above rounding, some d eps. With shrinkage 0 and a C
-      that is singular up to rounding, "zca" is NaN, "cholesky" NaN or made of rounding, "newton" finite
-      and no whitening.
-      Derivatives of "zca" divide by sums of roots of eigenvalues, never by differences of eigenvalues: they
-      are right, of every order, at repeated and nearly repeated eigenvalues too, where those of
-      `jnp.linalg.eigh` are NaN or wrong.
+      infinite makes all of W NaN. For every other covariance, a shrinkage > 0 makes "zca" and "newton"
+      finite. "cholesky" is finite if shrinkage is above rounding, some d eps. With shrinkage 0 and a C that
+      is singular up to rounding, "zca" is NaN. "cholesky" is then NaN or made of rounding; "newton" is finite
+      and does not whiten. Derivatives of "zca" divide by sums of roots of eigenvalues, never by differences
+      of eigenvalues. So they are right, of every order, at repeated and nearly repeated eigenvalues. Those of
+      `jnp.linalg.eigh` are NaN or wrong there.
 
     Source: "zca" and "cholesky": Kessy, Lewin & Strimmer, Optimal Whitening and Decorrelation. "newton":
     Huang et al., Iterative Normalization (IterNorm), in the coupled form of Higham, Functions of Matrices,
-    Section 6.7, and with C' divided by its Frobenius norm, not by its trace: that is never smaller, and the
-    iterations needed grow with it.
+    Section 6.7. C' is divided by its Frobenius norm. The trace is never smaller, and more iterations would be
+    needed.
     """
     c = check_floating(c, "a covariance matrix")
     if c.ndim != 2 or c.shape[0] != c.shape[1] or c.shape[0] < 1:
@@ -90,31 +90,30 @@ def whiten(
 ) -> jax.Array:
     """Whitens activations by their own mean and covariance.
 
-    y = (a - mean) W^T, W = `whitening_matrix` of C = 1/(m-1) sum_k (a^(k) - mean)(a^(k) - mean)^T, unbiased
-    as everywhere in this library. At shrinkage 0 units are uncorrelated and of variance 1 afterwards.
-    Otherwise directions of small variance stay below 1: one that had l gets l / ((1 - shrinkage) l +
-    shrinkage mean_i(C_ii)). Published layers add 1e-5 to the biased covariance instead.
+    y = (a - mean) W^T, with W the `whitening_matrix` of C = 1/(m-1) sum_k (a^(k) - mean)(a^(k) - mean)^T. At
+    shrinkage 0 the units of y are uncorrelated, with variance 1. Otherwise directions of small variance stay
+    below 1: a variance l becomes l / ((1 - shrinkage) l + shrinkage mean_i(C_ii)). Published layers add 1e-5
+    to the biased covariance instead. Here C is unbiased, like everywhere in this library.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       method, shrinkage, iterations: as `whitening_matrix`.
-      groups: units are whitened within this many groups of d / groups consecutive units; it divides d. More
-        groups are cheaper and need fewer samples: m should be a few times d / groups.
-      where, weights, axis_name: as `zscore`: which samples are valid, how much each weighs in mean and
-        covariance, and the mapped axes over which they are spread.
+      groups: number of groups of d / groups consecutive units, each whitened alone; it divides d. More groups
+        are cheaper and need fewer samples: m should be a few times d / groups.
+      where, weights, axis_name: as `zscore`. Weights count in mean and covariance.
 
     Returns:
-      y, the shape of `a`, without unit of measure, 0 for what is not valid; float32 for
-      half-precision input, else the dtype of `a`.
+      y, the shape of `a`, without unit of measure; 0 for invalid samples. float32 for half-precision input,
+      else the dtype of `a`.
 
     Raises:
       ValueError, TypeError: as `zscore` and `whitening_matrix`; groups that do not divide the units.
 
     Numerics:
-      As `whitening_matrix`. y does not change when all units are scaled alike or any is shifted. What is not
-      valid is selected away, in value and gradient, never multiplied by 0. A constant unit (see `zscore`)
-      is 0 up to rounding, and so is its derivative. Of fewer than two valid samples all is 0. A NaN in a
-      valid sample makes its group NaN.
+      As `whitening_matrix`. y does not change if all units are scaled alike or any unit is shifted. Invalid
+      samples are left out of value and gradient, never multiplied by 0. A constant unit (see `zscore`) is 0
+      up to rounding, and so is its derivative. With fewer than two valid samples y is 0. A NaN in a valid
+      sample makes its group NaN.
 
     Source: Huang et al., Decorrelated Batch Normalization, for "zca"; groups as there.
     """
@@ -132,7 +131,7 @@ def check_method(method: str, iterations: int) -> None:
 
 
 def check_groups(d: int, groups: int) -> None:
-    """ValueError unless d units make groups that are alike."""
+    """ValueError unless d units make groups of equal size."""
     if operator.index(groups) < 1 or d % groups:
         raise ValueError(f"groups must divide the {d} units; got {groups}")
 
@@ -144,11 +143,11 @@ class Form(NamedTuple):
     iterations: int
     groups: int
     minimum: int = 2
-    """How few samples may be whitened by their own statistics."""
+    """The fewest samples that may be whitened by their own statistics."""
 
 
 class Whitened(NamedTuple):
-    """Activations whitened by their own statistics, and these."""
+    """Activations whitened by their own statistics, and these statistics."""
 
     y: jax.Array
     """[..., unit]"""
@@ -161,7 +160,7 @@ class Whitened(NamedTuple):
 
 
 def specs(spec: PartitionSpec) -> Whitened:
-    """The places of a result on a mesh: y lies as the activations, the rest whole on every device."""
+    """The layout of a result on a mesh: that of the activations for y; the rest is whole on every device."""
     return Whitened._make((spec, PartitionSpec(), PartitionSpec(), PartitionSpec()))
 
 
@@ -226,8 +225,8 @@ def _matrix(method: str, iterations: int, c: jax.Array, shrinkage: jax.Array) ->
     c = (c + c.T) / 2
     variance, largest = jnp.mean(jnp.diagonal(c)), jnp.max(jnp.abs(c))
     regular = (variance > 0) & jnp.isfinite(largest)
-    # W does not depend on `scale`, so neither do its derivatives. What is not regular has a stand-in: it
-    # stays out of the derivatives, and out of eigensolvers.
+    # W does not depend on `scale`, and neither do its derivatives. The identity replaces a matrix that is not
+    # regular. So that matrix reaches neither derivatives nor eigensolvers.
     scale = lax.stop_gradient(jnp.where(regular, variance, 1))
     c = (1 - shrinkage) * (c / scale) + shrinkage * (variance / scale) * identity
     c = jnp.where(regular, c, identity)

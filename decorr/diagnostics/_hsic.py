@@ -35,7 +35,7 @@ def hsic(samples: Samples, x: jax.Array, y: jax.Array) -> jax.Array:
 def unbiased_hsic(samples: Samples, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The unbiased HSIC of centred values [sample, unit], 0 where it is unknown; and whether it is known.
 
-    It is unknown if fewer than four samples are valid, or if one outweighs all others up to rounding.
+    It is unknown if fewer than four samples are valid, or if one sample has all the weight up to rounding.
     """
     sums = _sums(samples, x, y)
     return _mean(sums, sums.quadruples), sums.known
@@ -63,7 +63,8 @@ class _Sums(NamedTuple):
 
 
 def _mean(sums: _Sums, total: jax.Array) -> jax.Array:
-    # What is only rounding beside |M|^2 is 0, as that of samples whose differences are all orthogonal.
+    # A total that is only rounding beside |M|^2 is 0, for example where all differences of samples are
+    # orthogonal.
     rounding = jnp.abs(total) <= 64 * jnp.finfo(total.dtype).eps * sums.mm
     return jnp.where(sums.known & ~rounding, total / jnp.where(sums.known, sums.weight, 1), 0)
 
@@ -84,12 +85,12 @@ def _sums(samples: Samples, x: jax.Array, y: jax.Array) -> _Sums:
     if samples.weights is not None:  # else sum_l w_l^2 x_l is 0
         along_x, along_y = (product(z, samples.everywhere(product((w**2)[None], z)).T)[:, 0] for z in (x, y))
         total = total - 2 * everywhere(w**2 * (of_y * along_x + of_x * along_y))
-    # With a value that is not finite the result is not unknown but NaN.
+    # If a value is not finite, the result is NaN instead of unknown.
     return _Sums(total, weight, known | ~jnp.isfinite(mm), p2, mm, mn)
 
 
 def _shares(samples: Samples, x: jax.Array) -> jax.Array:
-    """What part of all weight each sample has [sample]."""
+    """Each sample's share of all weight [sample]."""
     ones = jnp.ones_like(x[:, 0]) if samples.weights is None else samples.weights
     return ones / jnp.asarray(samples.size(), x.dtype)
 

@@ -21,32 +21,32 @@ def linear_cka(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Compares two layers of any widths over the same samples: 1 if one is the other but for a rotation.
+    """Compares two layers of any widths over the same samples: 1 if one is a rotation of the other.
 
     CKA = h(a, b) / sqrt(h(a, a) h(b, b)). Raw, h(a, b) = |C_ab|^2, the sum of the squared covariances of the
-    units of a with those of b. Debiased, h is the U-statistic of that sum (HSIC_1), so that two independent
-    layers have 0 on average, where the raw one tends to 1 as samples get fewer than units. Rotations, shifts
-    and a common factor of a layer's units change nothing.
+    units of a with those of b. Debiased, h is the U-statistic of that sum (HSIC_1), so two independent layers
+    have 0 on average. Raw CKA tends to 1 if there are fewer samples than units. Rotations, shifts and a
+    common factor of a layer's units change nothing.
 
     Args:
       a: activations [..., unit] of one layer, floating point; all leading axes together are the m samples.
-      b: activations of the other layer, or network, of the same samples; another number of units is allowed.
-      debias: whether to take away what chance adds; then at least four samples must be valid.
+      b: activations of the other layer or network, of the same samples. The number of units may differ.
+      debias: whether to subtract what chance adds. This needs at least four valid samples.
       where, weights, axis_name: as `pair_penalty`, of both. With weights the U-statistic is the weighted
         mean over quadruples of different samples.
 
     Returns:
-      A scalar, raw in [0, 1], debiased a little below 0 too; float32 for half-precision input. 0 where it is
-      undefined: if no unit of a layer varies, if samples are too few, or if a debiased h(a, a) is 0 up to
-      rounding, as that of samples that are all equally far from each other.
+      A scalar; float32 for half-precision input. Raw in [0, 1]; debiased it may be a little below 0. It is 0
+      where it is undefined: if no unit of a layer varies, if samples are too few, or if a debiased h(a, a) is
+      0 up to rounding. The last happens if all samples are equally far from each other.
 
     Raises:
       ValueError, TypeError: as `pair_penalty`; a and b of different samples.
 
     Numerics:
-      By d_a x d_b or two m x m matrices, whichever is smaller. Each layer is divided by its largest
-      deviation first, so no scale under- or overflows. A value that is not finite gives NaN, and nothing
-      else does; where CKA is undefined its gradient is 0. A constant unit (see `zscore`) counts nothing.
+      From one d_a x d_b or two m x m matrices, whichever is smaller. Each layer is divided by its largest
+      deviation first, so no scale under- or overflows. Only a value that is not finite gives NaN. Where CKA
+      is undefined its gradient is 0. A constant unit (see `zscore`) counts nothing.
 
     Source: Kornblith et al., Similarity of Neural Network Representations Revisited (arXiv:1905.00414);
       HSIC_1: Song et al., Feature Selection via Dependence Maximization (2012).
@@ -66,7 +66,7 @@ class CKAState(NamedTuple):
             state = state.update(a, zscore(a))
         similarity = state.cka()
 
-    Values are taken as they are, so in float32 deviations should lie between 1e-8 and 1e8.
+    Values are not rescaled, so in float32 deviations should lie between 1e-8 and 1e8.
 
     Raises:
       ValueError, TypeError: in `update`, as `linear_cka`; in `init`, a dtype that is neither float32 nor

@@ -17,23 +17,23 @@ def activity(
 ) -> jax.Array:
     """Compares each unit's mean size with that of its layer: the score of dormant units.
 
-    s_i = mean_k |a_i^(k)| / (1/d sum_j mean_k |a_j^(k)|). 0: the unit is silent; 1: it is as active as the
+    s_i = mean_k |a_i^(k)| / (1/d sum_j mean_k |a_j^(k)|). 0: the unit is silent. 1: it is as active as the
     layer's units are on average. The mean over the units is 1.
 
     Args:
-      a: activations [..., unit], floating point; all leading axes together are the m samples, positions of
-        a convolution too. One sample is enough.
+      a: activations [..., unit], floating point. All leading axes together are the m samples, including the
+        positions of a convolution. One sample is enough.
       where, weights, axis_name: as `zscore`. Weights count in the means over the samples.
 
     Returns:
-      s [unit], in [0, d], without unit; float32 for half-precision input, else the dtype of `a`. All 0 if
-      all activations are 0, or no sample is valid.
+      s [unit], in [0, d], without unit; float32 for half-precision input, else the dtype of `a`. All 0 if all
+      activations are 0, or if no sample is valid.
 
     Raises:
       ValueError, TypeError: as `zscore`, but one sample is accepted.
 
     Numerics:
-      There is no epsilon, so the scale of the activations does not matter. A NaN makes all NaN. The
+      There is no epsilon, so the scale of the activations does not matter. One NaN makes every s NaN. The
       derivative of |0| is 0. `jit`, `scan`, and `vmap` over seeds work.
 
     Source: Sokar et al., The Dormant Neuron Phenomenon in Deep Reinforcement Learning (arXiv:2302.12902),
@@ -55,8 +55,8 @@ def dormant_units(
     Their share is `dormant_units(a).mean()`, and the mask says which units to initialise again.
 
     Args:
-      a: activations [..., unit], floating point, as `activity`. After the nonlinearity: before it more units
-        are dormant, because none is 0 by design.
+      a: activations [..., unit], floating point, as `activity`. Take them after the nonlinearity. A unit that
+        is silent there is not 0 before it.
       threshold: a scalar that may be traced; 0, 0.025 and 0.1 are in use.
       where, weights, axis_name: as `activity`.
 
@@ -67,7 +67,7 @@ def dormant_units(
       ValueError, TypeError: as `activity`.
 
     Numerics:
-      As `activity`. No unit is dormant beside a NaN.
+      As `activity`. If one activation is NaN, no unit is dormant.
 
     Source: as `activity`.
     """
@@ -80,6 +80,6 @@ def _activity(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax
     size = samples.values * jnp.sign(samples.values)  # the derivative of jnp.abs is 1 at 0
     size = samples.total(size / samples.size())[0]
     mean = lax.stop_gradient(jnp.mean(size))
-    # Divided by it first, so that no square under- or overflows in the derivative; a NaN stays.
+    # Divided by the mean first, so that no square under- or overflows in the derivative. A NaN stays NaN.
     size = size / jnp.where(mean == 0, 1, mean)
     return jnp.where(mean == 0, 0, size / jnp.where(mean == 0, 1, jnp.mean(size)))

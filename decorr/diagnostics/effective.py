@@ -1,4 +1,4 @@
-"""What a layer's correlations say: how correlated its pairs are, and how many units it is worth."""
+"""How correlated the pairs of a layer are, and how many uncorrelated units the layer is worth."""
 
 import jax
 import jax.numpy as jnp
@@ -19,33 +19,33 @@ def mean_square_correlation(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """The mean over pairs of units of the squared correlation, without what chance adds.
+    """How redundant a layer is: the mean squared correlation over pairs of units, less what chance adds.
 
-    r2 = 1/(d(d-1)) sum_i!=j rho_ij^2, debiased r2 - (1 - r2) / (n - 2): about 0 for independent units
-    whatever m and d, where the raw mean is 1/(m - 1), and 1 for units that are all alike. So layers of any
-    width, over any number of samples, compare.
+    r2 = 1/(d(d-1)) sum_i!=j rho_ij^2, debiased r2 - (1 - r2) / (n - 2). Debiased it is about 0 for
+    independent units, whatever m and d; the raw mean is 1/(m - 1). It is 1 for units that are all alike. So
+    you can compare layers of any width, over any number of samples.
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
-      debias: whether to take away what chance adds.
+      debias: whether to subtract what chance adds.
       where, weights, axis_name: as `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum
         w^2: m, if all are valid and alike.
 
     Returns:
-      r2, a scalar: raw in [0, 1], debiased a little below 0 too; float32 for half-precision input.
+      r2, a scalar; float32 for half-precision input. Raw in [0, 1]; debiased it may be a little below 0.
 
     Raises:
       ValueError, TypeError: as `pair_penalty`.
 
     Numerics:
-      As `pair_penalty`. The mean is over the d units that are not constant (see `zscore`). NaN if these are
-      fewer than two, or the samples fewer than two, debiased three: nothing is known then. The adjustment is
-      exact for independent and for identical units; between, where rho^2 is about 1/2, it takes up to 1/m too
-      much: of true 0.49 and 20 samples 0.47. Where weights are very unequal chance adds somewhat less than
-      1/(n - 1).
+      As `pair_penalty`. The mean is over the d units that are not constant (see `zscore`). It is NaN for
+      fewer than two such units, and for fewer than two samples, or three if debiased. The adjustment is exact
+      for independent and for identical units. Between them, where rho^2 is about 1/2, it subtracts up to 1/m
+      too much: it makes 0.47 of a true 0.49 with 20 samples. If weights are very unequal, chance adds
+      somewhat less than 1/(n - 1).
 
-    Source: Simon, Section 3.1, for the raw mean; the adjustment is that of R^2 for one predictor (Ezekiel,
-      1930), since E[rho^2] = 1/(n - 1) of independent units.
+    Source: Simon, Section 3.1, for the raw mean. The adjustment is that of R^2 for one predictor (Ezekiel,
+      1930), because independent units have E[rho^2] = 1/(n - 1).
     """
     r2, known, _ = over_mesh(_mean_square, (a, where, weights), debias, axis_name)
     return jnp.where(known, r2, jnp.nan)
@@ -61,14 +61,14 @@ def effective_units(
 ) -> jax.Array:
     """How many uncorrelated units a layer is worth: the participation ratio of its correlation matrix.
 
-    (tr R)^2 / tr(R^2) = d / (1 + (d - 1) r2), with r2 as `mean_square_correlation`. d: all units
-    uncorrelated; 1: all alike. Where no unit is constant the raw value is d / (2P), P as
-    `correlation_penalty`: P is d over twice the effective number of units. It is `effective_rank` of order 2
-    of the correlation matrix, which has the other ranks in use too.
+    (tr R)^2 / tr(R^2) = d / (1 + (d - 1) r2), with r2 as `mean_square_correlation`. d: all units are
+    uncorrelated. 1: all are alike. If no unit is constant, the raw value is d / (2P), with P as
+    `correlation_penalty`. It equals `effective_rank` of order 2 on the correlation matrix; that function has
+    other ranks too.
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
-      debias: whether to take away what chance adds to r2: raw, m samples never show more than m - 1 units.
+      debias: whether to subtract what chance adds to r2. Raw, m samples never show more than m - 1 units.
       where, weights, axis_name: as `mean_square_correlation`.
 
     Returns:
@@ -78,15 +78,15 @@ def effective_units(
       ValueError, TypeError: as `pair_penalty`.
 
     Numerics:
-      As `mean_square_correlation`, NaN included; where the debiased r2 is below 0, it is d. Constant units
-      are worth nothing, and do not count in d. One unit that varies is worth 1.
+      As `mean_square_correlation`, NaN included. If the debiased r2 is below 0, the result is d. Constant
+      units do not count, neither in the result nor in d. If only one unit varies, the result is 1.
 
-    Source: the participation ratio, as of a covariance's eigenvalues in Gao et al., A theory of
-      multineuronal dimensionality, dynamics and measurement (2017); here of the correlation matrix, so that
-      a unit's scale does not count.
+    Source: the participation ratio. Gao et al., A theory of multineuronal dimensionality, dynamics and
+      measurement (2017), take it of a covariance's eigenvalues. Here it is of the correlation matrix, so a
+      unit's scale does not count.
     """
     r2, known, varying = over_mesh(_mean_square, (a, where, weights), debias, axis_name)
-    # A single unit has no pair, and is one unit.
+    # A single varying unit has no pair, and counts as one unit.
     return jnp.where(known | (varying == 1), participation(r2, varying), jnp.nan)
 
 

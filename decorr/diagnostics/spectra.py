@@ -27,31 +27,31 @@ def spectrum(
 ) -> jax.Array:
     """Shows how a layer's variation is spread over directions: the eigenvalues of its matrix.
 
-    l_1 >= l_2 >= ... of the correlation matrix R, of the covariance matrix C, or of the second moments
-    1/m sum_k a^(k) a^(k)T. A few large eigenvalues: the units repeat each other. All alike: no direction
-    has more variation than another.
+    l_1 >= l_2 >= ... of the correlation matrix R, of the covariance matrix C, or of the second moments 1/m
+    sum_k a^(k) a^(k)T. A few large eigenvalues mean that the units repeat each other. Equal ones mean that
+    all directions vary alike.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      kind: "correlation", each unit divided by its standard deviation; "covariance", values less their
-        means, over m - 1; "moment", values as they are, over m: the squared singular values of the
-        activations, divided by m.
+      kind: "correlation": each unit divided by its standard deviation. "covariance": values less their means,
+        over m - 1. "moment": values as they are, over m, so the squared singular values of the activations
+        over m.
       where, weights, axis_name: as `zscore`.
 
     Returns:
-      The min(m, d) largest eigenvalues, largest first; the others are 0. In units of a^2, of correlations
-      without unit. float32 for half-precision input, else the dtype of `a`.
+      The min(m, d) largest eigenvalues, largest first; the others are 0. Those of correlations have no unit,
+      the others are in units of a^2. float32 for half-precision input, else the dtype of `a`.
 
     Raises:
       ValueError, TypeError: as `zscore`; an unknown kind.
 
     Numerics:
-      By the smaller of d x d and m x m. No eigenvalue is below 0. An eigenvalue is computed as |B v|^2,
-      v the eigenvector and B^T B the matrix. So a singular value as small as 1e-6 of the largest keeps its
-      size in float32; those below 1e-3 of the largest are mixed among each other, and their sum of squares
-      is right. A constant unit (see `zscore`) adds 0 to correlations and covariances. A value that is not
-      finite makes all NaN. The gradient divides by no difference of eigenvalues: that of a sum of a function
-      over all eigenvalues is right where eigenvalues coincide too. Second derivatives are NaN there.
+      Uses the smaller of d x d and m x m. No eigenvalue is below 0. An eigenvalue is computed as |B v|^2,
+      with v the eigenvector and B^T B the matrix. So a singular value as small as 1e-6 of the largest keeps
+      its size in float32. Those below 1e-3 of the largest mix with each other, and their sum of squares is
+      right. A constant unit (see `zscore`) adds 0 to correlations and covariances. A value that is not finite
+      makes all NaN. The gradient never divides by a difference of eigenvalues. So the gradient of a sum over
+      all eigenvalues is right where they coincide too. Second derivatives are NaN there.
 
     Source: numpy.linalg.eigvalsh of numpy.corrcoef(a, rowvar=False), or of numpy.cov.
     """
@@ -80,17 +80,17 @@ def effective_rank(
     - order inf: 1 / max_i p_i; with power 2 the stable rank;
     - any other order q: (sum_i p_i^q)^(1/(1-q)).
 
-    Ranks in use are cases. RankMe has `power=1, kind="moment"`. The effective rank of Roy and Vetterli has
-    `power=1`, the participation ratio `order=2`, NESum `order=math.inf`, and the stable rank
-    `order=math.inf, kind="moment"`. `effective_units` has `order=2, kind="correlation", debias=True`. On
-    one layer they can differ by a factor of ten, mostly by whether means are taken away.
+    The ranks in use are special cases. RankMe has `power=1, kind="moment"`. The effective rank of Roy and
+    Vetterli has `power=1`, the participation ratio `order=2`, NESum `order=math.inf`, and the stable rank
+    `order=math.inf, kind="moment"`. `effective_units` has `order=2, kind="correlation", debias=True`. On one
+    layer they can differ by a factor of ten, mostly because only some subtract the means.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      order: of the Hill number, above 0; `math.inf` too. The larger, the less small shares count.
+      order: of the Hill number, above 0; `math.inf` too. A larger order counts small shares less.
       power: of the singular values, above 0. 2: shares of eigenvalues; 1: shares of their roots.
       kind: as `spectrum`.
-      debias: whether to take away that few samples show few directions. For order 2, power 2, and
+      debias: whether to correct for few samples, which show few directions. Only for order 2 and power 2, of
         covariances or correlations.
       where, weights, axis_name: as `zscore`.
 
@@ -98,17 +98,16 @@ def effective_rank(
       A scalar in [1, d]; float32 for half-precision input. 1 if no unit varies ("moment": if all are 0).
 
     Raises:
-      ValueError, TypeError: as `zscore`; an unknown kind; an order or a power that is not above 0; a debias
-        that there is not.
+      ValueError, TypeError: as `zscore`; an unknown kind; an order or a power that is not above 0; a
+        combination that `debias` does not support.
 
     Numerics:
-      As `spectrum`; with order 2 and power 2 without eigenvalues, by the smaller of d x d and m x m.
-      Singular values below min(m, d) eps of the largest count as 0, because rounding makes as much: 3e-5 in
-      float32 for 256. So a collapsed layer has rank 1 and a finite gradient, of any width. The gradient
-      is 0 where no unit varies.
-      Debiased covariances: the ratio of unbiased estimates of (tr C)^2 and tr(C^2), U-statistics over four
-      different samples; d where the second is not above 0, NaN for fewer than four valid samples. Debiased
-      correlations: as `effective_units`.
+      As `spectrum`. With order 2 and power 2 it needs no eigenvalues, and uses the smaller of d x d and m x
+      m. Singular values below min(m, d) eps of the largest count as 0, because rounding makes as much. In
+      float32 that is 3e-5 for 256. So a collapsed layer of any width has rank 1 and a finite gradient. The
+      gradient is 0 if no unit varies. Debiased covariances give the ratio of unbiased estimates of (tr C)^2
+      and tr(C^2). Both are U-statistics over four different samples. The result is d if the second is not
+      above 0, and NaN for fewer than four valid samples. Debiased correlations: as `effective_units`.
 
     Source: Hill, Diversity and Evenness (1973). Roy & Vetterli, The effective rank (2007). Garrido et al.,
       RankMe (arXiv:2210.02885). U-statistic: Song et al., Feature Selection via Dependence Maximization
@@ -135,9 +134,9 @@ def rank_at(
 ) -> jax.Array:
     """Counts the directions that hold a share of a layer: srank, or the approximate rank.
 
-    The least k with sum_{i<=k} s_i^power >= share sum_i s_i^power, s the roots of the eigenvalues of
-    `spectrum`. Power 1 of values as they are is srank (Kumar et al.), which some code calls the stable
-    rank; power 2 is the approximate rank (Yang et al.).
+    The least k with sum_{i<=k} s_i^power >= share sum_i s_i^power, where s are the roots of the eigenvalues
+    of `spectrum`. With kind "moment", power 1 is srank (Kumar et al.), which some code calls the stable rank.
+    Power 2 is the approximate rank (Yang et al.).
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
@@ -154,7 +153,7 @@ def rank_at(
         in [0, 1].
 
     Numerics:
-      As `effective_rank`, rounding's singular values included. 1 where all are 0.
+      Singular values that rounding makes count as 0, as in `effective_rank`. k is 1 if all are 0.
 
     Source: Kumar et al., Implicit Under-Parameterization (arXiv:2010.14498), delta = 0.01. Yang et al.,
       Harnessing Structures for Value-Based Planning and Reinforcement Learning (arXiv:1909.12255).
@@ -176,8 +175,8 @@ def rank_above(
 ) -> jax.Array:
     """Counts the directions along which a layer's values are above a threshold: the feature rank.
 
-    The number of i with s_i / sqrt(m) > threshold, s the singular values of the activations as they are. So
-    it depends on the scale of the activations, and a large mean counts as a direction.
+    The number of i with s_i / sqrt(m) > threshold, where s are the singular values of the activations as they
+    are. So it depends on the scale of the activations, and a large mean counts as a direction.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
@@ -192,7 +191,7 @@ def rank_above(
       ValueError, TypeError: as `zscore`.
 
     Numerics:
-      As `effective_rank`, rounding's singular values included.
+      Singular values that rounding makes count as 0, as in `effective_rank`.
 
     Source: Lyle et al., Understanding and Preventing Capacity Loss in Reinforcement Learning
       (arXiv:2204.09560), epsilon = 0.01.
@@ -257,7 +256,7 @@ def _participation(kind: Kind, debias: bool, samples: Samples) -> jax.Array:
 
 
 def _singular_values(values: jax.Array) -> jax.Array:
-    """The roots of eigenvalues, largest first; 0, with derivative 0, for what rounding makes."""
+    """The roots of eigenvalues, largest first. Those that rounding makes are 0, with derivative 0."""
     rounding = len(values) * jnp.finfo(values.dtype).eps
     kept = ~(values <= rounding * rounding * values[0])  # NaN stays
     return jnp.where(kept, jnp.sqrt(jnp.where(kept, values, 1)), 0)

@@ -1,4 +1,4 @@
-"""The convolutional sister of the paper's network, as a Linen module that shows its activations."""
+"""A convolutional network like the paper's, as a Linen module that returns its activations."""
 
 import functools
 import math
@@ -15,13 +15,13 @@ from decorr.models.layers import dense, hidden_layers, initialisers
 
 
 class ConvNet(nn.Module):
-    """A convolutional network that returns `(logits, activations)`, as `MLP` does of flattened images.
+    """A convolutional network that returns `(logits, activations)`, like `MLP`, for flattened images.
 
-    Each hidden layer is a convolution of 3 x 3 weights and stride 2, so that its maps have half the rows and
-    columns of those before, rounded up; then nonlinearity and dropout as in `MLP`. The last layer's maps,
-    flattened, are the classifier's inputs: a mean over positions would average dropout out of them. The
-    channels are the units, and positions are samples, though not independent ones: a penalty of all of them
-    is expensive, see `decorr.sample_positions`.
+    Each hidden layer is a convolution with 3 x 3 weights and stride 2, then nonlinearity and dropout like in
+    `MLP`. Its maps have half the rows and columns of those before, rounded up. The last layer's maps,
+    flattened, are the classifier's inputs, because a mean over positions would average dropout out of them.
+    Channels are units, and positions are samples, though not independent ones. A penalty of all positions is
+    expensive: see `decorr.sample_positions`.
 
         model = ConvNet(Architecture((36, 72, 144)), 10, image_shape=(28, 28, 1))
         variables = model.init(key, x)                      # x [..., 784]
@@ -31,13 +31,13 @@ class ConvNet(nn.Module):
       architecture: channels as widths, nonlinearity, initialisation, and whether dropout acts on the inputs
         too.
       classes: number of classes.
-      image_shape: height, width, channel of what the inputs are flattened from, in this order.
+      image_shape: height, width, channel of the images that the inputs are flattened from.
 
     Call:
       x: inputs [..., pixel], floating point.
       dropout_rate: probability to drop, a scalar that may be traced; None: no dropout, and no cost.
-      train: whether an architecture with normalisation normalises by the batch's statistics, and moves the
-        running ones (the collection "batch_stats"), or by these.
+      train: for an architecture with normalisation. True: it normalises by the batch's statistics, and
+        updates the running ones (the collection "batch_stats"). False: it uses the running ones.
 
     Returns:
       logits [..., class], and a tuple with one array [..., row, column, channel] for each hidden layer.
@@ -47,9 +47,9 @@ class ConvNet(nn.Module):
       ValueError: inputs of another number of pixels than the image's.
 
     Numerics:
-      A convolution is one matrix product of patches: under `vmap` over networks a batch of products, where a
-      convolution of many kernels takes longer on a CPU. Memory is that of the patches, 9/4 of the inputs of
-      a layer.
+      A convolution is one matrix product of patches. Under `vmap` over networks it is a batch of products. A
+      convolution of many kernels would take longer on a CPU. The patches take 9/4 of the memory of a layer's
+      inputs.
 
     Source: the paper has no convolutional network. Layers that halve by strides: Springenberg et al.,
       Striving for Simplicity: The All Convolutional Net (2014).

@@ -12,11 +12,11 @@ from decorr.config import Architecture
 from decorr.models.whitening import BatchWhitening
 
 Affine = Callable[[str, int, jax.Array], jax.Array]
-"""A layer before its nonlinearity, of its name, its units and its inputs."""
+"""A function (name, units, inputs) -> a layer's values before its nonlinearity."""
 
 
 def initialisers(architecture: Architecture, fan_in: int) -> dict[str, Any]:
-    """Initialisers of kernel and bias, as arguments of a Linen layer with so many inputs a unit."""
+    """Initialisers of kernel and bias, as arguments of a Linen layer with `fan_in` inputs a unit."""
     if architecture.initialisation == "flax":
         return {}
     if architecture.initialisation == "he":
@@ -42,7 +42,7 @@ def hidden_layers(
     dropout_rate: jax.typing.ArrayLike | None,
     train: bool,
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """The output of the last hidden layer, dropout acting, and the activations of each before dropout."""
+    """The last hidden layer's output, after dropout, and each layer's activations, before dropout."""
 
     def drop(x: jax.Array) -> jax.Array:
         return x if dropout_rate is None else dropout(module.make_rng("dropout"), x, dropout_rate)
@@ -71,7 +71,8 @@ def _leaky(module: nn.Module, architecture: Architecture, name: str, x: jax.Arra
     slope = jnp.asarray(architecture.negative_slope, x.dtype)
     if architecture.nonlinearity == "prelu":
         slope = module.param(name, lambda _: slope.astype(jnp.float32)).astype(x.dtype)
-        # Its gradient is summed over samples first, then units: a sum over both at once is slow on a CPU.
+        # Its gradient is summed over samples first, then over units. A sum over both at once is slow on a
+        # CPU.
         slope = jax.lax.optimization_barrier(jnp.full((1,) * (x.ndim - 1) + x.shape[-1:], slope))
     return jnp.where(x > 0, x, slope * x)
 

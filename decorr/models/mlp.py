@@ -14,9 +14,9 @@ from decorr.models.layers import dense, hidden_layers
 class MLP(nn.Module):
     """A multilayer perceptron that returns `(logits, activations)`.
 
-    Each hidden layer is affine, then a leaky ReLU max(x, 0) + slope min(x, 0), whose slope is fixed or
-    learned (PReLU, one a layer), then dropout if a rate is given. The activations are taken after the
-    nonlinearity and before dropout, as in the author's released code.
+    Each hidden layer is affine, then a leaky ReLU max(x, 0) + slope min(x, 0), then dropout if a rate is
+    given. The slope is fixed or learned (PReLU, one a layer). The activations are taken after the
+    nonlinearity and before dropout, like in the author's released code.
 
         model = MLP(Architecture((360, 180, 90)), classes=10)                 # of decorr.config
         variables = model.init(key, x)
@@ -31,8 +31,8 @@ class MLP(nn.Module):
     Call:
       x: inputs [..., feature], floating point.
       dropout_rate: probability to drop, a scalar that may be traced; None: no dropout, and no cost.
-      train: whether an architecture with normalisation normalises by the batch's statistics, and moves the
-        running ones (the collection "batch_stats"), or by these.
+      train: for an architecture with normalisation. True: it normalises by the batch's statistics, and
+        updates the running ones (the collection "batch_stats"). False: it uses the running ones.
 
     Returns:
       logits [..., class], and a tuple with one array [..., unit] for each hidden layer.

@@ -21,10 +21,10 @@ UNITS = 16
 class BatchWhitening(nn.Module):
     """Whitens activations by the batch's statistics, or by running ones: batch normalisation for all pairs.
 
-    y = scale * (a - mean) W^T + bias, W as in `whitening_matrix`. In training mean and covariance are the
-    batch's, as in `whiten`, and the running ones move towards them:
-    running <- momentum * running + (1 - momentum) * batch. What runs is the covariance, not W: the mean of
-    W over noisy batches is no whitening of anything.
+    y = scale * (a - mean) W^T + bias, W as in `whitening_matrix`. In training, mean and covariance are the
+    batch's, like in `whiten`. The running ones move towards them: running <- momentum * running + (1 -
+    momentum) * batch. The layer averages the covariance instead of W, because a mean of W over noisy batches
+    whitens nothing.
 
         layer = BatchWhitening()
         variables = layer.init(key, x, use_running_average=True)
@@ -35,7 +35,7 @@ class BatchWhitening(nn.Module):
     Attributes:
       use_running_average: whether to whiten by the running statistics, here or in the call.
       momentum: of the running statistics; 0.99, the default of `flax.linen.BatchNorm`.
-      method, shrinkage, iterations, axis_name: as `whiten`; `axis_name` is not looked at while the module is
+      method, shrinkage, iterations, axis_name: as `whiten`; `axis_name` is ignored while the module is
         initialised.
       groups: as `whiten`. Default: the fewest that have at most 16 units. Larger groups need larger batches,
         because W is fitted to the noise of a small one. A prime number of units above 16 is whitened unit by
@@ -46,20 +46,20 @@ class BatchWhitening(nn.Module):
     Call:
       x: activations [..., unit], floating point.
       use_running_average: if the attribute is not given.
-      where: which samples are valid, as in `whiten`; the others are 0 in y.
+      where: which samples are valid, like in `whiten`; y is 0 for the others.
 
     Returns:
-      y, the shape of x. The collection "batch_stats" holds `mean` [unit] and `covariance`
-      [group, unit, unit], unbiased, in float32; they begin as 0 and the identity, and do not move while
-      the module is initialised nor over fewer than two valid samples.
+      y, the shape of x. The collection "batch_stats" holds `mean` [unit] and `covariance` [group, unit,
+      unit], unbiased, in float32. They begin as 0 and the identity. Initialisation, and fewer than two valid
+      samples, leave them as they are.
 
     Raises:
-      ValueError, TypeError: as `whiten`. One sample, also as an array [unit], is enough at initialisation and
-        with running statistics.
+      ValueError, TypeError: as `whiten`. At initialisation and with running statistics one sample is enough,
+        also as an array [unit].
       UserWarning: in training, fewer than 4 samples for each unit of a group.
 
     Numerics:
-      As `whiten`. With running statistics W is computed in every call, of d x d matrices alone.
+      As `whiten`. With running statistics, every call computes W from d x d matrices only.
 
     Source: Huang et al., Decorrelated Batch Normalization; the running covariance is this library's.
     """

@@ -1,14 +1,14 @@
-"""Sums of squared correlations or covariances over pairs of units, by the smaller of two matrices.
+"""Sums of squared correlations or covariances over pairs of units, from the smaller of two matrices.
 
-Over m samples of d units, M = U^T W U / N [unit, unit] and K = U U^T / N [sample, sample] hold the same
-squares, sum_ij M_ij^2 = sum_kl w_k w_l K_kl^2: U the z-scores or the centred values, W = diag(w) the samples'
-weights, N their number less the degrees of freedom. Spread over devices, M is summed over them where d <= m;
-else U is gathered, and each device has its own rows of K. Two layers have X^T W Y / N and (X X^T) (Y Y^T) /
-N^2.
+There are m samples of d units. M = U^T W U / N [unit, unit] and K = U U^T / N [sample, sample] have the same
+sum of squares: sum_ij M_ij^2 = sum_kl w_k w_l K_kl^2. U holds the z-scores or the centred values, W = diag(w)
+the samples' weights. N is their number less the degrees of freedom. Over several devices, M is summed if d <=
+m. Else U is gathered, and each device has its own rows of K. Two layers have X^T W Y / N and (X X^T) (Y Y^T)
+/ N^2.
 
-Without the diagonal it is the sum of K's squares less those of the variances. Of covariances a few units of a
-larger scale would leave nothing of that but rounding: the units of the largest variances are set apart, and
-paired with all others by parts of M.
+Without the diagonal, the squares of the variances are subtracted from the sum of K's squares. For
+covariances, a few units of a larger scale would leave only rounding. So the units with the largest variances
+are set apart, and parts of M pair them with all others.
 """
 
 import functools
@@ -23,7 +23,7 @@ from decorr._samples import Samples, at_most, centre, product, standardise
 Kind = Literal["correlation", "covariance"]
 
 _APART = 32
-"""Units of the largest variances that are set apart."""
+"""How many units, those with the largest variances, are set apart."""
 
 
 class Form(NamedTuple):
@@ -103,7 +103,7 @@ def _pair_sum_jvp(
     tangent = jnp.sum(samples.weighted(A[None] * (B - C)) * moved.values)
     if samples.weights is None or moved.weights is None:  # these come together
         return value, samples.everywhere(tangent)
-    # A sample's weight counts its part of M, and in N, of which correlations do not depend.
+    # A sample's weight acts through its part of M, and through N. Correlations do not depend on N.
     u, *_ = _units(form, samples)
     size, larger = jax.jvp(lambda samples: jnp.asarray(samples.size(form.ddof)), (samples,), (moved,))
     heavier = 2 * form.scale / size * jnp.sum(jnp.sum(u * (B - C), axis=1) * moved.weights)
@@ -132,12 +132,12 @@ class _Apart(NamedTuple):
     """M [large, unit], 0 where the unit is large too."""
 
     def sum(self) -> jax.Array:
-        """The sum over the pairs of which at least one unit is large."""
+        """The sum over the pairs with at least one large unit."""
         return jnp.sum(jnp.square(self.among)) + 2 * jnp.sum(jnp.square(self.cross))
 
 
 def _set_apart(form: Form, samples: Samples, u: jax.Array) -> tuple[jax.Array, _Apart | None]:
-    """U with 0 for the units of the largest variances, and these; of z-scores, or with the diagonal, none."""
+    """U without the units of the largest variances, and these; none for z-scores or a diagonal."""
     if form.diagonal or form.kind == "correlation":
         return u, None
     _, which = lax.top_k(lax.stop_gradient(samples.total(u * u)[0]), min(_APART, samples.number))
@@ -148,7 +148,7 @@ def _set_apart(form: Form, samples: Samples, u: jax.Array) -> tuple[jax.Array, _
 
 
 def pair_matrix(form: Form, samples: Samples, u: jax.Array) -> jax.Array:
-    """M [unit, unit], 0 on the diagonal if that is left out."""
+    """M [unit, unit], with 0 on the diagonal if the form has none."""
     matrix = samples.moment(u, u) / samples.size(form.ddof)
     return matrix if form.diagonal else _off_diagonal(matrix)
 

@@ -19,9 +19,9 @@ def barlow_twins_loss(
 ) -> jax.Array:
     """The Barlow Twins loss of two views of the same samples.
 
-    L = sum_i (1 - C_ii)^2 + weight sum_i!=j C_ij^2, C = 1/m sum_k z_a^(k) z_b^(k)T the cross-correlation of
-    the views' units, z by the mean and the biased standard deviation. On the diagonal the views should
-    agree, off it the units should not repeat each other.
+    L = sum_i (1 - C_ii)^2 + weight sum_i!=j C_ij^2, with C = 1/m sum_k z_a^(k) z_b^(k)T. C is the
+    cross-correlation of the views' units, and z uses the mean and the biased standard deviation. The first
+    sum makes the views agree. The second keeps units from repeating each other.
 
     Args:
       a: embeddings [..., unit] of one view, floating point; all leading axes together are the m samples.
@@ -37,11 +37,12 @@ def barlow_twins_loss(
       ValueError, TypeError: as `pair_penalty`; views of two shapes.
 
     Numerics:
-      The authors' code z-scores by a BatchNorm of epsilon 1e-5, here there is none: a constant unit (see
-      `zscore`) has C = 0 and counts 1 on the diagonal, with gradient 0. So has every unit of fewer than two
-      valid samples. By d x d or two m x m matrices, whichever is smaller, and automatic differentiation.
+      The authors' code z-scores by a BatchNorm with epsilon 1e-5. Here there is no epsilon. A constant unit
+      (see `zscore`) has C = 0, so it adds 1 to the first sum, with gradient 0. With fewer than two valid
+      samples every unit is constant. Uses one d x d or two m x m matrices, whichever is smaller, and
+      automatic differentiation.
 
-    Source: Zbontar et al., Barlow Twins (arXiv:2103.03230), Equations 1 and 2; the authors' main.py has
+    Source: Zbontar et al., Barlow Twins (arXiv:2103.03230), Equations 1 and 2. The authors' main.py has
       lambda 0.0051 and multiplies L by --scale-loss 0.024.
     """
     diagonal, rest = over_mesh(_value, (a, b, where, weights), axis_name)

@@ -16,21 +16,21 @@ def decov_loss(
     """The DeCov loss: half the squared covariances of different units.
 
     L = 1/2 (||C||_F^2 - ||diag C||_2^2), C = sum_k (a^(k) - mean) (a^(k) - mean)^T / m, the biased
-    covariance. It falls with the scale of the activations, which `correlation_penalty` does not look at.
+    covariance. It shrinks with the scale of the activations; `correlation_penalty` does not.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       where, weights, axis_name: as `pair_penalty`.
 
     Returns:
-      L, a scalar; float32 for half-precision input, else the dtype of `a`. Of units z-scored by their biased
-      standard deviations it is d (P - 1/2), P as `correlation_penalty`.
+      L, a scalar; float32 for half-precision input, else the dtype of `a`. For units z-scored by their biased
+      standard deviations it is d (P - 1/2), with P as `correlation_penalty`.
 
     Raises:
       ValueError, TypeError: as `pair_penalty`.
 
     Numerics:
-      As `pair_penalty`, of which it is kind="covariance", normalise="sum", ddof=0, halved.
+      As `pair_penalty`: it is half of that with kind="covariance", normalise="sum", ddof=0.
 
     Source: Cogswell et al., Reducing Overfitting in Deep Networks by Decorrelating Representations
       (arXiv:1511.06068), Equation 1; Chainer's `decov` gives the same.

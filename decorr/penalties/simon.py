@@ -17,13 +17,13 @@ def correlation_penalty(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """The correlation penalty of one layer: the normalised sum of squared correlations.
+    """Penalises redundant units of a layer: the normalised sum of their squared correlations.
 
-    P = 1/(2d) sum_ij rho_ij^2   (Section 3.1), the diagonal included. 1/2: all units uncorrelated;
-    d/2: all units alike. Over m samples even independent units have P > 1/2 on average: see
-    `independent_penalty`. Add `weight * correlation_penalty(a)` of each layer to a loss. The paper's
-    weights 0.1 and 1.0 act as 0.002 and 0.02, because its released code divides the gradient by the 50
-    samples of a minibatch: 0.002 is a weight to begin with.
+    P = 1/(2d) sum_ij rho_ij^2 (Section 3.1), the diagonal included. 1/2: all units are uncorrelated. d/2: all
+    are alike. Over m samples even independent units have P > 1/2 on average: see `independent_penalty`. Add
+    `weight * correlation_penalty(a)` of each layer to a loss, and begin with the weight 0.002. The paper's
+    weights 0.1 and 1.0 are 0.002 and 0.02 here, because its released code divides the gradient by the 50
+    samples of a minibatch.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
@@ -37,9 +37,9 @@ def correlation_penalty(
       TypeError: a dtype that is not real floating point.
 
     Numerics:
-      As `pair_penalty`, of which it is the form with the diagonal. P does not change when a unit is shifted,
-      scaled or negated. A constant unit (see `zscore`) has rho = 0 with every unit, itself included, and
-      gradient 0; to the others it is absent, but counts in d. NaN or an infinity make P NaN.
+      As `pair_penalty` with the diagonal. P does not change when a unit is shifted, scaled or negated. A
+      constant unit (see `zscore`) has rho = 0 with every unit, itself included, and gradient 0. It still
+      counts in d. NaN or an infinity makes P NaN.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 3.1.
     """
@@ -55,9 +55,9 @@ def penalty_gradient(
 ) -> jax.Array:
     """The gradient dP/da of `correlation_penalty` by the paper's closed form.
 
-    dP/da_l^(k) = 2 / (d (m-1) sigma_l) sum_i rho_il (z_i^(k) - z_l^(k) rho_il)   (Section 3.1).
-    Large where sample k is unusual in the same way for unit l and the units correlated with it. With
-    weights, w_k times that, and V1 - V2 / V1 instead of m - 1.
+    dP/da_l^(k) = 2 / (d (m-1) sigma_l) sum_i rho_il (z_i^(k) - z_l^(k) rho_il)   (Section 3.1). It is large
+    if sample k is unusual in the same way for unit l and for the units correlated with it. With weights it is
+    w_k times that, with V1 - V2 / V1 instead of m - 1.
 
     Args:
       a: activations [..., unit], floating point.
@@ -71,8 +71,8 @@ def penalty_gradient(
       ValueError, TypeError: as `correlation_penalty`.
 
     Numerics:
-      As `correlation_penalty`; exactly 0 for a constant unit. It grows as 1 / sigma_l: half
-      precision overflows for units that vary by less than about 1e-5.
+      As `correlation_penalty`; exactly 0 for a constant unit. It grows like 1 / sigma_l, so half precision
+      overflows for units that vary by less than about 1e-5.
 
     Source: Simon, Section 3.1.
     """
@@ -87,7 +87,7 @@ def gradient_terms(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> GradientTerms:
-    """The three terms that Section 3.1 reads the gradient by: dP/da = A * (B - C).
+    """Explains the penalty's gradient by the three terms of Section 3.1: dP/da = A * (B - C).
 
     - A_l = 2 / (d (m-1) sigma_l): small for a unit that varies a lot.
     - B_l^(k) = sum_i z_i^(k) rho_il: large if sample k moves the units correlated with l together.
@@ -95,12 +95,12 @@ def gradient_terms(
 
     Args:
       a: activations [..., unit], floating point.
-      where, weights, axis_name: as `pair_penalty`. B and C are multiplied by a sample's weight, and
-        V1 - V2 / V1 stands for m - 1 in A.
+      where, weights, axis_name: as `pair_penalty`. B and C are multiplied by a sample's weight, and A has V1
+        - V2 / V1 instead of m - 1.
 
     Returns:
-      GradientTerms(A [unit], in units of 1 / a, B and C [..., unit], without any); float32 for
-      half-precision input.
+      GradientTerms(A, B, C), with A [unit] in units of 1 / a, and B and C [..., unit] without unit; float32
+      for half-precision input.
 
     Raises:
       ValueError, TypeError: as `correlation_penalty`.

@@ -1,4 +1,4 @@
-"""VCReg (Zhu et al., 2023): variances held up, covariances pressed down."""
+"""VCReg (Zhu et al., 2023): keeps variances up and covariances down."""
 
 from typing import Any
 
@@ -21,18 +21,18 @@ def vcreg_loss(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """The VCReg loss of one layer of a supervised network: variances held up, covariances pressed down.
+    """The VCReg loss of one layer of a supervised network: keeps variances up and covariances down.
 
     L = alpha v(a) + beta / (d (d-1)) sum_i!=j C_ij^2, with v as `variance_penalty`, C the unbiased
-    covariance. With `delta`, x^2 for |x| <= delta and 2 delta |x| - delta^2 beyond stands for the square of
-    an entry (smooth L1).
+    covariance. With `delta`, the square of an entry x with |x| > delta is replaced by 2 delta |x| - delta^2
+    (smooth L1).
 
     Args:
-      a: activations [..., unit], floating point; all leading axes together are the m samples. The
-        paper pools the positions of a convolutional map as samples: leading axes, as here.
+      a: activations [..., unit], floating point; all leading axes together are the m samples. The paper too
+        takes the positions of a convolutional map as samples.
       variance_weight: alpha, a scalar that may be traced.
       covariance_weight: beta, a scalar that may be traced.
-      delta: where squares go over into lines, > 0, in units of a^2; None: nowhere.
+      delta: the |x| from which on squares become linear, > 0, in units of a^2. None: never.
       where, weights, axis_name: as `pair_penalty`.
 
     Returns:
@@ -43,11 +43,11 @@ def vcreg_loss(
       ValueError, TypeError: as `pair_penalty`; a delta that is not above 0.
 
     Numerics:
-      As `pair_penalty` and `variance_penalty`. With `delta` always by the d x d matrix.
+      As `pair_penalty` and `variance_penalty`. With `delta` it always uses the d x d matrix.
 
     Source: Zhu et al., Variance-Covariance Regularization Improves Representation Learning
-      (arXiv:2306.13292). No code of its authors was found; the ports agree on epsilon and divisors, but
-      for Algomancer/VCReg, whose gradient of the covariance part lacks the factor 1 / (m - 1).
+      (arXiv:2306.13292). No code of its authors was found. The ports agree on epsilon and divisors. Only in
+      Algomancer/VCReg does the gradient of the covariance part lack the factor 1 / (m - 1).
     """
     if delta is not None and not delta > 0:
         raise ValueError(f"delta must be above 0, or None; got {delta}")

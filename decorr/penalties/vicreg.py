@@ -1,4 +1,4 @@
-"""VICReg (Bardes et al., 2022): views alike, variances held up, covariances pressed down."""
+"""VICReg (Bardes et al., 2022): makes views agree, keeps variances up and covariances down."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ def variance_penalty(
 ) -> jax.Array:
     """VICReg's variance term: how far the standard deviations of the units fall short of 1, on average.
 
-    v = 1/d sum_i max(0, 1 - sqrt(var_i + 1e-4)), var divided by m - 1. Pressing covariances down alone
-    shrinks the activations; this holds their scale.
+    v = 1/d sum_i max(0, 1 - sqrt(var_i + 1e-4)), var divided by m - 1. A penalty of covariances alone shrinks
+    the activations. This term keeps their scale.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
@@ -36,8 +36,9 @@ def variance_penalty(
       ValueError, TypeError: as `pair_penalty`.
 
     Numerics:
-      A constant unit (see `zscore`) counts 0.99 with gradient 0: nothing says in which direction to move its
-      samples. So does every unit of fewer than two valid samples. Units beyond 1 have gradient 0.
+      A constant unit (see `zscore`) counts 0.99 with gradient 0, because no direction is better for its
+      samples. With fewer than two valid samples every unit is constant. Units with a deviation above 1 have
+      gradient 0.
 
     Source: Bardes et al., VICReg (arXiv:2105.04906), Equation 1, gamma = 1, epsilon = 1e-4.
     """
@@ -56,18 +57,19 @@ def vicreg_loss(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """The VICReg loss of two views of the same samples, by the constants of its authors' code.
+    """The VICReg loss of two views of the same samples, with the constants of its authors' code.
 
-    L = i mean (a - b)^2 + v (v(a) + v(b)) / 2 + c (K(a) + K(b)) / d, with the weights i of the
-    invariance, v of the variance, c of the covariance; v(.) as `variance_penalty`, K =
-    sum_i!=j C_ij^2, C the unbiased covariance. The paper's text takes the mean over samples of the squared
-    distance, d times the code's mean over samples and units, and v(a) + v(b), which the code halves.
+    L = i mean (a - b)^2 + v (v(a) + v(b)) / 2 + c (K(a) + K(b)) / d. The weights are i of the invariance, v
+    of the variance and c of the covariance. v(.) is `variance_penalty`, and K = sum_i!=j C_ij^2 with the
+    unbiased covariance C. The paper's text differs from its code in two terms. It takes the mean over samples
+    of the squared distance, which is d times the code's mean over samples and units. And it takes v(a) +
+    v(b), which the code halves.
 
     Args:
       a: embeddings [..., unit] of one view, floating point; all leading axes together are the m samples.
       b: embeddings of the other view, the shape of `a`.
       invariance_weight, variance_weight, covariance_weight: scalars that may be traced.
-      coefficients: these three as one tuple, in their place.
+      coefficients: a tuple of these three, instead of them.
       where, weights, axis_name: as `pair_penalty`, of both views.
 
     Returns:
@@ -75,11 +77,12 @@ def vicreg_loss(
       view has twice the gradient of P.
 
     Raises:
-      ValueError, TypeError: as `pair_penalty`; views of two shapes, not three coefficients.
+      ValueError, TypeError: as `pair_penalty`; views of different shapes; another number of coefficients than
+      three.
 
     Numerics:
-      As `pair_penalty` and `variance_penalty`. Over fewer than two valid samples the covariance is 0 and
-      the variance term 0.99, with gradient 0; one valid sample still has its distance.
+      As `pair_penalty` and `variance_penalty`. With fewer than two valid samples the covariance term is 0 and
+      the variance term 0.99, with gradient 0. One valid sample still has its distance.
 
     Source: Bardes et al., VICReg (arXiv:2105.04906), and the authors' main_vicreg.py.
     """

@@ -15,26 +15,26 @@ def xcov_loss(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """The cross-covariance loss: half the squared covariances of the units of one layer with another's.
+    """Keeps two layers uncorrelated: half the squared covariances between their units.
 
-    L = 1/2 sum_ij (1/m sum_k (a_i^(k) - mean) (b_j^(k) - mean))^2. 0: no unit of a can be predicted from one
-    of b by a line. It keeps two codes apart, such as class and style.
+    L = 1/2 sum_ij (1/m sum_k (a_i^(k) - mean) (b_j^(k) - mean))^2. 0: no unit of a is linearly related to one
+    of b. It separates two codes, such as class and style.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      b: activations [..., unit] of the same samples; another number of units is allowed.
+      b: activations [..., unit] of the same samples. The number of units may differ.
       where, weights, axis_name: as `pair_penalty`, of both.
 
     Returns:
-      L, a scalar; float32 for half-precision input, else the dtype of `a`. Of z-scored units (biased) it is
+      L, a scalar; float32 for half-precision input, else the dtype of `a`. For z-scored units (biased) it is
       half the sum of the squared cross-correlations.
 
     Raises:
       ValueError, TypeError: as `pair_penalty`; a and b of different samples.
 
     Numerics:
-      By d_a x d_b or two m x m matrices, whichever is smaller, and automatic differentiation, which
-      needs no more. A constant unit (see `zscore`) has covariance exactly 0. Else as `pair_penalty`.
+      Uses one d_a x d_b or two m x m matrices, whichever is smaller, and automatic differentiation. A
+      constant unit (see `zscore`) has covariance exactly 0. Otherwise as `pair_penalty`.
 
     Source: Cheung et al., Discovering Hidden Factors of Variation in Deep Networks (arXiv:1412.6583),
       Equation 3; Chainer's `cross_covariance` gives the same.

@@ -13,26 +13,27 @@ from decorr.training.steps import Activations, Trainer
 from decorr.training.subsample import subsample
 
 BINS = 40
-"""Bins of |rho| from 0 to 1: Figure 1's width 0.025, and four of them make one of Figure 2's."""
+"""Bins of |rho| from 0 to 1. They have Figure 1's width 0.025, and four of them make one of Figure 2's."""
 
 CHUNK = 500
-"""Samples that go through the network at once, or one minibatch: few enough to stay in a CPU's cache."""
+"""Samples that go through the network at once, or one minibatch if that is more. They stay in a CPU's
+cache."""
 
 MINIBATCHES = 100
-"""Least number of minibatches over which P is averaged, if a set has as many: half of MNIST's validation
-set, which gives P within 1% for fully connected networks."""
+"""P is averaged over at least this many minibatches, if a set has as many. They are half of MNIST's
+validation set, and give P within 1% for fully connected networks."""
 
 
 class Evaluation(NamedTuple):
-    """A network on a whole set, dropout off."""
+    """Measurements of a network on a whole set, without dropout."""
 
     nll: jax.Array
     """[], in nats."""
     error: jax.Array
     """[], in [0, 1]."""
     penalty: jax.Array
-    """[layer], the mean of P, whatever was penalised, over minibatches of the training size, evenly spaced
-    over the set."""
+    """[layer], the mean of P over minibatches of the training size, evenly spaced over the set. P is measured
+    whatever penalty was trained."""
     mean_correlation: jax.Array
     """[layer], the mean |rho| over pairs of units, the whole set at once."""
     correlation: tuple[jax.Array, ...]
@@ -48,7 +49,7 @@ class _Sums(NamedTuple):
     """The state of each layer."""
 
     def update(self, logits: jax.Array, labels: jax.Array, activations: Activations) -> "_Sums":
-        """The sums with these samples too; of a layer with positions, some of them."""
+        """The sums with these samples too. The activations of a layer with positions are some of them."""
         states = zip(self.correlation, activations, strict=True)
         return _Sums(
             nll=self.nll + len(labels) * negative_log_likelihood(logits, labels),
@@ -71,14 +72,14 @@ class _Sums(NamedTuple):
 def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
     """Evaluates one network on a whole split, without dropout.
 
-    P depends on the number of samples (`decorr.independent_penalty`), so it is taken over minibatches
-    of the training size in stored order, to be comparable with what training saw: over all, or over every
-    k-th of so many that at least `MINIBATCHES` are left. The rest uses all samples, streamed.
-    Of a layer with positions both see what `subsample` draws, by a fixed key: P as many of a minibatch as in
-    training, the correlations as many of the whole set, but at least one position of each sample.
+    P depends on the number of samples (`decorr.independent_penalty`). So it is averaged over minibatches of
+    the training size, in stored order, to be comparable with training. It uses all of them, or every k-th if
+    at least `MINIBATCHES` are left. Everything else uses all samples, streamed. For a layer with positions,
+    `subsample` draws some by a fixed key. P takes as many of a minibatch as training does. The correlations
+    take as many of the whole set, but at least one position of each sample.
 
     Args:
-      trainer: the model, and the samples of a minibatch, m in P; static.
+      trainer: the model, and the minibatch size, which is m in P; static.
       variables: of the model, as `TrainingState.variables` has them.
       data: a split of at least one minibatch.
 

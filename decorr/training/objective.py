@@ -1,4 +1,4 @@
-"""What is minimised and what is reported: negative log-likelihood, error rate, regularised loss."""
+"""What training minimises and reports: negative log-likelihood, error rate, regularised loss."""
 
 from collections.abc import Callable
 
@@ -77,9 +77,9 @@ def regularised_loss(
       A scalar in nats.
 
     Raises:
-      TypeError: activations that are one array and not one for each layer, and labels as in
+      TypeError: activations given as one array instead of one for each layer; labels as in
         `negative_log_likelihood`.
-      ValueError: activations of another batch than the logits, and labels as in `negative_log_likelihood`.
+      ValueError: activations of another batch than the logits; labels as in `negative_log_likelihood`.
 
     Source: Simon, Section 3.1: P of each layer is added with one weight for all layers.
     """

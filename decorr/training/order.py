@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Keys(NamedTuple):
-    """What a run's seed is split into, a key each."""
+    """The keys that a run's seed is split into."""
 
     init: jax.Array
     order: jax.Array
@@ -28,11 +28,11 @@ def minibatches(
 
     Args:
       key: the run's seed, as in `TrainingState.key`.
-      step: minibatches trained before, as in `TrainingState.step`; tells the epoch, may be traced.
+      step: minibatches trained before, as in `TrainingState.step`. It decides the epoch, and may be traced.
       samples: how many there are; static.
       batch_size: samples a minibatch; static. An incomplete last minibatch is left out.
-      count: how many minibatches from this step on, wherever in an epoch it is; static. None: those of the
-        step's whole epoch.
+      count: how many minibatches from this step on, even across epochs; static. None: all of the step's
+        epoch.
 
     Returns:
       Indices [minibatch, batch], int32.
@@ -58,8 +58,8 @@ def minibatches(
 def _permutation(key: jax.Array, n: int) -> jax.Array:
     """`jax.random.permutation(key, n)`, bit for bit, in a fifth of its time on a CPU.
 
-    JAX sorts the numbers by random words, in rounds. Words and numbers side by side are a slow sort with a
-    comparator; here a word and the place of its number are one integer, which XLA sorts natively.
+    JAX sorts the numbers by random words, in rounds. Sorting words with numbers beside them needs a slow
+    comparator. Here a word and the place of its number are one integer, which XLA sorts natively.
     """
     order = jnp.arange(n, dtype=jnp.int32)
     for _ in range(math.ceil(3 * math.log(max(1, n)) / math.log(2**32 - 1))):

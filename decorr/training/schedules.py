@@ -1,4 +1,4 @@
-"""How a number shrinks over training, as optax has it."""
+"""How a number shrinks over training, by optax's schedules."""
 
 import functools
 
@@ -9,15 +9,15 @@ import optax
 from decorr.config import Schedule
 
 LAST = 0.01
-"""What an exponential schedule comes down to."""
+"""The factor at the end of an exponential schedule."""
 
 
 @functools.cache
 def schedule(kind: Schedule, steps: int) -> optax.Schedule:
-    """The factor of step t = 0, 1, ..., steps - 1, float32: 1 at first.
+    """The factor of step t = 0, 1, ..., steps - 1, in float32, beginning at 1.
 
-    constant: 1. cosine: (1 + cos(pi t / steps)) / 2, which ends at 0. exponential: 0.01^(t / steps). The same
-    function for the same arguments, so that networks which share them share their programs.
+    constant: 1. cosine: (1 + cos(pi t / steps)) / 2, which ends at 0. exponential: 0.01^(t / steps). Equal
+    arguments give the same function object, so networks that share them share a program.
 
     Args:
       kind: constant, cosine or exponential.

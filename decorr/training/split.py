@@ -22,8 +22,8 @@ class Split(NamedTuple):
     def batch(self, index: Any) -> tuple[Any, Any]:
         """Some samples as a network's inputs: (images[index] - offset) / scale.
 
-        NumPy arrays give NumPy arrays, unless the index is traced, which they would refuse. Hand a Split to
-        a jitted function as an argument (it is a PyTree), or its pixels become constants of the program.
+        NumPy arrays give NumPy arrays, unless the index is traced. Pass a Split to a jitted function as an
+        argument (it is a PyTree). Otherwise its pixels become constants of the program.
 
         Args:
           index: an int array of any shape, a slice, or `...` for the whole split.

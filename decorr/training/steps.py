@@ -1,7 +1,7 @@
 """Training one network: its state, one step, and whole epochs as one `lax.scan`.
 
-The caller vmaps over runs: everything that may differ between runs (parameters, seed, penalty weight,
-dropout rate) is an array in the state; what shapes the program is in the trainer, which is static.
+The caller vmaps over runs. Everything that may differ between runs is an array in the state: parameters,
+seed, penalty weight, dropout rate. What shapes the program is in the trainer, which is static.
 """
 
 import functools
@@ -26,17 +26,18 @@ Activations = tuple[jax.Array, ...]
 
 
 class Model(Protocol):
-    """A network that shows its activations, called as a Linen module is: those of `decorr.models` are."""
+    """A network that returns its activations, with a Linen module's methods: see `decorr.models`."""
 
     def init(self, rngs: Any, *args: Any) -> Any:
-        """init(key, x) -> variables, of which `params` are trained."""
+        """init(key, x) -> variables. Training changes `params`."""
 
     def apply(self, variables: Any, *args: Any, **options: Any) -> Any:
         """apply(variables, x, dropout_rate, rngs={"dropout": key}) -> (logits, activations).
 
-        Logits [..., class], and a tuple of one array [..., unit] for each hidden layer, or with positions
-        [..., row, column, unit]; without a rate, dropout is off. A model whose variables have "batch_stats"
-        is trained with train=True, mutable=["batch_stats"], and returns what it changed besides, as Linen's.
+        Logits are [..., class]. Activations are a tuple of one array for each hidden layer, [..., unit] or
+        with positions [..., row, column, unit]. Without a rate, dropout is off. A model whose variables have
+        "batch_stats" is trained with train=True, mutable=["batch_stats"]. It then also returns what it
+        changed, like a Linen module.
         """
 
 
@@ -47,20 +48,20 @@ class Trainer:
     model: Model
     """The network."""
     optimiser: optax.GradientTransformation
-    """Any of optax whose update takes no more than params, value, grad and value_fn. One value for one
-    program: `sgd` gives the same for the same numbers."""
+    """Any optimiser of optax whose update takes only params, value, grad and value_fn. Each optimiser object
+    compiles its own program: `sgd` returns the same object for the same numbers."""
     batch_size: int
     """Samples a minibatch."""
     penalty: Callable[[jax.Array], jax.Array] = correlation_penalty
     """A scalar function of one layer's activations [..., unit]."""
     penalty_schedule: optax.Schedule | None = None
-    """Factor of the penalty's weight, of the step; None: 1."""
+    """From the step to a factor of the penalty's weight. None: always 1."""
     max_samples: int = MAX_SAMPLES
-    """Most samples of a minibatch that penalty and correlations take of a layer with positions."""
+    """The most samples of a minibatch that penalty and correlations take, in a layer with positions."""
 
 
 class TrainingState(NamedTuple):
-    """All that training one network needs to go on: a PyTree of arrays."""
+    """All that is needed to continue the training of one network: a PyTree of arrays."""
 
     params: Any
     """The model's parameters."""
@@ -71,20 +72,20 @@ class TrainingState(NamedTuple):
     step: jax.Array
     """[] int32, minibatches trained on so far."""
     regulariser: Regulariser
-    """Numbers, or None: networks that differ only in the numbers share one program, and a None stays out of
-    it altogether."""
+    """Numbers, or None. Networks that differ only in the numbers share one program. None costs nothing in
+    it."""
     batch_stats: Any
     """Running statistics of the model's normalisation; {} if it has none."""
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What the model is applied with."""
+        """The variables that the model is applied with."""
         statistics = {"batch_stats": self.batch_stats} if self.batch_stats else {}
         return {"params": self.params, **statistics}
 
 
 class Minibatch(NamedTuple):
-    """A minibatch as a step met it: before the update, and with dropout acting."""
+    """Measurements of a minibatch in a step: before the update, and with dropout."""
 
     nll: jax.Array
     """[], in nats, without the penalty."""
@@ -95,9 +96,9 @@ class Minibatch(NamedTuple):
 
 
 class EpochMetrics(NamedTuple):
-    """Means over the minibatches of an epoch, as trained: parameters moving, dropout acting.
+    """Means over the minibatches of an epoch, measured while parameters change, with dropout.
 
-    Of several epochs, with a leading axis [epoch].
+    Several epochs have a leading axis [epoch].
     """
 
     nll: jax.Array
@@ -110,11 +111,11 @@ class EpochMetrics(NamedTuple):
 def sgd(optimisation: Optimisation, steps: int | None = None) -> optax.GradientTransformation:
     """Stochastic gradient descent as optax: v <- momentum v + (g + weight_decay w); w <- w - rate v.
 
-    The same value for the same numbers, so that networks which share them share their programs.
+    Equal numbers give the same object, so networks that share them share a program.
 
     Args:
       optimisation: its numbers.
-      steps: of the whole training, over which the rate shrinks; only a rate that does needs it.
+      steps: of the whole training; only a shrinking rate needs it.
 
     Raises:
       ValueError: a shrinking rate without `steps`.
@@ -139,14 +140,14 @@ def init(
 ) -> TrainingState:
     """The state before the first step.
 
-    The key alone decides the initial parameters and the order of the minibatches, so that runs of one
-    seed are paired across variants.
+    The key alone decides the initial parameters and the order of the minibatches. So runs with the same seed
+    are paired across variants.
 
     Args:
       trainer: model and optimiser.
       key: a typed JAX key (`jax.random.key`), the run's seed.
       regulariser: penalty weight and dropout rate, numbers or None.
-      sample: inputs [1, feature] of the shape and dtype to be trained on; their values do not matter.
+      sample: inputs [1, feature] of the training shape and dtype. Their values do not matter.
 
     Returns:
       A TrainingState; all its numbers are arrays, ready for `vmap` and `lax.scan`.
@@ -168,7 +169,7 @@ def step(
 ) -> tuple[TrainingState, Minibatch]:
     """One step of gradient descent on one minibatch.
 
-    Of layers with positions the penalty takes what `subsample` draws, in every step others.
+    For layers with positions the penalty takes what `subsample` draws, new ones in every step.
 
     Args:
       trainer: model, optimiser and penalty; static.
@@ -232,14 +233,14 @@ def train_epoch(
       state: where to start.
       data: the training split.
       order: indices [minibatch, batch] of its samples, such as `minibatches` gives.
-      observe: whether to average the correlations too, a bool that may be traced. Costs a d x d product
-        a layer and step.
+      observe: whether to average the correlations too, a bool that may be traced. It costs a d x d product
+        for each layer and step.
 
     Returns:
-      The state after; EpochMetrics of scalars; and for each hidden layer [unit, unit] the mean over the
-      minibatches of the signed correlation matrix, undefined entries counted as 1: what the paper's
-      Figures 1 and 2 show the absolute value of; of layers with positions, what the penalty sees. All 0 if
-      not observed.
+      The state after; EpochMetrics of scalars; and for each hidden layer the correlation matrix [unit, unit],
+      averaged over the minibatches, undefined entries counted as 1. The paper's Figures 1 and 2 show its
+      absolute value. For layers with positions it is of the samples that the penalty takes. All 0 if not
+      observed.
 
     Source: Simon, Section 1.3; the author's released code.
     """
@@ -271,11 +272,11 @@ def train_epochs(
 ) -> tuple[TrainingState, EpochMetrics, Activations]:
     """Trains for `n` epochs, each over a fresh permutation of the data, in one `lax.scan`.
 
-    For a notebook or a script: whole trainings in one call. `experiments` makes orders and trains in two
-    programs, an epoch a call, so that it can evaluate and save in between.
+    For a notebook or a script: a whole training in one call. `experiments` trains one epoch a call, so that
+    it can evaluate and save in between.
 
-    Training n epochs and then k is training n + k, bit for bit: permutations and masks are functions of
-    the key and the step alone.
+    Training n epochs and then k gives the same bits as training n + k. Permutations and masks depend only on
+    the key and the step.
 
     Args:
       trainer: model, optimiser, penalty and minibatch size; static.
@@ -285,7 +286,7 @@ def train_epochs(
       observe: as in `train_epoch`.
 
     Returns:
-      What `train_epoch` does, the metrics with a leading epoch axis, the correlations of the last epoch.
+      As `train_epoch`, with a leading epoch axis of the metrics, and the correlations of the last epoch.
 
     Raises:
       ValueError: fewer samples than one minibatch, or no epoch.

@@ -1,4 +1,4 @@
-"""The samples of each hidden layer that penalty and correlations take."""
+"""Chooses the samples of each hidden layer that penalty and correlations take."""
 
 import functools
 
@@ -7,8 +7,8 @@ import jax
 from decorr.positions import sample_positions
 
 MAX_SAMPLES = 16384
-"""Largest number of samples of a layer with positions, in training. It exceeds the units of a layer by far,
-and allows all positions of small images: drawing some would cost more than a penalty of all."""
+"""Largest number of samples of a layer with positions, in training. It is far more than a layer's units, and
+allows all positions of small images. There, drawing some would cost more than a penalty of all."""
 
 _STREAM = 3  # beside the keys that a run's seed is split into, see `order`
 
@@ -19,7 +19,7 @@ def subsample(
     step: jax.typing.ArrayLike,
     max_samples: int = MAX_SAMPLES,
 ) -> tuple[jax.Array, ...]:
-    """Activations as they are; of layers with positions, some positions of every sample.
+    """Activations as they are; for layers with positions, some positions of every sample.
 
     Args:
       activations: [sample, unit], or with positions [sample, ..., unit], of each layer.
@@ -28,8 +28,8 @@ def subsample(
       max_samples: how many there may be of a layer with positions, at least one of each sample; static.
 
     Returns:
-      [sample, unit], or [sample, position, unit] as `decorr.sample_positions` draws them, of each layer and
-      step others. Layers without positions draw nothing, and cost nothing.
+      [sample, unit], or [sample, position, unit] as `decorr.sample_positions` draws them. Each layer and step
+      has a draw of its own. Layers without positions draw nothing, and cost nothing.
 
     Raises:
       ValueError: a layer with positions, of more samples than `max_samples`.
