@@ -1,4 +1,4 @@
-"""What the commands share: options, the one loop of work, the console, and errors of one line."""
+"""What the commands share: options, the loop that trains, the console, and one-line errors."""
 
 import dataclasses
 import io
@@ -30,7 +30,7 @@ Options = TypeVar("Options")
 Value = TypeVar("Value")
 
 Unset = Annotated[Value | None, tyro.conf.arg(help_behavior_hint="")]
-"""An option that is None by default; its docstring says what happens then, and --help adds no "None"."""
+"""An option that is None by default. Its docstring says what happens then, and --help shows no "None"."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Machine:
             raise ValueError("--address needs --executor ray")
 
     def prepare(self, plan: bool) -> None:
-        """Before JAX is imported: for a plan leaves a GPU's memory alone, else begins processes."""
+        """To call before JAX is imported. A plan does not reserve a GPU's memory; training begins its
+        processes."""
         if plan:
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         elif self.executor == "local":
@@ -61,7 +62,7 @@ class Machine:
 
 
 MachineOptions = Annotated[Machine, tyro.conf.arg(name="")]
-"""Among the options of a command: --executor and --address."""
+"""The options --executor and --address, for any command."""
 
 
 @contextmanager
@@ -92,19 +93,19 @@ def train(
     Args:
       executor: where.
       training: how.
-      work: what, the longest first: at the end nothing is long alone.
+      work: what, the longest first, so that no long piece is left alone at the end.
       dataset: its data, as `training` takes them.
       console: where progress is shown.
-      keep: called with a piece of work, the number of its units that are done, and its checkpoint or None.
+      keep: called with a piece of work, the number of its units done, and its checkpoint or None.
       read: the last checkpoint of a piece; None if there is none.
       checkpoint_seconds: least time between two checkpoints of a piece.
 
     Raises:
-      ValueError: a piece does not fit into memory; nothing has been trained then.
+      ValueError: a piece does not fit into memory. Nothing is trained then.
     """
     for piece in work:
         training.check(executor.room, piece, dataset)
-    # Closed whatever happens: an interruption here must end the training there.
+    # Closed in any case: an interruption here must end the training there.
     running = closing(executor.run(training, work, dataset, read, checkpoint_seconds))
     live = is_live(console.file)
     with SweepProgress(console, work, dataset.image_shape, live) as progress, running as events:
@@ -128,7 +129,8 @@ def time_left(seconds: float, platform: str = "cpu") -> str:
 
 
 def make_console() -> Console:
-    """Standard output; text is printed as it is. Outside of terminals it is wide enough for the table."""
+    """Standard output, where text is printed as it is. Outside of terminals it is wide enough for the
+    table."""
     if sys.stdout is None:  # closed
         return Console(file=io.StringIO(), width=160, markup=False, highlight=False)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -145,7 +147,7 @@ def is_live(stream: Any) -> bool:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turns warnings into one line each, and so what users can mend: SystemExit without a traceback."""
+    """Prints each warning, and each error that users can mend, as one line without a traceback."""
     default = warnings.formatwarning
     warnings.formatwarning = lambda message, *_: f"warning: {first_line(message)}\n"
     try:

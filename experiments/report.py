@@ -12,7 +12,8 @@ from experiments.store import finished
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Write one HTML page about a sweep: figures, published numbers, verdicts on the paper's sentences."""
+    """Write one HTML page about a sweep: figures, published numbers beside ours, and verdicts on the
+    paper."""
 
     folder: tyro.conf.Positional[Unset[Path]] = None
     """Folder of a sweep's results. Default: the newest one under results/."""
@@ -24,7 +25,7 @@ class Report:
 
 def write(options: Report) -> list[Path]:
     """Writes the pages that are asked for; returns their paths."""
-    # Here and not above: --help need not wait for all that draws.
+    # Imported here, so that --help does not wait for what draws.
     from experiments.comparison import analysis, page, results
     from experiments.paper import report
     from experiments.store.gathered import gather

@@ -1,4 +1,4 @@
-"""The reference run: every sweep that the report of the paper rests on. `python -m experiments.reproduce`."""
+"""The reference run: every sweep behind the paper's report. `python -m experiments.reproduce`."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ SWEEPS = {
     "mnist-rates": Sweep(
         dataset="mnist", sizes=("tiny", "huge"), variants=("drop-0.1", "drop-0.5", "drop-0.7"), seeds=3
     ).cells(),
-    # With five seeds, as with three, no sign-flip test could decide after the correction.
+    # With five seeds or fewer, no sign-flip test could decide after the correction.
     "fashion_mnist": Sweep(dataset="fashion_mnist").cells(),
 }
 SWEEPS |= {study.name: study.cells for study in STUDIES if not study.measure}
@@ -85,14 +85,14 @@ class Reproduce:
 
 
 def train_cells(options: Reproduce, name: str, grid: Sequence[Cell], console: Console) -> Path:
-    """Trains what the folder of a name lacks of these cells; returns it."""
+    """Trains the cells that the folder of a name lacks; returns the folder."""
     folder = options.results / name
     train(Sweep(data_dir=options.data_dir), grid, folder, console)
     return folder
 
 
 def reproduce(options: Reproduce, name: str, grid: Sequence[Cell], console: Console) -> None:
-    """Trains what a compact file lacks of a sweep; each cell is added to the file when it is done."""
+    """Trains the cells of a sweep that its compact file lacks. Each is added to the file when it is done."""
     path = options.out / f"{name}.nc"
     kept = split(compact.load(path)) if path.exists() else []
     done = {str(cell.cell.values): str(cell.configuration.values) for cell in kept}
@@ -111,7 +111,7 @@ def reproduce(options: Reproduce, name: str, grid: Sequence[Cell], console: Cons
 
 
 def measure(options: Reproduce, study: Study, console: Console) -> None:
-    """Trains the networks of a study and keeps what it measures of them; nothing where that is kept."""
+    """Trains the networks of a study and stores its measurements, unless these are stored."""
     path = options.out / NETWORKS / f"{study.name}.nc"
     if study.measure is None or measurements.is_done(path, study.cells):
         return
@@ -120,7 +120,7 @@ def measure(options: Reproduce, study: Study, console: Console) -> None:
 
     from experiments.run import host  # which brings JAX: --help need not wait for it
 
-    host.configure()  # not done yet if nothing was left to train; a later sweep could not
+    host.configure()  # needed if nothing was left to train, and impossible once JAX has run
     dataset = load_data(study.cells[0], options.data_dir, folder)
     measurements.save(study.measure(folder, study.cells, dataset), path, folder, study.cells)
 

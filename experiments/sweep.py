@@ -18,8 +18,8 @@ from experiments.grid.networks import SIZES, Family, Network, Recipe, Scaling, S
 from experiments.grid.protocols import EARLY, PROTOCOLS, VARIANTS
 from experiments.store import checkpoints, finished
 
-# JAX, xarray, SciPy and Matplotlib come with imports inside of functions: --help waits for none of them, nor
-# does --plan where all is done, and the first epoch for JAX alone.
+# JAX, xarray, SciPy and Matplotlib are imported inside functions. So --help waits for none of them, and
+# neither does --plan if all is done. The first epoch waits for JAX only.
 if TYPE_CHECKING:
     from experiments.data.load import Dataset
     from experiments.run.executor import Executor
@@ -80,7 +80,7 @@ class Sweep:
     """Precision of the networks' matrix products on a GPU. tensorfloat32 is faster."""
     machine: MachineOptions = dataclasses.field(default_factory=Machine)
     plan: bool = False
-    """Train nothing. Show what is done, what is missing, and the memory each group of runs needs."""
+    """Train nothing. Show what is done, what is missing, and the memory and time that it needs."""
 
     def chosen_protocol(self) -> Recipe:
         """The protocol with the options that override it."""
@@ -111,7 +111,7 @@ class Sweep:
 
 
 def sweep(options: Sweep, console: Console) -> None:
-    """Trains what is missing of a sweep, prints its table, and writes its report; or shows the plan."""
+    """Trains what a sweep lacks, prints its table and writes its report; or shows the plan."""
     grid, folder = options.cells(), options.folder()
     train(options, grid, folder, console)
     if options.plan:
@@ -131,7 +131,7 @@ def sweep(options: Sweep, console: Console) -> None:
 
 
 def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
-    """Trains the cells that a folder lacks, and keeps other commands from it meanwhile; or shows the plan."""
+    """Trains the cells that a folder lacks, and locks the folder meanwhile; or shows the plan."""
     with nullcontext() if options.plan else command.writing(folder):
         missing = finished.missing(folder, grid)
         done = [cell for cell in grid if cell not in missing]
@@ -149,7 +149,7 @@ def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) 
 
 
 def load_data(cell: Cell, data_dir: str | None, folder: Path) -> "Dataset":
-    """The data of a sweep's cell, the same as those of the results in its folder."""
+    """Loads the data of a sweep's cell, checked to be those of the results in its folder."""
     from experiments.data.load import load
 
     dataset = load(cell.dataset, data_dir=data_dir, scaling=cell.protocol.input_scaling)
@@ -171,7 +171,7 @@ class _Job(NamedTuple):
 
 @contextmanager
 def _prepared(options: Sweep, missing: Mapping[Cell, int], folder: Path) -> Iterator[_Job]:
-    """The blocks of the missing cells: they fit into memory, and checkpoints are theirs."""
+    """The blocks of the missing cells: they fit into memory, and match the checkpoints."""
     options.machine.prepare(options.plan)
     from experiments.run.epochs import TRAINING, trainer
 

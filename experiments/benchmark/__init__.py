@@ -1,1 +1,1 @@
-"""How fast this is, side by side with what a user would pick instead: `python -m experiments.benchmark`."""
+"""How fast decorr is, side by side with its alternatives: `python -m experiments.benchmark`."""

@@ -45,7 +45,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "equinox", "ker
 
 
 def describe_device() -> Work:
-    """The device, described by a worker: the command itself holds no accelerator."""
+    """The device, described by a worker, because the command itself holds no accelerator."""
     device = jax.devices()[0]
     return lambda: None, {
         "platform": device.platform,
@@ -77,7 +77,7 @@ def _processor() -> str:
 
 
 def run(options: Benchmark, console: Console) -> None:
-    """Measures section by section; stores each row at once, and prints each table."""
+    """Measures section by section. Each row is stored at once, and each table printed."""
 
     def say(line: str) -> None:
         console.print(line, style="dim")

@@ -1,4 +1,4 @@
-"""The sweep's engine, the loop that a Flax user would write, and the floor that both stand on."""
+"""The sweep's engine, the loop that a Flax user would write, and the least time for either."""
 
 from functools import partial
 from typing import Any
@@ -31,8 +31,8 @@ def sweep_engine(
 ) -> Work:
     """What `experiments.sweep` does in an epoch, without the evaluation: minibatch order and training.
 
-    `networks` is the number on each device; devices and lanes (networks side by side in the program) are
-    the engine's own choice if not given.
+    `networks` is the number on each device. By default the engine chooses devices and lanes, the networks
+    side by side in a program.
     """
     host.configure()
     images, labels = task.pixels(family)
@@ -85,7 +85,7 @@ def plain_penalty(a: jax.Array) -> jax.Array:
 
 
 def gram_penalty(a: jax.Array) -> jax.Array:
-    """P as who knows it well writes it: from the m x m Gram matrix, if that is smaller."""
+    """P as an expert writes it: from the m x m Gram matrix, if that is smaller."""
     m, d = a.shape
     z = (a - a.mean(axis=0)) / a.std(axis=0, ddof=1)
     smaller = z.T @ z if d <= m else z @ z.T
@@ -93,7 +93,7 @@ def gram_penalty(a: jax.Array) -> jax.Array:
 
 
 def sgd() -> optax.GradientTransformation:
-    """The released protocol's, as optax's users write it."""
+    """The released protocol's optimiser, as a user of optax writes it."""
     optimisation = RELEASED.optimisation
     return optax.chain(
         optax.add_decayed_weights(optimisation.weight_decay),

@@ -1,4 +1,4 @@
-"""The penalty and its gradient: ours, the d x d formula in JAX and PyTorch, and the floor."""
+"""The penalty and its gradient: ours, the d x d formula in JAX and PyTorch, and the least time."""
 
 import resource
 from collections.abc import Callable, Iterator
@@ -86,7 +86,7 @@ def _compiled(penalty: Callable[[jax.Array], jax.Array], m: int, d: int, dtype: 
 
 
 def floor(m: int, d: int, dtype: str) -> Work:
-    """The two smallest matrix products that P and its gradient need, and nothing else."""
+    """Only the two smallest matrix products that P and its gradient need."""
     a = jnp.asarray(activations(m, d), dtype)
 
     @jax.jit

@@ -1,4 +1,4 @@
-"""How time scales, as a picture: the rows of the section `scaling`."""
+"""A picture of how time scales, from the rows of the section `scaling`."""
 
 import statistics
 from collections.abc import Mapping, Sequence

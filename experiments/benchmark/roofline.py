@@ -1,8 +1,9 @@
 """The time of a training step on GPUs, predicted from the compiled step: no GPU is needed.
 
-A program of n networks takes no less time than its arithmetic at the device's peak, its memory traffic at the
-device's bandwidth, or the launches of its kernels, one after the other. The step is compiled where this runs:
-on a CPU, traffic and kernels are those that fusion for a CPU leaves, of which a GPU has other, often fewer.
+There are three lower bounds on the time of a program of n networks: its arithmetic at the device's peak, its
+memory traffic at the device's bandwidth, and the launches of its kernels, one after the other. The step is
+compiled on this machine. On a CPU, traffic and kernels are those of a CPU's fusion. A GPU has others, often
+fewer.
 """
 
 import math
@@ -31,11 +32,11 @@ _NO_KERNELS = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast",
 
 
 class Device(NamedTuple):
-    """NVIDIA's data sheets of H100 and H200, SXM: peaks that no program reaches."""
+    """From NVIDIA's data sheets of H100 and H200, SXM. No program reaches these peaks."""
 
     name: str
     flops: float
-    """A second, of float32 outside of the tensor cores, as `--matmul-precision float32` asks for."""
+    """Per second, of float32 outside of the tensor cores, like `--matmul-precision float32`."""
     bandwidth: float
     """Bandwidth of its memory, bytes a second."""
     launch: float = 2.5e-6
@@ -57,7 +58,7 @@ class Cost(NamedTuple):
 
 
 def cost(size: Size, variant: str, networks: int = 4) -> Cost:
-    """The compiler's counts for one step, compiled alone: it would count the body of a loop once."""
+    """The compiler's counts for one step, compiled alone, because the body of a loop counts once."""
     cell = task.cell("mlp", size, Variant.parse(variant), networks)
     trainer = epochs.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1), SAMPLES)
     batch, pixels = trainer.batch_size, task.SIDE**2

@@ -14,8 +14,8 @@ _SWEEP = (sys.executable, "-m", "experiments.sweep")
 
 
 def measure() -> Iterator[dict[str, Any]]:
-    """Seconds of `--help` and `--plan`; and of the default sweep until a terminal shows a finished epoch, and
-    of compiling meanwhile, with a cold and a warm compilation cache."""
+    """Seconds of `--help` and `--plan`, and of the default sweep with a cold and a warm compilation cache.
+    The sweep's seconds are those until a terminal shows a finished epoch, and those of compiling."""
     for option in ("--help", "--plan"):
         start = time.perf_counter()
         subprocess.run([*_SWEEP, option], stdout=subprocess.DEVNULL, check=True)
@@ -32,7 +32,7 @@ def measure() -> Iterator[dict[str, Any]]:
 
 
 def _first_epoch(folder: Path, out: str) -> tuple[float, str]:
-    """Seconds till a terminal shows it, and all that it shows by then: what JAX logs of compiling too."""
+    """Seconds until a terminal shows a text, and all that it shows by then, with JAX's log of compiling."""
     environment = {n: v for n, v in os.environ.items() if n != "JAX_COMPILATION_CACHE_DIR"} | {
         "JAX_LOG_COMPILES": "1",
         "XDG_CACHE_HOME": str(folder / "cache"),

@@ -1,6 +1,6 @@
-"""What every trainer trains: the same networks, from the same parameters, on the same minibatches.
+"""What every trainer trains: the same networks, with the same parameters, on the same minibatches.
 
-A Task is made once by the engine's own functions and stored, so that a peer needs no JAX to read it.
+The engine's own functions make a Task once and store it, so a peer needs no JAX to read it.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ from experiments.grid.protocols import RELEASED
 
 SIDE, CLASSES = 28, 10
 SAMPLES: dict[Family, int] = {"mlp": 10_000, "conv": 2_500}
-"""An epoch of a convolutional network takes as many times longer."""
+"""An epoch of a convolutional network takes this many times longer."""
 NETWORKS = 64
 """Number of networks: the widest ensemble."""
 
@@ -42,8 +42,8 @@ def protocol(family: Family) -> Recipe:
 
 
 def pixels(family: Family) -> tuple[np.ndarray, np.ndarray]:
-    """The embedded digits, enlarged to MNIST's shape and repeated: as many as MNIST's validation set has, for
-    the paper's networks."""
+    """The included digits, enlarged to MNIST's shape and repeated. For the paper's networks there are as many
+    as in MNIST's validation set."""
     from scipy import ndimage
     from sklearn.datasets import load_digits
 
@@ -60,7 +60,7 @@ def cell(family: Family, size: Size, variant: Variant, networks: int) -> Cell:
 
 
 def make(path: str, family: Family, size: Size) -> tuple[Any, dict[str, Any]]:
-    """Stores the Task of a family and size; for a worker, since JAX takes hold of an accelerator."""
+    """Stores the Task of a family and size; for a worker, because JAX reserves an accelerator."""
     import jax
 
     from decorr.config import Regulariser
@@ -104,7 +104,7 @@ def read(path: str | Path) -> Task:
 
 
 def multiply_adds(family: Family, size: Size, variant: str) -> int:
-    """Multiplications that a training step of one network needs: in matrix products, none of them twice."""
+    """Multiplications that a training step of one network needs, in its matrix products."""
     from decorr.training.subsample import MAX_SAMPLES  # which needs JAX
 
     m, (*hidden, logits) = RELEASED.optimisation.batch_size, layers(family, size)

@@ -49,7 +49,7 @@ def plain_penalty(a: torch.Tensor) -> torch.Tensor:
 
 
 def gram_penalty(a: torch.Tensor) -> torch.Tensor:
-    """P as who knows it well writes it: from the m x m Gram matrix, if that is smaller."""
+    """P as an expert writes it: from the m x m Gram matrix, if that is smaller."""
     m, d = a.shape
     z = (a - a.mean(0)) / a.std(0)
     smaller = z.T @ z if d <= m else z @ z.T

@@ -1,4 +1,4 @@
-"""Training: the sweep's engine beside everything a user would pick instead; the regularisers; scaling."""
+"""Training: the sweep's engine beside its alternatives; the cost of regularisers; scaling."""
 
 import itertools
 import statistics
@@ -36,7 +36,7 @@ class Setting(NamedTuple):
 
 
 class Trainer(NamedTuple):
-    """A way to train, and how its processes may be laid out: the fastest of these counts."""
+    """A way to train, and possible layouts of its processes. The fastest layout counts."""
 
     name: str
     build: str
@@ -53,7 +53,7 @@ def engine_trainer(platform: str, family: Family) -> Trainer:
 
 
 def peers(platform: str, family: Family) -> tuple[Trainer, ...]:
-    """What a user would pick instead."""
+    """The alternatives."""
     layouts = (separate(), together()) if platform == "cpu" and processors() > 1 else (together(),)
 
     def peer(
@@ -93,7 +93,7 @@ def measure(
     repeats: int,
     say: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
-    """Network-steps per second of the whole machine, beside everything a user would pick instead."""
+    """Network-steps per second of the whole machine, beside the alternatives."""
     for family, size in itertools.product(families, sizes):
         for row in _rows(Setting(platform, family, size, variants, repeats), say):
             yield {"family": family, "size": size} | row
@@ -173,7 +173,7 @@ def _side_by_side(
 
 
 def _agree(name: str, nll: Sequence[float], expected: Sequence[float], variant: str) -> None:
-    """The same networks have the same losses, with dropout about the same; RuntimeError if not."""
+    """RuntimeError unless the same networks have the same losses, or with dropout similar ones."""
     tolerance = 0.05 if Variant.parse(variant).regulariser(RELEASED).dropout_rate else 2e-3
     for network, (value, wanted) in enumerate(zip(nll, expected, strict=False)):
         if not abs(value - wanted) <= tolerance * wanted:
@@ -203,7 +203,7 @@ def overhead(
 def scaling(
     platform: str, devices: int, sizes: Sequence[Size], repeats: int, say: Callable[[str], None]
 ) -> Iterator[dict[str, Any]]:
-    """Time of a network-step by networks in a program, and by devices: on a CPU cores, a process each."""
+    """Time of a network-step by networks in a program, and by devices. A CPU's are cores, a process each."""
     counts = [2**i for i in range(devices.bit_length()) if 2**i <= devices]
     widths = (1, 2, 4, 8, 16, 64) if platform == "cpu" else (1, 4, 16, 64, 256, 1024)
     for size in sizes:

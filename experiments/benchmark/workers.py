@@ -1,7 +1,7 @@
-"""Processes that each keep one thing ready to be timed, on cores and with threads of their own.
+"""Processes that each hold one function ready for timing, on cores and with threads of their own.
 
 A worker prepares `build(**arguments)`, "module:function", which returns what to time, a callable without
-arguments, and a report that goes to the parent. Then it waits to be told how often to call.
+arguments, and a report that goes to the parent. Then it waits for the number of calls.
 """
 
 import importlib
@@ -19,7 +19,7 @@ from typing import Any
 from experiments.run.machine import cores, processors
 
 Work = tuple[Callable[[], object], dict[str, Any]]
-"""What to time, which returns when it is finished, and what else there is to report."""
+"""The function to time, which returns when it is finished; and a report."""
 
 
 class Worker:
@@ -70,7 +70,7 @@ class Worker:
 
 
 class Group:
-    """Workers that do the same at the same time, each on its own cores; a context."""
+    """A context with workers that do the same at the same time, each on its own cores."""
 
     def __init__(self, build: str, layout: Sequence[Sequence[int]], **arguments: Any) -> None:
         self._workers = [Worker(build, on=on, **arguments) for on in layout]
@@ -106,14 +106,14 @@ def together() -> list[list[int]]:
 
 
 def interleaved(groups: Mapping[str, Group], repeats: int) -> dict[str, list[float]]:
-    """Seconds a call, all in turn, `repeats` times; short ones are called many times over."""
+    """Seconds per call of each, in turn, `repeats` times. Short ones are called many times."""
     calls = {name: max(1, math.ceil(0.1 / group.seconds())) for name, group in groups.items()}
     turns = [{name: group.seconds(calls[name]) for name, group in groups.items()} for _ in range(repeats)]
     return {name: [turn[name] for turn in turns] for name in groups}
 
 
 def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
-    """Median over the repeats, so that what slows the machine for a while slows both."""
+    """Median over the repeats, so that a temporary slowdown of the machine affects both."""
     return statistics.median(n / d for n, d in zip(numerator, denominator, strict=True))
 
 

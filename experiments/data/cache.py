@@ -15,7 +15,7 @@ Stored = dict[str, np.ndarray]
 
 
 def cached(prepared: PreparedSet, folder: Path | None) -> Stored:
-    """The decoded set: from the cache where possible, else decoded and written there."""
+    """The decoded set: from the cache if it is there, else decoded and written to it."""
     name = prepared.builder.name
     if folder is None:
         warnings.warn(

@@ -1,6 +1,6 @@
 """Image classification sets as arrays in memory: the embedded one, any of TFDS by name.
 
-What cannot be had is an error, never another set in its place.
+A set that cannot be loaded is an error. No other set replaces it.
 """
 
 import hashlib
@@ -31,13 +31,13 @@ class Dataset(NamedTuple):
     train: Split
     validation: Split
     test: Split | None
-    """What the set's makers kept apart, None where they did not; never used for validation."""
+    """The test split of the set's makers, None if there is none. Never used for validation."""
     content: str
     """A hash of all images and labels as they are stored, before scaling."""
 
     @property
     def identity(self) -> str:
-        """Version and content, as results keep them: two sets of the same identity have the same images."""
+        """Version and content, as results store them. Sets with the same identity have the same images."""
         return f"{self.version} sha256:{self.content}"
 
 
@@ -48,40 +48,40 @@ def load(
     scaling: Scaling = "max",
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Dataset:
-    """Loads a set by name: "digits", which is embedded, or a TFDS image classification set.
+    """Loads a set by name: "digits", which is included, or a TFDS image classification set.
 
-    The last sixth of the training split, in stored order, validates and the rest trains: 50,000 and
-    10,000 for MNIST. The set's own test split, if any, is `test`. "digits" has none: its last 297
-    images are kept apart as `test`; of the 1,500 before them, 1,250 train and 250 validate.
+    The last sixth of the training split, in stored order, validates and the rest trains: 50,000 and 10,000
+    for MNIST. The set's own test split, if any, is `test`. The digits have none, so their last 297 images are
+    `test`. Of the 1,500 before them, 1,250 train and 250 validate.
 
-    Stored order is TFDS's, which sorts a split by the MD5 hash of split name and record key when it
-    prepares a set: the same on every machine for one version of the set, but not the order of the
-    original file. So MNIST's validation images are not that file's last 10,000.
+    Stored order is TFDS's: preparing a set sorts each split by the MD5 hash of split name and record key. It
+    is the same on every machine for one version of the set, but not the order of the original file. So
+    MNIST's validation images are not that file's last 10,000.
 
-    TFDS sets are decoded once (tens of seconds) and cached as arrays, in a file named after a hash
-    of the prepared ones. A damaged cache is rebuilt; one that cannot be written, or that has no place for
-    want of a home folder, costs a warning.
+    TFDS sets are decoded once (tens of seconds) and cached as arrays, in a file named after a hash of the
+    prepared ones. A damaged cache is rebuilt. A cache that cannot be written, or a missing home folder, gives
+    a warning.
 
     Args:
       name: "digits", or a set's TFDS name: "mnist", "mnist:3.0.1", "cifar10_corrupted/fog_1".
-      data_dir: TFDS's folder, or an address that it knows, as gs://bucket/sets. None is TFDS's own
-        default: $TFDS_DATA_DIR, else ~/tensorflow_datasets. "digits" is embedded and does not look at it.
-      scaling: "max" divides pixels by the largest of the training part (MNIST: 255). "zscore"
-        subtracts the mean and divides by the standard deviation of all its pixels together. "zca"
-        whitens by its mean and covariance (`Whitening`). Its images are float32, whitened here and once:
-        in every step of MNIST that would be more products than a huge network takes.
+      data_dir: TFDS's folder, or an address that TFDS knows, such as gs://bucket/sets. None is TFDS's own
+        default: $TFDS_DATA_DIR, else ~/tensorflow_datasets. "digits" ignores it.
+      scaling: all by the part that trains. "max" divides pixels by its largest one (MNIST: 255). "zscore"
+        subtracts the mean of all its pixels and divides by their standard deviation. "zca" whitens by its
+        mean and covariance (`Whitening`). Whitened images are float32, made once here. Whitening in every
+        step of MNIST would take more products than a huge network.
       cache_dir: folder for decoded arrays. None is $XDG_CACHE_HOME/decorr, else ~/.cache/decorr.
 
     Returns:
       The set, all its splits scaled alike.
 
     Raises:
-      ValueError: TFDS cannot open a set of that name; it is a table; it does not classify uint8 images of one
-        size; it has no training split, or one of fewer than 6 images, or of equal pixels. No
-        `data_dir`, TFDS_DATA_DIR or home folder says where TFDS's folder is.
-      FileNotFoundError: the set is prepared in another format than array_record; or not at all,
-        and TensorFlow, which could prepare it, is not installed.
-      RuntimeError: the set cannot be prepared (no network, for one), or its files not be read.
+      ValueError: TFDS cannot open a set of that name; it is a table, or does not classify uint8 images of one
+        size. It has no training split, or one of fewer than 6 images, or of equal pixels. No `data_dir`,
+        TFDS_DATA_DIR or home folder says where TFDS's folder is.
+      FileNotFoundError: the set is prepared in another format than array_record; or it is not prepared, and
+        TensorFlow is not installed to do so.
+      RuntimeError: the set cannot be prepared (for example without a network), or its files cannot be read.
 
     Source: split and "max" are the paper's released code, up to the order. The digits are
       scikit-learn's `load_digits`, from the UCI repository (Alpaydin and Kaynak, 1998).
@@ -89,7 +89,7 @@ def load(
     if scaling not in get_args(Scaling):
         raise ValueError(f"scaling must be one of {', '.join(get_args(Scaling))}; got {scaling!r}")
     if name == "digits":
-        # Versioned by year: the pixels are the same whichever scikit-learn carries them.
+        # Versioned by year, because every version of scikit-learn has the same pixels.
         version, classes, stored = "1998", 10, _digits()
         image_shape: tuple[int, ...] = (8, 8, 1)
     elif name in tables.EMBEDDED:
@@ -114,7 +114,7 @@ def load(
 
 
 def _hash(stored: Stored) -> str:
-    """The same wherever the same images are prepared in the same order."""
+    """A hash that is the same for the same images in the same order."""
     digest = hashlib.sha256()
     for name, array in sorted(stored.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
@@ -123,7 +123,7 @@ def _hash(stored: Stored) -> str:
 
 
 def _scaling(images: np.ndarray, scaling: Scaling) -> Callable[[np.ndarray, np.ndarray], Split]:
-    """What makes a split of images and labels, scaled by the uint8 pixels of the training part."""
+    """A function that makes a split of images and labels, scaled by the training part's uint8 pixels."""
     pixels: Callable[[np.ndarray], np.ndarray] = np.asarray  # as they are
     offset, scale = 0.0, 1.0
     if scaling == "zca":
@@ -140,7 +140,7 @@ def _scaling(images: np.ndarray, scaling: Scaling) -> Callable[[np.ndarray, np.n
 
 def _digits() -> Stored:
     """scikit-learn's 1,797 digits of 8x8 pixels from 0 to 16."""
-    # Its file alone: to import scikit-learn takes longer than all else that comes before the training.
+    # Reads only its file. Importing scikit-learn takes longer than everything else before training.
     spec = find_spec("sklearn")
     assert spec and spec.submodule_search_locations
     file = Path(spec.submodule_search_locations[0]) / "datasets/data/digits.csv.gz"

@@ -1,4 +1,4 @@
-"""The rows of a data set that samples are drawn from: images or a table, all classes and all splits."""
+"""The rows of a data set, from which samples are drawn: images or a table, all classes, all splits."""
 
 import os
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from experiments.data.load import load
 from experiments.disk import files
 
 TEST = 5000
-"""Rows on which a network is tested at most, where the set's makers kept none apart."""
+"""The most rows that test a network, if the set has no test split."""
 
 
 class Sample(NamedTuple):
@@ -35,16 +35,15 @@ class Pool(NamedTuple):
     labels: np.ndarray
     """[row] int32, from 0."""
     test: int = 0
-    """How many of the last rows its makers kept apart: these test, and no sample has them."""
+    """How many of the last rows are the set's own test split. They test, and no sample has them."""
 
     def rows(self, asked: int) -> int:
-        """The size of a sample for which `asked` rows are wanted: all there are, or four fifths if the rest
-        must test."""
+        """The size of a sample: `asked` rows, at most all, or four fifths of them if the rest must test."""
         there = len(self.labels) - self.test
         return min(asked, there if self.test else there * 4 // 5)
 
     def sample(self, rows: int, seed: int) -> Sample:
-        """A sample of so many rows, another for each seed; a fifth of it tunes."""
+        """A sample of so many rows, different for each seed. A fifth of it tunes."""
         there = len(self.labels) - self.test
         order = np.random.default_rng([seed, 20_26]).permutation(there).astype(np.int32)
         tuning = rows // 5
@@ -57,13 +56,13 @@ def load_pool(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> P
     """A set by its name.
 
     Args:
-      name: "digits", "breast_cancer" or "wine", which are embedded; the path of an ARFF file, whose last
-        column is the class; "openml:NAME" or "openml:NUMBER"; else the name of a TFDS image classification
+      name: "digits", "breast_cancer" or "wine", which are included. The path of an ARFF file, whose last
+        column is the class. "openml:NAME" or "openml:NUMBER". Else the name of a TFDS image classification
         set.
-      data_dir: TFDS's folder, as `load` has it.
+      data_dir: TFDS's folder, as in `load`.
 
     Raises:
-      ValueError, FileNotFoundError, PermissionError, RuntimeError: as `load` and `tables` raise them.
+      ValueError, FileNotFoundError, PermissionError, RuntimeError: as in `load` and `tables`.
     """
     if name in tables.EMBEDDED:
         return _of_table(tables.embedded(name))
@@ -75,7 +74,7 @@ def load_pool(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> P
     splits = [dataset.train, dataset.validation, *([dataset.test] if dataset.test else [])]
     features = np.concatenate([split.images for split in splits])
     labels = np.concatenate([split.labels for split in splits])
-    # The embedded digits have no split of their makers'.
+    # The included digits have no test split of their own.
     test = len(dataset.test.labels) if dataset.test and name != "digits" else 0
     return Pool(dataset.name, dataset.identity, dataset.classes, dataset.image_shape, features, labels, test)
 

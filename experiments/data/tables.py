@@ -1,7 +1,7 @@
 """Tables as arrays: ARFF files, OpenML's by name, and two of scikit-learn's own.
 
-The class is an ARFF file's last column, and what OpenML calls the target. A nominal column of k values
-becomes k columns of 0 and 1. Gaps stay gaps: NaN in a numeric column, no 1 in a nominal one.
+The class is an ARFF file's last column, or OpenML's target. A nominal column of k values becomes k columns of
+0 and 1. Gaps stay gaps: NaN in a numeric column, only zeros for a nominal one.
 """
 
 import hashlib
@@ -42,8 +42,8 @@ def read_arff(path: Path) -> Table:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is no ARFF file of numeric and nominal columns, or no classification table: its last
-        column is not nominal, has gaps, or has fewer than two classes; or a column holds text or dates.
+      ValueError: it is no ARFF file, or a column holds text or dates. The last column is not nominal, has
+        gaps, or has fewer than two classes.
     """
     import arff
 
@@ -78,8 +78,8 @@ def openml(name: str, data_home: Path | None = None) -> Table:
         ~/scikit_learn_data.
 
     Raises:
-      ValueError: OpenML has no such set, it cannot be reached, or it is no classification table of numbers
-        and categories.
+      ValueError: OpenML has no such set or cannot be reached, or the set is no classification table of
+        numbers and categories.
     """
     from sklearn.datasets import fetch_openml
 
@@ -127,6 +127,6 @@ def _table(name: str, columns: Sequence[np.ndarray], classes: np.ndarray, where:
 
 
 def _one_hot(column: np.ndarray) -> np.ndarray:
-    """[row, value] of 0 and 1, of the values that occur; a row without one is all 0."""
+    """[row, value] of 0 and 1, for the values that occur. A row with a gap is all 0."""
     values = np.unique(column[column != ""])
     return (column[:, None] == values[None]).astype(np.float64)

@@ -1,7 +1,6 @@
 """Sets of TensorFlow Datasets: found, prepared if need be, and decoded.
 
-TensorFlow serves only to prepare a set for the first time; a folder that holds it as array_record is read
-without it.
+Only preparing a set for the first time needs TensorFlow. Reading its array_record files does not.
 """
 
 import functools
@@ -24,7 +23,7 @@ from experiments.grid.names import meant
 _INSTALL = 'pip install -e ".[prepare]" in the clone'  # Brings TensorFlow, for TFDS to prepare its sets.
 _CHUNK = 1000  # Records fetched in one call: half the time of one by one, in little memory.
 _DESCRIPTION = ("dataset_info.json", "features.json")  # TFDS sees no set without them.
-# Of a download: TFDS itself retries for more than 3 minutes, and waits for a silent server for ever.
+# For downloads. TFDS itself retries for more than 3 minutes, and waits for a silent server forever.
 _RETRIES, _SECONDS_TO_CONNECT, _SECONDS_OF_SILENCE = 2, 4, 30
 
 
@@ -59,7 +58,7 @@ class PreparedSet(NamedTuple):
         return {split: splits[split].num_examples for split in ("test", "train") if split in splits}
 
     def fingerprint(self) -> str:
-        """A hash of all that decoding reads, whatever else lies beside it."""
+        """A hash of all files that decoding reads, and of no others."""
         digest, info = hashlib.sha256(), self.builder.info
         with _reported(RuntimeError, f"cannot read {self.builder.name!r} in {self.builder.data_dir}"):
             records = (path for split in self.splits for path in info.splits[split].filepaths)
@@ -73,8 +72,8 @@ class PreparedSet(NamedTuple):
 
 
 def folder(data_dir: str | os.PathLike[str] | None) -> str:
-    """Where TFDS keeps its sets: what a user gave, or its own default; an address as it is. ValueError for a
-    home folder that does not exist."""
+    """Where TFDS keeps its sets: the given folder or address, or TFDS's default. ValueError without a home
+    folder."""
     given = str(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     if "://" in given:
         return given
@@ -85,7 +84,7 @@ def folder(data_dir: str | os.PathLike[str] | None) -> str:
 
 
 def open_set(name: str, data_dir: str) -> PreparedSet:
-    """A set by its TFDS name, prepared if it was not; raises as `load`."""
+    """A set by its TFDS name, prepared if necessary; raises as `load`."""
     with _without_chatter():
         prepared = _open(name, data_dir)
         _prepare(prepared.builder)
@@ -110,7 +109,7 @@ def _path(path: Any) -> Path:
 
 @contextmanager
 def _without_chatter() -> Iterator[None]:
-    """Without warnings, of OpenCV's absence, folders passed over or each retry: what matters is raised."""
+    """Without TFDS's warnings (no OpenCV, skipped folders, each retry). What matters is raised."""
     loggers = [logging.getLogger(name) for name in ("absl", "urllib3")]
     levels = [logger.level for logger in loggers]
     try:
@@ -138,7 +137,8 @@ def _impatient() -> Iterator[None]:
 
 @contextmanager
 def _of_tfds_alone() -> Iterator[None]:
-    """Features of TFDS itself: for others it would import, and so run, whatever module a set's files name."""
+    """Allows only TFDS's own features. For others TFDS would import, and so run, any module that a file
+    names."""
     from tensorflow_datasets.core.features.feature import FeatureConnector
 
     known = FeatureConnector.cls_from_name
@@ -154,16 +154,16 @@ def _of_tfds_alone() -> Iterator[None]:
 
 @contextmanager
 def _reported(kind: type[Exception], doing: str, hint: str = "") -> Iterator[None]:
-    """Makes one line of whatever TFDS, its readers or the network raise: they share no class.
+    """Makes a one-line error of whatever TFDS, its readers or the network raise, which share no class.
 
     The hint replaces TFDS's own.
     """
     try:
         yield
     except Exception as error:
-        # requests wraps what the network said in how often it was tried.
+        # requests wraps the network's message in its count of attempts.
         said = getattr(next(iter(error.args), None), "reason", error)
-        # After its first line TFDS lists hundreds of names, then perhaps the one that was meant.
+        # After its first line TFDS lists hundreds of names, and perhaps a suggestion.
         first, *more = str(said).strip().splitlines() or [type(error).__name__]
         reason = first.split('}": ')[-1].rstrip(".:")  # Without TFDS's echo of its arguments.
         hints = [hint] if hint else [line for line in more if line.startswith("Did you mean")]
@@ -196,7 +196,7 @@ def _open(name: str, data_dir: str) -> PreparedSet:
 
 
 def _prepare(builder: Any) -> None:
-    """Sees to it that the set lies in its folder as array_record, with a training split."""
+    """Prepares the set as array_record if necessary, and checks that it has a training split."""
     name, folder = builder.name, _path(builder.data_dir)
     if not builder.is_prepared():
         if folder.exists():  # TFDS would not prepare it there
@@ -214,7 +214,7 @@ def _prepare(builder: Any) -> None:
             f"{name!r} is in {folder} as {', '.join(formats)}, not as array_record; "
             f"to prepare it in another data_dir: {_INSTALL}"
         )
-    # Where there are several, what is said of files must be said of these.
+    # If there are several formats, TFDS must describe the files of this one.
     builder.info.set_file_format("array_record", override=True, override_if_initialized=True)
     if "train" not in builder.info.splits:
         raise ValueError(f"{name!r} has no split 'train', only {sorted(builder.info.splits)}")

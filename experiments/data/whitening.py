@@ -1,20 +1,20 @@
-"""ZCA whitening of pixels, by the images that train."""
+"""ZCA whitening of pixels, fitted to the images that train."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 EPSILON = 0.1
-"""Added to the variance in every direction, as a share of the pixels' mean variance: directions of less,
-mostly noise, are not raised to 1. The custom for natural images, where it is written as 0.1 after their
-contrast is normalised to a variance of about 1: Coates, Lee & Ng, An Analysis of Single-Layer Networks;
-Goodfellow et al., Maxout Networks."""
+"""Added to the variance in every direction, as a share of the pixels' mean variance. So directions of less
+variance, mostly noise, are not raised to 1. Customary for natural images: 0.1 after their contrast is
+normalised to a variance of about 1. Coates, Lee & Ng, An Analysis of Single-Layer Networks; Goodfellow et
+al., Maxout Networks."""
 
 _EXACT = 2**24 // 255**2
 """Number of products of two uint8 pixels whose sum float32 holds exactly, in any order."""
 
 _CHUNK = 1000
-"""Images whitened at once: as float32 all of them would need their memory twice."""
+"""Images whitened at once. All of them as float32 would need their memory twice."""
 
 
 class Whitening(NamedTuple):
@@ -33,13 +33,13 @@ class Whitening(NamedTuple):
           images: [sample, pixel] uint8, not all equal.
 
         Returns:
-          The whitening. On these images its result has mean 0 and in a direction of variance l the variance
-          l / (l + eps); it is the same for pixels in any unit. A pixel that is constant in them has
-          variance 0, and is 0 in all images.
+          The whitening. On these images the result has mean 0, and a direction of variance l has the variance
+          l / (l + eps). The unit of the pixels does not matter. A constant pixel has variance 0, and becomes
+          0 in all images.
 
         Numerics:
-          Sums are exact integers up to 370,000 images, and the root is taken in float64, by NumPy:
-          loading data starts no device.
+          Sums are exact integers up to 370,000 images. NumPy takes the root in float64, so loading data
+          starts no device.
 
         Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, Appendix A, with eps.
         """

@@ -1,1 +1,1 @@
-"""Files, read and written: the only room that opens any."""
+"""Reads and writes files: no other room opens any."""

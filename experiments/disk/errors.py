@@ -1,10 +1,10 @@
-"""Errors about files: one line each, which never advises to destroy what may be whole."""
+"""Errors about files: one line each, which never advises to delete what may be intact."""
 
 from pathlib import Path
 
 
 class ResultsError(Exception):
-    """A file is not the wanted one: one line that says why, and what to do."""
+    """A file is not the expected one. One line says why, and what to do."""
 
 
 def first_line(error: Exception) -> str:

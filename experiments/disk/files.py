@@ -1,4 +1,4 @@
-"""Files: the one way in which this project replaces one, lists a folder's, and where users keep theirs."""
+"""The one way in which this project replaces a file, lists a folder and finds users' folders."""
 
 import io
 import os
@@ -15,10 +15,10 @@ Content = TypeVar("Content")
 
 
 def write_atomically(path: Path, write_to: Callable[[io.BytesIO], object]) -> None:
-    """Writes a file of which a reader, or a crash, sees all or nothing; the last of several writers wins.
+    """Writes a file completely or not at all, even in a crash. The last of several writers wins.
 
-    Of a link, what it leads to is replaced. The content is made in memory: what HDF5 and zip have open when a
-    disk is full they cannot close, and HDF5 then ends the process. OSError names the path.
+    For a link, its target is replaced. The content is made in memory. On a full disk HDF5 and zip cannot
+    close a file, and HDF5 then ends the process. OSError names the path.
     """
     content = io.BytesIO()
     write_to(content)
@@ -50,8 +50,8 @@ def listed(folder: Path, suffix: str) -> list[Path]:
 
 
 def load_all(folder: Path, suffix: str, load: Callable[[Path], Content]) -> dict[str, Content]:
-    """What `load` makes of a folder's files of a suffix, by name without it; one of which it makes a
-    ResultsError is left out with a warning."""
+    """Loads a folder's files of a suffix, by name without suffix. A ResultsError leaves a file out, with a
+    warning."""
     loaded = {}
     for path in listed(folder, suffix):
         try:
@@ -62,8 +62,8 @@ def load_all(folder: Path, suffix: str, load: Callable[[Path], Content]) -> dict
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """A path that a user gave, ~ and ~user being users' folders; ValueError if there is no such user, or for
-    an address, as gs://bucket, of which pathlib makes a folder gs:."""
+    """A path with ~ and ~user replaced by users' folders. ValueError if there is no such user, or for an
+    address such as gs://bucket, which pathlib would turn into a folder gs:."""
     if re.match(r"\w[\w+.-]+:/", str(path)):
         raise ValueError(f"{path} is an address: give a folder of this machine")
     try:

@@ -1,4 +1,4 @@
-"""HDF5 files, of which netCDF4 ones are a kind, that anybody may have made: checked before they are read."""
+"""Checks HDF5 files, including netCDF4 files, before they are read: anybody may have made them."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ import h5py
 import numpy as np
 
 _NUMBERS_AND_TEXTS = "biufS"
-"""Kinds of types, beside that of texts of any length."""
+"""Kinds of types, besides texts of any length."""
 
 
 def check(path: Path) -> None:
-    """An error, of many kinds, unless a file is as this project writes it: variables in its root, of numbers
-    and texts, which lie whole in the file."""
+    """Raises an error of any kind unless a file has this project's form. It has variables in its root, of
+    numbers and texts, which lie completely in the file."""
     with h5py.File(path) as file:
         _check_attributes(file)
         for name in file:
@@ -38,7 +38,7 @@ def _check_attributes(of: h5py.File | h5py.Dataset) -> None:
 
 
 def _ties_dimensions(name: str, attribute: h5py.h5a.AttrID) -> bool:
-    """Whether this is one of the attributes of references by which netCDF4 ties variables to dimensions."""
+    """Whether this attribute holds the references by which netCDF4 links variables to dimensions."""
     if name == "DIMENSION_LIST":
         listed = h5py.check_vlen_dtype(attribute.dtype)
         return listed is not None and h5py.check_ref_dtype(listed) is h5py.Reference
@@ -47,6 +47,6 @@ def _ties_dimensions(name: str, attribute: h5py.h5a.AttrID) -> bool:
 
 
 def _is_of_texts(dtype: np.dtype) -> bool:
-    """Whether these are of any length, and so not where the variable or attribute is."""
+    """Whether these have any length, and so are stored elsewhere than the variable or attribute."""
     text = h5py.check_string_dtype(dtype)
     return text is not None and text.length is None

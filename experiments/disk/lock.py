@@ -11,7 +11,7 @@ from experiments.disk.errors import ResultsError
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps a second writer out of the folder; the system unlocks it however this process ends."""
+    """Keeps a second writer out of the folder. The system unlocks it however this process ends."""
     try:
         with filelock.FileLock(folder / ".lock", timeout=0):
             yield

@@ -16,8 +16,8 @@ _PACKED = {"zlib": True, "complevel": 9, "shuffle": True}
 
 @contextmanager
 def read(path: Path) -> "Iterator[xr.Dataset]":
-    """Opens a file of results lazily. What is wrong with it is a ResultsError, also where that is found out
-    within the context: what relies on what the file says belongs there."""
+    """Opens a file of results lazily. Anything wrong with it is a ResultsError, even if it is found within
+    the context. So code that relies on the content belongs there."""
     import xarray as xr
 
     from experiments.disk import hdf5
@@ -33,20 +33,20 @@ def read(path: Path) -> "Iterator[xr.Dataset]":
 
 
 def check_dimensions(dataset: "xr.Dataset", wanted: Mapping[str, tuple[str, ...]], *leading: str) -> None:
-    """ValueError unless variables are of numbers and have the wanted dimensions, after the leading ones."""
+    """ValueError unless variables hold numbers and have the wanted dimensions, after the leading ones."""
     for name, dimensions in wanted.items():
         if dataset[name].dims != (*leading, *dimensions) or dataset[name].dtype.kind not in "biuf":
             raise ValueError(f"{name} is {dataset[name].dtype} [{', '.join(map(str, dataset[name].dims))}]")
 
 
 def write(path: Path, dataset: "xr.Dataset", packed: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-    """Writes a dataset whole or not at all.
+    """Writes a dataset completely or not at all.
 
     Args:
       path: the file.
       dataset: what goes into it.
-      packed: None: it is written as it is. Else its arrays of numbers are compressed, and those with an
-        entry here have this encoding besides (xarray's words).
+      packed: xarray encodings by variable. With None nothing is compressed. Otherwise all arrays of numbers
+        are compressed.
     """
     import h5netcdf
     from xarray.backends import H5NetCDFStore

@@ -1,4 +1,4 @@
-"""Arrays in files of NumPy's, that anybody may have made: nothing in them is executed."""
+"""Arrays in NumPy's files. Anybody may have made a file, and nothing in it is executed."""
 
 import math
 from pathlib import Path
@@ -7,9 +7,8 @@ import numpy as np
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file that np.savez wrote; an error, of many kinds, for any other.
-
-    np.savez does not compress: nothing in its files is larger than they are.
+    """The arrays of a file that np.savez wrote; an error of any kind for other files. np.savez does not
+    compress, so no array is larger than its file.
     """
     taken = path.stat().st_size
     # Opened here, because np.load does not close what it cannot read.
@@ -24,6 +23,5 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _least_bytes(array: np.ndarray) -> int:
-    """An array without entries, or of entries of nothing, counts as if it had some: whoever goes along its
-    other axes does so as often."""
+    """An empty array, or one of empty entries, counts as if it had some. Its other axes may still be long."""
     return math.prod(max(1, length) for length in array.shape) * max(1, array.dtype.itemsize)

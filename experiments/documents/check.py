@@ -1,4 +1,4 @@
-"""Documents held to results: each phrase of sentences.txt beside what its expressions give."""
+"""Checks documents against results: each phrase of sentences.txt, and the values of its expressions."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ SENTENCES = Path(__file__).parent / "sentences.txt"
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBER = rf"([+-]?\d+(?:\.\d+)?|\b(?:{'|'.join(_WORDS)})\b)"
 _SETTINGS = {"0.1", "1.0", "0.002", "0.02", "0.25", "95%"}
-"""Weights, levels and a correlation, which sentences name and nothing measures."""
+"""Weights, levels and a correlation. Sentences name them, and nothing measures them."""
 _NO_PROSE = (r"```.*?```", r"^    .*?$", r"^\|.*?$", r"\]\([^)]*\)")
 """Code, tables and the targets of links."""
 _NO_RESULTS = (r"Python \d\.\d+", r"Apache-2\.0", r"Section \d\.\d", r"[\d.]+ us a kernel")
@@ -25,7 +25,7 @@ def documents() -> dict[str, list[str]]:
 
 
 def mistakes() -> Iterator[str]:
-    """A line for each number in a document that is not its result, and each that no phrase accounts for."""
+    """A line for each number in a document that differs from its result, and each without a phrase."""
     for document, phrases in documents().items():
         for mistake in mistakes_in((ROOT / document).read_text(), phrases):
             yield f"{document}: {mistake}"
@@ -56,7 +56,7 @@ def mistakes_in(markdown: str, phrases: list[str]) -> Iterator[str]:
 
 
 def _says(number: str, value: float) -> bool:
-    """Whether a number, or its word, is a value rounded to as many decimals."""
+    """Whether a number, or its word, is a value rounded to the same decimals."""
     if number in _WORDS:
         return bool(value == _WORDS.index(number))
     decimals = len(number.partition(".")[2])

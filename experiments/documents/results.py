@@ -1,4 +1,4 @@
-"""The committed results, as sentences.txt names them. Errors are in [0, 1], and points their hundredths."""
+"""The committed results, under the names in sentences.txt. Errors are in [0, 1], and a point is 0.01."""
 
 import functools
 import json
@@ -52,7 +52,7 @@ def cost(sweep: str, network: str) -> float:
 
 
 def diverged(sweep: str, networks: str = "", by: int | None = None) -> int:
-    """How many networks, of a name or a variant, diverged by an epoch; of all without a name."""
+    """How many networks diverged by an epoch: of a name, of a variant, or of all without a name."""
     counts = gathered.diverged(sweeps()[sweep], by)
     return sum(
         count
@@ -92,7 +92,7 @@ def points(claim: str, *words: Hashable) -> np.ndarray:
 
 
 def bound(claim: str, *words: Hashable) -> float:
-    """How large the difference may still be, in points."""
+    """How large the difference could still be, in points."""
     return float(abs(points(claim, *words)[1:]).max())
 
 
@@ -102,7 +102,7 @@ def decided(claim: str, outcome: str = "for") -> list[str]:
 
 
 def thirty_new_seeds() -> list[str]:
-    """C5's outcomes by the seeds of the forty that the ten are not."""
+    """C5's outcomes by those of the forty seeds that are not among the ten."""
     unseen = claims.c5(sweeps()["mnist-forty"].isel(seed=slice(10, None)))
     return [comparison.outcome for comparison in unseen.comparisons]
 
@@ -125,13 +125,13 @@ def outside() -> list[tuple[float, float]]:
 
 
 def distances(taken_back: bool = False) -> list[float]:
-    """Distances from Figure 4: of the steps of the ablation, or of the code with one step taken back."""
+    """Distances from Figure 4, for the steps of the ablation, or for the code without one step."""
     steps = ablation.without(sweeps()) if taken_back else ablation.steps(sweeps())
     return [step.distance for step in steps]
 
 
 def flat_figure() -> tuple[float, float]:
-    """The median of Figure 4's bars, and the distance from them of a figure that shows nothing else."""
+    """The median of Figure 4's bars, and the distance from them of a figure with only this median."""
     bars = np.array(list(published.FIGURE_4_BY_NETWORK.values()))
     return float(np.median(bars)), float(abs(bars - np.median(bars)).mean())
 
@@ -166,7 +166,7 @@ def merged(variant: str) -> tuple[float, float]:
 
 @functools.cache
 def penalty() -> dict[str, float]:
-    """Milliseconds and MiB of P and its gradient at (256, 8192), and of autodiff the MiB and times slower."""
+    """Milliseconds and MiB of P and its gradient at (256, 8192); and autodiff's MiB and slowdown."""
     cases = json.loads(BENCHMARK.read_text())["penalty"]
     ours, autodiff, *_ = (case for case in cases if (case["m"], case["d"]) == (256, 8192))
     return {

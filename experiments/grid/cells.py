@@ -1,4 +1,4 @@
-"""A sweep's cells, each one size and variant with all its seeds, and the blocks of seeds that are trained."""
+"""A sweep's cells, each a size and a variant with all its seeds, and blocks of seeds to train."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Cell:
-    """A size and a variant with all its seeds. Its fields decide the results, and are stored with them."""
+    """A size and a variant with all its seeds. Its fields determine the results, and are stored with them."""
 
     dataset: str
     size: Size
@@ -34,7 +34,8 @@ class Cell:
         return self.network.name
 
     def configuration(self) -> dict:
-        """The cell as plain numbers and strings, and what its size and variant stand for."""
+        """The cell as plain numbers and strings, with the widths and the regulariser that follow from
+        them."""
         return asdict(self) | {
             "variant": self.variant.name,
             "widths": self.protocol.architecture(self.size).widths,
@@ -46,7 +47,7 @@ class Work(Protocol):
     """Runs that are trained together, on one device or several: what executors are given."""
 
     unit: ClassVar[str]
-    """Name of what its training is cut into: it can be interrupted after each."""
+    """Name of a unit of its training, such as an epoch. Training can be interrupted after each."""
 
     @property
     def name(self) -> str: ...
@@ -77,7 +78,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        """The cell's name if the block has all its seeds, else the cell's with the seeds."""
+        """The cell's name, with the seeds unless the block has all of them."""
         return self.cell.name + (f".seeds-{self.first}-{self.last}" if self.runs < self.cell.seeds else "")
 
     def cost(self, image_shape: tuple[int, ...]) -> int:
@@ -90,7 +91,7 @@ class Block:
 
 
 class Checkpoint(NamedTuple):
-    """A block at work, or finished: all arrays are [run, ...], by name."""
+    """A block in training, or finished. All arrays are [run, ...], by name."""
 
     state: Arrays
     """The training states; the parameters' names begin with `params.`."""
@@ -112,7 +113,7 @@ def make_cells(
     seeds: int,
     matmul_precision: Precision = "float32",
 ) -> tuple[Cell, ...]:
-    """All sizes x variants, in that order; ValueError for a size, variant or number that cannot be."""
+    """All sizes x variants, in that order; ValueError for an invalid size, variant or number."""
     for name, number, least in (
         ("seeds", seeds, 1),
         ("epochs", protocol.epochs, 1),

@@ -1,4 +1,4 @@
-"""Names that users type: what they may have meant by one that is not known."""
+"""Errors for unknown names, with a suggestion."""
 
 import difflib
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """Networks and how they are trained, as values: frozen dataclasses, standard library only.
 
-Sources, as named at each field: "text" is the paper; "code" is the author's released Torch7 code, which
-differs from the text in ways that decide whether the published figures come out.
+Each field names its source. "text" is the paper. "code" is the author's released Torch7 code. Where the two
+differ, only the code gives the published figures.
 """
 
 import math
@@ -19,21 +19,21 @@ SIZES: dict[Size, float] = {"tiny": 0.1, "small": 0.3, "medium": 0.5, "large": 0
 Family = Literal["mlp", "conv"]
 FAMILIES: dict[Family, tuple[int, ...]] = {"mlp": (400, 200, 100), "conv": (40, 80, 160)}
 """Kind of network -> base widths. mlp: fully connected, the paper's (code). conv: convolutional, not in the
-paper; its layers grow as the maps shrink, and the products are whole at every size."""
+paper. Its layers grow as the maps shrink, and its widths are whole numbers at every size."""
 
 Penalty = Literal["corr", "decov", "vcreg"]
-"""The penalty of each hidden layer that a weight multiplies: `correlation_penalty`, `decov_loss`, or
-`vcreg_loss`, both of whose parts have the weight 1."""
+"""The penalty of each hidden layer, which a weight multiplies: `correlation_penalty`, `decov_loss`, or
+`vcreg_loss` with the weight 1 for both parts."""
 
 Scaling = Literal["max", "zscore", "zca"]
-"""Scaling of an image's pixels: divided by the largest; z-scored, all alike; whitened by ZCA."""
+"""Scaling of pixels. max: divided by the largest. zscore: z-scored, all together. zca: whitened."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that the networks of one sweep have in common. The defaults are the released code's.
 
-    One that has a name of its own is a protocol: `experiments.grid.protocols`.
+    Those with names are protocols: `experiments.grid.protocols`.
     """
 
     name: str = "released"
@@ -44,12 +44,12 @@ class Recipe:
     """Units of each hidden layer before a size's factor; (): those of `FAMILIES`."""
     width_order: Literal["descending", "ascending"] = "descending"
     """descending: 360-180-90 for huge, each layer half of the one before (text, Section 1.3; code).
-    ascending: 90-180-360, as Table 1 prints it; an ablation, its columns are reversed by mistake. Of the
-    family mlp: the channels of conv, 36-72-144 for huge, know no other order."""
+    ascending: 90-180-360, as Table 1 prints it, with its columns reversed by mistake; an ablation. Only for
+    the family mlp: the channels of conv, 36-72-144 for huge, have one order."""
     input_scaling: Scaling = "max"
     """max: pixels divided by the largest (code). zscore: by their mean and standard deviation over the
-    training set (text, Section 2.2: "approximately z-scored"). zca: whitened by mean and covariance there;
-    not in the paper's experiments."""
+    training set (text, Section 2.2: "approximately z-scored"). zca: whitened by the mean and covariance
+    there. The paper has no experiment with it."""
     nonlinearity: Literal["prelu", "leaky_relu"] = "prelu"
     """prelu (code); leaky_relu (text, Section 1.3)."""
     negative_slope: float = 0.25
@@ -59,8 +59,8 @@ class Recipe:
     input_dropout: bool = True
     """True (code); the text says "at each layer", read here as each hidden layer."""
     penalty_scale: Literal["per_sample", "full"] = "per_sample"
-    """per_sample: the gradient of P is multiplied by weight / batch_size (code), so that the weights 0.1
-    and 1.0 act as 0.002 and 0.02. full: by weight (text, Section 3.1)."""
+    """per_sample: the gradient of P is multiplied by weight / batch_size (code). So the weights 0.1 and 1.0
+    are 0.002 and 0.02. full: it is multiplied by the weight (text, Section 3.1)."""
     optimiser: Literal["sgd", "adamw"] = "sgd"
     """sgd (text, code); adamw takes only learning rate, schedule and weight decay of `optimisation`."""
     optimisation: Optimisation = field(default_factory=Optimisation)
@@ -93,19 +93,20 @@ class Recipe:
         )
 
     def products(self, size: Size, image_shape: tuple[int, ...]) -> int:
-        """Cost of a network of a size: the products of its hidden layers for one image."""
+        """The cost of a network: the products of its hidden layers for one image."""
         architecture = self.architecture(size)
         if self.family == "conv":
             return architecture.convolutional_products(image_shape)
         return architecture.weights(math.prod(image_shape))
 
     def penalty_weight(self, weight: float) -> float:
-        """The multiplier of P in the loss for a weight as the paper counts it."""
+        """The multiplier of P in the loss, for a weight on the paper's scale."""
         return weight / (self.optimisation.batch_size if self.penalty_scale == "per_sample" else 1)
 
 
 class Look(NamedTuple):
-    """A variant's style in pictures, in matplotlib's words: distinct in grey and for the colour-blind."""
+    """A variant's style in pictures, in matplotlib's terms. Styles differ in grey and for the
+    colour-blind."""
 
     colour: str
     hatch: str
@@ -130,7 +131,7 @@ class VariantKind:
     shrinks: bool = False
     """Whether the number may shrink over training: a schedule may follow it."""
     default: float | None = None
-    """The number that the bare name stands for; None: the name needs its number, if it takes one."""
+    """The number that the bare name stands for. None: the name needs its number, if it takes one."""
     looks: Mapping[float | None, Look] = field(default_factory=dict)
     """Styles by number. Other numbers appear only in pictures that have an axis of numbers."""
 
@@ -140,7 +141,7 @@ def _penalised(
     multiplier: Callable[[Recipe, float], float],
     looks: Mapping[float | None, Look] | None = None,
 ) -> VariantKind:
-    """The kind of a penalty, named after it, by its weight."""
+    """The kind of variant that a penalty makes, with its name."""
     return VariantKind(
         usage=f"{penalty}-WEIGHT with WEIGHT >= 0, {penalty}-WEIGHT-cosine, {penalty}-WEIGHT-exponential",
         regulariser=lambda recipe, weight: Regulariser(penalty_weight=multiplier(recipe, weight)),
@@ -193,7 +194,7 @@ class Variant:
 
     @classmethod
     def parse(cls, name: str) -> "Variant":
-        """The variant of a name, which may be one of `ALIASES`; ValueError lists the forms of names."""
+        """The variant of a name, also by one of `ALIASES`; ValueError lists the forms of names."""
         kind, dash, number = name.partition("-")
         kind = ALIASES.get(kind, kind)
         known = VARIANT_KINDS.get(kind)

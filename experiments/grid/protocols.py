@@ -1,4 +1,4 @@
-"""The paper's networks and protocols: what its text says, its released code does, and the way between."""
+"""The paper's networks and protocols: those of its text, of its released code, and the steps between."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +18,7 @@ EARLY = 2
 """The epoch of Figure 4."""
 
 RELEASED = Recipe()
-"""What the author's released code does: the protocol that gives the published figures."""
+"""The author's released code: the protocol that gives the published figures."""
 
 PAPER = Recipe(
     name="paper",
@@ -30,7 +30,7 @@ PAPER = Recipe(
     penalty_scale="full",
     optimisation=Optimisation(momentum=0.8),
 )
-"""What the paper's text says, with customary values where it is silent."""
+"""The paper's text, with customary values where it gives none."""
 
 _STEPS = {
     "width-order": ("width_order",),
@@ -53,8 +53,8 @@ def _ablation() -> Iterator[Recipe]:
 
 
 ABLATION = tuple(_ablation())
-"""Protocols from the text, with Table 1 as printed, to the released code: each takes one step more than the
-one before. The second is `paper` and the last `released`, but for the names."""
+"""Protocols from the text, with Table 1 as printed, to the released code. Each takes one step more than the
+one before. The second is `paper` and the last `released`, under other names."""
 
 WITHOUT = tuple(
     replace(

@@ -1,4 +1,4 @@
-"""Curves over epochs, sizes, weights and rates, and who is correlated with whom."""
+"""Curves over epochs, sizes, weights and rates, and pictures of correlations."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ VANILLA = Variant("vanilla")
 def learning_curves(sweep: xr.Dataset) -> Figure:
     """Validation error over epochs, every size, all variants with a look of their own, with 95% bands.
 
-    Both axes are logarithmic: a linear one hides either the first epochs or the last differences.
+    Both axes are logarithmic, because linear ones hide either the first epochs or the last differences.
     """
     sizes = drawing.sizes(sweep)
     columns = min(3, len(sizes))
@@ -210,13 +210,13 @@ def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
 
 
 def _diverged(values: np.ndarray) -> str:
-    """How many networks of a cell have no number, and of how many; "" if all have."""
+    """Text: how many networks of a cell have no number, and how many there are; "" if all have one."""
     count = int(np.isnan(values).sum())
     return f"{count}/{values.size}" if count else ""
 
 
 def _numbered(sweeps: Sequence[xr.Dataset], kind: str) -> dict[float, Variant]:
-    """Number -> variant, of those variants of the sweeps that are of a kind."""
+    """Number -> variant, for the sweeps' variants of one kind."""
     variants = (network.variant for sweep in sweeps for network in networks(sweep))
     return {
         variant.number: variant

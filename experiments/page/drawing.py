@@ -1,4 +1,4 @@
-"""What figures are made of: axes, bars, dots and bands of many seeds, and the files that they become."""
+"""Parts of figures: axes, and bars, dots and bands of many seeds; and figures as files."""
 
 import io
 import re
@@ -39,7 +39,7 @@ def need(sweep: xr.Dataset, needed: Iterable[Network]) -> None:
 
 
 def sizes(sweep: xr.Dataset) -> list[Size]:
-    """The sizes of which the sweep has a variant with a look of its own."""
+    """The sweep's sizes that have a variant with a style of its own."""
     drawn = [size for size in SIZES if variants(sweep, size)]
     if not drawn:
         raise Missing(f"needs one of {', '.join(variant.name for variant in style.with_looks())}")
@@ -47,7 +47,7 @@ def sizes(sweep: xr.Dataset) -> list[Size]:
 
 
 def variants(sweep: xr.Dataset, size: Size) -> list[Variant]:
-    """The variants with a look of their own that the sweep has of a size."""
+    """The sweep's variants of a size that have a style of their own."""
     return [network.variant for network in networks(sweep) if network.size == size and network.variant.look]
 
 
@@ -86,7 +86,7 @@ def dots(axes: Axes, x: float, values: np.ndarray, width: float = 0.0, **look: A
 def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: Variant, smooth: bool = False) -> None:
     """A line of means of [seed, x] with the band of their 95% intervals.
 
-    Through about 25 of many places if it is smooth: between them a leap would be lost.
+    If the line is smooth, it has about 25 of many places. Jumps between these would be lost.
     """
     drawn = _thinned(len(x)) if smooth else np.arange(len(x))
     marked = np.flatnonzero(np.isin(drawn, range(0, len(x), max(1, len(x) // 6))))
@@ -99,13 +99,13 @@ def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: Variant, smooth
 
 
 def _thinned(length: int) -> np.ndarray:
-    """Places of a curve that are enough to draw it: the first five, where it is steep, and some after."""
+    """Enough places to draw a curve: the first five, where it is steep, and some after."""
     return np.unique([*range(min(5, length)), *range(0, length, -(-length // 25)), length - 1])
 
 
 def log_scale(axes: Axes) -> None:
-    """A logarithmic y-axis with plain numbers at 1, 2, 3 and 5 times the powers of ten; linear without lines,
-    as where all networks diverged."""
+    """A logarithmic y-axis with numbers at 1, 2, 3 and 5 times the powers of ten. It stays linear without
+    lines, for example if all networks diverged."""
     lines = [line for beside in axes.get_shared_y_axes().get_siblings(axes) for line in beside.lines]
     if not any((np.asarray(line.get_ydata(), float) > 0).any() for line in lines):
         return
@@ -125,13 +125,13 @@ def log_epochs(axes: Axes, last: int) -> None:
 
 
 def by_similarity(rho: np.ndarray) -> np.ndarray:
-    """An order of units that puts those alike beside each other: average linkage by 1 - |rho|."""
+    """An order of units that puts similar ones beside each other: average linkage by 1 - |rho|."""
     distance = squareform(np.clip(1 - np.abs(rho + rho.T) / 2, 0, 1), checks=False)
     return hierarchy.leaves_list(hierarchy.linkage(distance, "average", optimal_ordering=True))
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 4, extra: Sequence = ()) -> None:
-    """One legend above all axes, of what one of them shows; as many columns as there is room for."""
+    """One legend above all axes, for what one of them shows, in as many columns as fit."""
     columns = min(columns, int(figure.get_figwidth() / 1.4))
     handles, labels = axes.get_legend_handles_labels()
     shown = dict(zip(labels, handles, strict=True)) | {handle.get_label(): handle for handle in extra}
@@ -146,7 +146,7 @@ def note(axes: Axes, x: float, y: float, lines: Sequence[str], **look: Any) -> N
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of a page, or why there is none."""
+    """A figure of a page, or the reason why there is none."""
 
     name: str
     title: str
@@ -155,19 +155,19 @@ class Picture:
 
 
 def picture(folder: Path, name: str, title: str, draw: Callable[[], Figure]) -> Picture:
-    """Draws a figure into NAME.svg and NAME.png, whose / become -: a data set's name may have some."""
+    """Draws a figure into NAME.svg and NAME.png. A / in a name, as in some data sets', becomes -."""
     name = name.replace("/", "-")
     try:
         with settings():
             figure = draw()
             svg = _file(figure, "svg")
-            figure.set_layout_engine("none")  # as it is laid out now: that takes as long as to draw
+            figure.set_layout_engine("none")  # keeps the layout, which takes as long to make as a drawing
             png = _file(figure, "png")
     except Missing as missing:
         for kind in ("svg", "png"):
             (folder / f"{name}.{kind}").unlink(missing_ok=True)  # an older page's
         return Picture(name, title, reason=str(missing))
-    # A hundredth of a point is enough, and a third smaller; numbers that are read stand between tags.
+    # A hundredth of a point is enough, and makes files a third smaller. Visible numbers stand between tags.
     svg = re.sub(rb"<[^>]*>", lambda tag: _HUNDREDTHS.sub(rb"\1", tag[0]), svg[svg.index(b"<svg") :])
     write_atomically(folder / f"{name}.svg", lambda file: file.write(svg))
     write_atomically(folder / f"{name}.png", lambda file: file.write(png))
@@ -183,7 +183,7 @@ def _file(figure: Figure, kind: str) -> bytes:
 
 @contextmanager
 def settings() -> Iterator[None]:
-    """Matplotlib's own settings and ours, whatever the user's matplotlibrc says."""
+    """Matplotlib's default settings and ours, independent of the user's matplotlibrc."""
     ours = {"svg.hashsalt": "decorr", "svg.fonttype": "none"}
     with matplotlib.style.context(["default", ours]):
         yield

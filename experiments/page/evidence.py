@@ -1,4 +1,4 @@
-"""The comparisons that a sentence is judged by, as a picture."""
+"""A picture of the comparisons behind a verdict."""
 
 from collections.abc import Mapping
 
@@ -26,8 +26,8 @@ def evidence(
     """The comparisons of a claim: every seed as a dot, the mean with its 95% bootstrap interval.
 
     What supports the sentence is always on the right, or within the shaded band where the sentence names a
-    value. Comparisons of different quantities have axes of their own. Networks that diverged are counted at
-    the edge; the mean beside such a count is that of the others, and hollow.
+    value. Each quantity has axes of its own. Networks that diverged are counted at the edge. The mean beside
+    such a count is that of the others, and is hollow.
 
     Args:
       verdict: the claim.
@@ -58,15 +58,14 @@ def evidence(
 
 
 def _seeds(ax: Axes, place: int, values: np.ndarray, comparison: Comparison) -> None:
-    """Values of a comparison as dots, side by side."""
+    """The values of a comparison as dots, side by side."""
     jitter = place + np.linspace(-0.2, 0.2, values.size)
     ax.scatter(values, jitter, s=10, color=_OUTCOMES[comparison.outcome][0], alpha=0.45, linewidths=0)
 
 
 def _distances(ax: Axes, shown: list[Comparison]) -> None:
-    """Distances from what every value must equal, as shares of what is allowed.
-
-    Less than a hundredth is drawn as 0: what rounding makes differs between processors.
+    """Distances from the wanted value, as shares of the allowed distance. Less than a hundredth is drawn as
+    0, because rounding differs between processors.
     """
     for place, comparison in enumerate(reversed(shown)):
         shares = np.abs(comparison.finite - comparison.expected) / comparison.tolerance

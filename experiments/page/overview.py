@@ -1,4 +1,4 @@
-"""Any sweep as a page: its table, curves and paired differences."""
+"""A page about any sweep: its table, curves and paired differences."""
 
 import functools
 import json
@@ -65,8 +65,8 @@ def write(sweep: xr.Dataset, out: Path, sentences: Sequence[str] = ()) -> Path:
 
 
 def differences(sweep: xr.Dataset) -> Verdict:
-    """How much smaller the last error of each variant is than that of the first one of its size, which is
-    vanilla where it was trained; paired by seed."""
+    """How much smaller each variant's last error is than that of its size's first variant, paired by seed.
+    The first is vanilla, if it was trained."""
     last = sweep.validation_error.isel(epoch=-1)
     pairs: dict[str, np.ndarray] = {}
     for size, variants in _by_size(sweep).items():
@@ -77,8 +77,8 @@ def differences(sweep: xr.Dataset) -> Verdict:
 
 
 def curves(sweep: xr.Dataset) -> Figure:
-    """Validation error and mean |rho|, averaged over layers, over epochs: a column for each size, a line for
-    each variant, with the band of its 95% interval."""
+    """Validation error and mean |rho| over epochs; |rho| is averaged over layers. There is a column for each
+    size, and a line for each variant with the band of its 95% interval."""
     by_size = _by_size(sweep)
     names = list(dict.fromkeys(variant.name for variants in by_size.values() for variant in variants))
     figure, axes = drawing.grid(2, len(by_size), width=3.0, height=2.3, sharey="row")

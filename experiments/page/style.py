@@ -1,4 +1,4 @@
-"""How variants look, in matplotlib's words: as `experiments.grid.networks.VARIANT_KINDS` says."""
+"""How variants look, in matplotlib's terms, from `experiments.grid.networks.VARIANT_KINDS`."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ _PLAIN = Look("#555555", "", "o", "-")
 
 
 def colour(variant: Variant) -> str:
-    """The colour of lines and dots; grey for a variant without a look of its own."""
+    """The colour of lines and dots; grey for a variant without a style of its own."""
     return (variant.look or _PLAIN).colour
 
 
@@ -25,7 +25,7 @@ def line(variant: Variant) -> dict[str, Any]:
 
 
 def with_looks() -> tuple[Variant, ...]:
-    """The variants that have a look of their own, in order."""
+    """The variants that have a style of their own, in order."""
     return tuple(
         Variant(kind, number) for kind, registered in VARIANT_KINDS.items() for number in registered.looks
     )

@@ -1,1 +1,1 @@
-"""What is this paper's and nobody else's: its protocols, numbers, claims, figures and page."""
+"""Everything specific to this paper: its protocols, numbers, claims, figures and page."""

@@ -1,4 +1,4 @@
-"""The steps between the paper's text and the released code: which of them makes Figure 4?"""
+"""The steps from the paper's text to the released code: which of them gives Figure 4?"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from experiments.store.gathered import networks
 
 
 class Step(NamedTuple):
-    """Figure 4 as the networks of one protocol give it."""
+    """Figure 4 by the networks of one protocol."""
 
     name: str
     errors: dict[Network, float]
@@ -20,7 +20,7 @@ class Step(NamedTuple):
     distance: float
     """The mean absolute difference of these from the published bars."""
     diverged: int
-    """How many networks' loss became infinite or NaN within the 2 epochs; others may be hardly better off."""
+    """How many networks' loss became infinite or NaN within the 2 epochs. Others may be close to that."""
     networks: int
 
 
@@ -31,7 +31,7 @@ def steps(sweeps: Mapping[str, xr.Dataset]) -> list[Step]:
 
 
 def without(sweeps: Mapping[str, xr.Dataset]) -> list[Step]:
-    """The protocols of `protocols.WITHOUT`, each the released code but for one step."""
+    """The protocols of `protocols.WITHOUT`: the released code without one step."""
     return list(_measured(sweeps, WITHOUT, ["without " + _step(protocol) for protocol in WITHOUT]))
 
 
@@ -42,7 +42,7 @@ def _step(protocol: Recipe) -> str:
 def _measured(
     sweeps: Mapping[str, xr.Dataset], protocols: Sequence[Recipe], names: Sequence[str]
 ) -> Iterator[Step]:
-    """Those protocols of which sweeps, by name, have all networks of Figure 4."""
+    """The protocols whose sweeps, by name, have all networks of Figure 4."""
     bars = published.FIGURE_4_BY_NETWORK
     for protocol, name in zip(protocols, names, strict=True):
         sweep = sweeps.get(protocol.name)

@@ -1,4 +1,4 @@
-"""Every published number beside many seeds: does it lie where one run of ours would?"""
+"""Does each published number lie within the range of a single run of ours?"""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from experiments.store.gathered import cell_of, error, networks
 
 
 class Published(NamedTuple):
-    """A number of the paper, which comes from one run, and the 95% prediction interval of one run of ours."""
+    """A number of the paper, from one run, and the 95% prediction interval of one run of ours."""
 
     figure: str
     what: str
@@ -25,12 +25,12 @@ class Published(NamedTuple):
 
 
 def compare(sweep: xr.Dataset) -> list[Published]:
-    """All published numbers whose cells the sweep has, of two seeds or more.
+    """All published numbers whose cells the sweep has, with two seeds or more.
 
-    A number is inside if the interval, widened by the reading error, has it. Where the paper shows no bar,
-    the interval must reach below the lowest bar that could be seen (Figure 3: below 0). Student's interval
-    supposes bell-shaped spread, which networks that end in clusters do not have: it is then wider than need
-    be. The bins of a histogram come from one network and sum to 1: they are not independent evidence.
+    A number is inside if the interval, widened by the reading error, contains it. Where the paper shows no
+    bar, the interval must reach below the lowest visible bar (Figure 3: below 0). Student's interval assumes
+    a bell-shaped spread. For networks that end in clusters it is wider than necessary. The bins of a
+    histogram come from one network and sum to 1, so they are not independent evidence.
     """
     return [
         _judged(figure, what, value, values[np.isfinite(values)])
@@ -50,7 +50,7 @@ def _judged(figure: str, what: str, value: float, values: np.ndarray) -> Publish
 
 
 def _numbers(sweep: xr.Dataset) -> Iterator[tuple[str, str, float, np.ndarray]]:
-    """Figure, what it is, the published value, and ours [seed]."""
+    """Figure, name of the number, published value, and our values [seed]."""
     trained = set(networks(sweep))
     for variant, mean in published.FIGURE_1_MEAN.items():
         if (network := Network("huge", variant)) in trained:
@@ -91,7 +91,8 @@ def rebinned(fractions: xr.DataArray, bin_width: float) -> np.ndarray:
 
 
 def shares(compared: Sequence[Published]) -> dict[str, tuple[int, int]]:
-    """How many published numbers lie inside, and of how many: by figure, bars not seen apart, and all."""
+    """How many published numbers lie inside, and how many there are: by figure, invisible bars apart, and
+    all."""
     counted: dict[str, tuple[int, int]] = {}
     for number in compared:
         name = number.figure if number.value else f"{number.figure}, no bar to be seen"

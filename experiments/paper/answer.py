@@ -1,4 +1,4 @@
-"""What the page says first: the answer in three sentences, and a title for each claim."""
+"""The top of the page: the answer in three sentences, and a title for each claim."""
 
 from collections.abc import Mapping, Sequence
 
@@ -49,8 +49,8 @@ def name_of(dataset: str) -> str:
 def sentences(
     sweep: xr.Dataset, verdicts: Sequence[Verdict], shares: Mapping[str, tuple[int, int]]
 ) -> list[str]:
-    """The answer by a sweep that has all of the paper's networks: what the penalty does to correlations, what
-    to the error, and how many published numbers are reproduced."""
+    """The answer of a sweep with all of the paper's networks. What does the penalty do to correlations and to
+    the error, and how many published numbers are reproduced?"""
     (c4,) = (verdict for verdict in verdicts if verdict.claim == "C4")
     supported = [comparison.outcome for comparison in c4.comparisons].count("for")
     early, late = (

@@ -1,4 +1,4 @@
-"""Why the digits and MNIST seem to disagree: errors against update steps, and the sentences about them."""
+"""Why the digits and MNIST seem to disagree: errors against update steps, and sentences about them."""
 
 import numpy as np
 import xarray as xr
@@ -23,7 +23,8 @@ def steps(sweep: xr.Dataset) -> np.ndarray:
 
 
 def contrast(digits: xr.Dataset, mnist: xr.Dataset) -> str:
-    """What the digits show and why MNIST ends otherwise; "" if they agree, or if it does not show."""
+    """What the digits show, and why MNIST ends otherwise; "" if they agree, or if the sweeps do not show
+    it."""
     both = {*networks(digits)} & {*networks(mnist)}
     sizes = [size for size in SIZES if {Network(size, VANILLA), Network(size, CORR_10)} <= both]
     if not sizes or _protocol(digits) != _protocol(mnist):
@@ -45,12 +46,12 @@ def contrast(digits: xr.Dataset, mnist: xr.Dataset) -> str:
 
 
 def _protocol(sweep: xr.Dataset) -> dict:
-    """The protocol, whatever its number of epochs."""
+    """The protocol without its number of epochs."""
     return {**configuration(sweep)["protocol"], "epochs": None}
 
 
 def _gain(sweep: xr.Dataset, network: Network) -> np.ndarray:
-    """By how many points a network's mean error is smaller than vanilla's, [epoch]."""
+    """How many points smaller a network's mean error is than vanilla's, [epoch]."""
     vanilla, penalised = (
         cell_of(sweep, each).validation_error.mean("seed").values
         for each in (Network(network.size, VANILLA), network)

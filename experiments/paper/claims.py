@@ -153,12 +153,12 @@ def minus_vanilla(network: Network) -> str:
 
 
 def judge(sweep: xr.Dataset) -> tuple[Verdict, ...]:
-    """All claims; where cells are missing, their comparisons have no values and stay open."""
+    """All claims. Comparisons whose cells are missing have no values and stay open."""
     return (c1(), c2(sweep), c3(), *(claim(sweep) for claim in (c4, c5, c6, c7, c8)))
 
 
 def _heavy(sweep: xr.Dataset) -> list[Variant]:
-    """corr-1.0, and any variant of a larger weight that does not shrink, that the sweep has."""
+    """The sweep's variants corr-1.0 and larger, with constant weights."""
     variants = {network.variant for network in networks(sweep)}
     weighted = {
         variant for variant in variants if (variant.kind, variant.schedule) == (CORR_10.kind, "constant")
@@ -170,7 +170,7 @@ def _heavy(sweep: xr.Dataset) -> list[Variant]:
 def error(sweep: xr.Dataset, network: Network, epoch: int) -> np.ndarray:
     """Validation error [seed] after an epoch, from 1; -1 is the last; NaN if not trained.
 
-    A network that diverged has the error of guessing: leaving it out would flatter its variant.
+    A network that diverged has the error of guessing, because leaving it out would flatter its variant.
     """
     if network not in networks(sweep) or epoch > sweep.sizes["epoch"]:
         return np.full(sweep.sizes["seed"], np.nan)

@@ -15,11 +15,11 @@ TABLE_1: dict[Size, tuple[int, int, int]] = {
     "large": (70, 140, 280),
     "huge": (90, 180, 360),
 }
-"""Units of layers 1, 2, 3 as printed; in the wrong order, by Section 1.3 and the released code."""
+"""Units of layers 1, 2, 3 as printed. The order is wrong, by Section 1.3 and the released code."""
 
 
 class Histogram(NamedTuple):
-    """Fractions of unit pairs in equal bins of |rho| from 0; those past the list are too low to be seen."""
+    """Fractions of unit pairs in equal bins of |rho| from 0. Those beyond the list are too low to be seen."""
 
     bin_width: float
     fractions: tuple[float, ...]
@@ -93,7 +93,7 @@ READING_ERROR = {
     "figure 3": 2e-5,
     "figure 4": 2e-4,
 }
-"""About how far off a number can be."""
+"""The approximate reading error of a number."""
 
 INVISIBLE = {"figure 1": 0.001, "figure 2": 0.005, "figure 3": 0.0}
 """Bars up to this high read as 0."""

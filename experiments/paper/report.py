@@ -34,16 +34,16 @@ from experiments.store import compact, finished, measurements
 from experiments.store import gathered as stored
 
 REFERENCE = Path(__file__).parent / "reference"
-"""The committed sweeps, one compact file each, and in NETWORKS what was measured of other networks."""
+"""The committed sweeps, one compact file each. NETWORKS has measurements of other networks."""
 
 NETWORKS = "networks"
 
 FEWEST_SEEDS = 6
-"""With fewer no comparison can be decided."""
+"""With fewer seeds no comparison can be decided."""
 
 
 class Shown(NamedTuple):
-    """A study's exhibit as the page has it."""
+    """A study's exhibit, drawn for the page."""
 
     picture: drawing.Picture
     text: str
@@ -64,7 +64,7 @@ def write(sweep: xr.Dataset, out: Path) -> Path:
 
 
 def conclusion(sweep: xr.Dataset) -> str:
-    """What a sweep of the digits shows and why MNIST ends otherwise, in a line; "" of other sweeps."""
+    """One line: what a sweep of the digits shows, and why MNIST ends otherwise. "" for other sweeps."""
     return _contrast(sweep, {})[0]
 
 
@@ -75,14 +75,15 @@ def write_paper(
     measured: Mapping[str, xr.Dataset] | None = None,
     further: Sequence[Verdict] = (),
 ) -> Path:
-    """Writes figures/NAME.svg and .png, the page report.html, and its tables verdicts.md, agreement.md and,
-    if these were trained, beyond.md, ablation.md, without.md and those of the studies into a folder.
+    """Writes figures/NAME.svg and .png, the page report.html and its tables into a folder. Tables are
+    verdicts.md and agreement.md. If they were trained, there are also beyond.md, ablation.md, without.md and
+    those of the studies.
 
     Args:
       sweep: what is judged, as `gather` gives it.
       out: the folder.
-      others: sweeps of other networks or protocols, by name: for the scans, the ablation, the studies, and to
-        see which claims carry over.
+      others: sweeps of other networks or protocols, by name: for the scans, the ablation, the studies, and
+        for the claims elsewhere.
       measured: what the studies measured, by name.
       further: verdicts of other commands on the paper's sentences.
 
@@ -205,7 +206,7 @@ def _about(
 
 
 def _without_diverged(sweep: xr.Dataset, verdicts: Sequence[Verdict]) -> dict[str, str]:
-    """The verdicts if networks that diverged were left out, where that changes what is compared."""
+    """The verdicts without networks that diverged, where that changes the comparisons."""
 
     def sizes(verdict):
         return [comparison.finite.size for comparison in verdict.comparisons]
@@ -225,7 +226,7 @@ def judges(sweep: xr.Dataset) -> bool:
 
 
 def _provenance(sweep: xr.Dataset) -> dict[str, str]:
-    """Every value that occurs of what the cells were made with."""
+    """All different values of the cells' notes on their origin."""
     values = {name: sorted(set(map(str, sweep[name].values))) for name in finished.ATTRIBUTES}
     del values["configuration"]
     values["seconds"] = [f"{float(sweep.seconds.sum()):.0f} in all"]

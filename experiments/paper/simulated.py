@@ -1,4 +1,4 @@
-"""The paper's two sentences of mathematics, judged by simulation: no network is needed."""
+"""The paper's two mathematical sentences, judged by simulation, without a network."""
 
 import functools
 
@@ -80,7 +80,7 @@ def c3() -> Verdict:
 
 
 def _penalty(a: np.ndarray) -> complex:
-    """P for complex a: no absolute values, so that its imaginary part is the derivative."""
+    """P for complex a, without absolute values, so that its imaginary part is the derivative."""
     c = a - a.mean(axis=0)
     z = c / np.sqrt((c * c).sum(axis=0) / (len(a) - 1))
     rho = z.T @ z / (len(a) - 1)

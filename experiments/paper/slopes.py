@@ -1,4 +1,4 @@
-"""The PReLU slopes that networks learn, by which the seeds of HUGE-VANILLANET fall into groups."""
+"""The PReLU slopes that networks learn. They divide the seeds of HUGE-VANILLANET into groups."""
 
 import numpy as np
 import xarray as xr
@@ -10,8 +10,8 @@ from experiments.page.drawing import Missing
 from experiments.store.gathered import cell_of, networks
 
 FLAT = 0.5
-"""A PReLU slope between minus and plus this is nearer to a ReLU's 0 than to the absolute value's -1 or the
-identity's 1."""
+"""A PReLU slope between minus and plus this number is nearer to 0, a ReLU, than to -1, the absolute value, or
+1, the identity."""
 
 
 def by_slope(sweep: xr.Dataset, network: Network) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""A study beyond the paper's sentences, as one value: what is trained, measured, judged and shown."""
+"""A study beyond the paper's sentences, as one value: what it trains, measures, judges and shows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # it brings JAX
     from experiments.data.load import Dataset
 
 MARGIN = 0.001
-"""An error that is not more than this above another is not worse: a tenth of a percentage point."""
+"""An error is not worse than another if it is at most this much larger: a tenth of a percentage point."""
 
 Results = Mapping[str, xr.Dataset]
 """Sweeps and measurements, by the name of their file."""
@@ -32,7 +32,7 @@ class Exhibit(NamedTuple):
     text: Callable[[xr.Dataset], str]
     figure: Callable[[xr.Dataset], Figure]
     tables: Callable[[xr.Dataset], Sequence[Table]]
-    """They have no rows where a sweep has nothing to show."""
+    """Tables without rows if a sweep has nothing to show."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Study:
     cells: tuple[Cell, ...]
     """The networks that it needs."""
     measure: "Callable[[Path, Sequence[Cell], Dataset], xr.Dataset] | None" = None
-    """What is kept instead of the sweep: a function of the folder of cells, the cells and their data."""
+    """What is stored instead of the sweep: a function of the folder of cells, the cells and their data."""
     dimensions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The axes of each variable that `measure` returns."""
     judge: Callable[[xr.Dataset, xr.Dataset], tuple[Verdict, ...]] | None = None

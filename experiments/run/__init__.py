@@ -1,1 +1,1 @@
-"""Networks trained: what there is to train, the vectorised engine, and the machines that it runs on."""
+"""Training: the work, the vectorised engine, and the machines that it runs on."""

@@ -1,4 +1,4 @@
-"""Work on the machines of a Ray cluster: a piece is a task, whose checkpoints come back to the driver."""
+"""Work on the machines of a Ray cluster. A piece is a task that sends its checkpoints to the driver."""
 
 import math
 import os
@@ -23,7 +23,7 @@ _SOCKET = len("/ray/session_2026-01-02_03-04-05_678901_2345678/sockets/plasma_st
 """What Ray adds to the folder of temporary files."""
 
 _TRIES = 4
-"""How often a piece may fail between two checkpoints before all work ends."""
+"""How often a piece may fail between two checkpoints; then all work ends."""
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def connect(address: str | None) -> Iterator[Resources]:
 
     Raises:
       RuntimeError: Ray is not installed.
-      ValueError: what was given is no address.
+      ValueError: `address` is no address.
       ConnectionError: no cluster answers at the address.
     """
     try:
@@ -53,7 +53,7 @@ def connect(address: str | None) -> Iterator[Resources]:
             settings["_temp_dir"] = f"{machine.short_folder(_SOCKET)}/ray"
     else:
         _check_reachable(address)
-    # Every machine runs this code, whatever it has installed.
+    # Every machine runs this code, even if another version is installed there.
     ray.init(address or "local", runtime_env={"py_modules": [decorr, experiments]}, **settings)
     try:
         yield {"num_cpus": 1} | ({"num_gpus": 1} if ray.cluster_resources().get("GPU") else {})
@@ -93,15 +93,15 @@ def run(
     *,
     resources: Resources,
 ) -> Iterator[tuple[Work, int, Any]]:
-    """As `local.run`, on the cluster that is connected to; the driver itself runs nothing on JAX.
+    """As `local.run`, on the connected cluster. The driver itself runs nothing on JAX.
 
-    A piece whose machine or process dies begins again where `read` says, wherever there is room.
+    If the machine or process of a piece dies, the piece continues from `read`'s checkpoint on another one.
 
     Args:
       resources: what `connect` gave.
 
     Raises:
-      RuntimeError: the training of a piece raised an error, or died again and again.
+      RuntimeError: the training of a piece raised an error, or died too often.
     """
     import ray
 
@@ -138,7 +138,7 @@ def _train(
     training: Training, piece: Work, dataset: Any, checkpoint: Any, checkpoint_seconds: float, cores: int
 ) -> Iterator[tuple[int, Any]]:
     host.configure(cores)
-    # As many tasks as this machine has cores may be at work on it.
+    # Each core of this machine may run a task.
     room = Room.of(jax.devices(), processes=machine.processors() // cores or 1)
     training.check(room, piece, dataset)
     yield from training.run(piece, dataset, checkpoint, checkpoint_seconds, jax.devices())

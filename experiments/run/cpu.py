@@ -1,4 +1,4 @@
-"""Training as a CPU does it fastest: in which form its matrix products are, by the width of the network."""
+"""The fastest training on a CPU: which form of matrix products, by the width of the network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from decorr.training import steps
 from decorr.training.steps import Model, Trainer
 
 WIDE = 256
-"""Units of the widest layer from which on Eigen's products are faster than YNNPACK's."""
+"""From this many units in the widest layer on, Eigen's products are faster than YNNPACK's."""
 
 
 class Form(NamedTuple):
@@ -30,14 +30,14 @@ def form(trainer: Trainer) -> Form:
 
 
 def inputs_transposed(trainer: Trainer, *args: Any, **options: Any) -> Any:
-    """`steps.train_epoch` of an MLP, its kernels' gradients by transposed copies of its layers' inputs."""
+    """`steps.train_epoch` of an MLP. Gradients of kernels use transposed copies of the layers' inputs."""
     model: Any = trainer.model
     trainer = replace(trainer, model=model.clone(dot_general=dot_general))
     return steps.train_epoch(trainer, *args, **options)
 
 
 def dot_general(x: jax.Array, kernel: jax.Array, dimensions: Any, precision: Any = None) -> jax.Array:
-    """x @ kernel. Its gradient to the kernel is x^T @ g; Eigen is slow where it reads x across."""
+    """x @ kernel. The kernel's gradient is x^T @ g. Eigen is slow if it must read x column by column."""
 
     @jax.custom_jvp
     def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -55,7 +55,8 @@ def dot_general(x: jax.Array, kernel: jax.Array, dimensions: Any, precision: Any
 def kernels_transposed(trainer: Trainer, state: Any, *args: Any, **options: Any) -> Any:
     """`steps.train_epoch` with kernels as [output, input], which suits the products of YNNPACK.
 
-    The states before and after are as everywhere. For an optimiser that knows no rows from columns, as SGD.
+    The states before and after have the usual layout. Only for optimisers that treat rows and columns alike,
+    like SGD.
     """
     trainer = replace(trainer, model=_Transposed(trainer.model))
     state, *seen = steps.train_epoch(trainer, _transpose(state), *args, **options)
@@ -76,7 +77,7 @@ class _Transposed:
 
 
 def _transpose(tree: Any) -> Any:
-    """Kernels [input, output] turned, and what an optimiser keeps of them; its own inverse."""
+    """Transposes kernels [input, output], and what an optimiser keeps of them. Twice gives the original."""
 
     def turned(path: tuple[Any, ...], leaf: Any) -> Any:
         is_kernel = leaf.ndim == 2 and jax.tree_util.keystr(path[-1:], simple=True) == "kernel"

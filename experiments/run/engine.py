@@ -1,4 +1,4 @@
-"""The training of many runs at once: a few programs, each of all runs on all devices."""
+"""Trains many runs at once with a few programs, each for all runs on all devices."""
 
 import functools
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from decorr.training.steps import EpochMetrics, Trainer, TrainingState
 from experiments.run import cpu
 from experiments.run.layout import Layout
 
-# For programs that take far longer to compile than to run.
+# For programs that compile far longer than they run.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
 
 Matrices = tuple[jax.Array, ...]
@@ -27,14 +27,15 @@ Matrices = tuple[jax.Array, ...]
 
 @dataclass(frozen=True)
 class Engine:
-    """Trains runs that differ by their seeds and by numbers of their states. Equal engines share programs."""
+    """Trains runs that differ only by their seeds and by numbers in their states. Equal engines share
+    programs."""
 
     trainer: Trainer
     layout: Layout
 
     def start(self, seeds: Sequence[int], regulariser: Regulariser, features: int) -> TrainingState:
-        """The states [run, ...] before training, one run for each seed; the regulariser's numbers are those
-        of all, or one for each.
+        """The states [run, ...] before training, one run for each seed. The regulariser has one number for
+        all runs, or one for each.
 
         Every device gets the same number of runs: the last seed is repeated to fill up, and `host.to_host`
         leaves the repetitions out.
@@ -46,13 +47,12 @@ class Engine:
     def epoch(
         self, states: TrainingState, train: Split, validation: Split, last: bool
     ) -> tuple[TrainingState, dict[str, jax.Array], tuple[Matrices, Matrices]]:
-        """One epoch of all runs.
+        """Trains all runs for one epoch.
 
-        Returns the states after; what is recorded of every epoch, by name [run, ...]; and the layers'
-        correlation matrices as the author's code takes them, over the epoch's minibatches (0 unless `last`:
-        they are expensive), and over the validation set.
-
-        Three programs and not one: the order is compiled once for a sweep, the evaluation once for a size.
+        Returns the states after; the record of the epoch, by name [run, ...]; and each layer's correlation
+        matrices twice. The first are over the epoch's minibatches, like the author's code takes them, and 0
+        unless `last`, because they are expensive. The second are over the validation set. There are three
+        programs. So the order is compiled once for a sweep, and the evaluation once for a size.
         """
         states, metrics, minibatch = self.train_epoch(states, train, last)
         evaluated, slope = evaluate(self)(states.variables, validation)
@@ -79,7 +79,7 @@ class Engine:
 def initial(engine: Engine, features: int) -> Any:
     """The program of `Engine.start`, of the seeds."""
 
-    # The regulariser comes later: it decides nothing here, and each of its forms would be compiled.
+    # The regulariser is added later. It changes nothing here, and each of its forms would be compiled.
     def one_run(seed):
         sample = jnp.zeros((1, features), jnp.float32)
         return steps.init(engine.trainer, jax.random.key(seed), Regulariser(), sample)

@@ -31,12 +31,12 @@ PENALTIES: dict[Penalty, Callable[[jax.Array], jax.Array]] = {
     "decov": decov_loss,
     "vcreg": _vcreg,
 }
-"""What is differentiated, by name; of VCReg both parts with the weight 1."""
+"""The penalties by name. Both parts of VCReg have the weight 1."""
 
 
 def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: int) -> Trainer:
     """The trainer of a cell's networks on a number of samples. Variants of a size share it if they differ
-    only by numbers that do not shrink."""
+    only by constant numbers."""
     optimisation = cell.protocol.optimisation
     optimiser = {"sgd": sgd, "adamw": adamw}[cell.protocol.optimiser]
     architecture = cell.variant.architecture(cell.protocol, cell.size)
@@ -53,7 +53,7 @@ def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: 
 
 @functools.cache
 def adamw(optimisation: Optimisation, steps: int) -> optax.GradientTransformation:
-    """AdamW with some numbers for so many steps: like `sgd`, one value for the same numbers."""
+    """AdamW with an optimisation's numbers, for so many steps. Like `sgd`, one object for equal numbers."""
     factor = schedule(optimisation.schedule, steps)
     return optax.adamw(
         lambda step: optimisation.learning_rate * factor(step), weight_decay=optimisation.weight_decay
@@ -81,19 +81,19 @@ def run_block(
 ) -> Iterator[tuple[int, Checkpoint | None]]:
     """Trains a block, from its checkpoint if there is one.
 
-    A block that goes on from a checkpoint ends, bit for bit, as if it had never stopped, given the same
-    number of devices.
+    On the same number of devices, a block that continues from a checkpoint ends with the same bits as an
+    uninterrupted one.
 
     Args:
       block: what to train.
       dataset: its data.
-      checkpoint: where it stopped before, if it ever began.
+      checkpoint: the last checkpoint; None at the beginning.
       checkpoint_seconds: least time between two checkpoints; 0 makes one after every epoch.
-      devices: which share its runs.
+      devices: the devices that share its runs.
 
     Yields:
-      The number of epochs done, at the start and after each epoch, with the checkpoint that is due, or
-      None. The last epoch's checkpoint is the finished block.
+      The number of epochs done, at the start and after each epoch; and a checkpoint if it is due, or None.
+      The last epoch's checkpoint is the finished block.
     """
     cell, started = block.cell, time.monotonic()
     layout = Layout.of(devices[: block.runs])

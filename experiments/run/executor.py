@@ -1,4 +1,4 @@
-"""Where work is done: on this machine, a process on each core or all accelerators in one, or on Ray's."""
+"""Where work is done: here, in a process on each core or one for all accelerators; or on a Ray cluster."""
 
 import functools
 import math
@@ -49,5 +49,5 @@ def connect(kind: Literal["local", "ray"], address: str | None, cells: int, seed
 
 
 def fair_share(processes: int, cells: int, seeds: int) -> int:
-    """The most runs in a piece: all of a cell if there are enough cells for all processes, else a share."""
+    """The most runs in a piece: all of a cell if there are enough cells for all processes, else a part."""
     return seeds if cells >= 4 * processes else math.ceil(seeds / processes)

@@ -1,4 +1,4 @@
-"""JAX in this process: its settings, its devices, and arrays between these and memory."""
+"""JAX in this process: its settings, its devices, and copies of arrays to and from them."""
 
 import contextlib
 import os
@@ -20,15 +20,15 @@ _PINNED = {
     "jax_threefry_partitionable": True,
     "jax_random_seed_offset": 0,
 }
-"""Settings of JAX that would decide results, and are in no configuration: so they may not."""
+"""JAX's settings that would change results. No configuration has them, so they are fixed."""
 
 
 def configure(cpu_devices: int | None = None) -> None:
-    """Makes `cpu_devices` of the CPU, keeps what is compiled for later, and pins what would decide results.
+    """Sets the number of CPU devices, the compilation cache, and every setting that would change results.
 
     To be called before anything runs on JAX. By default there is a device for each core that may be busy,
-    because matrices of this size leave XLA's own threads idle. That number and the cache stay if JAX was
-    configured before (jax_num_cpu_devices, jax_compilation_cache_dir).
+    because matrices of this size leave XLA's own threads idle. If you have configured jax_num_cpu_devices or
+    jax_compilation_cache_dir, these stay.
     """
     for name, value in _PINNED.items():
         jax.config.update(name, value)
@@ -61,7 +61,7 @@ def devices() -> list[jax.Device]:
 
 
 def to_host(tree: object, runs: int) -> dict[str, np.ndarray]:
-    """The first runs of the arrays of a PyTree [run, ...] in memory, named by their paths; keys as bits."""
+    """Copies a PyTree's arrays [run, ...] to memory: the first `runs`, named by their paths, keys as bits."""
 
     def on_host(leaf):
         is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
@@ -73,8 +73,7 @@ def to_host(tree: object, runs: int) -> dict[str, np.ndarray]:
 
 
 def from_host(arrays: Mapping[str, np.ndarray], like: TrainingState) -> TrainingState:
-    """The states that `to_host` made arrays of, laid out on the devices as `like`; ValueError if they are
-    others."""
+    """The states from arrays of `to_host`, laid out on devices like `like`; ValueError if they do not fit."""
 
     def on_devices(path, leaf):
         name = jax.tree_util.keystr(path, simple=True, separator=".")

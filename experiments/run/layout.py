@@ -12,8 +12,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from decorr.training import evaluation
 from decorr.training.split import Split
 
-# On a CPU, for programs of many small loops, as of random bits: they take half as long to compile without
-# fusions, and as long to run.
+# On a CPU, for programs of many small loops, such as random bits. Without fusions they compile in half the
+# time and run as fast.
 _UNFUSED = {"xla_cpu_use_fusion_emitters": False}
 
 LANES = {"cpu": 1}
@@ -25,7 +25,7 @@ _PER_RUN, _SHARED = PartitionSpec("run"), PartitionSpec()
 
 @dataclass(frozen=True)
 class Layout:
-    """Devices that share the runs of a program: each has its own, and they do not communicate."""
+    """Devices that share the runs of a program. Each has runs of its own, and they do not communicate."""
 
     mesh: Mesh
     """The devices, along an axis `run`."""
@@ -36,12 +36,12 @@ class Layout:
 
     @classmethod
     def of(cls, devices: Sequence[jax.Device], lanes: int | None = None) -> "Layout":
-        """The layout on these devices; with as many lanes as are fastest there, or as are given."""
+        """The layout on these devices, with the given number of lanes, or the fastest one."""
         mesh = jax.make_mesh((len(devices),), ("run",), axis_types=(AxisType.Auto,), devices=devices)
         return cls(mesh, devices[0].platform, lanes or LANES.get(devices[0].platform))
 
     def describe(self, runs: int) -> str:
-        """The devices, and how many runs each of them trains, in words."""
+        """Text: the devices, and how many runs each trains."""
         kind = self.mesh.devices[0].device_kind
         return f"{self.mesh.size} x {self.platform} ({kind}), {math.ceil(runs / self.mesh.size)} runs each"
 
@@ -50,8 +50,8 @@ class Layout:
         return jax.device_put(splits, NamedSharding(self.mesh, _SHARED))
 
     def per_run(self, number: Any, runs: int) -> jax.Array:
-        """A number of all runs, or numbers [run], each where its run is: float32."""
-        # By NumPy: each call of JAX outside of a program is one more to compile.
+        """Puts a number of all runs, or numbers [run], on the devices of their runs, as float32."""
+        # By NumPy, because each call of JAX outside of a program compiles another one.
         numbers = np.broadcast_to(np.asarray(number, np.float32), runs)
         return jax.device_put(self.filled(numbers), NamedSharding(self.mesh, _PER_RUN))
 
@@ -60,7 +60,7 @@ class Layout:
         return filled(values, self.mesh.size * math.ceil(len(values) / self.mesh.size))
 
     def map_runs(self, function: Callable, per_run: tuple, *shared: object) -> Any:
-        """function(*per_run, *shared) of every run, to be called in a program."""
+        """function(*per_run, *shared) for every run; to be called in a program."""
 
         def on_one_device(*arguments):
             own, shared = arguments[: len(per_run)], arguments[len(per_run) :]
@@ -70,7 +70,7 @@ class Layout:
                 return jax.lax.map(lambda run: function(*run, *shared), own)
             vectorised = jax.vmap(lambda *run: function(*run, *shared))
             batches = jax.tree.map(lambda leaf: leaf.reshape(runs // lanes, lanes, *leaf.shape[1:]), own)
-            # Not lax.map's batch_size: it fails on arrays of no entries, as are the slopes of a leaky ReLU.
+            # Not lax.map's batch_size, which fails on empty arrays, such as the slopes of a leaky ReLU.
             results = jax.lax.map(lambda batch: vectorised(*batch), batches)
             return jax.tree.map(lambda leaf: leaf.reshape(runs, *leaf.shape[2:]), results)
 

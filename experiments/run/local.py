@@ -16,8 +16,8 @@ class Training(NamedTuple):
     check: Callable[[Room, Any, Any], None]
     """(room, work, data): ValueError if the work does not fit into the room."""
     run: Callable[[Any, Any, Any, float, Sequence[jax.Device]], Iterator[tuple[int, Any]]]
-    """(work, data, checkpoint or None, least seconds between two, devices) -> an iterator of the number of
-    units done, at the start and after each, with what is to be kept, or None."""
+    """(work, data, checkpoint or None, least seconds between two checkpoints, devices) -> an iterator. It
+    gives the number of units done, at the start and after each, with a checkpoint or None."""
 
 
 def run(

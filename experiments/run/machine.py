@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 METHOD: Literal["forkserver", "spawn"] = "forkserver" if sys.platform == "linux" else "spawn"
-"""How processes begin: elsewhere a fork may break what its parent has imported."""
+"""How processes begin. On other systems a fork may break what its parent has imported."""
 
 
 def cores() -> list[int]:
@@ -22,7 +22,7 @@ def cores() -> list[int]:
 
 
 def processors() -> int:
-    """The number of cores that may be busy at once: all, or by the control groups' quotas, rounded up."""
+    """The number of cores that may be busy at once: all, or the control groups' quota, rounded up."""
     limits = [len(cores())]
     for group in _control_groups("cpu"):
         quotas = _words(group / "cpu.max") or [  # version 2, or 1
@@ -51,7 +51,7 @@ _GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 def _control_groups(controller: str) -> Iterator[Path]:
     """Folders of the groups that limit this process: its own and those around it.
 
-    A container may see the whole path of its group and only its own part of the folders, from their root on.
+    A container may see the whole path of its group, but only its own part of the folders, as their root.
     """
     with contextlib.suppress(OSError):
         for line in _GROUP.read_text().splitlines():
@@ -70,8 +70,8 @@ def _words(path: Path) -> list[str]:
 
 
 def short_folder(added: int) -> str:
-    """A folder for sockets whose names add so many bytes, as their paths may have 107: TMPDIR or, where that
-    is too long, /tmp; ValueError without either."""
+    """A folder for sockets whose names add so many bytes; a socket's path may have 107. It is TMPDIR or, if
+    that is too long, /tmp; ValueError without either."""
     for folder in (tempfile.gettempdir(), "/tmp"):
         if len(os.fsencode(folder)) + added <= 107 and os.access(folder, os.W_OK | os.X_OK):
             return folder
@@ -82,7 +82,7 @@ def short_folder(added: int) -> str:
 
 
 def begin_processes() -> Any:
-    """Begins to import what trains, once for all processes if they are forks of the one that does.
+    """Begins to import what trains. Processes that are forks of the importing one share the import.
 
     Returns:
       A context of multiprocessing, which starts them.

@@ -1,4 +1,4 @@
-"""Estimates of a device's memory that runs need, made before anything is compiled: upper bounds."""
+"""Estimates how much of a device's memory runs need, before compiling: upper bounds."""
 
 import bisect
 import functools
@@ -19,13 +19,13 @@ from experiments.run import machine
 from experiments.run.layout import LANES
 
 _COPIES = 3
-"""Copies of each activation at once: before the nonlinearity, after it, and passed back or standardised."""
+"""Copies of each activation at once: before and after the nonlinearity, and its gradient or z-scores."""
 _PATCHES = 1 + 9 / 4
-"""Copies in a layer with positions, each of which is in 9/4 of the next layer's 3 x 3 neighbourhoods."""
+"""Copies in a layer with positions: each is in 9/4 of the next layer's 3 x 3 neighbourhoods."""
 _STATES = 3
 """States of each run: before a step, after it, and in a checkpoint."""
 _LOOSE = 3
-"""The estimate may be this many times too high: a network is refused only if it certainly does not fit."""
+"""The estimate may be this many times too high. Only a network that certainly does not fit is an error."""
 _USABLE = 0.8
 """Share of a device's memory for arrays: the rest is for gaps between them and for other things."""
 
@@ -40,7 +40,7 @@ class Room(NamedTuple):
 
     @classmethod
     def of(cls, devices: Sequence[jax.Device], processes: int = 1) -> "Room":
-        """The room on devices. Those of a CPU share its memory with those of other processes."""
+        """The room on devices. A CPU's devices share its memory with those of other processes."""
         platform = devices[0].platform
         if platform == "cpu":
             limit = machine.memory() / (len(devices) * processes)
@@ -49,13 +49,13 @@ class Room(NamedTuple):
         return cls(platform, len(devices), _USABLE * limit)
 
     def runs(self, trainer: Trainer, dataset: Dataset, most: int) -> int:
-        """The number of runs that fit, at most so many; 1 if even that does not fit."""
+        """The number of runs that fit, from 1 to `most`. It is 1 even if one does not fit."""
         numbers = range(1, most + 1)
         fitting = bisect.bisect_right(numbers, self.bytes, key=lambda n: self.needed(n, trainer, dataset))
         return max(1, fitting)
 
     def needed(self, runs: int, trainer: Trainer, dataset: Dataset) -> float:
-        """Bytes that runs need on each device: an estimate, up to `_LOOSE` times too high."""
+        """Estimated bytes that runs need on each device, up to `_LOOSE` times too many."""
         train, pixels = dataset.train.images.shape
         run, lane = _parts(trainer, train, pixels)
         shared = sum(leaf.nbytes for leaf in jax.tree.leaves((dataset.train, dataset.validation)))
@@ -63,12 +63,12 @@ class Room(NamedTuple):
         return shared + here * run + min(here, LANES.get(self.platform, here)) * lane
 
     def describe(self, runs: int, trainer: Trainer, dataset: Dataset) -> str:
-        """The memory that runs need, and the memory that there is, in words."""
+        """Text: the memory that runs need, and the memory that there is."""
         limit = f" of {_mebibytes(self.bytes)}" if math.isfinite(self.bytes) else ""
         return f"{_mebibytes(self.needed(runs, trainer, dataset))}{limit} on each device"
 
     def check(self, work: Work, trainer: Trainer, dataset: Dataset) -> None:
-        """ValueError for a piece of work that does not fit, with what would help."""
+        """ValueError if a piece of work does not fit; it says what would help."""
         if self.needed(work.runs, trainer, dataset) > _LOOSE * self.bytes:
             cure = (
                 "fewer devices (JAX_NUM_CPU_DEVICES)" if self.platform == "cpu" else "more or larger devices"
@@ -86,7 +86,7 @@ def _mebibytes(number: float) -> str:
 
 @functools.cache
 def _parts(trainer: Trainer, train: int, pixels: int) -> tuple[float, float]:
-    """Bytes of each run, and of each that is side by side with others."""
+    """Bytes of each run, and more bytes of each run in the same vmap."""
     sample = jax.ShapeDtypeStruct((1, pixels), jnp.float32)
     states, layers = jax.eval_shape(functools.partial(_one_run, trainer), sample)
     state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states))

@@ -1,6 +1,6 @@
 """Work on the cores of this machine: a process on each, whose checkpoints come back to the one that writes.
 
-Two processes of a core each train more than one of two cores, whose threads wait for each other.
+Two processes with a core each train more than one process with two, whose threads wait for each other.
 """
 
 import os
@@ -24,10 +24,10 @@ def run(
     *,
     processes: int,
 ) -> Iterator[tuple[Work, int, Any]]:
-    """As `local.run`, in processes, a piece each; this one runs nothing on JAX.
+    """As `local.run`, with each piece in a process of its own. This process runs nothing on JAX.
 
     Args:
-      processes: how many at once, on as many shares of the cores that this process may use.
+      processes: how many run at once. They share out the cores that this process may use.
 
     Raises:
       RuntimeError: the training of a piece raised an error, or its process died.
@@ -71,7 +71,7 @@ def run(
 
 
 def _shares(count: int) -> list[list[int]]:
-    """The cores that this process may use, dealt out."""
+    """The cores that this process may use, shared out."""
     dealt = machine.cores()
     return [dealt[i::count] or [dealt[i % len(dealt)]] for i in range(count)]
 
@@ -79,7 +79,7 @@ def _shares(count: int) -> list[list[int]]:
 def _work(
     pipe: Connection, share: Sequence[int], training: Training, dataset: Any, checkpoint_seconds: float
 ) -> None:
-    """Trains the pieces that come, until the sender has gone."""
+    """Trains the pieces that arrive, until the sender has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, share)  # before JAX makes its threads

@@ -11,12 +11,12 @@ from experiments.grid.cells import Work
 
 
 class SweepProgress:
-    """Shows block, epoch, networks per second and time left; a context, at whose end the bar goes.
+    """Shows block, epoch, networks per second and time left. A context; at its end the bar disappears.
 
-    Live, as a bar that is drawn again and again; else as lines, one for each block that is finished.
+    On a terminal it is a bar that is redrawn. Elsewhere it prints a line for each finished block.
 
-    A network trained for half its epochs counts as half a network. The time left supposes that a step
-    costs what the network's hidden layers do for one image.
+    A network trained for half its epochs counts as half a network. The time left assumes that a step's cost
+    is in proportion to the products of the hidden layers.
     """
 
     def __init__(
@@ -46,7 +46,8 @@ class SweepProgress:
         self._bar.stop()
 
     def show(self, block: Work, epoch: int) -> None:
-        """Shows a block's epoch: call it with the first, which may come from a checkpoint, and each after."""
+        """Shows a block's epoch. Call it with the first one, which may come from a checkpoint, and with each
+        after."""
         epochs, cost = block.length, block.cost(self._image_shape)
         first = block not in self._epochs
         again = not first and epoch <= self._epochs[block]  # it died

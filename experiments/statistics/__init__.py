@@ -1,1 +1,1 @@
-"""Statistics of a few seeds: intervals, tests, verdicts on sentences. Knows no network."""
+"""Statistics of a few seeds: intervals, tests, verdicts on sentences. Independent of networks."""

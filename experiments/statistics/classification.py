@@ -1,21 +1,22 @@
-"""Measures of predicted classes, from logits; and errors as the counts that they were."""
+"""Measures of predicted classes, from logits; and errors as exact counts."""
 
 import numpy as np
 
 BINS = 15
-"""Number of bins of the confidence, equally wide."""
+"""Number of equally wide bins of the confidence."""
 
 
 def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Error, negative log-likelihood and expected calibration error.
 
-    error: the share of samples whose largest logit is not the label's; nll: the mean of
-    -log softmax(logits)[label]; calibration_error: sum over bins of the largest probability of
-    |its mean - the share of right answers| x the bin's share of samples.
+    error: the share of samples whose largest logit is not the label's. nll: the mean of -log
+    softmax(logits)[label]. calibration_error: the largest probability is binned, and its mean in a bin
+    compared with the share of right answers. The sum of the distances is weighted by the bins' shares of
+    samples.
 
     Args:
-      logits: [..., sample, class]; where any is not finite the error is that of guessing, 1 - 1 / classes,
-        and the others are NaN.
+      logits: [..., sample, class]. If one is not finite, the error is that of guessing, 1 - 1 / classes, and
+        the others are NaN.
       labels: [sample], integers.
 
     Returns:
@@ -40,16 +41,16 @@ def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def counted(errors: np.ndarray) -> np.ndarray:
-    """Errors as the fractions of counted samples that they were before float32 rounded them.
+    """Errors as exact fractions of counted samples, as before float32 rounded them.
 
-    Two differences of the same number of samples are then equal, up to the rounding of float64.
+    Two differences of as many samples are then equal, up to the rounding of float64.
 
     Args:
       errors: [...], shares of the same samples, all wrong / samples; NaN where there is none.
 
     Returns:
-      wrong / samples in float64, with the least number of samples, up to 131,072, of which all the errors are
-      shares up to twice float32's rounding; the errors as they are if there is no such number.
+      wrong / samples in float64. The number of samples is the least one, up to 131,072, of which all errors
+      are shares up to twice float32's rounding. Without such a number, the errors as they are.
     """
     errors = np.asarray(errors, np.float64)
     values = np.unique(errors[np.isfinite(errors)])

@@ -1,4 +1,4 @@
-"""Intervals and one test for all seeds, by a few: over the last axis of NumPy arrays."""
+"""Intervals, and a test, for a few seeds: over the last axis of NumPy arrays."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -48,8 +48,8 @@ def _mean(values: np.ndarray) -> float:
 def bootstrap(values: np.ndarray) -> Interval:
     """The bias-corrected and accelerated 95% bootstrap interval of the mean, 9,999 resamples, seed 0.
 
-    Of ten values it is somewhat too narrow: it knows only the tails of these values. Values that differ by
-    rounding alone are one.
+    For ten values it is somewhat too narrow, because it has only the tails of these values. Values that
+    differ only by rounding count as one.
     """
     values = np.asarray(values, np.float64)
     mean = _mean(values)
@@ -66,10 +66,9 @@ def bootstrap(values: np.ndarray) -> Interval:
 def sign_flip_p(differences: np.ndarray) -> float:
     """The two-sided p value of paired differences: how often random signs give a mean as far from 0.
 
-    Exact up to 44 seeds, the smallest possible value being 2^(1-n), else from 9,999 random sets of
-    signs. Supposes only that the differences are symmetric about 0 if there is no effect. Sums count as equal
-    up to a billionth of the sum of |differences|: errors must be exact to that, as `classification.counted`
-    makes them.
+    Exact up to 44 seeds, with 2^(1-n) the smallest possible value; else from 9,999 random sets of signs. It
+    assumes only that without an effect the differences are symmetric about 0. Sums count as equal up to a
+    billionth of the sum of |differences|. So errors must be that exact: see `classification.counted`.
     """
     differences = np.asarray(differences, np.float64)
     if differences.size < 2 or not np.isfinite(differences).all():
@@ -80,7 +79,7 @@ def sign_flip_p(differences: np.ndarray) -> float:
     if differences.size > 44:
         signs = np.random.default_rng(0).choice([-1.0, 1.0], (9999, differences.size))
         return float((1 + (abs(signs @ differences) >= least).sum()) / 10_000)
-    # Of the 2^n sums those that are as large: each sum of one half needs at least so much of the other.
+    # Counts the 2^n sums that are as large. Each sum of one half needs a large enough sum of the other.
     left, right = (np.sort(_signed_sums(half)) for half in np.array_split(differences, 2))
     as_large = right.size - np.searchsorted(right, least - left)
     return float(min(1.0, 2 * as_large.sum() / 2.0**differences.size))
@@ -95,7 +94,7 @@ def _signed_sums(values: np.ndarray) -> np.ndarray:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """p values corrected for how many there are (Holm, 1979); NaN counts as a comparison and stays NaN."""
+    """p values corrected for their number (Holm, 1979). NaN counts as a comparison and stays NaN."""
     p = np.asarray(p, np.float64)
     order = np.argsort(np.where(np.isnan(p), 1, p))
     corrected = np.maximum.accumulate(np.fmin(p[order] * np.arange(p.size, 0, -1), 1))

@@ -1,4 +1,4 @@
-"""What several data sets say about all: effects, ranks and probabilities of improvement over sets and seeds.
+"""From several data sets to all: effects, ranks, probabilities of improvement, over sets and seeds.
 
 Scores are errors, so less is better: arrays [set, seed] of one method, or [method, set, seed] of several.
 """
@@ -44,12 +44,12 @@ class Effect(NamedTuple):
 def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
     """The effect of method a against b: log of the ratio of their mean errors, over sets.
 
-    Of each set y = log(mean a / mean b) with variance var(a) / (n mean(a)^2) + var(b) / (n mean(b)^2). The
-    sets are a sample of sets: weights 1 / (v + tau^2), tau^2 by Paule and Mandel, and the interval by Hartung
-    and Knapp, Student's with sets - 1 degrees of freedom.
+    Each set has y = log(mean a / mean b) with variance v = var(a) / (n mean(a)^2) + var(b) / (n mean(b)^2).
+    The sets are a sample of sets, with weights 1 / (v + tau^2), tau^2 by Paule and Mandel. The interval is
+    Hartung and Knapp's: Student's with sets - 1 degrees of freedom.
 
     Args:
-      a, b: errors [set, seed], above 0 in the mean; seeds need not be paired.
+      a, b: errors [set, seed], with means above 0. Seeds need not be paired.
 
     Returns:
       An Effect; NaN of fewer than two sets.
@@ -76,7 +76,7 @@ def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
 
 
 def _paule_mandel(y: np.ndarray, v: np.ndarray) -> float:
-    """tau^2 at which sum w (y - mean)^2 is what it is expected to be, n - 1; 0 if it is less already."""
+    """The tau^2 at which sum w (y - mean)^2 equals its expectation n - 1; 0 if it is below that at 0."""
 
     def excess(tau2: float) -> float:
         w = 1 / np.maximum(v + tau2, np.finfo(float).tiny)
@@ -92,9 +92,10 @@ def _paule_mandel(y: np.ndarray, v: np.ndarray) -> float:
 
 
 def better(a: np.ndarray, b: np.ndarray) -> float:
-    """P(A > B): how probable it is that a network by method a errs less than one by method b, mean over sets.
+    """P(A > B): the probability that a network of method a has a lower error than one of b, mean over sets.
 
-    Of each set the share of pairs of seeds in which a errs less, ties counting half (Mann and Whitney's U).
+    Each set gives the share of pairs of seeds in which a has the lower error. Ties count half (Mann and
+    Whitney's U).
 
     Args:
       a, b: errors [set, seed].
@@ -133,11 +134,11 @@ class Ranks(NamedTuple):
     p: float
     """Friedman's test that all methods are alike."""
     distance: float
-    """Nemenyi's critical distance at 5%: methods whose mean ranks are closer are not told apart."""
+    """Nemenyi's critical distance at 5%. Methods whose mean ranks are closer do not differ significantly."""
 
 
 def ranks(errors: np.ndarray) -> Ranks:
-    """Mean ranks of methods by their errors [method, set].
+    """Mean ranks of methods, by their errors [method, set].
 
     Source: Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets (2006).
     """

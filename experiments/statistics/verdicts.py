@@ -25,19 +25,19 @@ RULE = (
 """The rule of verdicts, as the page shows it."""
 
 LEVEL = 0.05
-"""p below this, after correction, decides a comparison."""
+"""A comparison is decided if its corrected p is below this."""
 Outcome = Literal["for", "against", "open"]
 Key = TypeVar("Key", bound=Hashable)
 
 
 class Quantity(NamedTuple):
-    """What the values of a comparison measure, as the axis of a picture says it."""
+    """What the values of a comparison measure, as the title of an axis."""
 
     title: str = "difference"
     scale: float = 1.0
-    """What a value is multiplied by in pictures: 100 for percentage points."""
+    """Factor of a value in pictures: 100 for percentage points."""
     far: float = float("inf")
-    """A value farther from 0 than this is of a network that diverged."""
+    """A value farther from 0 than this belongs to a network that diverged."""
 
 
 PLAIN = Quantity()
@@ -48,7 +48,7 @@ CORRELATIONS = Quantity("difference in mean |rho|")
 
 @dataclass(frozen=True)
 class Comparison:
-    """One number a seed, which the sentence says is above `expected`, or equal to it."""
+    """One number for each seed. The sentence says that it is above `expected`, or equal to it."""
 
     what: str
     values: np.ndarray
@@ -65,18 +65,18 @@ class Comparison:
     """Allowed distance of the mean from `expected`, where the sentence names a value."""
     quantity: Quantity = PLAIN
     key: Hashable = None
-    """What is compared, as values; the words for it are in `what`."""
+    """What is compared, as values. Its words are in `what`."""
 
     @property
     def bound(self) -> float:
-        """The largest difference that is still possible, or distance from the value that the sentence names:
-        to the farther end of the mean's interval."""
+        """The largest difference, or distance from the value in the sentence, that is still possible. It is
+        the one at the farther end of the mean's interval."""
         centre = self.expected if np.isnan(self.p) else 0.0
         return max(abs(self.interval.low - centre), abs(self.interval.high - centre))
 
     @property
     def finite(self) -> np.ndarray:
-        """The values that there are."""
+        """The values that are not NaN."""
         return self.values[np.isfinite(self.values)]
 
 
@@ -108,7 +108,7 @@ class Verdict:
 
     @property
     def exact(self) -> bool:
-        """Whether every value must be as expected, and not their mean."""
+        """Whether every value must be as expected, instead of their mean."""
         return all(comparison.tolerance is not None for comparison in self.comparisons)
 
     @property
@@ -124,8 +124,9 @@ def above_zero(
     label: Callable[[Key], str] = str,
     quantity: Quantity = ERRORS,
 ) -> tuple[Comparison, ...]:
-    """Comparisons of a claim that all these paired differences [seed] are positive; or, of those that have a
-    margin, that they are not below zero by more than it (non-inferiority). `label` says a key in words."""
+    """Comparisons of a claim that all these paired differences [seed] are positive. With a margin, the claim
+    is that they are not below zero by more than the margin (non-inferiority). `label` turns a key into
+    words."""
     expected = {key: -(margins or {}).get(key, 0.0) for key in differences}
     kept = {key: values[np.isfinite(values)] for key, values in differences.items()}
     p = [intervals.sign_flip_p(finite - expected[key]) for key, finite in kept.items()]
@@ -163,6 +164,6 @@ def equal(what: str, values: np.ndarray, expected: float, margin: float, quantit
 
 
 def always(what: str, values: np.ndarray, expected: float, tolerance: float) -> Comparison:
-    """A claim that every value, not their mean, is as expected."""
+    """A claim that every value is as expected, instead of their mean."""
     outcome: Outcome = "for" if (abs(values - expected) <= tolerance).all() else "against"
     return Comparison(what, values, intervals.bootstrap(values), outcome, expected, tolerance=tolerance)

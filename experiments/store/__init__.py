@@ -1,1 +1,1 @@
-"""Results and checkpoints on disk, written whole or not at all. Knows no JAX."""
+"""Results and checkpoints on disk, written whole or not at all. Without JAX."""

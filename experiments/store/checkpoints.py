@@ -1,5 +1,5 @@
-"""Checkpoints on disk: of each block of a cell at work, CELL.checkpoint.npz or
-CELL.seeds-FIRST-LAST.checkpoint.npz. Nothing that is read back is pickled."""
+"""Checkpoints on disk, one for each block that is being trained: CELL.checkpoint.npz or
+CELL.seeds-FIRST-LAST.checkpoint.npz. Reading one never unpickles."""
 
 import itertools
 import json
@@ -21,8 +21,8 @@ def path_of(folder: Path, block: Block) -> Path:
 
 
 def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
-    """A cell's blocks, without its first seeds, which are done: those of the checkpoints, and the other seeds
-    in equal blocks of at most `runs`."""
+    """A cell's blocks, without its first `done` seeds: those of the checkpoints, and the other seeds in equal
+    blocks of at most `runs`."""
     name = re.compile(re.escape(cell.name) + r"(?:\.seeds-(\d+)-(\d+))?\.checkpoint\.npz")
     matches = [match for path in listed(folder, ".npz") if (match := name.fullmatch(path.name))]
     for match in matches:
@@ -49,7 +49,7 @@ def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
 
 
 def write(folder: Path, block: Block, checkpoint: Checkpoint, identity: str) -> None:
-    """Replaces the checkpoint of a block, trained on the data of an identity."""
+    """Replaces the checkpoint of a block; `identity` is that of its data."""
     arrays = {f"state/{name}": value for name, value in checkpoint.state.items()}
     arrays |= {f"last_epoch/{name}": value for name, value in checkpoint.last_epoch.items()}
     for name in checkpoint.history[0]:
@@ -62,7 +62,7 @@ def write(folder: Path, block: Block, checkpoint: Checkpoint, identity: str) -> 
 
 
 def read(folder: Path, block: Block, identity: str) -> Checkpoint | None:
-    """A block's checkpoint, None if it has none; ResultsError if it is of another configuration or data."""
+    """A block's checkpoint, None if it has none; ResultsError for another configuration or other data."""
     path = path_of(folder, block)
     if not path.exists():
         return None
@@ -84,5 +84,5 @@ def read(folder: Path, block: Block, identity: str) -> Checkpoint | None:
 
 
 def stacked(history: list[Arrays], name: str, axis: int) -> np.ndarray:
-    """The records of a name, stacked along an axis of epochs."""
+    """The records of one name, stacked along a new axis of epochs."""
     return np.stack([record[name] for record in history], axis=axis)

@@ -1,4 +1,4 @@
-"""A whole sweep as one small file, fit to be committed."""
+"""A whole sweep as one file, small enough to commit."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def load(path: Path) -> xr.Dataset:
 
 
 def save(sweep: xr.Dataset, path: Path) -> None:
-    """Writes a sweep as one small file: errors exactly, `correlation` to 1e-4, all else to 4 digits."""
+    """Writes a sweep as one small file: exact errors, `correlation` to 1e-4, all else to 4 digits."""
     rounded = {
         name: values.copy(data=_rounded(values.values))
         for name, values in sweep.data_vars.items()
@@ -46,7 +46,7 @@ def save(sweep: xr.Dataset, path: Path) -> None:
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
-    """float32 to 12 bits behind the leading one; the others would be noise to the compression."""
+    """float32 to 12 bits after the leading one. The other bits are noise, which does not compress."""
     dropped = 23 - 12
     rounded = (values.view(np.int32) + (1 << (dropped - 1)) & -(1 << dropped)).view(np.float32)
     return np.where(np.isfinite(values), rounded, values)

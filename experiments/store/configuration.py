@@ -1,4 +1,4 @@
-"""Stored configurations, compared with the options that are asked for."""
+"""Compares stored configurations with the given options."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ _OF_ONE_CELL = ("size", "variant", "widths", "regulariser", "seeds")
 
 
 def complete(stored: dict) -> dict:
-    """A stored configuration with the parts that older files lack."""
+    """Adds the parts that older files lack to a stored configuration."""
     protocol: dict = {"family": "mlp", "widths": [], "optimiser": "sgd", "optimisation": {}}
     protocol |= stored.get("protocol", {})
     protocol["optimisation"] = {"schedule": "constant"} | protocol["optimisation"]
@@ -22,8 +22,8 @@ def complete(stored: dict) -> dict:
 
 
 def check_form(stored: object, like: object, name: str = "configuration") -> None:
-    """ValueError unless a configuration, read from JSON, has all parts of another one and their types: a text
-    for a text, a number for a number, a list of these for a list."""
+    """ValueError unless a configuration, read from JSON, has all parts of another one. Types must match:
+    text, number, or a list of these."""
     if _kind(stored) != _kind(like):
         raise ValueError(f"{name} is {stored!r:.50}")
     if isinstance(stored, dict) and isinstance(like, dict):
@@ -48,7 +48,7 @@ def check(source: object, stored: str, cell: Cell) -> None:
 
 
 def check_numbers(source: object, stored: dict, wanted: dict) -> None:
-    """ResultsError if the numbers or texts of a source are not the wanted ones."""
+    """ResultsError if the stored numbers or texts of a source are not the wanted ones."""
     if different := "; ".join(_differences(stored, wanted)):
         raise ResultsError(
             f"{source} was made with other options ({different}): give the same ones, or another --out"
@@ -56,9 +56,9 @@ def check_numbers(source: object, stored: dict, wanted: dict) -> None:
 
 
 def check_data(source: object, stored: str, wanted: str) -> None:
-    """ResultsError if a source was trained on other data than the wanted, by `Dataset.identity`.
+    """ResultsError if a source was trained on other data, by `Dataset.identity`.
 
-    Results from before 0.2 have a version and no hash: a warning says that their content was not compared.
+    Results from before 0.2 have no hash. A warning then says that only the version was compared.
     """
     if not same_data(stored, wanted):
         raise ResultsError(
@@ -74,14 +74,14 @@ def check_data(source: object, stored: str, wanted: str) -> None:
 
 
 def same_data(first: str, second: str) -> bool:
-    """Whether versions, and hashes where both have one, are the same; one text may name several data."""
+    """Whether versions are the same, and hashes if both have one. A text may name several data sets."""
     identities = [identity.split() for text in (first, second) for identity in text.split("; ")]
     pairs = itertools.combinations(identities, 2)
     return all(ours == theirs for pair in pairs for ours, theirs in zip(*pair, strict=False))
 
 
 def check_together(path: Path, stored: str, wanted: str) -> None:
-    """ResultsError if the cell in a file and a wanted one, by their configurations, are of two sweeps."""
+    """ResultsError if the configurations of a stored and a wanted cell belong to two sweeps."""
     theirs, ours = (
         {name: value for name, value in complete(json.loads(text)).items() if name not in _OF_ONE_CELL}
         for text in (stored, wanted)

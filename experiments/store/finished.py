@@ -1,4 +1,4 @@
-"""Finished cells on disk: one netCDF4 file each, CELL.nc, written whole or not at all."""
+"""Finished cells on disk: one netCDF4 file each, CELL.nc, written completely or not at all."""
 
 import json
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ def path_of(folder: Path, network: Network) -> Path:
 
 
 def paths(folder: Path) -> list[Path]:
-    """The files of cells in a folder, SIZE-VARIANT.nc. Others are not a sweep's."""
+    """The files of cells in a folder, SIZE-VARIANT.nc. Other files are ignored."""
     return [path for path in listed(folder, ".nc") if _is_network(path.stem)]
 
 
@@ -71,7 +71,7 @@ def _is_network(name: str) -> bool:
 
 
 def missing(folder: Path, grid: Sequence[Cell]) -> dict[Cell, int]:
-    """The cells that a folder lacks, each with the number of its seeds, from 0, that are done.
+    """The cells that a folder lacks, each with the number of its first seeds that are done.
 
     Raises:
       ResultsError: a file in the folder is of another sweep.
@@ -99,8 +99,7 @@ def configuration_of(path: Path, dataset: "xr.Dataset") -> str:
 
 
 def seeds_done(folder: Path, cell: Cell) -> int:
-    """The number of the cell's seeds, from 0, that are done: others can be added. ResultsError if they are of
-    another configuration."""
+    """The number of the cell's first seeds that are done. ResultsError if they have another configuration."""
     path = path_of(folder, cell.network)
     if not path.exists():
         return 0
@@ -128,13 +127,14 @@ def parameters(dataset: "xr.Dataset") -> list[dict[str, Any]]:
 
 
 def finish(folder: Path, cell: Cell, blocks: Sequence[Block], identity: str) -> None:
-    """Makes a cell's results of its blocks' checkpoints, once all of them are finished.
+    """Turns the checkpoints of a cell's blocks into its results, once all blocks are finished.
 
     Args:
       folder: the sweep's folder.
       cell: whose results.
-      blocks: all its blocks, in the order of their seeds; the results of the seeds before are there.
-      identity: of the data that it was trained on, as `Dataset.identity`.
+      blocks: all blocks that were missing, in the order of their seeds. The results of earlier seeds are
+      stored.
+      identity: `Dataset.identity` of the data that it was trained on.
     """
     parts = [
         part for block in blocks if (part := checkpoints.read(folder, block, identity)) and part.last_epoch
@@ -193,7 +193,7 @@ def _results(cell: Cell, first: int, parts: Sequence[Checkpoint], identity: str)
 
 
 def _added(path: Path, results: "xr.Dataset") -> "xr.Dataset":
-    """The results in a file with those of further seeds after them. Notes that differ are joined."""
+    """The results in a file, with those of further seeds appended. Different notes are joined."""
     import xarray as xr
 
     with netcdf.read(path) as stored:
@@ -208,6 +208,6 @@ def _added(path: Path, results: "xr.Dataset") -> "xr.Dataset":
 
 
 def _dimensions(name: str, value: np.ndarray) -> tuple[str, ...]:
-    """The dimensions in `VARIABLES`; parameters and correlation_LAYER have their own: the network's sizes."""
+    """The dimensions in `VARIABLES`. Parameters and correlation_LAYER have dimensions of their own."""
     own = ("seed", *(f"{name}.{axis}" for axis in range(1, value.ndim)))
     return VARIABLES[name][0] if name in VARIABLES else own

@@ -1,4 +1,4 @@
-"""A whole sweep as one Dataset [cell, seed, epoch, ...], and questions to it."""
+"""A whole sweep as one Dataset [cell, seed, epoch, ...], and functions of it."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ from experiments.store.configuration import check_form, check_together, complete
 
 
 def gather(folder: Path, networks: Sequence[Network] | None = None, seeds: int | None = None) -> xr.Dataset:
-    """A sweep from its folder of cells.
+    """Reads a sweep from its folder of cells.
 
     Args:
       folder: the folder.
@@ -27,13 +27,13 @@ def gather(folder: Path, networks: Sequence[Network] | None = None, seeds: int |
       seeds: the number of seeds to gather; None: those that all cells have.
 
     Returns:
-      All `finished.VARIABLES` with a leading axis `cell` (names as SIZE-VARIANT; coordinates size and
-      variant), ordered as in Table 1; `correlation` [cell, unit, other_unit], rho of the last hidden
-      layer of the first seed over the validation set, NaN beyond the layer's width (dropped from the
-      committed scans); and of each cell the `finished.ATTRIBUTES`.
+      All `finished.VARIABLES` with a leading axis `cell`, in the order of Table 1. Cells are named
+      SIZE-VARIANT, with coordinates size and variant. `correlation` [cell, unit, other_unit] is rho of the
+      last hidden layer over the validation set, of the first seed. It is NaN beyond the layer's width, and
+      the committed scans lack it. Each cell has its `finished.ATTRIBUTES`.
 
     Raises:
-      ResultsError: nothing is there, or cells of two sweeps.
+      ResultsError: the folder has no cells, or cells of two sweeps.
     """
     paths = (
         finished.paths(folder)
@@ -66,7 +66,7 @@ def _cell(path: Path) -> xr.Dataset:
 
 
 def _first_seeds(cell: xr.Dataset, seeds: int) -> xr.Dataset:
-    """A cell without its other seeds."""
+    """A cell with only its first seeds."""
     configured = json.loads(str(cell.configuration.values))
     if configured["seeds"] == seeds:
         return cell
@@ -74,7 +74,7 @@ def _first_seeds(cell: xr.Dataset, seeds: int) -> xr.Dataset:
 
 
 def identify(configuration: str) -> Network:
-    """The network that a stored configuration is of; ValueError, or what json raises, if it is no cell's."""
+    """The network of a stored configuration; ValueError, or an error of json, if it is no cell's."""
     stored = complete(json.loads(configuration))
     network = Network.parse(f"{stored['size']}-{stored['variant']}")
     like = Recipe(widths=(10,))
@@ -83,8 +83,8 @@ def identify(configuration: str) -> Network:
 
 
 def concatenate(separate: Iterable[xr.Dataset]) -> xr.Dataset:
-    """Cells as one Dataset [cell, ...], in order; a layer of fewer units is filled up with NaN. ResultsError
-    if they were not all trained on the same data."""
+    """Cells as one Dataset [cell, ...], in order. Narrower layers are filled up with NaN. ResultsError if
+    cells were trained on different data."""
     in_order = sorted(separate, key=lambda cell: Network.parse(str(cell.cell.values)).order)
     for cell in in_order:
         identity, first = (str(other.dataset_version.values) for other in (cell, in_order[0]))
@@ -105,7 +105,7 @@ def concatenate(separate: Iterable[xr.Dataset]) -> xr.Dataset:
 
 
 def with_counted_errors(sweep: xr.Dataset) -> xr.Dataset:
-    """The sweep with validation errors in float64, exactly: as `classification.counted` finds them."""
+    """The sweep with exact validation errors in float64, by `classification.counted`."""
     stored = sweep.validation_error
     return sweep.assign(validation_error=stored.copy(data=counted(stored.values)))
 
@@ -134,8 +134,9 @@ def error(sweep: xr.Dataset) -> xr.DataArray:
 def effective_units(cell: xr.Dataset) -> xr.DataArray:
     """A cell's effective number of units [seed, epoch, layer] on the validation set.
 
-    As `decorr.effective_units`, from the mean of P over minibatches: r2 is linear in P. Of layers with
-    positions, whose effective number of samples is unknown, the raw d / (2P), which chance makes smaller.
+    As `decorr.effective_units`, from the mean of P over minibatches, because r2 is linear in P. For layers
+    with positions the effective number of samples is unknown. They get the raw d / (2P), which chance makes
+    smaller.
     """
     stored = configuration(cell)
     mlp = stored["protocol"]["family"] == "mlp"
@@ -144,15 +145,15 @@ def effective_units(cell: xr.Dataset) -> xr.DataArray:
 
 
 def units_worth(penalty: xr.DataArray, widths: Sequence[int], batch_size: int | None) -> xr.DataArray:
-    """The effective number of units of layers from P [..., layer]; with a batch size, without what chance
-    adds over minibatches."""
+    """The effective number of units from P [..., layer]. With a batch size, what chance adds is
+    subtracted."""
     d = xr.DataArray(np.asarray(widths, float), dims="layer")
     r2 = (2 * penalty - 1) / (d - 1)
     return participation(r2 if batch_size is None else debiased(r2, batch_size), d)
 
 
 def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[int, int]]:
-    """Cells with networks that diverged by an epoch (default: the last): how many, and of how many."""
+    """Cells with networks that diverged by an epoch (default: the last): how many, and how many there are."""
     epoch = sweep.diverged_epoch
     counts = ((epoch > 0) & (epoch <= (by or sweep.sizes["epoch"]))).sum("seed").values
     return {
@@ -163,16 +164,16 @@ def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[in
 
 
 def epoch_seconds(sweep: xr.Dataset) -> dict[Network, float]:
-    """Seconds of one core, or other device, that an epoch of one network took: the mean over each cell."""
+    """Mean seconds that an epoch of one network took on one core, or other device, by cell."""
     devices = [int(str(text).split(" x ")[0]) for text in sweep.devices.values]
     epochs = sweep.sizes["seed"] * sweep.sizes["epoch"]
     return dict(zip(networks(sweep), (sweep.seconds.values * devices / epochs).tolist(), strict=True))
 
 
 def expected_seconds(known: Mapping[Network, float], cell: Cell, image_shape: tuple[int, ...]) -> float:
-    """Seconds that an epoch of one of the cell's networks may take, by `epoch_seconds` of others.
+    """The expected seconds for an epoch of one of the cell's networks, from others' `epoch_seconds`.
 
-    The median of those of the same size, or else of all, in proportion to the products of their layers.
+    The median over networks of the same size, or else over all, scaled by the products of their layers.
     """
 
     def products(network: Network) -> int:

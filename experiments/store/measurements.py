@@ -1,4 +1,4 @@
-"""Measurements of the networks of finished cells: one small file each, fit to be committed."""
+"""Measurements of the networks of finished cells: one file each, small enough to commit."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ def save(measured: xr.Dataset, path: Path, folder: Path, grid: Sequence[Cell]) -
 
 
 def load(path: Path, dimensions: Mapping[str, tuple[str, ...]]) -> xr.Dataset:
-    """A measurement of variables with these dimensions, as it was made, from a file that `save` wrote."""
+    """A measurement from a file that `save` wrote; its variables must have these dimensions."""
     with netcdf.read(path) as stored:
         if "configurations" not in stored.attrs:
             raise ResultsError(f"{path} is no measurement: move it away")
@@ -39,7 +39,7 @@ def load(path: Path, dimensions: Mapping[str, tuple[str, ...]]) -> xr.Dataset:
 
 
 def is_done(path: Path, grid: Sequence[Cell]) -> bool:
-    """Whether a measurement of these cells is there; ResultsError if it is of others."""
+    """Whether a measurement of these cells is stored; ResultsError for one of other cells."""
     if not path.exists():
         return False
     with netcdf.read(path) as stored:

@@ -30,7 +30,7 @@ def current() -> Mapping[str, str]:
 
 
 def _commit() -> str:
-    """The commit of this checkout, marked if the code was changed; unknown without git, or outside of one."""
+    """The commit of this checkout, marked if the code was changed; "unknown" without git or checkout."""
     if _git("rev-parse", "--show-toplevel") != str(ROOT):  # a folder in another repository
         return "unknown"
     commit = _git("rev-parse", "HEAD")

@@ -1,4 +1,4 @@
-"""C12, convolutional networks, and C7 and C8 of them: PLAN.md, part 2."""
+"""C12, convolutional networks, with C7 and C8 for them: PLAN.md, part 2."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What dropout does to the correlations of trained networks, beside three laws: PLAN.md, part 2."""
+"""Compares the correlations of trained networks under dropout with three laws: PLAN.md, part 2."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -20,16 +20,16 @@ from experiments.paper.beyond import trained
 from experiments.paper.study import Exhibit, Study
 from experiments.store import finished
 
-# What measures imports JAX where it is used: what reads results needs none.
+# Functions that measure import JAX inside, because reading results needs none.
 if TYPE_CHECKING:
     from experiments.data.load import Dataset
 
 RATE, DRAWS = 0.3, 20
-"""The paper's probability to drop, and over how many draws of masks a correlation is averaged."""
+"""The paper's probability to drop, and the number of masks over which a correlation is averaged."""
 
 LAWS = ("general", "keep^2 rho", "keep rho")
-"""`decorr.dropout_correlation` of each unit's mean and variance; `decorr.dropout_estimator`, which is Section
-2.1's, of the estimator that does not divide by variances; and the general law where all means are 0."""
+"""`decorr.dropout_correlation` of each unit's mean and variance; `decorr.dropout_estimator`, Section 2.1's
+law of an estimator that does not divide by variances; and the general law with all means 0."""
 
 DIMENSIONS = {
     "slope": ("law", "seed", "layer"),
@@ -53,9 +53,9 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
       dataset: what they were trained on; its validation set is used.
 
     Returns:
-      slope and r2 [law, seed, layer], as `fit` gives them; pairs [seed, layer]: how many were compared;
-      left_out [seed, layer]: how many have no correlation: a unit is constant, or its network diverged;
-      counts [law, layer, predicted, observed]: pairs of all seeds in bins.
+      slope and r2 [law, seed, layer], by `fit`. pairs [seed, layer]: how many were compared. left_out [seed,
+      layer]: how many have no correlation, because a unit is constant or its network diverged. counts [law,
+      layer, predicted, observed]: pairs of all seeds in bins.
     """
     import jax
 
@@ -108,8 +108,8 @@ def correlations(activations: Any, key: Any) -> tuple[np.ndarray, dict[str, np.n
       key: of the masks, a JAX random key.
 
     Returns:
-      Observed [pair], the mean over the draws; by law predicted [pair]; and how many pairs were left out: a
-      unit that is constant, before masks or under any, has no correlation.
+      Observed [pair], the mean over the masks; predicted [pair] by law; and the number of pairs left out. A
+      unit that is constant before or under a mask has no correlation.
     """
     matrices = [np.asarray(rho, np.float64) for rho in _matrices()(activations, key)]
     upper = np.triu_indices(activations.shape[-1], 1)
@@ -141,11 +141,12 @@ def _matrices() -> Callable[[Any, Any], Any]:
 
 
 def fit(observed: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
-    """How well a law predicts: two numbers, of which a law that is exact has 1 and 1.
+    """How well a law predicts, in two numbers. Both are 1 for an exact law.
 
-    slope = sum(observed predicted) / sum(predicted^2), the least-squares line through the origin, for a law
-    that is wrong by a factor; R^2 = 1 - sum((observed - predicted)^2) / sum((observed - mean observed)^2), of
-    the law itself and not of that line: a wrong factor costs, and below 0 the mean would have done better.
+    slope = sum(observed predicted) / sum(predicted^2) is the least-squares line through the origin. It shows
+    a law that is wrong by a factor. R^2 = 1 - sum((observed - predicted)^2) / sum((observed - mean
+    observed)^2) is that of the law itself. A wrong factor lowers it, and below 0 the mean would have
+    predicted better.
 
     Args:
       observed, predicted: correlations [pair].

@@ -25,14 +25,14 @@ from experiments.statistics.verdicts import Verdict
 from experiments.store.gathered import cell_of
 
 EPOCHS = (1, 2, 5)
-"""After which the early numbers are taken."""
+"""The epochs after which the early numbers are taken."""
 
 DRAWS = 10_000
 """Permutations of each test."""
 
 
 def judge(forty: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
-    """C5 of more seeds than the main sweep has, whose own are among them."""
+    """C5 with more seeds than the main sweep, including its seeds."""
     verdict = renamed(claims.c5(forty), "forty")
     unseen = claims.c5(forty.isel(seed=~forty.seed.isin(main.seed).values))
     seeds = unseen.comparisons[0].values.size
@@ -52,7 +52,7 @@ class Basin(NamedTuple):
 
 
 class Sign(NamedTuple):
-    """A number early in training, and how it tells the networks that end above from the rest."""
+    """A number early in training, and how well it separates networks that end above from the rest."""
 
     quantity: str
     epoch: int
@@ -63,9 +63,8 @@ class Sign(NamedTuple):
 
 
 def basins(sweep: xr.Dataset) -> list[Basin]:
-    """The groups, and how many networks end in each; [] without learned slopes.
-
-    A network that diverged ends in none, and counts among all.
+    """The groups, and how many networks end in each; [] without learned slopes. A network that diverged is in
+    no group, but counts among all.
     """
     rows = []
     for name, group in by_slope(sweep, HUGE_VANILLA).items():
@@ -80,8 +79,9 @@ def signs(sweep: xr.Dataset) -> list[Sign]:
     """The numbers that tell the networks that end with a slope above `FLAT` from the rest; [] if either group
     is empty, or the sweep ends before the last of `EPOCHS`.
 
-    Of each number the area under the ROC curve, P(above > rest) + P(above = rest) / 2 over pairs of networks,
-    with a two-sided permutation test of |area - 1/2|. Networks that diverged end nowhere, and are left out.
+    Each number has the area under its ROC curve, P(above > rest) + P(above = rest) / 2 over pairs of
+    networks. A two-sided permutation test is of |area - 1/2|. Networks that diverged are in no group, and are
+    left out.
     """
     numbers = _early_numbers(sweep)
     if not numbers:

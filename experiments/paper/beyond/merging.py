@@ -1,4 +1,4 @@
-"""C11, redundancy wastes capacity: how many units trained networks can do without. PLAN.md, part 3."""
+"""C11, redundancy wastes capacity: how many units trained networks do not need. PLAN.md, part 3."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ from experiments.paper.study import MARGIN, Exhibit, Study
 from experiments.statistics.verdicts import Quantity, Verdict, above_zero
 from experiments.store import finished
 
-# What measures imports JAX where it is used: what reads results needs none.
+# Functions that measure import JAX inside, because reading results needs none.
 if TYPE_CHECKING:
     from experiments.data.load import Dataset
 
 THRESHOLDS = (0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
-"""Units whose |rho| reaches it are merged."""
+"""Units whose |rho| reaches a threshold are merged."""
 
 SAMPLES = 10_000
 """Training images, the first ones, over which units are compared."""
@@ -40,11 +40,12 @@ DIMENSIONS = {
 """The axes of each variable that `measure` returns."""
 
 _ROUNDING = 1e-6
-"""Errors are float32: two that differ by the margin do so up to this, and by an image by a hundred times."""
+"""Errors are float32. Two that differ by the margin do so up to this number; one image is a hundred times
+it."""
 
 
 def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Dataset:
-    """Merges the units of finished cells' networks, layer by layer, and evaluates what is left.
+    """Merges the units of finished cells' networks, layer by layer, and evaluates the merged networks.
 
     Args:
       folder: of the finished cells.
@@ -52,9 +53,9 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
       dataset: what they were trained on.
 
     Returns:
-      units [variant, seed, threshold, layer]: how many are left; error [variant, seed, threshold]: the
-      validation error of the merged networks; whole_error [variant, seed]: that of the networks as trained;
-      width [layer]; diverged [variant, seed]: 1 for a network that did. Its activations are NaN, so no
+      units [variant, seed, threshold, layer]: how many are left. error [variant, seed, threshold]: the
+      validation error of the merged networks. whole_error [variant, seed]: that of the trained networks.
+      width [layer]. diverged [variant, seed]: 1 for a network that did. Its activations are NaN, so no
       threshold means anything: it is recorded with no units left, and with the error of guessing.
     """
     import jax
@@ -111,8 +112,8 @@ def merge(
     """A network without its redundant units: `decorr.merge_units` of every hidden layer, first to last.
 
     After a layer is merged, the activations of the next are those of the merged network. The result has the
-    shape of the whole network: removed units are still computed, and nothing leaves them. So one compiled
-    program serves all that are merged, and says what those without these units would.
+    shape of the whole network. Removed units are still computed, but have no outgoing weights. So one
+    compiled program serves all merged networks, and gives the outputs of the smaller ones.
 
     Args:
       run: what computes the network.
@@ -144,8 +145,8 @@ def shares(measured: xr.Dataset) -> xr.DataArray:
 
 
 def needed(measured: xr.Dataset) -> xr.DataArray:
-    """The smallest share of hidden units left [variant, seed] among the thresholds at which the error is not
-    more than `MARGIN` above that of the whole network; 1 if there is none."""
+    """The smallest share of hidden units left [variant, seed]. It is over thresholds whose error is at most
+    `MARGIN` above the whole network's; 1 without any."""
     as_good = measured.error <= measured.whole_error + MARGIN + _ROUNDING
     return shares(measured).where(as_good, 1.0).min("threshold")
 

@@ -1,4 +1,4 @@
-"""C9, a learning rate that shrinks, and C6 and C8 under it: PLAN.md, part 2."""
+"""C9, a learning rate that shrinks, with C6 and C8 under it: PLAN.md, part 2."""
 
 import xarray as xr
 

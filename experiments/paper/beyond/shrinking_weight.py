@@ -12,7 +12,7 @@ from experiments.paper.study import Study
 from experiments.statistics.verdicts import Verdict, above_zero
 
 SHRINKING = Variant.parse("corr-1.0-cosine")
-"""Its weight falls as the learning rate of `protocols.DECAY` does."""
+"""Its weight falls like the learning rate of `protocols.DECAY`."""
 
 
 def judge(cosine: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:

@@ -1,4 +1,4 @@
-"""Networks of finished cells, to be run once more: JAX comes with them, and with nothing else here."""
+"""Networks of finished cells, to run again. Of the studies, only this file imports JAX."""
 
 import functools
 from collections.abc import Callable
