@@ -54,13 +54,13 @@ _MODULES = {
     "streaming": "CorrelationState",
     "whitening": "whiten whitening_matrix",
 }
-"""What is typed daily, and so listed: the losses, the models, and what to print beside a loss."""
+"""The names for daily use, which are listed: losses, models, and what to print beside a loss."""
 _RARE = {
     "diagnostics": "CKAState activity dormant_units linear_cka mean_square_correlation rank_above rank_at "
     "redundant_pairs spectrum",
     "penalties": "GradientTerms gradient_terms",
 }
-"""The rest of what measures and what penalises: listed in its module, and importable from here too."""
+"""Further measurements and penalties. Their modules list them, and they can be imported from here too."""
 
 
 def _homes(modules: dict[str, str]) -> dict[str, str]:

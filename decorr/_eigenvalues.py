@@ -10,7 +10,7 @@ from jax import lax
 from decorr._samples import AxisName, Samples, at_most, centre, product, standardise
 
 Kind = Literal["correlation", "covariance", "moment"]
-"""Matrices of a layer [unit, unit]: of z-scores, of values less their means, of values as they are."""
+"""The matrices of a layer [unit, unit]: of z-scores, of values less their means, or of raw values."""
 
 
 class Spectrum(NamedTuple):
@@ -29,7 +29,7 @@ def spectrum_of(kind: Kind, samples: Samples) -> Spectrum:
     if samples.weights is None:
         b = u / jnp.sqrt(size)
     else:
-        heaviest = samples.everywhere(samples.weights.sum())  # or more: beside it no weight is denormal
+        heaviest = samples.everywhere(samples.weights.sum())  # or more, so that no share of it is denormal
         heaviest = jnp.where(heaviest > 0, heaviest, 1)
         b = u * (_root(samples.weights / heaviest) * jnp.sqrt(heaviest / size))[:, None]
     if at_most(b.shape[1], samples.number):

@@ -15,7 +15,7 @@ from decorr._checks import check_floating, check_weights, check_where
 AxisName = str | tuple[str, ...] | None
 """Names of the mapped axes over which the samples are spread."""
 
-# A unit is constant if its values span no more than this many roundings of the largest of them.
+# A unit is constant if its values span at most this many roundings of the largest value.
 _ROUNDINGS = 4
 
 
@@ -30,7 +30,7 @@ def at_most(size: int, limit: int) -> bool:
 
 
 def widen(x: Any) -> Any:
-    """Half precision as float32, other floating point as it is."""
+    """Half precision becomes float32. Other floating point stays."""
     return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
 
 
@@ -58,7 +58,7 @@ class Samples:
         return self.values.shape[0] * shards
 
     def select(self, x: jax.Array, other: float = 0) -> jax.Array:
-        """x [sample, ...] where there is a sample."""
+        """x [sample, ...], with `other` for invalid samples."""
         if self.weights is None:
             return x
         return jnp.where(_column(self.weights, x) > 0, x, other)
@@ -94,7 +94,7 @@ class Samples:
     def size(self, ddof: int = 0) -> jax.Array | int:
         """The divisor of sums: V1 - ddof V2 / V1, with V1 = sum w, V2 = sum w^2; or number - ddof.
 
-        Never 0: 1 where nothing is summed.
+        Never 0: it is 1 for an empty sum.
         """
         if self.weights is None:
             return self.number - ddof if at_most(1 + ddof, self.number) else 1
@@ -103,7 +103,7 @@ class Samples:
         return jnp.where(size > 0, size, 1)
 
     def effective(self) -> jax.Array | int:
-        """The effective number of samples V1^2 / V2 (Kish): of equal weights their number."""
+        """The effective number of samples V1^2 / V2 (Kish). For equal weights it is their number."""
         if self.weights is None:
             return self.number
         _, shares = self._shares()

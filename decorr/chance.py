@@ -1,4 +1,4 @@
-"""What units show by chance: correlations of independent units over few samples. Plain Python."""
+"""Chance: the correlations that independent units have over few samples. Plain Python."""
 
 from typing import Any
 

@@ -35,7 +35,7 @@ class Architecture:
     """Normalisation of each hidden layer, before the nonlinearity."""
 
     def weights(self, features: int) -> int:
-        """The number of weights of fully connected hidden layers on inputs of so many features."""
+        """The number of weights of fully connected hidden layers, with this many input features."""
         return sum(i * o for i, o in itertools.pairwise((features, *self.widths)))
 
     def convolutional_products(self, image_shape: tuple[int, ...]) -> int:
@@ -55,8 +55,8 @@ class Optimisation:
     learning_rate: float = 0.05
     """Step size (text, code)."""
     momentum: float = 0.0
-    """Heavy-ball momentum, undamped. 0 (code): its momentum buffer is rebuilt at every call and never
-    acts. The text says 0.8."""
+    """Heavy-ball momentum, undamped. It is 0 in the code, which makes a new momentum buffer at every call, so
+    that it never acts. The text says 0.8."""
     weight_decay: float = 1e-4
     """Times the parameters, it is added to the gradient (text, code); for biases and slopes too (code)."""
     batch_size: int = 50

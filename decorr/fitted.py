@@ -1,4 +1,4 @@
-"""Whitening as a fitted map, with its inverse: for other samples than those it was fitted to."""
+"""Whitening as a fitted map with an inverse, which also applies to other samples."""
 
 import operator
 from collections.abc import Callable
@@ -46,14 +46,14 @@ def fit_whitening(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> Whitening:
-    """Fits a map that whitens activations, to be used on others too, and undone.
+    """Fits a map that whitens activations. It applies to other activations too, and can be undone.
 
     W C' W^T = I, with C' = (1 - shrinkage) C + shrinkage mean_i(C_ii) I and C the unbiased covariance, as
     `whitening_matrix`. C' = E diag(l) E^T, largest l first:
 
     - "zca": W = E diag(l)^(-1/2) E^T, inverse E diag(l)^(1/2) E^T. Unit i stays unit i.
-    - "pca": W = diag(l)^(-1/2) E^T, inverse E diag(l)^(1/2). Directions by falling variance, of which the
-      leading ones can be kept.
+    - "pca": W = diag(l)^(-1/2) E^T, inverse E diag(l)^(1/2). Directions are sorted by falling variance, and
+      you can keep only the first ones.
     - "cholesky": W = L^(-1), inverse L, C' = L L^T. Unit i is whitened by the units before it.
 
         whitening = fit_whitening(a)
@@ -71,20 +71,20 @@ def fit_whitening(
 
     Returns:
       Whitening(mean [unit], matrix [component, unit], inverse [unit, component]), with `whiten` and
-      `unwhiten`; float32 for half-precision input. To differentiation all three are constants: `whiten` is
-      what differentiates its statistics.
+      `unwhiten`; float32 for half-precision input. Differentiation takes all three as constants. `whiten`
+      differentiates its statistics.
 
     Raises:
-      ValueError, TypeError: as `zscore` and `whitening_matrix`; components that are not from 1 to d, or not
-        of "pca". In `whiten` and `unwhiten`: another number of units, or of components.
+      ValueError, TypeError: as `zscore` and `whitening_matrix`; components outside 1 to d, or for another
+        method than "pca". In `whiten` and `unwhiten`: another number of units, or of components.
 
     Numerics:
       An eigenvalue below d eps of the largest is rounding, and is taken for that much: so W is finite at
       shrinkage 0 too, and its inverse is that of this W. `whiten` corrects its result by what the inverse
-      would not give back. So a round trip loses some eps of the largest activation, also where C has the
-      condition number 1e6. A constant unit has the variance that shrinkage gives it. If no unit varies, or
-      fewer than two samples are valid, matrix and inverse are 0. A value that is not finite makes them NaN.
-      Of each direction of "pca" the largest entry is positive, as in scikit-learn.
+      would lose. So a round trip loses only some eps of the largest activation, even if C has the condition
+      number 1e6. A constant unit has the variance that shrinkage gives it. If no unit varies, or fewer than
+      two samples are valid, matrix and inverse are 0. A value that is not finite makes them NaN. The largest
+      entry of each "pca" direction is positive, like in scikit-learn.
 
     Source: Kessy, Lewin & Strimmer, Optimal Whitening and Decorrelation. At shrinkage 0, "pca" is
     scikit-learn's PCA(whiten=True).
@@ -94,7 +94,7 @@ def fit_whitening(
 
 
 def _check_form(method: str, components: int | None, d: int) -> None:
-    """ValueError unless there is such a method, with so many components of d units."""
+    """ValueError for an unknown method, or a number of components that it cannot have."""
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
     if components is None:
@@ -116,7 +116,7 @@ def of_covariance(
     regular = (variance > 0) & finite
     scale = jnp.where(regular, variance, 1)
     c = (1 - shrinkage) * (c / scale) + shrinkage * identity
-    values, vectors = jnp.linalg.eigh(jnp.where(regular, c, identity))  # what is not finite stays out
+    values, vectors = jnp.linalg.eigh(jnp.where(regular, c, identity))  # values that are not finite stay out
     rounding = len(c) * jnp.finfo(c.dtype).eps * values[-1]
     roots = jnp.sqrt(jnp.maximum(values, jnp.maximum(shrinkage, rounding)))[None, ::-1]
     vectors = vectors[:, ::-1]
@@ -147,7 +147,7 @@ def _fit(
     shrinkage: jax.Array,
 ) -> Whitening:
     samples = as_samples(axis_name, lax.stop_gradient(a), where, weights)
-    # Means from a value of the unit: those of constant ones are exact.
+    # Means are measured from one of the unit's values, so those of constant units are exact.
     origin = samples.origin(samples.extremes()[0])
     mean = origin + samples.total(samples.select(samples.values - origin)) / samples.size()
     u, scale = factor("covariance", samples)
@@ -169,7 +169,7 @@ def _whiten(a: jax.Array, mean: jax.Array, matrix: jax.Array, inverse: jax.Array
     c, mean, matrix, inverse = _alike(a, mean, matrix, inverse)
     c = c - mean[None]
     z = product(c, matrix.T)
-    # What rounding took from z is magnified by the inverse, and what lacks then is a small number.
+    # The inverse magnifies the rounding error of z. The difference that then remains is small.
     z = z + product(c - product(z, inverse.T), matrix.T)
     return z.reshape(*a.shape[:-1], len(matrix))
 
@@ -180,6 +180,6 @@ def _unwhiten(z: jax.Array, mean: jax.Array, matrix: jax.Array, inverse: jax.Arr
 
 
 def _alike(x: jax.Array, *fitted: jax.Array) -> tuple[jax.Array, ...]:
-    """x as [sample, ...], and what was fitted; all of one dtype."""
+    """x as [sample, ...], and the fitted arrays; all with the same dtype."""
     dtype = jnp.promote_types(widen(x).dtype, fitted[0].dtype)
     return tuple(y.astype(dtype) for y in (x.reshape(-1, x.shape[-1]), *fitted))

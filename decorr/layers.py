@@ -69,7 +69,7 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def layers_by_name(activations: Any) -> dict[str, Any]:
-    """The leaves of a PyTree by their paths; ValueError for two of one name."""
+    """The leaves of a PyTree by their paths; ValueError for two with the same name."""
     layers: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(activations):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -80,7 +80,7 @@ def layers_by_name(activations: Any) -> dict[str, Any]:
 
 
 def scalar_of(function: Callable[[jax.Array], jax.Array], a: jax.Array, place: str, what: str) -> jax.Array:
-    """function(a); an error, also for what is no scalar, names the place."""
+    """function(a). Errors name the place, also for a result that is no scalar."""
     try:
         value = function(a)
     except (TypeError, ValueError) as error:

@@ -66,7 +66,7 @@ class CorrelationState(NamedTuple):
     pairs: jax.Array
     """[], the sum over pairs of different samples of the products of their weights, weight^2 - square."""
     rest: Sums
-    """What rounding has left out of the fields of the same names."""
+    """The rounding errors of the fields with the same names."""
 
     @classmethod
     def init(cls, d: int, dtype: jax.typing.DTypeLike = jnp.float32) -> "CorrelationState":
@@ -122,7 +122,7 @@ class CorrelationState(NamedTuple):
         return _state(Sums(*sums), Sums(*rest), low, high)
 
     def psum(self, axis_name: str | tuple[str, ...]) -> "CorrelationState":
-        """The state of the samples of all devices of a mapped axis, the same on each device."""
+        """Combines the states of all devices along a mapped axis. Each device gets the same result."""
         everywhere = functools.partial(lax.psum, axis_name=axis_name)
         weight = everywhere(self.weight)
         share = self.weight / jnp.where(weight == 0, 1, weight)

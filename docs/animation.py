@@ -1,4 +1,4 @@
-"""Correlations between the units of a layer while networks learn: the picture at the top of README.md.
+"""Correlations between the units of a layer while networks learn: the animation of start.md.
 
     python docs/animation.py
 
@@ -45,7 +45,7 @@ class Moment(NamedTuple):
 
 
 def watch(epochs: int) -> Iterator[Moment]:
-    """The networks of all weights, from one start: before training and after each epoch."""
+    """The networks of all weights, with the same initial weights: before training and after each epoch."""
     digits, protocol = load(), Recipe()
     train_set, (x, labels) = jax.device_put((digits.train, digits.validation.batch(slice(None))))
     model = MLP(protocol.architecture("huge"), digits.classes)
@@ -75,7 +75,7 @@ def watch(epochs: int) -> Iterator[Moment]:
 
 @settings()
 def frame(epoch: int, moment: Moment, orders: Sequence[np.ndarray]) -> Image.Image:
-    """What there is to see after an epoch, each network's units in an order of their own."""
+    """The frame of an epoch. Each network's units have an order of their own."""
     units, dpi = len(orders[0]), 100
     side, gap, above, below = PIXELS * units, 30, 62, 42
     width, height = len(WEIGHTS) * (side + gap) + gap, above + side + below
@@ -98,7 +98,7 @@ def frame(epoch: int, moment: Moment, orders: Sequence[np.ndarray]) -> Image.Ima
 
 
 def draw(path: Path, epochs: int = EPOCHS) -> None:
-    """The GIF. Units that respond alike in the end are neighbours throughout."""
+    """The GIF. Units that respond alike at the end are neighbours in all frames."""
     moments = list(watch(epochs))
     orders = [by_similarity(rho) for rho in moments[-1].correlation]
     frames = [frame(epoch, moment, orders) for epoch, moment in enumerate(moments)]

@@ -1,6 +1,6 @@
-"""The documentation site, as `make docs` builds it: pages where they stand, the API from docstrings.
+"""The documentation site that `make docs` builds: the repository's pages, and the API from docstrings.
 
-The source folder is the repository itself, so that a link which works there works on the site.
+The source folder is the repository itself, so links that work there also work on the site.
 """
 
 import ast
@@ -72,14 +72,14 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _results)
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)
-    # One signature for all overloads: the docstring says what is returned when.
+    # One signature for all overloads. The docstring says when which result is returned.
     positions = ModuleAnalyzer.for_module("decorr.positions")
     positions.analyze()
     positions.overloads.clear()
 
 
 def _readme(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Sets the README's first screen on the home page, with its links as they lead from docs/."""
+    """Puts the README's first screen on the home page, with links relative to docs/."""
     if docname == root_doc:
         readme = (Path(__file__).parents[1] / "README.md").read_text()
         screen = readme.partition("# decorr\n")[2].partition("## The experiments")[0]
@@ -88,7 +88,7 @@ def _readme(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def _results(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Sets a page of results where a page has the line <!-- results/PATH.html -->."""
+    """Puts a page of results where a page has the line <!-- results/PATH.html -->."""
 
     def content(name: re.Match) -> str:
         page = (Path(__file__).parents[1] / name[1]).read_text()
@@ -111,10 +111,10 @@ def _set_block(translator, node: nodes.Element) -> None:
 
 
 def _mathml(node: nodes.Element, as_block: bool) -> str:
-    """MathML, which browsers set by themselves: no script, no font, no network."""
+    """MathML, which browsers show without a script, a font or a network."""
     tex = node.astext()
     try:
-        # What docutils would set as something else, and say nothing.
+        # Formulas that docutils would show wrongly without an error.
         if tex.count("{") != tex.count("}"):
             raise MathError("a brace is not closed, or not opened")
         if re.search(r"\\frac\s*[^{\s]", tex):

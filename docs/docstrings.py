@@ -1,7 +1,7 @@
 """Docstrings as reStructuredText: sections as fields, Markdown's backticks, formulas as plain text.
 
-Sphinx's own reading of Google style knows neither `Numerics:` and `Call:`, nor a section that begins on its
-header's line, as `Source:` does, and takes the stars, bars and underscores of a formula for markup.
+Sphinx's own reader of Google style does not know `Numerics:` and `Call:`, nor a section that begins on its
+header's line, like `Source:`. It takes the stars, bars and underscores of a formula for markup.
 """
 
 import re
@@ -18,7 +18,7 @@ PUBLIC = {
 """Where each public name is documented: at the top level if that lists it."""
 SECTIONS = ("Args", "Attributes", "Call", "Returns", "Raises", "Numerics", "Source")
 OF_NAMES = ("Args", "Attributes", "Call", "Raises")
-"""Sections that say something of each of several names."""
+"""Sections with an entry for each of several names."""
 
 _HEADER = re.compile(rf"({'|'.join(SECTIONS)}):\s*(.*)")
 _NAMES = re.compile(r"(\w+(?:, \w+)*): (.*)")
@@ -55,7 +55,7 @@ def _sections(lines: list[str]) -> list[tuple[str | None, list[str]]]:
 
 
 def _entries(body: list[str]) -> list[tuple[str, str]]:
-    """The names and what is said of them, of a section of names."""
+    """The names of such a section, and their texts."""
     found: list[tuple[str, str]] = []
     for line in filter(None, body):
         names = _NAMES.fullmatch(line)
@@ -67,7 +67,7 @@ def _entries(body: list[str]) -> list[tuple[str, str]]:
 
 
 def _blocks(body: list[str], public: Mapping[str, str]) -> list[str]:
-    """Paragraphs, lists, and what is indented: formulas and code, as they stand."""
+    """Paragraphs and lists; indented formulas and code stay as they are."""
     rst: list[str] = []
     for block in re.split(r"\n\s*\n", "\n".join(body).strip("\n")):
         lines = block.split("\n")
@@ -86,7 +86,7 @@ def _bold(names: str) -> str:
 
 
 def _inline(text: str, public: Mapping[str, str]) -> str:
-    """One line: code in backticks, links for the library's names and arXiv, all else as it stands."""
+    """One line, with code in backticks, and links for the library's names and arXiv."""
     rst = ""
     for i, part in enumerate(text.split("`")):
         if i % 2:

@@ -16,7 +16,7 @@ from experiments.statistics import intervals
 from experiments.store import compact
 
 LINES = {"vanilla": ("0", "#555555"), "corr-0.1": ("0.002", "#56B4E9"), "corr-1.0": ("0.02", "#D55E00")}
-"""By the paper's name of a variant, the weight that decorr takes and a colour."""
+"""The paper's name of a variant -> its weight in decorr, and a colour."""
 SETS = {
     "digits": ("digits: 1,250 images", 1_250),
     "mnist": ("MNIST: 50,000 images", 50_000),
@@ -31,7 +31,7 @@ def errors(name: str, variant: str) -> np.ndarray:
 
 
 def draw_steps(path: Path) -> None:
-    """Error against update steps, of both sets."""
+    """Error against update steps, for both sets."""
     with drawing.settings():
         figure, axes = drawing.grid(1, 2, width=3.6, height=2.9)
         for ax, (name, (title, images)) in zip(axes[0], SETS.items(), strict=True):
@@ -74,7 +74,7 @@ def _panel(ax: Axes, name: str, steps_an_epoch: int) -> None:
 
 
 WEIGHTS = {"mnist": (0.0, 0.1, 1.0), "mnist-weights": (0.01, 0.03, 0.3, 3.0, 10.0)}
-"""The paper's weights, by the sweep that has them."""
+"""The sweeps that have the paper's weights."""
 
 
 def draw_weights(path: Path) -> None:

@@ -23,12 +23,12 @@ from experiments.page.drawing import grid, settings
 
 SHAPES = ((32, 64), (512, 64), (2048, 64), (512, 256), (512, 1024))
 SEEDS = 5
-CORRELATION = 0.25  # between any two units that have a cause in common
+CORRELATION = 0.25  # between any two units with a common cause
 UNITS = {"a common cause": CORRELATION, "independent": 0.0}
 WEIGHTS = (0.002, 0.02)
 EPOCHS = (1, 3, 10)
 
-# What a normalisation is, given P and d; all are affine in P, so their gradients are multiples of its.
+# Each normalisation from P and d. All are affine in P, so their gradients are multiples of P's.
 NORMALISATIONS: Mapping[str, Callable[[float, int], float]] = {
     "P, 1/(2d) of the sum": lambda penalty, d: penalty,
     "mean over pairs": lambda penalty, d: (2 * penalty - 1) / (d - 1),
@@ -54,7 +54,7 @@ _value_and_gradient = jax.jit(jax.value_and_grad(correlation_penalty))
 
 
 def normalised(name: str, m: int, d: int, correlation: float) -> tuple[float, float]:
-    """Value and gradient norm at weight 1 of a normalisation, as `measure`."""
+    """Value and gradient norm of a normalisation at weight 1, like `measure`."""
     of, (penalty, norm) = NORMALISATIONS[name], measure(m, d, correlation)
     return of(penalty, d), norm * (of(1.0, d) - of(0.0, d))
 
@@ -81,7 +81,7 @@ def ratios() -> list[list[str]]:
 
 
 def _train(weight: float) -> np.ndarray:
-    """Norm of the weighted penalties' gradient / norm of the loss's, in all parameters, of each minibatch."""
+    """Norm of the weighted penalties' gradient over that of the loss's, for each minibatch."""
     protocol = Recipe()
     digits = load_digits()
     x, labels = np.asarray(digits.data / 16, np.float32), digits.target.astype(np.int32)

@@ -94,7 +94,7 @@ def train(
       executor: where.
       training: how.
       work: what, the longest first, so that no long piece is left alone at the end.
-      dataset: its data, as `training` takes them.
+      dataset: its data, in the form that `training` takes.
       console: where progress is shown.
       keep: called with a piece of work, the number of its units done, and its checkpoint or None.
       read: the last checkpoint of a piece; None if there is none.
@@ -124,7 +124,7 @@ def parse(options: type[Options], name: str) -> Options:
 
 
 def time_left(seconds: float, platform: str = "cpu") -> str:
-    """What a plan says of the time that is left."""
+    """The text of a plan about the time that is left."""
     return f"{timedelta(seconds=round(seconds))} of one {'core' if platform == 'cpu' else 'accelerator'} left"
 
 

@@ -1,4 +1,4 @@
-"""All that measures a layer: its redundancy, its rank, its dormant units, its likeness to another layer."""
+"""Measurements of a layer: its redundancy, rank and dormant units, and its similarity to another layer."""
 
 from decorr.chance import independent_penalty
 from decorr.diagnostics.cka import CKAState, linear_cka

@@ -1,4 +1,4 @@
-"""What all layers of a network show, by name and metric: the twin of `layer_penalties` for logging."""
+"""Measures all layers of a network, by name and metric: like `layer_penalties`, for a log."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ METRICS: Mapping[str, Callable[..., jax.Array]] = {
     "participation_ratio": functools.partial(effective_rank, order=2, debias=True),
     "dormant": _dormant,
 }
-"""What `layer_report` measures by default. Nothing of it needs eigenvalues."""
+"""The default metrics of `layer_report`. None needs eigenvalues."""
 
 
 def layer_report(
@@ -43,29 +43,29 @@ def layer_report(
         report = layer_report(activations)
         flat = {f"{layer}/{name}": x for layer, metrics in report.items() for name, x in metrics.items()}
 
-    Call it under `jit`: outside, every operation of every layer is a program of its own.
+    Call it under `jit`. Outside, every operation of every layer is a program of its own.
 
     Args:
-      activations: a PyTree of arrays [..., unit], each of one layer. Of layers that were stacked by a scan,
-        [layer, ..., unit], the leading axis would be taken for samples: see `docs/recipes/scan.md`.
+      activations: a PyTree of arrays [..., unit], each of one layer. Layers that a scan stacked, [layer, ...,
+        unit], would have their leading axis taken for samples: see `docs/recipes/scan.md`.
       metrics: functions by name, of one layer's activations. Each gives a scalar. Default:
         `decorr.diagnostics.report.METRICS`, that is `effective_units`, `mean_square_correlation`, the
         debiased `participation_ratio`, and the share of units that are `dormant`. With one more:
         `{**METRICS, "rankme": functools.partial(effective_rank, power=1, kind="moment")}`.
-      where, weights, axis_name: as `zscore`. Those that are given are handed to every metric.
+      where, weights, axis_name: as `zscore`. Those that you give go to every metric.
 
     Returns:
       The metrics of each layer, by the layer's name. A metric may be NaN where it is unknown.
 
     Raises:
-      ValueError: two layers of one name. A metric that is no scalar. An error of a metric names the layer
-        and the metric.
-      TypeError: metrics that are no dict by name.
+      ValueError: two layers with the same name. A metric that is no scalar. An error of a metric names the
+        layer and the metric.
+      TypeError: metrics that are not a dict by name.
 
     Numerics:
-      As the metrics. Under `jit` they share what they have in common. The default ones take some products
-      of [..., unit] with the smaller of the d x d and m x m matrices for each layer. A training step of a
-      dense layer takes three products with its kernel. Ranks by eigenvalues take min(m, d)^3 operations.
+      As the metrics. Under `jit` they share common parts. The default ones take some products of [..., unit]
+      with the smaller of the d x d and m x m matrices for each layer. A training step of a dense layer takes
+      three products with its kernel. Ranks by eigenvalues take min(m, d)^3 operations.
     """
     if not isinstance(metrics, Mapping):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""The paper's fully connected network (Section 1.3) as a Linen module that shows its activations."""
+"""The paper's fully connected network (Section 1.3) as a Linen module that returns its activations."""
 
 import functools
 from collections.abc import Callable

@@ -11,7 +11,7 @@ from decorr.models.whitening import affine, evaluated, form_of, start, trained
 
 
 class BatchWhitening(nnx.Module):
-    """`decorr.BatchWhitening` for Flax NNX: whitens by the batch in training, by running statistics after.
+    """`decorr.BatchWhitening` for Flax NNX: whitens by the batch in training, later by running statistics.
 
         layer = BatchWhitening(64)
         y = layer(x)          # training: moves layer.mean and layer.covariance
@@ -26,8 +26,8 @@ class BatchWhitening(nnx.Module):
 
     Call:
       x: activations [..., unit], floating point.
-      use_running_average: in place of the attribute.
-      where: which samples are valid, as in `whiten`; the others are 0 in y.
+      use_running_average: instead of the attribute.
+      where: which samples are valid, like in `whiten`; y is 0 for the others.
 
     Returns:
       y, the shape of x. `mean` [unit] and `covariance` [group, unit, unit] are `nnx.BatchStat`, `scale` and

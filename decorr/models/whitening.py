@@ -104,11 +104,11 @@ class BatchWhitening(nn.Module):
         return affine(y.astype(self.dtype or y.dtype), scale, bias, where)
 
 
-# What this layer and that of `decorr.models.nnx` share.
+# The part that this layer and the one in `decorr.models.nnx` share.
 
 
 def form_of(method: str, iterations: int, groups: int | None, d: int) -> Form:
-    """How d units are whitened; ValueError for what cannot be."""
+    """How d units are whitened; ValueError for invalid options."""
     check_method(method, iterations)
     if groups is None:
         groups = next(n for n in range(1, d + 1) if d % n == 0 and d // n <= UNITS)
@@ -117,7 +117,7 @@ def form_of(method: str, iterations: int, groups: int | None, d: int) -> Form:
 
 
 def start(form: Form, d: int) -> jax.Array:
-    """The running covariance at first [group, unit, unit]."""
+    """The initial running covariance [group, unit, unit]."""
     size = d // form.groups
     return jnp.broadcast_to(jnp.eye(size, dtype=jnp.float32), (form.groups, size, size))
 

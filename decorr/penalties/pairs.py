@@ -28,9 +28,9 @@ def pair_penalty(
 
     L = scale sum_ij M_ij^2 over i != j, or over all i, j with the diagonal. M is the correlation matrix R or
     the covariance matrix C. The scale is 1/(2d) per unit, 1/(d(d-1)) per pair, or 1. Most decorrelation
-    penalties in use are one of these up to a factor. Their gradients grow differently with d: the sum's like
-    d^1.5, per unit like sqrt(d). Per pair it falls like 1/sqrt(d). So a weight tuned for one does not fit
-    another.
+    penalties in use are one of these up to a factor. Their gradients change differently with d. That of "sum"
+    grows like d^1.5, and that of "unit" like sqrt(d). That of "pair" falls like 1/sqrt(d). So a weight tuned
+    for one does not fit another.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
@@ -57,17 +57,17 @@ def pair_penalty(
 
     Numerics:
       Works on the smaller of the d x d matrix and the m x m Gram matrix of the samples, chosen by the shape.
-      No array is larger than the input or min(d, m)^2. Derivatives are closed forms, also those by the
+      No array is larger than the input or min(d, m)^2. Derivatives are closed forms, also with respect to the
       weights. `jit`, `vmap`, `grad`, `jvp` and `hessian` work. For covariances of more units than samples,
       the 32 units with the largest variances are paired with all others directly (with fewer than 32 samples,
       that many units). So a few units of another scale cost no digits. Half precision is summed in float32. A
       constant unit (see `zscore`) has M = 0 with every unit, itself included, and gradient 0. With fewer than
       two valid samples every unit is constant, so value and gradient are 0. Over an `axis_name`, d x d
       numbers are summed if d <= m. Else the m x d z-scores are gathered, once for value and gradient
-      together. Under `jit` samples or units may be spread over a mesh, of Auto or Explicit axes. As much is
-      sent, but z-scores are gathered twice. If there are fewer units than samples, units spread over Explicit
-      axes are exchanged for samples. A library cannot see Auto axes, and there the compiler gathers the
-      units.
+      together. Under `jit` samples or units may be spread over a mesh, of Auto or Explicit axes. Devices then
+      send as much, but gather z-scores twice. If there are fewer units than samples, units spread over
+      Explicit axes are exchanged for samples. A library cannot see Auto axes, and there the compiler gathers
+      the units.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 3.1, for correlations; Cogswell et al.
       (arXiv:1511.06068) for covariances. Weights as numpy.cov: C = sum_k w_k c_k c_k^T / (V1 - V2 / V1),

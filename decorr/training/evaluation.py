@@ -49,7 +49,7 @@ class _Sums(NamedTuple):
     """The state of each layer."""
 
     def update(self, logits: jax.Array, labels: jax.Array, activations: Activations) -> "_Sums":
-        """The sums with these samples too. The activations of a layer with positions are some of them."""
+        """The sums with these samples too. `activations` may have only some positions of a layer."""
         states = zip(self.correlation, activations, strict=True)
         return _Sums(
             nll=self.nll + len(labels) * negative_log_likelihood(logits, labels),
@@ -58,7 +58,7 @@ class _Sums(NamedTuple):
         )
 
     def evaluation(self, samples: int, penalty: jax.Array) -> Evaluation:
-        """The evaluation of so many samples, by their sums."""
+        """The evaluation, from the sums over `samples` samples."""
         correlation = tuple(state.correlation() for state in self.correlation)
         return Evaluation(
             nll=self.nll / samples,
@@ -75,12 +75,12 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
     P depends on the number of samples (`decorr.independent_penalty`). So it is averaged over minibatches of
     the training size, in stored order, to be comparable with training. It uses all of them, or every k-th if
     at least `MINIBATCHES` are left. Everything else uses all samples, streamed. For a layer with positions,
-    `subsample` draws some by a fixed key. P takes as many of a minibatch as training does. The correlations
-    take as many of the whole set, but at least one position of each sample.
+    `subsample` draws some by a fixed key. From each minibatch P takes as many positions as training does. The
+    correlations take that many from the whole set, but at least one from each sample.
 
     Args:
       trainer: the model, and the minibatch size, which is m in P; static.
-      variables: of the model, as `TrainingState.variables` has them.
+      variables: the model's variables, such as `TrainingState.variables`.
       data: a split of at least one minibatch.
 
     Returns:
@@ -127,7 +127,7 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
 
 
 def _draw(activations: Activations, numbers: jax.Array, max_samples: int) -> Activations:
-    """Samples of the layers of minibatches [minibatch, sample, ...], drawn by the numbers of these."""
+    """Draws samples of the layers in minibatches [minibatch, sample, ...], by the minibatches' numbers."""
     key = jax.random.key(0)
     return jax.vmap(lambda a, number: subsample(a, key, number, max_samples))(activations, numbers)
 

@@ -43,7 +43,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Trainer:
-    """What shapes the program of a training step: hashable, a static argument under `jit`."""
+    """Everything that shapes the program of a training step. Hashable, so it is static under `jit`."""
 
     model: Model
     """The network."""

@@ -10,7 +10,7 @@ MAX_SAMPLES = 16384
 """Largest number of samples of a layer with positions, in training. It is far more than a layer's units, and
 allows all positions of small images. There, drawing some would cost more than a penalty of all."""
 
-_STREAM = 3  # beside the keys that a run's seed is split into, see `order`
+_STREAM = 3  # a stream apart from the keys of a run's seed in `order`
 
 
 def subsample(
@@ -25,7 +25,7 @@ def subsample(
       activations: [sample, unit], or with positions [sample, ..., unit], of each layer.
       key: the run's seed, as in `TrainingState.key`.
       step: which draw it is, such as `TrainingState.step`; may be traced.
-      max_samples: how many there may be of a layer with positions, at least one of each sample; static.
+      max_samples: the most positions that may be drawn from a layer, at least one for each sample; static.
 
     Returns:
       [sample, unit], or [sample, position, unit] as `decorr.sample_positions` draws them. Each layer and step

@@ -1,9 +1,8 @@
 """The time of a training step on GPUs, predicted from the compiled step: no GPU is needed.
 
-There are three lower bounds on the time of a program of n networks: its arithmetic at the device's peak, its
-memory traffic at the device's bandwidth, and the launches of its kernels, one after the other. The step is
-compiled on this machine. On a CPU, traffic and kernels are those of a CPU's fusion. A GPU has others, often
-fewer.
+The time of a program of n networks has three lower bounds. They are its arithmetic at the device's peak, its
+memory traffic at the device's bandwidth, and the launches of its kernels in turn. The step is compiled on
+this machine. On a CPU, traffic and kernels are those of a CPU's fusion. A GPU has others, often fewer.
 """
 
 import math
@@ -87,7 +86,7 @@ def costs(sizes: Sequence[Size], variants: Sequence[str]) -> Work:
 
 
 def predict(device: Device, cost: Cost, networks: int) -> dict[str, Any]:
-    """Seconds of a network-step by each bound, in a program of so many networks."""
+    """Seconds of a network-step by each bound, in a program of `networks` networks."""
     bounds = {
         "compute": cost.flops / device.flops,
         "memory": cost.bytes / device.bandwidth,

@@ -91,7 +91,7 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
 
 
 def table(section: str, rows: Sequence[Row]) -> Table:
-    """The table of a section; what was not measured says why below it."""
+    """The table of a section. Below it are the reasons for missing measurements."""
     title, columns = SECTIONS[section]
     notes = [
         f"{row['trainer']} ({_family(row)}, {row['size']}) {row['note']}" for row in rows if "note" in row

@@ -109,7 +109,7 @@ def multiply_adds(family: Family, size: Size, variant: str) -> int:
 
     m, (*hidden, logits) = RELEASED.optimisation.batch_size, layers(family, size)
     forward = [m * positions * inputs * units for positions, inputs, units in (*hidden, logits)]
-    needed = 3 * sum(forward) - forward[0]  # forward, and a gradient each of weights and, but for x, inputs
+    needed = 3 * sum(forward) - forward[0]  # forward pass; gradients of weights, and of inputs except x
     if Variant.parse(variant).regulariser(RELEASED).penalty_weight is not None:
         layers_taken = [(m * min(positions, MAX_SAMPLES // m), units) for positions, _, units in hidden]
         needed += sum(2 * samples * d * min(samples, d) for samples, d in layers_taken)

@@ -1,4 +1,4 @@
-"""Decoded sets on disk, each in a file named after a hash of what it was decoded from."""
+"""Decoded sets on disk. Each file has the hash of its source in its name."""
 
 import warnings
 from pathlib import Path
@@ -36,7 +36,7 @@ def cached(prepared: PreparedSet, folder: Path | None) -> Stored:
 
 
 def _read(path: Path, prepared: PreparedSet) -> Stored | None:
-    """What a cache file holds; None if it is absent, damaged, or another's."""
+    """The content of a cache file; None if it is missing, damaged, or of another set."""
     pixels = int(np.prod(prepared.image_shape))
     stored: Stored = {}
     try:

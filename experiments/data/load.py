@@ -66,10 +66,10 @@ def load(
       name: "digits", or a set's TFDS name: "mnist", "mnist:3.0.1", "cifar10_corrupted/fog_1".
       data_dir: TFDS's folder, or an address that TFDS knows, such as gs://bucket/sets. None is TFDS's own
         default: $TFDS_DATA_DIR, else ~/tensorflow_datasets. "digits" ignores it.
-      scaling: all by the part that trains. "max" divides pixels by its largest one (MNIST: 255). "zscore"
-        subtracts the mean of all its pixels and divides by their standard deviation. "zca" whitens by its
-        mean and covariance (`Whitening`). Whitened images are float32, made once here. Whitening in every
-        step of MNIST would take more products than a huge network.
+      scaling: "max" divides pixels by the largest one (MNIST: 255). "zscore" subtracts the mean of all pixels
+        and divides by their standard deviation. "zca" whitens by mean and covariance (`Whitening`). These
+        numbers are those of the training part. Whitened images are float32, made once here. Whitening in
+        every step of MNIST would take more products than a huge network.
       cache_dir: folder for decoded arrays. None is $XDG_CACHE_HOME/decorr, else ~/.cache/decorr.
 
     Returns:

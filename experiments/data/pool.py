@@ -26,7 +26,7 @@ class Pool(NamedTuple):
 
     name: str
     identity: str
-    """Version and a hash of what it holds."""
+    """Version and a hash of the content."""
     classes: int
     image_shape: tuple[int, ...] | None
     """Height, width, channel; None of a table."""

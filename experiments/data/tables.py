@@ -17,7 +17,7 @@ class Table(NamedTuple):
 
     name: str
     version: str
-    """A hash of what was read: two tables of one version hold the same rows."""
+    """A hash of the content: tables with the same version have the same rows."""
     classes: int
     features: np.ndarray
     """[row, feature] float32; NaN where a number is missing."""
@@ -108,7 +108,7 @@ def _column(values: np.ndarray) -> np.ndarray:
 
 
 def _table(name: str, columns: Sequence[np.ndarray], classes: np.ndarray, where: str = "") -> Table:
-    """The table of columns as `_column` has them."""
+    """The table of columns from `_column`."""
     where = where or name
     gaps = np.isnan(classes) if classes.dtype.kind == "f" else classes == ""
     if gaps.any():

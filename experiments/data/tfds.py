@@ -33,7 +33,7 @@ class PreparedSet(NamedTuple):
     builder: Any
     """TFDS's."""
     keys: tuple[str, str]
-    """What it calls its image and its label."""
+    """The names of its image and its label."""
 
     @property
     def name(self) -> str:

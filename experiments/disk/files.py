@@ -43,8 +43,7 @@ def remove_temporaries(folder: Path, suffix: str) -> None:
 
 
 def listed(folder: Path, suffix: str) -> list[Path]:
-    """A folder's files of a suffix, in order, without hidden ones like the ._NAME that macOS keeps beside a
-    NAME."""
+    """A folder's files of a suffix, sorted, without hidden ones, such as the ._NAME that macOS makes."""
     visible = (path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
     return sorted(path for path in visible if path.is_file())
 

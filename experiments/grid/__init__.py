@@ -1,1 +1,1 @@
-"""What is trained, as values: networks, protocols, and the cells of a sweep. Without JAX."""
+"""Values that describe training: networks, protocols, and the cells of a sweep. Without JAX."""

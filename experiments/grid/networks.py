@@ -121,7 +121,7 @@ class VariantKind:
     usage: str
     """Form of its names, for error messages."""
     regulariser: Callable[[Recipe, float], Regulariser] = lambda recipe, number: Regulariser()
-    """The regulariser under a recipe, for the number; default: none."""
+    """(recipe, number) -> the regulariser; default: none."""
     valid: Callable[[float], bool] | None = None
     """Whether a number may follow the name; None: no number may."""
     penalty: Penalty = "corr"

@@ -78,7 +78,7 @@ def correlation_curves(sweep: xr.Dataset) -> Figure:
 
 
 def heat_maps(sweep: xr.Dataset) -> Figure:
-    """|rho| between the units of the last hidden layer, first seed, those alike beside each other."""
+    """|rho| between the units of the last hidden layer, for the first seed; similar units side by side."""
     if "correlation" not in sweep:
         raise Missing("needs matrices, which compact files of scans do not keep")
     size = drawing.sizes(sweep)[-1]

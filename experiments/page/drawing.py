@@ -125,7 +125,7 @@ def log_epochs(axes: Axes, last: int) -> None:
 
 
 def by_similarity(rho: np.ndarray) -> np.ndarray:
-    """An order of units that puts similar ones beside each other: average linkage by 1 - |rho|."""
+    """An order of units that puts similar ones side by side: average linkage by 1 - |rho|."""
     distance = squareform(np.clip(1 - np.abs(rho + rho.T) / 2, 0, 1), checks=False)
     return hierarchy.leaves_list(hierarchy.linkage(distance, "average", optimal_ordering=True))
 

@@ -25,14 +25,14 @@ def evidence(
 ) -> Figure:
     """The comparisons of a claim: every seed as a dot, the mean with its 95% bootstrap interval.
 
-    What supports the sentence is always on the right, or within the shaded band where the sentence names a
-    value. Each quantity has axes of its own. Networks that diverged are counted at the edge. The mean beside
-    such a count is that of the others, and is hollow.
+    Support for the sentence is always on the right, or within the shaded band if the sentence names a value.
+    Each quantity has axes of its own. Networks that diverged are counted at the edge. The mean beside such a
+    count is that of the others, and is hollow.
 
     Args:
       verdict: the claim.
-      words: what the picture says of each outcome.
-      sides: what it says of the left and the right side.
+      words: the picture's word for each outcome.
+      sides: the words for the left and the right side.
     """
     shown = [comparison for comparison in verdict.comparisons if comparison.finite.size]
     if not shown:

@@ -29,7 +29,7 @@ def write(sweep: xr.Dataset, out: Path, sentences: Sequence[str] = ()) -> Path:
     """Writes report.html, and its figures/NAME.svg and .png, into a folder.
 
     Args:
-      sweep: as `gather` gives it.
+      sweep: a sweep from `gather`.
       out: the folder.
       sentences: what the page says before its table.
 

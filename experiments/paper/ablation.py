@@ -18,7 +18,7 @@ class Step(NamedTuple):
     errors: dict[Network, float]
     """Mean error after 2 epochs; networks that diverged have that of guessing."""
     distance: float
-    """The mean absolute difference of these from the published bars."""
+    """The mean absolute difference of these errors from the published bars."""
     diverged: int
     """How many networks' loss became infinite or NaN within the 2 epochs. Others may be close to that."""
     networks: int

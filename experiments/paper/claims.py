@@ -1,4 +1,4 @@
-"""One function per sentence of the paper: a sweep, as `gather` gives it -> a Verdict. C1 and C3 need none."""
+"""One function per sentence of the paper: from a sweep of `gather` to a Verdict. C1 and C3 need none."""
 
 import itertools
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def c2(sweep: xr.Dataset) -> Verdict:
 
 
 def c4(sweep: xr.Dataset, size: Size = "huge") -> Verdict:
-    """Section 3.1 and Figure 2, which is of the huge network."""
+    """Section 3.1 and Figure 2, for the huge network."""
     differences = {
         (layer, less, more): _correlation(sweep, Network(size, less), layer)
         - _correlation(sweep, Network(size, more), layer)

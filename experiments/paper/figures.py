@@ -1,8 +1,8 @@
 """Table 1 and Figures 1 to 4 in the paper's layout: ours over the seeds, the published numbers beside them.
 
-Each is a function of a sweep, as `gather` gives it, and returns a matplotlib figure; Nothing is trained or
-computed on JAX. Bars are means over seeds with their 95% intervals, dots are seeds, black dashes what was
-published. `Missing` names the cells that a figure needs and the sweep lacks.
+Each is a function of a sweep from `gather`, and returns a matplotlib figure. Nothing is trained or computed
+on JAX. Bars are means over seeds with their 95% intervals, dots are seeds, black dashes what was published.
+`Missing` names the cells that a figure needs and the sweep lacks.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The pictures of the paper's page, but for those of its claims and studies."""
+"""The pictures of the paper's page, except those of its claims and studies."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ def of(
     """The name, title and drawing of every picture but the claims' and the studies'.
 
     Args:
-      sweep: what is judged.
+      sweep: the sweep that is judged.
       others: sweeps by name, whose weights and rates are shown if they have its data and protocol.
       contrasted: the digits and MNIST, where both are there.
     """

@@ -80,7 +80,7 @@ def write_paper(
     those of the studies.
 
     Args:
-      sweep: what is judged, as `gather` gives it.
+      sweep: the sweep that is judged, from `gather`.
       out: the folder.
       others: sweeps of other networks or protocols, by name: for the scans, the ablation, the studies, and
         for the claims elsewhere.
@@ -172,7 +172,7 @@ def _show(folder: Path, exhibit: Exhibit, results: xr.Dataset | None) -> Shown:
 def _about(
     sweep: xr.Dataset, others: Mapping[str, xr.Dataset], verdicts: Sequence[Verdict]
 ) -> dict[str, Any]:
-    """What the page says of the sweep itself, and of what diverged in it."""
+    """The page's text about the sweep itself, and about networks that diverged."""
     configuration, diverged = stored.configuration(sweep), stored.diverged(sweep)
     convolutional = configuration["protocol"]["family"] == "conv"
     return {
@@ -235,7 +235,7 @@ def _provenance(sweep: xr.Dataset) -> dict[str, str]:
 
 
 def measurements_of(data: Path = REFERENCE) -> dict[str, xr.Dataset]:
-    """What the studies measured, by name."""
+    """The studies' measurements, by name."""
     kept = {study.name: study.dimensions for study in STUDIES if study.measure}
     paths = {name: data / NETWORKS / f"{name}.nc" for name in kept}
     return {name: measurements.load(path, kept[name]) for name, path in paths.items() if path.exists()}
@@ -247,7 +247,7 @@ def references(data: Path = REFERENCE) -> dict[str, xr.Dataset]:
 
 
 def write_reference(data: Path, out: Path, further: Sequence[Verdict] = ()) -> Path:
-    """`write_paper` of a reference run: MNIST judged, with all that was trained beside it."""
+    """`write_paper` of a reference run: MNIST is judged, and all other sweeps are given beside it."""
     sweeps = references(data)
     if "mnist" not in sweeps:
         raise ResultsError(f"{data / 'mnist.nc'} is not there: make reference")

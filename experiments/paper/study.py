@@ -52,7 +52,7 @@ class Study:
     exhibit: Exhibit | None = None
 
     def verdicts(self, results: Results, main: xr.Dataset) -> tuple[Verdict, ...]:
-        """What it says of the paper's sentences; () until its networks are there."""
+        """Its verdicts on the paper's sentences; () until its networks are trained."""
         mine = self.find(results)
         return () if mine is None or self.judge is None else self.judge(mine, main)
 

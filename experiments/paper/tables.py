@@ -1,4 +1,4 @@
-"""The report's tables: verdicts, published numbers and ablations, as README.md beside this file has them."""
+"""The report's tables, like those of the README.md in this folder: verdicts, published numbers, ablations."""
 
 from collections.abc import Mapping, Sequence
 

@@ -20,7 +20,7 @@ Resources = dict[str, int]
 """Resources of a task, in Ray's words."""
 
 _SOCKET = len("/ray/session_2026-01-02_03-04-05_678901_2345678/sockets/plasma_store")
-"""What Ray adds to the folder of temporary files."""
+"""The path that Ray adds to the folder of temporary files."""
 
 _TRIES = 4
 """How often a piece may fail between two checkpoints; then all work ends."""

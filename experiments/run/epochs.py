@@ -53,7 +53,7 @@ def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: 
 
 @functools.cache
 def adamw(optimisation: Optimisation, steps: int) -> optax.GradientTransformation:
-    """AdamW with an optimisation's numbers, for so many steps. Like `sgd`, one object for equal numbers."""
+    """AdamW with an optimisation's numbers. Like `sgd`, it is one object for equal arguments."""
     factor = schedule(optimisation.schedule, steps)
     return optax.adamw(
         lambda step: optimisation.learning_rate * factor(step), weight_decay=optimisation.weight_decay

@@ -88,5 +88,5 @@ class Layout:
 
 
 def filled(values: np.ndarray, runs: int) -> np.ndarray:
-    """Values [run] of so many runs: the last one is repeated."""
+    """Values [run], with the last one repeated up to `runs` runs."""
     return values[np.minimum(np.arange(runs), len(values) - 1)]

@@ -32,7 +32,7 @@ def run(
     Args:
       training: of this kind of work.
       work: the pieces, trained in this order.
-      dataset: its data, as `training` takes them.
+      dataset: its data, in the form that `training` takes.
       read: the last checkpoint of a piece, None if there is none.
       checkpoint_seconds: least time between two checkpoints of a piece.
 

@@ -70,7 +70,7 @@ def _words(path: Path) -> list[str]:
 
 
 def short_folder(added: int) -> str:
-    """A folder for sockets whose names add so many bytes; a socket's path may have 107. It is TMPDIR or, if
+    """A folder for sockets whose names add `added` bytes; a socket's path may have 107. It is TMPDIR or, if
     that is too long, /tmp; ValueError without either."""
     for folder in (tempfile.gettempdir(), "/tmp"):
         if len(os.fsencode(folder)) + added <= 107 and os.access(folder, os.W_OK | os.X_OK):
@@ -85,7 +85,7 @@ def begin_processes() -> Any:
     """Begins to import what trains. Processes that are forks of the importing one share the import.
 
     Returns:
-      A context of multiprocessing, which starts them.
+      A multiprocessing context that starts the processes.
     """
     context = multiprocessing.get_context(METHOD)
     if METHOD == "spawn":  # each imports for itself

@@ -49,8 +49,8 @@ def counted(errors: np.ndarray) -> np.ndarray:
       errors: [...], shares of the same samples, all wrong / samples; NaN where there is none.
 
     Returns:
-      wrong / samples in float64. The number of samples is the least one, up to 131,072, of which all errors
-      are shares up to twice float32's rounding. Without such a number, the errors as they are.
+      wrong / samples in float64. `samples` is the smallest number, up to 131,072, that makes every error a
+      whole number of samples, up to twice float32's rounding. Without such a number, the errors as they are.
     """
     errors = np.asarray(errors, np.float64)
     values = np.unique(errors[np.isfinite(errors)])

@@ -76,7 +76,8 @@ def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
 
 
 def _paule_mandel(y: np.ndarray, v: np.ndarray) -> float:
-    """The tau^2 at which sum w (y - mean)^2 equals its expectation n - 1; 0 if it is below that at 0."""
+    """The tau^2 at which sum w (y - mean)^2 equals its expectation n - 1. It is 0 if the sum is already
+    smaller at 0."""
 
     def excess(tau2: float) -> float:
         w = 1 / np.maximum(v + tau2, np.finfo(float).tiny)
@@ -152,7 +153,7 @@ def ranks(errors: np.ndarray) -> Ranks:
 
 
 def expected_best(validation: np.ndarray, test: np.ndarray, tried: int) -> float:
-    """The expected test error of the trial that is best in validation, of so many drawn with replacement.
+    """The expected test error of the trial that validates best, among `tried` drawn with replacement.
 
     Args:
       validation: errors [trial].

@@ -31,7 +31,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Quantity(NamedTuple):
-    """What the values of a comparison measure, as the title of an axis."""
+    """The title of the axis of a comparison's values."""
 
     title: str = "difference"
     scale: float = 1.0
@@ -65,7 +65,7 @@ class Comparison:
     """Allowed distance of the mean from `expected`, where the sentence names a value."""
     quantity: Quantity = PLAIN
     key: Hashable = None
-    """What is compared, as values. Its words are in `what`."""
+    """The compared things, as values. `what` has their words."""
 
     @property
     def bound(self) -> float:
@@ -90,7 +90,7 @@ class Verdict:
     comparisons: tuple[Comparison, ...]
     remark: str = ""
     of: str = "seeds"
-    """What the values of a comparison are."""
+    """The kind of a comparison's values."""
 
     @property
     def verdict(self) -> str:

@@ -13,7 +13,7 @@ from experiments.store.gathered import identify, with_counted_errors
 
 
 def load(path: Path) -> xr.Dataset:
-    """A sweep, as `gather` gives it, from a file that `save` wrote."""
+    """A sweep in the form of `gather`, from a file that `save` wrote."""
     with netcdf.read(path) as stored:
         if missing := {*finished.VARIABLES, *finished.ATTRIBUTES} - {*map(str, stored.variables)}:
             raise ResultsError(f"{path} is no sweep ({sorted(missing)[0]} is missing): move it away")

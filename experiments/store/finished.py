@@ -19,8 +19,8 @@ from experiments.store.configuration import check, check_data, check_together
 if TYPE_CHECKING:
     import xarray as xr  # below where it is used: what only trains does not wait for it
 
-# What is recorded, by name: dimensions and meaning. And, of the last epoch: correlation_1, ..., the
-# matrices of the hidden layers over the whole validation set, and the parameters.
+# Dimensions and meaning of what is recorded, by name. The last epoch also has the parameters, and
+# correlation_1, ...: the hidden layers' matrices over the whole validation set.
 VARIABLES = {
     "train_nll": (("seed", "epoch"), "nll over the epoch's minibatches, as trained (nats)"),
     "train_error": (("seed", "epoch"), "error over the epoch's minibatches, as trained"),

@@ -216,9 +216,9 @@ def text(measured: xr.Dataset) -> str:
 
 
 def figure(measured: xr.Dataset) -> Figure:
-    """Observed against predicted correlations under dropout, of the pairs of all seeds: a row for each layer,
-    a column for each law, darker where there are more pairs, logarithmically. The line is observed =
-    predicted; slope and R^2 are means over seeds."""
+    """Observed against predicted correlations under dropout, for the pairs of all seeds. Each layer has a row
+    and each law a column. Darker means more pairs, on a logarithmic scale. The line is observed = predicted;
+    slope and R^2 are means over seeds."""
     laws, layers = list(map(str, measured.law.values)), list(map(int, measured.layer.values))
     panels, axes = drawing.grid(len(layers), len(laws), width=2.2, height=2.3, sharex=True, sharey=True)
     fits = iter(rows(measured))

@@ -76,8 +76,8 @@ def basins(sweep: xr.Dataset) -> list[Basin]:
 
 
 def signs(sweep: xr.Dataset) -> list[Sign]:
-    """The numbers that tell the networks that end with a slope above `FLAT` from the rest; [] if either group
-    is empty, or the sweep ends before the last of `EPOCHS`.
+    """Early numbers that separate networks with a final slope above `FLAT` from the rest. [] if either group
+    is empty, or if the sweep ends before the last of `EPOCHS`.
 
     Each number has the area under its ROC curve, P(above > rest) + P(above = rest) / 2 over pairs of
     networks. A two-sided permutation test is of |area - 1/2|. Networks that diverged are in no group, and are

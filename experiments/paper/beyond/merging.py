@@ -28,7 +28,7 @@ THRESHOLDS = (0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Units whose |rho| reaches a threshold are merged."""
 
 SAMPLES = 10_000
-"""Training images, the first ones, over which units are compared."""
+"""Number of training images, the first ones, over which units are compared."""
 
 DIMENSIONS = {
     "units": ("variant", "seed", "threshold", "layer"),
@@ -49,7 +49,7 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
 
     Args:
       folder: of the finished cells.
-      grid: the cells, fully connected networks of one size, one for each variant.
+      grid: the cells: fully connected networks with the same size, one cell for each variant.
       dataset: what they were trained on.
 
     Returns:
@@ -214,8 +214,8 @@ def tables(measured: xr.Dataset) -> list[Table]:
 
 
 def figure(measured: xr.Dataset) -> Figure:
-    """Validation error against the share of hidden units left, without networks that diverged: a thin
-    line is a seed, a thick one the mean over seeds at each threshold; the whole network is at 100%."""
+    """Validation error against the share of hidden units left, without networks that diverged. Thin lines are
+    seeds, thick ones their mean at each threshold. The whole network is at 100%."""
     panel, axes = drawing.grid(1, 1, width=5.6, height=3.0)
     ((ax,),) = axes
     share, error, notes = 100 * shares(measured), 100 * measured.error, []

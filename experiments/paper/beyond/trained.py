@@ -13,7 +13,7 @@ activations [sample, unit] of each hidden layer."""
 
 
 def program(cell: Cell, classes: int) -> Program:
-    """The program of a cell's networks, fully connected; compiled once for all cells of one architecture."""
+    """The program of a cell's fully connected networks. Cells with the same architecture share it."""
     return _compiled(cell.variant.architecture(cell.protocol, cell.size), classes)
 
 
