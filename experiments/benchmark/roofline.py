@@ -41,7 +41,7 @@ class Device(NamedTuple):
     launch: float = 2.5e-6
     """Seconds that a short kernel takes in a stream, no data sheet's number: 2 to 3 are usual."""
     tensorfloat32: float = 494e12
-    """Multiplications and additions a second on the tensor cores, not sparse."""
+    """Multiplications and additions per second on the tensor cores, for dense matrices."""
 
 
 DEVICES = (Device("H100 SXM", 67e12, 3.35e12), Device("H200", 67e12, 4.8e12))
@@ -57,7 +57,7 @@ class Cost(NamedTuple):
 
 
 def cost(size: Size, variant: str, networks: int = 4) -> Cost:
-    """The compiler's counts for one step, compiled alone, because the body of a loop counts once."""
+    """The compiler's counts for one step, compiled alone. In a loop its body would count only once."""
     cell = task.cell("mlp", size, Variant.parse(variant), networks)
     trainer = epochs.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1), SAMPLES)
     batch, pixels = trainer.batch_size, task.SIDE**2

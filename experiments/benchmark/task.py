@@ -117,7 +117,7 @@ def multiply_adds(family: Family, size: Size, variant: str) -> int:
 
 
 def layers(family: Family, size: Size) -> list[tuple[int, int, int]]:
-    """Positions of an image, inputs of a unit at one of them, and units: of each layer."""
+    """For each layer: positions of an image, inputs of a unit at one position, and units."""
     widths = protocol(family).architecture(size).widths
     if family == "mlp":
         return [(1, i, o) for i, o in pairwise((SIDE**2, *widths, CLASSES))]

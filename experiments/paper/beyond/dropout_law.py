@@ -101,7 +101,7 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
 
 
 def correlations(activations: Any, key: Any) -> tuple[np.ndarray, dict[str, np.ndarray], int]:
-    """Pearson's correlations of a layer's pairs of units under masks, and what each law predicts.
+    """Pearson's correlations of a layer's pairs of units under masks, and each law's predictions.
 
     Args:
       activations: [sample, unit], before dropout.
