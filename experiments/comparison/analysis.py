@@ -8,8 +8,7 @@ import numpy as np
 from scipy import stats
 
 from experiments.comparison import results
-from experiments.comparison.planned import SETS, comparison
-from experiments.comparison.recipes import METHODS
+from experiments.comparison.planned import SETS
 from experiments.comparison.results import Row, Stored
 from experiments.statistics import intervals, over_sets
 from experiments.statistics.over_sets import Effect
@@ -24,7 +23,6 @@ MARGIN = math.log(1.02)
 """2% of an error: what counts as no difference."""
 EARLIER = "42066ab"
 """The last commit with the comparison that this one replaces: constant rates, PReLU, three seeds a choice."""
-IMAGES = SETS[:3]
 DAMAGES = ("noise_error", "pruned_error")
 
 
@@ -64,7 +62,7 @@ class Judged(NamedTuple):
 
 
 def of(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dict[str, list[Row]]:
-    """The reported networks of the comparison's settings of one kind, by data set, of those that are done.
+    """The reported networks of the settings of one kind, by data set, the plan's first.
 
     Args:
       settings: of a folder.
@@ -74,11 +72,11 @@ def of(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dict[st
     reported = {
         stored.setting["pool"]: stored.reported
         for stored in settings
-        if stored.setting["title"] == title
+        if stored.reported
+        and stored.setting["title"] == title
         and (stored.setting["rows"] == rows or (rows == 1000 and stored.setting["rows"] < rows))
     }
-    pools = [part.pool for part in comparison() if (part.title, part.rows) == (title, rows)]
-    return {pool: reported[pool] for pool in dict.fromkeys(pools) if pool in reported}
+    return {pool: reported[pool] for pool in (*SETS, *reported) if pool in reported}
 
 
 def errors(networks: Networks, method: str, measures: Sequence[str] = ("test_error",)) -> np.ndarray:
@@ -166,41 +164,6 @@ def c10(settings: Sequence[Stored]) -> tuple[Verdict, ...]:
     )
 
 
-class Standing(NamedTuple):
-    """A method among all, over the data sets that have all of them."""
-
-    method: str
-    rank: float
-    ratio: Effect
-    """Of its errors to vanilla's."""
-    interquartile: float
-    """The interquartile mean of its errors over vanilla's mean error of the set."""
-    failed: int
-    networks: int
-
-
-def standings(networks: Networks) -> tuple[list[Standing], over_sets.Ranks]:
-    """The methods from the best mean rank to the worst, with Friedman's test and Nemenyi's distance."""
-    present = {str(row["method"]) for rows in networks.values() for row in rows}
-    methods = [name for name in METHODS if name in present]
-    whole = having(networks, *methods)
-    by_method = {method: errors(whole, method) for method in methods}
-    ranks = over_sets.ranks(np.array([values.mean(axis=1) for values in by_method.values()]))
-    plain = by_method["vanilla"].mean(axis=1, keepdims=True)
-    rows = [
-        Standing(
-            method,
-            float(rank),
-            effect(networks, method, "vanilla"),
-            over_sets.interquartile_mean(by_method[method] / plain),
-            int(sum(row["failed"] for every in networks.values() for row in results.of(every, method))),
-            sum(len(results.of(every, method)) for every in networks.values()),
-        )
-        for method, rank in zip(methods, ranks.mean, strict=True)
-    ]
-    return sorted(rows, key=lambda row: row.rank), ranks
-
-
 def better_of(networks: Networks, method: str, other: str) -> str:
     """The one of two methods that errs less in the mean over data sets."""
     effect_of_method = effect(networks, method, other).interval.estimate
@@ -208,5 +171,5 @@ def better_of(networks: Networks, method: str, other: str) -> str:
 
 
 def kind(networks: Networks, images: bool) -> dict[str, list[Row]]:
-    """The data sets that are images, or those that are tables."""
-    return {name: rows for name, rows in networks.items() if (name in IMAGES) == images}
+    """The data sets that are images, or those that are tables: only images are blurred."""
+    return {name: rows for name, rows in networks.items() if ("blur_error" in rows[0]) == images}

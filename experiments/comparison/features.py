@@ -11,14 +11,12 @@ from jax import Array
 
 from experiments.comparison import probe, stages
 from experiments.comparison.network import fit, model_of
+from experiments.comparison.planned import SHOTS
 from experiments.comparison.recipes import METHODS, Numbers, Recipe
 from experiments.comparison.settings import Stage, Work
 from experiments.comparison.training import floats, on_device, over_runs, scaling
 from experiments.data.pool import TEST, Pool, Sample
 from experiments.run.local import Training
-
-SHOTS = (5, 50)
-"""Rows of each other class from which a probe learns."""
 
 
 def split(pool: Pool, rows: int, seed: int) -> tuple[Sample, np.ndarray]:

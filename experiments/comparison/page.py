@@ -6,16 +6,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.comparison import analysis, ladder, results
-from experiments.comparison.analysis import MARGIN, Judged, Networks
+from experiments.comparison import analysis, ladder, results, tables
+from experiments.comparison.analysis import MARGIN, Networks
 from experiments.comparison.planned import LADDER_SETS
-from experiments.comparison.recipes import METHODS, WITHOUT_LABELS
-from experiments.comparison.results import Row, Stored
+from experiments.comparison.recipes import METHODS
+from experiments.comparison.results import Stored
 from experiments.disk.errors import ResultsError
 from experiments.page import drawing
-from experiments.page.tables import Table
-from experiments.statistics import intervals
-from experiments.statistics.over_sets import Effect
 
 DECIDING = 6
 """Seeds below which a page recommends nothing: five differences cannot be significant after any
@@ -29,12 +26,6 @@ def compared(settings: Sequence[Stored]) -> list[Stored]:
         for stored in settings
         if results.of(stored.reported, "vanilla") and stored.setting["title"] != "features"
     ]
-
-
-def change(rows: Sequence[Row], method: str) -> intervals.Interval:
-    """The test error of a method less vanilla's in points, paired by seed, with Student's 95% interval."""
-    gain = ladder.gain(list(rows), "vanilla", method)
-    return intervals.Interval(-gain.estimate, -gain.high, -gain.low)
 
 
 def heat_map(shown: Sequence[Stored]) -> Figure:
@@ -53,7 +44,7 @@ def heat_map(shown: Sequence[Stored]) -> Figure:
             of_method = results.of(column.reported, method)
             if not of_method or not plain:
                 continue
-            difference = change(column.reported, method)
+            difference = tables.change(column.reported, method)
             values[y, x] = 100 * difference.estimate / plain
             failed = int(sum(row["failed"] for row in of_method))
             decided = difference.low > 0 or difference.high < 0
@@ -71,107 +62,23 @@ def heat_map(shown: Sequence[Stored]) -> Figure:
     return figure
 
 
-def table(column: Stored) -> Table:
-    """What was measured of a setting's methods: means over its reported networks."""
-    header = ["method", "test error, %", "- vanilla, points [95%]", "nll", "after scaling", "noise", "pruned"]
-    header += ["effective units", "ms a step", "failed"]
-    steps, lines = column.setting["plain"]["steps"], []
-    for method in [name for name in METHODS if results.of(column.reported, name)]:
-        rows = results.of(column.reported, method)
-        difference = "" if method == "vanilla" else told(change(column.reported, method))
-        units = [name for name in rows[0] if name.startswith("effective_units")]
-        lines.append(
-            [
-                method,
-                f"{ladder.errors(rows, method).mean():.2f}",
-                difference,
-                f"{_mean(rows, 'test_nll'):.3f}",
-                f"{_mean(rows, 'scaled_nll'):.3f}",
-                f"{100 * _mean(rows, 'noise_error'):.1f}",
-                f"{100 * _mean(rows, 'pruned_error'):.1f}",
-                ", ".join(f"{_mean(rows, name):.0f}" for name in units),
-                f"{1000 * np.median([row['seconds'] for row in rows]) / steps:.2f}",
-                f"{sum(row['failed'] for row in rows):.0f} of {len(rows)}",
-            ]
-        )
-    return Table(header, lines)
-
-
-def _mean(rows: Sequence[Row], name: str) -> float:
-    """Over the networks that have the number."""
-    values = np.array([row.get(name, np.nan) for row in rows], float)
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
-
-
-def told(interval: intervals.Interval) -> str:
-    """An interval in points."""
-    return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
-
-
-def percent(effect: Effect) -> str:
-    """The mean effect as % of the other's error, with its interval."""
-    ends = [100 * (np.exp(end) - 1) for end in effect.interval]
-    return f"{ends[0]:+.1f}% [{ends[1]:+.1f}, {ends[2]:+.1f}]"
-
-
 def answers(networks: Networks) -> Iterator[str]:
     """A sentence for each kind of data: what to use, by PLAN.md's rule."""
-    for name, images in (("small image sets", True), ("tables", False)):
+    for name, images in (("Image sets", True), ("Tables", False)):
         of_kind = analysis.kind(networks, images)
         better = analysis.better_of(of_kind, "vanilla", "dropout")
         for method in ("corr", "corr-dropout"):
             effect = analysis.effect(of_kind, method, better)
             if not np.isfinite(effect.interval.low):
-                yield f"On {name}: too few data sets are done to say anything about {method}."
-            elif effect.interval.high < 0:
-                yield f"On {name}: use {method}. Its error against {better}'s: {percent(effect)}."
+                yield f"{name}: too few data sets are done to say anything about {method}."
+                continue
+            told = f"{tables.percent(effect)} over {len(effect.sets)} data sets"
+            if effect.interval.high < 0:
+                yield f"{name}: use {method}. Its error against {better}'s: {told}."
             elif effect.interval.low > 0:
-                yield f"On {name}: do not use {method}. Its error against {better}'s: {percent(effect)}."
+                yield f"{name}: do not use {method}. Its error against {better}'s: {told}."
             else:
-                yield f"On {name}: {method} is not decided against {better}: {percent(effect)}."
-
-
-def hypotheses(judged: Sequence[Judged]) -> Table:
-    """H1 to H5."""
-    header = ["", "statement", "outcome", "effect [95%]", "p (Holm)", "sets", "P(A > B)", "within 2%, p"]
-    rows = [
-        [
-            each.hypothesis.name,
-            each.hypothesis.text,
-            each.outcome,
-            percent(each.effect),
-            f"{each.p:.2g}",
-            len(each.effect.sets),
-            f"{each.better:.2f}",
-            f"{each.equivalent:.2g}",
-        ]
-        for each in judged
-        if len(each.effect.sets)
-    ]
-    return Table(header, rows)
-
-
-def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
-    """Each set's methods that learn from two views: the probe's errors and effective units."""
-    for name, setting, reported in settings:
-        if setting["title"] != "views":
-            continue
-        header = ["loss", "error with 100 labels, %", "all labels, %", "effective units", "of the embedding"]
-        lines = []
-        for method in [name for name in WITHOUT_LABELS if results.of(reported, name)]:
-            rows = results.of(reported, method)
-            mean = intervals.of_mean(ladder.errors(rows, method))
-            half = mean.high - mean.estimate
-            lines.append(
-                [
-                    method,
-                    f"{mean.estimate:.1f} ± {half:.1f}",
-                    f"{100 * _mean(rows, 'all_labels_error'):.1f}",
-                    f"{_mean(rows, 'effective_units'):.1f}",
-                    f"{_mean(rows, 'embedded_effective_units'):.1f}",
-                ]
-            )
-        yield name.removesuffix("-views"), Table(header, lines)
+                yield f"{name}: between {method} and {better} nothing is decided: {told}."
 
 
 def seeds_that_decide(shown: Sequence[Stored]) -> str:
@@ -196,7 +103,7 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
       ResultsError: the folder has no results.
     """
     settings = results.stored(folder)
-    shown, label_free = compared(settings), dict(without_labels(settings))
+    shown, label_free = compared(settings), dict(tables.without_labels(settings))
     if not shown and not label_free:
         raise ResultsError(f"{folder} holds no reported networks yet")
     out = out or folder
@@ -211,11 +118,15 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
         answers=[] if warning else list(answers(networks)),
         heat_map=drawing.picture(figures, "methods", "", lambda: heat_map(in_map)),
         ladder=drawing.picture(figures, "ladder", "", lambda: ladder.figure(climbed)),
-        statements=[(each, told(each.interval)) for each in ladder.statements(climbed)],
+        statements=[(each, tables.told(each.interval)) for each in ladder.statements(climbed)],
         rungs=[(name, ladder.table(climbed, name)) for name in LADDER_SETS if climbed],
-        hypotheses=hypotheses(analysis.judge(networks)),
+        hypotheses=tables.hypotheses(analysis.judge(networks)),
         label_free=label_free,
-        tables=[(column.name, table(column)) for column in shown],
+        methods=tables.methods(settings, networks),
+        edges=tables.edges(settings),
+        elsewhere=tables.elsewhere(settings),
+        transfer=tables.transfer(settings),
+        tables=[(column.name, tables.setting(column)) for column in shown],
         margin=f"{100 * (np.exp(MARGIN) - 1):.0f}%",
     )
     drawing.write_text(out / "compare.html", page)

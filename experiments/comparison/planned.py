@@ -120,6 +120,10 @@ def comparison() -> Iterator[Part]:
         yield Part(name, 60_000, FEW, replace(PLAIN, steps=12_000), budget)
 
 
+SHOTS = (5, 50)
+"""Rows of each other class from which a probe of features learns."""
+
+
 def features() -> Iterator[Part]:
     """Features for classes held out of training, with the numbers that the comparison chose."""
     for name in ("mnist", "fashion_mnist", "digits", "letter", "optdigits", "penbased"):

@@ -134,20 +134,27 @@ def search(method: Method, plain: Recipe, points: int) -> tuple[Numbers, ...]:
       plain: the recipe that it changes.
       points: how many.
     """
-    ranges = RANGES[plain.optimiser] | dict(method.ranges)
-    if plain.weight_decay is not None:
-        del ranges["weight_decay"]
     fixed = {} if plain.weight_decay is None else {"weight_decay": plain.weight_decay}
+    ranges = _ranges(method, plain)
     return tuple(
         Numbers(
             **fixed,
-            **{
-                name: _between(draw, *ends, evenly=name in _EVENLY)
-                for (name, ends), draw in zip(ranges.items(), point, strict=False)
-            },
+            **{name: _between(draw, *ranges[name], evenly=name in _EVENLY) for name, draw in point.items()},
         )
-        for point in _sobol(points)
+        for point in draws(method, plain, points)
     )
+
+
+def draws(method: Method, plain: Recipe, points: int) -> tuple[dict[str, float], ...]:
+    """Where each point of `search` lies in the range of each number: 0 at its low end, 1 at its high one."""
+    return tuple(dict(zip(_ranges(method, plain), point, strict=False)) for point in _sobol(points))
+
+
+def _ranges(method: Method, plain: Recipe) -> dict[str, tuple[float, float]]:
+    ranges = RANGES[plain.optimiser] | dict(method.ranges)
+    if plain.weight_decay is not None:
+        del ranges["weight_decay"]
+    return ranges
 
 
 def _between(draw: float, low: float, high: float, evenly: bool) -> float:

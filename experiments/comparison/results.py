@@ -46,7 +46,9 @@ class Stored(NamedTuple):
     setting: Mapping[str, Any]
     """As plain numbers and strings."""
     reported: list[Row]
-    """The networks of the methods whose report is whole."""
+    """The networks of the report, of methods that have all of them."""
+    searched: list[Row]
+    """The networks of the search, of the same methods."""
 
 
 def stored(folder: Path = REFERENCE) -> list[Stored]:
@@ -56,10 +58,10 @@ def stored(folder: Path = REFERENCE) -> list[Stored]:
 
 def _stored(path: Path) -> Stored:
     setting, rows = _contents(path)
-    reported = of_stage(rows, "report")
-    counts = Counter(row["method"] for row in reported)
+    counts = Counter(row["method"] for row in of_stage(rows, "report"))
     wanted = setting["budget"]["report_seeds"]
-    return Stored(path.stem, setting, [row for row in reported if counts[row["method"]] == wanted])
+    whole = [row for row in rows if counts[row["method"]] == wanted]
+    return Stored(path.stem, setting, of_stage(whole, "report"), of_stage(whole, "search"))
 
 
 def load(folder: Path, setting: Setting) -> list[Row]:

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from experiments.comparison import analysis
+from experiments.comparison import analysis, described
 from experiments.comparison.planned import JUDGED, SETS
+from experiments.comparison.recipes import METHODS, Recipe, draws
 from experiments.comparison.results import Stored
 
 FACTORS = {"corr": 1.0, "corr-dropout": 0.8, "dropout": 0.9, "decov": 1.2}
@@ -24,6 +25,7 @@ def networks():
                 "test_error": level * FACTORS.get(method, 1.0) * rng.uniform(0.95, 1.05),
                 "noise_error": level * (2 if method == "corr-dropout" else 1) * rng.uniform(0.95, 1.05),
                 "pruned_error": level * rng.uniform(0.95, 1.05),
+                **({"blur_error": level} if place < 3 else {}),
             }
             for method in JUDGED
             for seed in range(6)
@@ -47,7 +49,7 @@ def test_one_set_decides_nothing(networks):
 
 
 def test_methods_stand_by_their_mean_rank(networks):
-    standings, ranks = analysis.standings(networks)
+    standings, ranks = described.standings(networks)
     names = [each.method for each in standings]
     assert names[:2] == ["corr-dropout", "dropout"] and names[-1] == "decov"
     assert standings[0].rank == 1 and standings[0].interquartile == pytest.approx(0.8, abs=0.02)
@@ -60,14 +62,47 @@ def test_images_and_tables_are_all(networks):
     assert set(images) | set(tables) == set(SETS) and not set(images) & set(tables)
 
 
-def test_c10_is_judged_by_h3_once_all_sets_are_there(networks):
-    def stored(names):
-        setting = {"title": "", "rows": 1000}
-        return [Stored(name, setting | {"pool": name}, networks[name]) for name in names]
+def stored(name, reported, searched=(), **setting):
+    plain, budget = {"optimiser": "momentum", "weight_decay": None}, {"points": 4}
+    setting = {"pool": name, "title": "", "rows": 1000, "plain": plain, "budget": budget} | setting
+    return Stored(name, setting, list(reported), list(searched))
 
-    assert analysis.c10(stored(SETS[:-1])) == ()
-    (c10,) = analysis.c10(stored(SETS))
+
+def test_c10_is_judged_by_h3_once_all_sets_are_there(networks):
+    settings = [stored(name, networks[name]) for name in SETS]
+    assert analysis.c10(settings[:-1]) == ()
+    (c10,) = analysis.c10(settings)
     (comparison,) = c10.comparisons
     assert c10.verdict == "holds" and comparison.finite.size == len(SETS)
     assert comparison.interval.estimate == pytest.approx(np.log(1.2), abs=0.02)
     assert comparison.interval.low < comparison.interval.estimate < comparison.interval.high
+
+
+def test_chosen_numbers_at_an_end_of_their_range_are_counted():
+    points = draws(METHODS["dropout"], Recipe(), 4)
+    rates = [point["learning_rate"] for point in points]
+    at_end = [abs(rate - 0.5) > 0.45 for rate in rates]
+
+    def chosen(point):
+        network = {"method": "dropout", "point": point}
+        return stored("digits", [network], [network])
+
+    (edge,) = described.edges([chosen(point) for point in range(4)])
+    assert (edge.method, edge.settings) == ("dropout", 4)
+    assert edge.at["learning_rate"] == sum(at_end) and list(edge.at)[2] == "dropout_rate"
+    wide, narrow = (described.Edge("dropout", 3, {"learning_rate": count}).too_narrow for count in (1, 2))
+    assert not wide and narrow
+
+
+def test_more_tried_points_are_expected_to_be_better():
+    searched = [{"method": "corr", "tuning_error": error} for error in (0.1, 0.2, 0.3, 0.4)]
+    found = [described.best_of(stored("digits", [], searched), "corr", tried) for tried in (1, 4, 400)]
+    assert found[0] == pytest.approx(0.25) and found[0] > found[1] > found[2] == pytest.approx(0.1)
+
+
+def test_other_settings_are_described_apart(networks):
+    few = {name: networks[name] for name in SETS[:4]}
+    settings = [stored(name, rows, title="adamw") for name, rows in few.items()]
+    (kind, method, against, effect), *others = described.elsewhere(settings)
+    assert (kind, method, against) == ("AdamW, 1,000 rows", "corr", "vanilla")
+    assert len(others) == 2 and len(effect.sets) == 4

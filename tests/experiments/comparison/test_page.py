@@ -12,7 +12,7 @@ EIGHT = Budget(report_seeds=8)
 FACTORS = {"corr": 0.9, "dropout": 0.8, "corr-dropout": 0.7, "decov": 1.1}
 
 
-def networks(methods, level, seeds=8):
+def networks(methods, level, seeds=8, **more):
     rng = np.random.default_rng(round(100 * level))
 
     def error(method):
@@ -34,6 +34,8 @@ def networks(methods, level, seeds=8):
             "effective_units": 3.0,
             "embedded_effective_units": 2.0,
             "seconds": 1.0,
+            **{f"layer_{layer}_{shots}_error": error(method) for layer in (1, 2, 3) for shots in (5, 50)},
+            **more,
         }
         for method in methods
         for seed in range(seeds)
@@ -45,7 +47,16 @@ def folder(tmp_path_factory):
     """Three sets, a ladder of two rungs, one set without labels."""
     made = tmp_path_factory.mktemp("methods")
     for name, level in (("digits", 0.1), ("letter", 0.2), ("german", 0.3)):
-        results.write(made, Setting(name, "0", 1000, budget=EIGHT), networks(planned.JUDGED, level))
+        more = {"blur_error": 0.5} if name == "digits" else {}
+        searched = [
+            {"method": method, "stage": "search", "point": point, "seed": 0, "tuning_error": level}
+            for method in planned.JUDGED
+            for point in range(4)
+        ]
+        reported = networks(planned.JUDGED, level, **more)
+        results.write(made, Setting(name, "0", 1000, budget=EIGHT), reported + searched)
+        features = networks(planned.FEW, level)
+        results.write(made, Setting(name, "0", 1000, budget=EIGHT, title="features"), features)
     rungs = planned.rungs()
     for name in planned.LADDER_SETS:
         methods = planned.LADDER_METHODS + planned.SLOPES
@@ -65,13 +76,16 @@ def written(folder):
 
 def test_the_answer_comes_first(written):
     start = written[: written.index("<figure>")]
-    assert "On tables: use corr-dropout. Its error against dropout&#39;s: -1" in start
-    assert "On tables: do not use corr. Its error against dropout&#39;s: +1" in start
+    assert "Tables: use corr-dropout. Its error against dropout&#39;s: -1" in start
+    assert "Tables: do not use corr. Its error against dropout&#39;s: +1" in start
     assert "too few data sets are done" in start  # of images there is one
 
 
 def test_the_page_has_every_part(written):
-    for part in ("ladder", "without-labels", "hypotheses", "settings"):
+    for part in (
+        *("ladder", "without-labels", "hypotheses", "methods"),
+        *("elsewhere", "transfer", "edges", "settings"),
+    ):
         assert f'id="{part}"' in written
     assert "corr errs less than vanilla" in written and "copied slopes bring half" in written
     assert "align-corr-floor" in written and "1 of 8" in written  # a network of decov failed

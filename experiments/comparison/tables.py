@@ -1,0 +1,175 @@
+"""Tables of the comparison's page."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from experiments.comparison import described, ladder, results
+from experiments.comparison.analysis import Judged, Networks
+from experiments.comparison.recipes import METHODS, WITHOUT_LABELS
+from experiments.comparison.results import Row, Stored
+from experiments.page.tables import Table
+from experiments.statistics import intervals
+from experiments.statistics.over_sets import Effect
+
+
+def change(rows: Sequence[Row], method: str) -> intervals.Interval:
+    """The test error of a method less vanilla's in points, paired by seed, with Student's 95% interval."""
+    gain = ladder.gain(list(rows), "vanilla", method)
+    return intervals.Interval(-gain.estimate, -gain.high, -gain.low)
+
+
+def setting(column: Stored) -> Table:
+    """What was measured of a setting's methods: means over its reported networks."""
+    header = ["method", "test error, %", "- vanilla, points [95%]", "nll", "after scaling", "noise", "pruned"]
+    header += ["effective units", "ms a step", "failed"]
+    steps, lines = column.setting["plain"]["steps"], []
+    for method in [name for name in METHODS if results.of(column.reported, name)]:
+        rows = results.of(column.reported, method)
+        difference = "" if method == "vanilla" else told(change(column.reported, method))
+        units = [name for name in rows[0] if name.startswith("effective_units")]
+        lines.append(
+            [
+                method,
+                f"{ladder.errors(rows, method).mean():.2f}",
+                difference,
+                f"{_mean(rows, 'test_nll'):.3f}",
+                f"{_mean(rows, 'scaled_nll'):.3f}",
+                f"{100 * _mean(rows, 'noise_error'):.1f}",
+                f"{100 * _mean(rows, 'pruned_error'):.1f}",
+                ", ".join(f"{_mean(rows, name):.0f}" for name in units),
+                f"{1000 * np.median([row['seconds'] for row in rows]) / steps:.2f}",
+                f"{sum(row['failed'] for row in rows):.0f} of {len(rows)}",
+            ]
+        )
+    return Table(header, lines)
+
+
+def _mean(rows: Sequence[Row], name: str) -> float:
+    """Over the networks that have the number."""
+    values = np.array([row.get(name, np.nan) for row in rows], float)
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+
+def told(interval: intervals.Interval) -> str:
+    """An interval in points."""
+    return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
+
+
+def percent(effect: Effect) -> str:
+    """The mean effect as % of the other's error, with its interval."""
+    ends = [100 * (np.exp(end) - 1) for end in effect.interval]
+    return f"{ends[0]:+.1f}% [{ends[1]:+.1f}, {ends[2]:+.1f}]"
+
+
+def hypotheses(judged: Sequence[Judged]) -> Table:
+    """H1 to H5."""
+    header = ["", "statement", "outcome", "effect [95%]", "p (Holm)", "sets", "P(A > B)", "within 2%, p"]
+    rows = [
+        [
+            each.hypothesis.name,
+            each.hypothesis.text,
+            each.outcome,
+            percent(each.effect),
+            f"{each.p:.2g}",
+            len(each.effect.sets),
+            f"{each.better:.2f}",
+            f"{each.equivalent:.2g}",
+        ]
+        for each in judged
+        if len(each.effect.sets)
+    ]
+    return Table(header, rows)
+
+
+def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
+    """Each set's methods that learn from two views: the probe's errors and effective units."""
+    for name, setting, reported, _ in settings:
+        if setting["title"] != "views":
+            continue
+        header = ["loss", "error with 100 labels, %", "all labels, %", "effective units", "of the embedding"]
+        lines = []
+        for method in [name for name in WITHOUT_LABELS if results.of(reported, name)]:
+            rows = results.of(reported, method)
+            mean = intervals.of_mean(ladder.errors(rows, method))
+            half = mean.high - mean.estimate
+            lines.append(
+                [
+                    method,
+                    f"{mean.estimate:.1f} ± {half:.1f}",
+                    f"{100 * _mean(rows, 'all_labels_error'):.1f}",
+                    f"{_mean(rows, 'effective_units'):.1f}",
+                    f"{_mean(rows, 'embedded_effective_units'):.1f}",
+                ]
+            )
+        yield name.removesuffix("-views"), Table(header, lines)
+
+
+def methods(settings: Sequence[Stored], networks: Networks) -> tuple[Table, str]:
+    """All methods over the data sets that have them all, and what tells them apart; ("") of one method."""
+    if not networks:
+        return Table([], []), ""
+    standings, ranks = described.standings(networks)
+    header = ["method", "mean rank", "error against vanilla's", "interquartile mean", "failed"]
+    header += ["tuning error of the best of 4 points", "of 32"]
+    columns = [stored for stored in settings if stored.name in {f"{name}-1000" for name in networks}]
+    rows = []
+    for each in standings:
+        tuned = [
+            100 * np.mean([described.best_of(stored, each.method, tried) for stored in columns])
+            if all(results.of(stored.searched, each.method) for stored in columns)
+            else float("nan")
+            for tried in (4, 32)
+        ]
+        ratio = "" if each.method == "vanilla" else percent(each.ratio)
+        failed = f"{each.failed} of {each.networks}"
+        rows.append(
+            [each.method, f"{each.rank:.2f}", ratio, f"{each.interquartile:.3f}", failed]
+            + [f"{error:.2f}" for error in tuned]
+        )
+    note = (
+        f"Friedman's test that all are alike: p = {ranks.p:.2g}. Mean ranks that differ by less than "
+        f"{ranks.distance:.2f} are not told apart (Nemenyi, 5%)."
+    )
+    return Table(header, rows), note
+
+
+def edges(settings: Sequence[Stored]) -> Table:
+    """In how many settings a chosen number lies at an end of its range."""
+    found = list(described.edges(settings))
+    names = list(dict.fromkeys(name for edge in found for name in edge.at))
+    return Table(
+        ["method", "settings", *(name.replace("_", " ") for name in names), "range of the learning rate"],
+        [
+            [
+                edge.method,
+                edge.settings,
+                *(edge.at.get(name, "") for name in names),
+                "too narrow" if edge.too_narrow else "wide enough",
+            ]
+            for edge in found
+        ],
+    )
+
+
+def elsewhere(settings: Sequence[Stored]) -> Table:
+    """The penalty's effects in other settings."""
+    return Table(
+        ["settings", "method", "against", "data sets", "error [95%]"],
+        [
+            [kind, method, against, len(effect.sets), percent(effect)]
+            for kind, method, against, effect in described.elsewhere(settings)
+        ],
+    )
+
+
+def transfer(settings: Sequence[Stored]) -> Table:
+    """Errors of probes for classes that were held out of training."""
+    return Table(
+        ["hidden layer", "rows of each class", "method", "data sets", "error against vanilla's"],
+        [
+            [layer, shots, method, len(effect.sets), percent(effect)]
+            for layer, shots, method, effect in described.transfer(settings)
+            if len(effect.sets)
+        ],
+    )
