@@ -13,6 +13,7 @@ from experiments.comparison.recipes import METHODS
 from experiments.comparison.results import Stored
 from experiments.disk.errors import ResultsError
 from experiments.page import drawing
+from experiments.page.tables import markdown
 
 DECIDING = 6
 """Seeds below which a page recommends nothing: five differences cannot be significant after any
@@ -90,7 +91,8 @@ def seeds_that_decide(shown: Sequence[Stored]) -> str:
 
 
 def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
-    """Writes the page compare.html, with figures/NAME.svg and .png, of all settings in a folder.
+    """Writes the page compare.html, with figures/NAME.svg and .png, of all settings in a folder; answers.md
+    has what it says first, and the hypotheses.
 
     Args:
       folder: of the settings' files.
@@ -111,16 +113,18 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     figures.mkdir(parents=True, exist_ok=True)
     climbed, networks = ladder.of(settings), analysis.of(settings)
     warning = seeds_that_decide(shown)
+    told = [] if warning else list(answers(networks))
+    hypotheses = tables.hypotheses(analysis.judge(networks))
     in_map = [column for column in shown if "-2000-" not in column.name]
     page = drawing.template(Path(__file__).parent / "compare.html.j2").render(
         title="does it help me?",
         warning=warning,
-        answers=[] if warning else list(answers(networks)),
+        answers=told,
         heat_map=drawing.picture(figures, "methods", "", lambda: heat_map(in_map)),
         ladder=drawing.picture(figures, "ladder", "", lambda: ladder.figure(climbed)),
         statements=[(each, tables.told(each.interval)) for each in ladder.statements(climbed)],
         rungs=[(name, ladder.table(climbed, name)) for name in LADDER_SETS if climbed],
-        hypotheses=tables.hypotheses(analysis.judge(networks)),
+        hypotheses=hypotheses,
         label_free=label_free,
         methods=tables.methods(settings, networks),
         edges=tables.edges(settings),
@@ -130,4 +134,6 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
         margin=f"{100 * (np.exp(MARGIN) - 1):.0f}%",
     )
     drawing.write_text(out / "compare.html", page)
+    listed = "".join(f"- {answer}\n" for answer in told)
+    drawing.write_text(out / "answers.md", f"{listed}\n{markdown(hypotheses)}")
     return out / "compare.html"

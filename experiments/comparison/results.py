@@ -92,7 +92,7 @@ def _contents(path: Path) -> tuple[dict[str, Any], list[Row]]:
         setting = json.loads(dataset.attrs["setting"])
         check_form(setting, _FORM)
         netcdf.check_dimensions(dataset, {name: ("run",) for name in ("point", "seed", "failed")})
-        columns = {str(name): variable.values.tolist() for name, variable in dataset.data_vars.items()}
+        columns = {str(name): _decoded(variable) for name, variable in dataset.data_vars.items()}
     return setting, [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
@@ -101,10 +101,30 @@ def _contents(path: Path) -> tuple[dict[str, Any], list[Row]]:
 def write(folder: Path, setting: Setting, rows: Sequence[Row]) -> None:
     """Writes the networks of a setting, in place of what there was."""
     names = dict.fromkeys(name for row in rows for name in row)
-    columns = {name: [row.get(name, np.nan) for row in rows] for name in names}
-    dataset = xr.Dataset({name: ("run", np.asarray(column)) for name, column in columns.items()})
+    dataset = xr.Dataset({name: _coded([row.get(name, np.nan) for row in rows]) for name in names})
     dataset.attrs = {"setting": json.dumps(asdict(setting)), "plan": plan(), **provenance.current()}
-    netcdf.write(path_of(folder, setting), dataset, packed={})
+    numbers = [name for name, array in dataset.data_vars.items() if array.dtype.kind == "f"]
+    packed = {str(name): {"dtype": "float32"} for name in numbers}
+    netcdf.write(path_of(folder, setting), dataset, packed=packed)
+
+
+def _coded(column: list[Any]) -> tuple:
+    """A column as xarray takes it; words as numbers that an attribute names, as the CF convention has it,
+    because words of any length are not compressed."""
+    if not isinstance(column[0], str):
+        return "run", np.asarray(column)
+    words = list(dict.fromkeys(column))
+    return (
+        "run",
+        np.array([words.index(word) for word in column], np.int8),
+        {"flag_meanings": " ".join(words)},
+    )
+
+
+def _decoded(column: xr.DataArray) -> list[Any]:
+    values: list[Any] = column.values.tolist()
+    words = column.attrs.get("flag_meanings", "").split()
+    return [words[value] for value in values] if words else values
 
 
 def of(rows: Iterable[Row], method: str, *stages: Stage) -> list[Row]:
@@ -123,7 +143,12 @@ def finalists(rows: Sequence[Row], count: int) -> list[int]:
     for row in rows:
         if row["stage"] == "search":
             errors.setdefault(int(row["point"]), []).append(float(row["tuning_error"]))
-    return sorted(sorted(errors), key=lambda point: np.mean(errors[point]))[:count]
+    return sorted(sorted(errors), key=lambda point: _rounded(np.mean(errors[point])))[:count]
+
+
+def _rounded(error: float) -> float:
+    """Without what float32, in which files have it, loses: equal points stay equal."""
+    return round(float(error), 6)
 
 
 def chosen(rows: Sequence[Row], count: int) -> int:
@@ -136,6 +161,6 @@ def chosen(rows: Sequence[Row], count: int) -> int:
         tuned = [row for row in rows if row["stage"] != "report" and row["point"] == point]
         errors = np.array([row["tuning_error"] for row in tuned], float)
         spread = errors.std(ddof=1) / np.sqrt(len(errors)) if len(errors) > 1 else 0.0
-        return sum(float(row["failed"]) for row in tuned) >= FAILURES, float(errors.mean() + spread)
+        return sum(float(row["failed"]) for row in tuned) >= FAILURES, _rounded(errors.mean() + spread)
 
     return min(finalists(rows, count), key=score)

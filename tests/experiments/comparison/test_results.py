@@ -69,8 +69,21 @@ def test_the_chosen_point_has_the_least_mean_and_standard_error_and_does_not_fai
     assert results.chosen(search_rows + steady + failing, 2) == 1
 
 
+def test_what_is_read_from_disk_chooses_as_before(tmp_path):
+    rng = np.random.default_rng(0)
+    errors = rng.permuted(np.tile(rng.integers(20, 40, 6) / 190, (60, 1)), axis=1)  # equal up to their order
+    rows = [
+        row(point, seed, error, "selection")
+        for point in range(60)
+        for seed, error in enumerate(errors[point])
+    ]
+    rows += [row(point, 60, 0.1) for point in range(60)]
+    results.write(tmp_path, SETTING, rows)
+    assert results.chosen(results.load(tmp_path, SETTING), 60) == results.chosen(rows, 60) == 0
+
+
 def test_networks_come_back_from_disk(tmp_path):
-    rows = [row(0, 0, 0.25), row(1, 0, 0.5) | {"test_error": 0.125}]
+    rows = [row(0, 0, 0.25), row(1, 0, 0.5, "report") | {"test_error": 0.125}]
     results.write(tmp_path, SETTING, rows)
     found = results.load(tmp_path, SETTING)
     assert np.isnan(found[0].pop("test_error")) and found[0] == rows[0] and found[1] == rows[1]
