@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from decorr.diagnostics import layer_report as layer_report
     from decorr.fitted import fit_whitening as fit_whitening
     from decorr.layers import layer_penalties as layer_penalties
+    from decorr.merging import merge_network as merge_network
     from decorr.models import MLP as MLP
     from decorr.models import BatchWhitening as BatchWhitening
     from decorr.models import ConvNet as ConvNet
@@ -46,6 +47,7 @@ _MODULES = {
     "diagnostics": "effective_rank effective_units layer_report",
     "fitted": "fit_whitening",
     "layers": "layer_penalties",
+    "merging": "merge_network",
     "models": "MLP BatchWhitening ConvNet",
     "penalties": "barlow_twins_loss correlation_penalty decov_loss pair_penalty penalty_gradient "
     "sigreg_loss variance_penalty vcreg_loss vicreg_loss xcov_loss",
@@ -58,7 +60,7 @@ _MODULES = {
 _RARE = {
     "diagnostics": "CKAState activity dormant_units linear_cka mean_square_correlation rank_above rank_at "
     "redundant_pairs spectrum",
-    "penalties": "GradientTerms gradient_terms",
+    "penalties": "GradientTerms VICRegParts gradient_terms vicreg_parts",
 }
 """Further measurements and penalties. Their modules list them, and they can be imported from here too."""
 

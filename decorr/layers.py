@@ -1,6 +1,7 @@
 """Penalties of many layers at once, for any model."""
 
 import fnmatch
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ def layer_penalties(
     activations: Any,
     weights: Mapping[str, jax.typing.ArrayLike],
     penalty: Callable[[jax.Array], jax.Array] = correlation_penalty,
+    *,
+    reference_width: int | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Penalises the layers of any model by name: the weighted sum over layers, and each layer's value.
 
@@ -32,17 +35,24 @@ def layer_penalties(
         match it has no penalty. Weights are scalars that may be traced, so a schedule compiles nothing again.
       penalty: a scalar function of one layer's activations. Use `functools.partial` to give it options, such
         as `where` and `axis_name`.
+      reference_width: the width for which the weights are meant. A layer of d units has its weight times
+        sqrt(reference_width / d), because the gradient of P grows with sqrt(d) where units share a cause. So
+        one weight serves layers of 16, 32 and 64 units. Use it with P: the gradients of other penalties grow
+        differently. Default: weights are used as they are.
 
     Returns:
       The total, a scalar; and by name the penalty of each layer that has a weight, not multiplied by it.
 
     Raises:
       ValueError: a pattern that matches no layer (the error lists the names); two layers with the same name;
-        a weight or a penalty that is no scalar. An error of the penalty names the layer.
+        a weight or a penalty that is no scalar; a reference width below 1. An error of the penalty names the
+        layer.
       TypeError: weights that are no dict by pattern.
     """
     if not isinstance(weights, Mapping):
         raise TypeError(f"weights must be a dict by pattern, as {{'*': 0.002}}; got {weights!r}")
+    if reference_width is not None and not reference_width >= 1:
+        raise ValueError(f"reference_width must be >= 1; got {reference_width}")
     layers = layers_by_name(activations)
     for pattern, weight in weights.items():
         if not any(_matches(name, pattern) for name in layers):
@@ -56,6 +66,9 @@ def layer_penalties(
         for name, a in layers.items()
         if chosen[name] is not None
     }
+    if reference_width is not None:
+        factor = {name: math.sqrt(reference_width / layers[name].shape[-1]) for name in values}
+        chosen = {name: factor[name] * jnp.asarray(chosen[name]) for name in values}
     total = sum((jnp.asarray(chosen[name]) * value for name, value in values.items()), 0.0)
     return jnp.asarray(total), values
 

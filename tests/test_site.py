@@ -111,7 +111,8 @@ def test_the_code_of_a_docstring_runs(name):
     def run(key, x, a):
         model = decorr.MLP(architecture, classes=10)
         params = model.init(key, x)["params"]
-        activations, nll, batches, d = {"relu": a}, 0.0, a, 8
+        activations, nll, batches, d, b = {"relu": a}, 0.0, a, 8, a
+        layers = [params[name] for name in ("hidden_1", "hidden_2", "hidden_3", "logits")]
         public = {each: getattr(decorr, each) for each in PUBLIC}
         names = public | {
             "Architecture": Architecture,
@@ -122,7 +123,7 @@ def test_the_code_of_a_docstring_runs(name):
 
     architecture, key = Architecture((40, 20, 10)), jax.random.key(0)
     x, a = jax.random.normal(key, (10, 784)), jax.random.normal(key, (4, 3, 3, 8))
-    if name == "merge_units":  # looks at numbers, and not at shapes alone
+    if name in ("merge_network", "merge_units"):  # looks at numbers, and not at shapes alone
         run(key, x, a)
     else:
         jax.eval_shape(run, key, x, a)

@@ -7,11 +7,12 @@ from decorr.penalties.pairs import pair_penalty
 from decorr.penalties.sigreg import sigreg_loss
 from decorr.penalties.simon import correlation_penalty, gradient_terms, penalty_gradient
 from decorr.penalties.vcreg import vcreg_loss
-from decorr.penalties.vicreg import variance_penalty, vicreg_loss
+from decorr.penalties.vicreg import VICRegParts, variance_penalty, vicreg_loss, vicreg_parts
 from decorr.penalties.xcov import xcov_loss
 
 __all__ = [
     "GradientTerms",
+    "VICRegParts",
     "barlow_twins_loss",
     "correlation_penalty",
     "decov_loss",
@@ -22,5 +23,6 @@ __all__ = [
     "variance_penalty",
     "vcreg_loss",
     "vicreg_loss",
+    "vicreg_parts",
     "xcov_loss",
 ]

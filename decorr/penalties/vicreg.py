@@ -1,6 +1,6 @@
 """VICReg (Bardes et al., 2022): makes views agree, keeps variances up and covariances down."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,50 @@ def variance_penalty(
 
     Source: Bardes et al., VICReg (arXiv:2105.04906), Equation 1, gamma = 1, epsilon = 1e-4.
     """
-    return over_mesh(_variance_of, (a, where, weights), axis_name)
+    return over_mesh(_variance_penalty, (a, where, weights), axis_name)
+
+
+class VICRegParts(NamedTuple):
+    """The terms of `vicreg_loss` before they are weighted; all scalars."""
+
+    invariance: jax.Array
+    """mean (a - b)^2."""
+    variance: jax.Array
+    """(v(a) + v(b)) / 2."""
+    covariance: jax.Array
+    """(K(a) + K(b)) / d."""
+
+
+def vicreg_parts(
+    a: jax.typing.ArrayLike,
+    b: jax.typing.ArrayLike,
+    *,
+    where: jax.typing.ArrayLike | None = None,
+    weights: jax.typing.ArrayLike | None = None,
+    axis_name: AxisName = None,
+) -> VICRegParts:
+    """The three terms of `vicreg_loss`, to log them, or to weight them by hand.
+
+        parts = vicreg_parts(a, b)
+        loss = 25 * parts.invariance + 25 * parts.variance + parts.covariance
+
+    A variance term near 1 means that the embeddings have collapsed, however small the invariance term is.
+
+    Args:
+      a, b, where, weights, axis_name: as `vicreg_loss`.
+
+    Returns:
+      VICRegParts(invariance, variance, covariance), scalars; float32 for half-precision input.
+
+    Raises:
+      ValueError, TypeError: as `vicreg_loss`.
+
+    Numerics:
+      As `vicreg_loss`.
+
+    Source: as `vicreg_loss`.
+    """
+    return over_mesh(_vicreg_parts, (a, b, where, weights), axis_name)
 
 
 def vicreg_loss(
@@ -63,7 +106,7 @@ def vicreg_loss(
     of the variance and c of the covariance. v(.) is `variance_penalty`, and K = sum_i!=j C_ij^2 with the
     unbiased covariance C. The paper's text differs from its code in two terms. It takes the mean over samples
     of the squared distance, which is d times the code's mean over samples and units. And it takes v(a) +
-    v(b), which the code halves.
+    v(b), which the code halves. `vicreg_parts` gives the three terms for a log.
 
     Args:
       a: embeddings [..., unit] of one view, floating point; all leading axes together are the m samples.
@@ -90,12 +133,12 @@ def vicreg_loss(
         coefficients = invariance_weight, variance_weight, covariance_weight
     if len(coefficients) != 3:
         raise ValueError(f"coefficients are three: invariance, variance, covariance; got {len(coefficients)}")
-    parts: tuple[Any, ...] = over_mesh(_vicreg, (a, b, where, weights), axis_name)
+    parts: tuple[Any, ...] = vicreg_parts(a, b, where=where, weights=weights, axis_name=axis_name)
     loss: jax.Array = sum(weight * part for weight, part in zip(coefficients, parts, strict=True))
     return loss
 
 
-def _variance_of(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
+def _variance_penalty(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
     samples = as_samples(axis_name, a, *stat)
     return hinge(samples, centre(samples)[0])
 
@@ -106,13 +149,11 @@ def hinge(samples: Samples, c: jax.Array) -> jax.Array:
     return jnp.mean(jax.nn.relu(1 - jnp.sqrt(variance + _EPSILON)))
 
 
-def _vicreg(
-    axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
-) -> tuple[jax.Array, ...]:
-    """The terms of invariance, variance and covariance."""
+def _vicreg_parts(axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None) -> VICRegParts:
     views = as_views(axis_name, a, b, *stat, same_units=True)
     view, other = views
     distance = jnp.mean(view.total(jnp.square(view.values - other.values))) / view.size()
     variance = sum(hinge(view, centre(view)[0]) for view in views) / 2
     form = Form("covariance", diagonal=False, scale=1 / a.shape[-1])
-    return distance, jnp.asarray(variance), jnp.asarray(sum(pair_sum(form, view) for view in views))
+    covariance = sum(pair_sum(form, view) for view in views)
+    return VICRegParts(distance, jnp.asarray(variance), jnp.asarray(covariance))

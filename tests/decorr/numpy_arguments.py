@@ -22,6 +22,7 @@ def calls(a: np.ndarray, where: np.ndarray, weights: np.ndarray, key: jax.Array)
         decorr.vcreg_loss(a, where=where, weights=weights),
         decorr.xcov_loss(a, a, where=where, weights=weights),
         decorr.vicreg_loss(a, a, invariance_weight=1.0, where=where, weights=weights),
+        decorr.penalties.vicreg_parts(a, a, where=where, weights=weights),
         decorr.barlow_twins_loss(a, a, where=where, weights=weights),
         decorr.sigreg_loss(a, key, where=where, weights=weights),
         decorr.diagnostics.mean_square_correlation(a, where=where, weights=weights),
@@ -43,6 +44,7 @@ def calls(a: np.ndarray, where: np.ndarray, weights: np.ndarray, key: jax.Array)
         decorr.sample_positions(a, key, 4, where=where),
         decorr.diagnostics.redundant_pairs(a, 0.9),
         decorr.merge_units(a, a, a, a, where=where, weights=weights),
+        decorr.merge_network(a, [{"kernel": a, "bias": a}] * 2, where=where, weights=weights),
         decorr.layer_penalties([a], {"*": 0.002}),
         decorr.layer_report([a], where=where, weights=weights),
     ]

@@ -72,6 +72,28 @@ def test_gradients_reach_the_layers_that_have_a_weight():
     np.testing.assert_array_equal(gradient["blocks"][0]["relu"][0], 0)
 
 
+def test_one_weight_for_layers_of_any_width():
+    """Of units that share a cause the gradient grows with the root of the width."""
+    rng = np.random.default_rng(0)
+    cause = rng.normal(size=(64, 1))
+    a = {str(d): jnp.asarray(cause + rng.normal(size=(64, d)), jnp.float32) for d in (16, 64)}
+
+    @jax.jit
+    def sizes(a):
+        gradients = [
+            jax.grad(lambda a, width=width: layer_penalties(a, {"*": 0.1}, reference_width=width)[0])(a)
+            for width in (None, 32)
+        ]
+        return [jax.tree.map(jnp.linalg.norm, gradient) for gradient in gradients]
+
+    plain, alike = sizes(a)
+    assert float(plain["64"] / plain["16"]) == pytest.approx(2, rel=0.15)
+    assert float(alike["64"] / alike["16"]) == pytest.approx(1, rel=0.15)
+    assert float(alike["16"] / plain["16"]) == pytest.approx(2**0.5, rel=1e-5)
+    with pytest.raises(ValueError, match="reference_width must be >= 1; got 0"):
+        layer_penalties(a, {"*": 0.1}, reference_width=0)
+
+
 @pytest.mark.parametrize("pattern", ["Head", "relu", "blocks/2/*"])
 def test_a_pattern_without_a_layer(pattern):
     with pytest.raises(

@@ -88,6 +88,7 @@ OF_SAMPLES = {
     "vcreg_loss": lambda a, **stat: decorr.vcreg_loss(a, 0.16, 0.01, **stat),
     "vcreg_loss, smooth": lambda a, **stat: decorr.vcreg_loss(a, 0.16, 0.01, delta=0.4, **stat),
     "vicreg_loss": of_twins(decorr.vicreg_loss),
+    "vicreg_parts": of_twins(decorr.penalties.vicreg_parts),
     "whiten": decorr.whiten,
     "whiten, cholesky": functools.partial(decorr.whiten, method="cholesky"),
     "whiten, newton": functools.partial(decorr.whiten, method="newton"),
@@ -131,7 +132,14 @@ OTHERS = {
     "whitening_matrix": lambda a: decorr.whitening_matrix(a.T @ a),
 }
 # Plain Python and NumPy, a type.
-NOT_TRACED = {"GradientTerms", "independent_penalty", "merge_units", "redundant_pairs"}
+NOT_TRACED = {
+    "GradientTerms",
+    "VICRegParts",
+    "independent_penalty",
+    "merge_network",
+    "merge_units",
+    "redundant_pairs",
+}
 
 
 def test_every_public_function_is_here():
@@ -236,3 +244,12 @@ def test_programs_serve_any_number_of_samples(name):
     (m,) = export.symbolic_shape("2 * half")
     shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((m, D), (m,))]
     assert jax.eval_shape(scalar(name), *shapes).shape == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["correlation_penalty", "decov_loss", "effective_rank", "vicreg_parts", "whiten"]
+)
+def test_a_profile_names_what_is_computed(name):
+    traced = jax.make_jaxpr(OF_SAMPLES[name])(jnp.ones((M, D)))
+    scopes = {str(equation.source_info.name_stack) for equation in traced.eqns}
+    assert any(scope.startswith(f"decorr.{name}") for scope in scopes)
