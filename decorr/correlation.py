@@ -92,7 +92,7 @@ def correlation_matrix(
     Source: Simon, Section 3.1; the same matrix as numpy.corrcoef(a, rowvar=False).
     """
     rho: jax.Array
-    rho, constant = over_mesh(_correlation, (a, where, weights), axis_name)
+    rho, constant = over_mesh(_correlation_matrix, (a, where, weights), axis_name)
     if undefined == 0:
         return rho
     # The entries of a NaN unit stay NaN.
@@ -131,21 +131,23 @@ def covariance_matrix(
     Source: the same matrix as numpy.cov(a, rowvar=False, ddof=ddof, aweights=weights).
     """
     check_ddof(ddof)
-    return over_mesh(_covariance, (jnp.asarray(a), where, weights), ddof, axis_name)
+    return over_mesh(_covariance_matrix, (jnp.asarray(a), where, weights), ddof, axis_name)
 
 
 def _zscore(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
     return standardise(as_samples(axis_name, a, *stat)).z.reshape(a.shape)
 
 
-def _correlation(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+def _correlation_matrix(
+    axis_name: AxisName, a: jax.Array, *stat: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
     """The correlation matrix, and which units are constant."""
     samples = as_samples(axis_name, a, *stat)
     z, _, constant = standardise(samples)
     return samples.moment(z, z) / samples.size(ddof=1), constant
 
 
-def _covariance(ddof: int, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
+def _covariance_matrix(ddof: int, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
     samples = as_samples(axis_name, a, *stat)
     c, _ = centre(samples)
     return samples.moment(c, c) / samples.size(ddof)

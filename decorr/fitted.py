@@ -90,7 +90,7 @@ def fit_whitening(
     scikit-learn's PCA(whiten=True).
     """
     arrays = jnp.asarray(a), where, weights, check_scalar_probability(shrinkage, "shrinkage")
-    return over_mesh(_fit, arrays, method, components, axis_name)
+    return over_mesh(_fit_whitening, arrays, method, components, axis_name)
 
 
 def _check_form(method: str, components: int | None, d: int) -> None:
@@ -137,7 +137,7 @@ def of_covariance(
     return Whitening(mean, matrix * (known / root), inverse * (known * root))
 
 
-def _fit(
+def _fit_whitening(
     method: str,
     components: int | None,
     axis_name: AxisName,

@@ -72,7 +72,9 @@ def sample_positions(
     if p < 1:
         raise ValueError(f"max_samples must be at least one an example, {examples}; got {max_samples}")
     valid = None if where is None else check_where(where, a.shape[:-1]).reshape(examples, -1)
-    samples: tuple[jax.Array, jax.Array] = over_mesh(_drawn, (a, key, valid), p, specs=_of_examples)
+    samples: tuple[jax.Array, jax.Array] = over_mesh(
+        _sample_positions, (a, key, valid), p, specs=_of_examples
+    )
     return samples[0] if where is None else samples
 
 
@@ -80,7 +82,9 @@ def _of_examples(spec: PartitionSpec) -> tuple[PartitionSpec, PartitionSpec]:
     return PartitionSpec(spec[0], None, spec[-1]), PartitionSpec(spec[0])
 
 
-def _drawn(p: int, a: jax.Array, key: jax.Array, valid: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+def _sample_positions(
+    p: int, a: jax.Array, key: jax.Array, valid: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
     """p positions of every example: samples [example, p, unit], and which of them are valid."""
     flat = a.reshape(a.shape[0], -1, a.shape[-1])
     shape = flat.shape[:2]

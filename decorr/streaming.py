@@ -95,7 +95,7 @@ class CorrelationState(NamedTuple):
         if a.shape[-1:] != self.mean.shape:
             raise ValueError(f"expected activations of {self.mean.shape[0]} units; got {a.shape}")
         arrays = (a, where, weights)
-        return self.merge(over_mesh(_moments, arrays, self.mean.dtype, axis_name))
+        return self.merge(over_mesh(_correlation_state, arrays, self.mean.dtype, axis_name))
 
     def merge(self, other: "CorrelationState") -> "CorrelationState":
         """The state of both states' samples, of the same units. Their order changes only rounding."""
@@ -200,7 +200,7 @@ def _root(x: jax.Array) -> jax.Array:
     return root
 
 
-def _moments(
+def _correlation_state(
     dtype: jax.typing.DTypeLike, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None
 ) -> CorrelationState:
     """The state of activations, accumulating in a dtype."""

@@ -72,7 +72,7 @@ def whitening_matrix(
         raise ValueError(f"a covariance matrix must have shape [unit, unit]; got {c.shape}")
     check_method(method, iterations)
     w: jax.Array = over_mesh(
-        _matrix, (widen(c), check_scalar_probability(shrinkage, "shrinkage")), method, iterations
+        _whitening_matrix, (widen(c), check_scalar_probability(shrinkage, "shrinkage")), method, iterations
     )
     return w
 
@@ -119,7 +119,7 @@ def whiten(
     """
     check_method(method, iterations)
     arrays = (jnp.asarray(a), where, weights, check_scalar_probability(shrinkage, "shrinkage"))
-    return over_mesh(by_batch, arrays, Form(method, iterations, groups), axis_name, specs=specs).y
+    return over_mesh(whiten_by_batch, arrays, Form(method, iterations, groups), axis_name, specs=specs).y
 
 
 def check_method(method: str, iterations: int) -> None:
@@ -164,7 +164,7 @@ def specs(spec: PartitionSpec) -> Whitened:
     return Whitened._make((spec, PartitionSpec(), PartitionSpec(), PartitionSpec()))
 
 
-def by_batch(
+def whiten_by_batch(
     form: Form,
     axis_name: AxisName,
     a: jax.Array,
@@ -189,7 +189,7 @@ def by_batch(
     )
 
 
-def by_known(
+def whiten_by_running(
     form: Form,
     a: jax.Array,
     where: jax.Array | None,
@@ -213,13 +213,13 @@ def _by_group(x: jax.Array, groups: int) -> jax.Array:
 
 def _project(form: Form, c: jax.Array, covariance: jax.Array, shrinkage: jax.Array) -> jax.Array:
     """Centred activations [group, sample, unit] times W^T, as [sample, unit]."""
-    w = jax.vmap(lambda block: _matrix(form.method, form.iterations, block, shrinkage))(covariance)
+    w = jax.vmap(lambda block: _whitening_matrix(form.method, form.iterations, block, shrinkage))(covariance)
     return product(c, w.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(c.shape[1], c.shape[0] * c.shape[2])
 
 
 # Compiled, because an eager call would be some fifty small programs.
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _matrix(method: str, iterations: int, c: jax.Array, shrinkage: jax.Array) -> jax.Array:
+def _whitening_matrix(method: str, iterations: int, c: jax.Array, shrinkage: jax.Array) -> jax.Array:
     shrinkage = shrinkage.astype(c.dtype)
     identity = jnp.eye(c.shape[0], dtype=c.dtype)
     c = (c + c.T) / 2

@@ -101,7 +101,7 @@ class CKAState(NamedTuple):
         axis_name: AxisName = None,
     ) -> "CKAState":
         """The state after one more minibatch of both layers; as `linear_cka`."""
-        return self.merge(over_mesh(_batch, (a, b, where, weights), self.ab.dtype, axis_name))
+        return self.merge(over_mesh(_cka_of_batch, (a, b, where, weights), self.ab.dtype, axis_name))
 
     def merge(self, other: "CKAState") -> "CKAState":
         """The state of both states' minibatches."""
@@ -133,7 +133,7 @@ def _ratio(ab: jax.Array, aa: jax.Array, bb: jax.Array) -> jax.Array:
     return jnp.where(undefined, 0, ab / (jnp.sqrt(safe_a) * jnp.sqrt(safe_b)))
 
 
-def _batch(
+def _cka_of_batch(
     dtype: jax.typing.DTypeLike, axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
 ) -> CKAState:
     """The state of one minibatch."""

@@ -47,7 +47,7 @@ def mean_square_correlation(
     Source: Simon, Section 3.1, for the raw mean. The adjustment is that of R^2 for one predictor (Ezekiel,
       1930), because independent units have E[rho^2] = 1/(n - 1).
     """
-    r2, known, _ = over_mesh(_mean_square, (a, where, weights), debias, axis_name)
+    r2, known, _ = over_mesh(_mean_square_correlation, (a, where, weights), debias, axis_name)
     return jnp.where(known, r2, jnp.nan)
 
 
@@ -85,12 +85,12 @@ def effective_units(
       measurement (2017), take it of a covariance's eigenvalues. Here it is of the correlation matrix, so a
       unit's scale does not count.
     """
-    r2, known, varying = over_mesh(_mean_square, (a, where, weights), debias, axis_name)
+    r2, known, varying = over_mesh(_mean_square_correlation, (a, where, weights), debias, axis_name)
     # A single varying unit has no pair, and counts as one unit.
     return jnp.where(known | (varying == 1), participation(r2, varying), jnp.nan)
 
 
-def _mean_square(
+def _mean_square_correlation(
     debias: bool, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     return mean_square(as_samples(axis_name, a, *stat), debias)

@@ -12,7 +12,7 @@ from jax import lax
 from decorr._checks import check_scalar_probability
 from decorr._mesh import over_mesh
 from decorr._samples import AxisName, at_most
-from decorr.whitening import Form, by_batch, by_known, check_groups, check_method, specs
+from decorr.whitening import Form, check_groups, check_method, specs, whiten_by_batch, whiten_by_running
 
 UNITS = 16
 """Units that are whitened together by default, at most."""
@@ -131,7 +131,7 @@ def evaluated(
 ) -> jax.Array:
     """x, whitened by the running mean and covariance."""
     arrays = x, where, *running, check_scalar_probability(shrinkage, "shrinkage")
-    return over_mesh(by_known, arrays, form, specs=lambda spec: spec)
+    return over_mesh(whiten_by_running, arrays, form, specs=lambda spec: spec)
 
 
 def trained(
@@ -145,7 +145,7 @@ def trained(
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     """x, whitened by its own mean and covariance, and the running ones after it."""
     arrays = x, where, None, check_scalar_probability(shrinkage, "shrinkage")
-    batch = over_mesh(by_batch, arrays, form, axis_name, specs=specs)
+    batch = over_mesh(whiten_by_batch, arrays, form, axis_name, specs=specs)
     m = math.prod(x.shape[:-1]) * (1 if axis_name is None else lax.axis_size(axis_name))
     size = x.shape[-1] // form.groups
     if form.minimum > 1 and not at_most(4 * size, m):

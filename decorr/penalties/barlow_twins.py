@@ -45,12 +45,12 @@ def barlow_twins_loss(
     Source: Zbontar et al., Barlow Twins (arXiv:2103.03230), Equations 1 and 2. The authors' main.py has
       lambda 0.0051 and multiplies L by --scale-loss 0.024.
     """
-    diagonal, rest = over_mesh(_value, (a, b, where, weights), axis_name)
+    diagonal, rest = over_mesh(_barlow_twins_loss, (a, b, where, weights), axis_name)
     loss: jax.Array = diagonal + off_diagonal_weight * rest
     return loss
 
 
-def _value(
+def _barlow_twins_loss(
     axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
     """The sums over the diagonal and over the rest."""

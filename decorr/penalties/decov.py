@@ -6,6 +6,7 @@ from decorr._samples import AxisName
 from decorr.penalties.pairs import pair_penalty
 
 
+@jax.named_scope("decorr.decov_loss")
 def decov_loss(
     a: jax.typing.ArrayLike,
     *,

@@ -84,8 +84,8 @@ def pair_penalty(
     d = a.shape[-1] if a.ndim else 0
     scale = {"unit": 1 / max(2 * d, 1), "pair": 1 / max(d * (d - 1), 1), "sum": 1.0}[normalise]
     form = Form(kind, bool(diagonal), scale, ddof)
-    return over_mesh(_value, (a, where, weights), form, axis_name)
+    return over_mesh(_pair_penalty, (a, where, weights), form, axis_name)
 
 
-def _value(form: Form, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
+def _pair_penalty(form: Form, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
     return pair_sum(form, as_samples(axis_name, a, *stat))

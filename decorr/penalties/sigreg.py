@@ -62,10 +62,10 @@ def sigreg_loss(
             raise ValueError(f"{what} must be at least {least}; got {number}")
     if not t_max > 0:
         raise ValueError(f"t_max must be above 0; got {t_max}")
-    return over_mesh(_value, (a, where, weights, key), slices, knots, t_max, axis_name)
+    return over_mesh(_sigreg_loss, (a, where, weights, key), slices, knots, t_max, axis_name)
 
 
-def _value(
+def _sigreg_loss(
     slices: int,
     knots: int,
     t_max: float,

@@ -10,6 +10,7 @@ from decorr.penalties._gram import Form, GradientTerms, pair_sum_and_terms
 from decorr.penalties.pairs import pair_penalty
 
 
+@jax.named_scope("decorr.correlation_penalty")
 def correlation_penalty(
     a: jax.typing.ArrayLike,
     *,
@@ -77,7 +78,7 @@ def penalty_gradient(
     Source: Simon, Section 3.1.
     """
     arrays = (jnp.asarray(a), where, weights)
-    return over_mesh(_gradient, arrays, axis_name, specs=lambda spec: spec)
+    return over_mesh(_penalty_gradient, arrays, axis_name, specs=lambda spec: spec)
 
 
 def gradient_terms(
@@ -111,15 +112,15 @@ def gradient_terms(
     Source: Simon, Section 3.1.
     """
     specs = lambda spec: GradientTerms._make((PartitionSpec(spec[-1]), spec, spec))  # noqa: E731
-    return over_mesh(_terms, (jnp.asarray(a), where, weights), axis_name, specs=specs)
+    return over_mesh(_gradient_terms, (jnp.asarray(a), where, weights), axis_name, specs=specs)
 
 
-def _gradient(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
-    A, B, C = _terms(axis_name, a, *stat)
+def _penalty_gradient(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
+    A, B, C = _gradient_terms(axis_name, a, *stat)
     return (jnp.broadcast_to(A, a.shape) * (B - C)).astype(a.dtype)
 
 
-def _terms(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> GradientTerms:
+def _gradient_terms(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> GradientTerms:
     samples = as_samples(axis_name, a, *stat)
     form = Form("correlation", diagonal=True, scale=1 / (2 * a.shape[-1]))
     A, B, C = pair_sum_and_terms(form, samples)[1]

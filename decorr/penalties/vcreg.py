@@ -51,13 +51,13 @@ def vcreg_loss(
     """
     if delta is not None and not delta > 0:
         raise ValueError(f"delta must be above 0, or None; got {delta}")
-    parts: tuple[Any, Any] = over_mesh(_vcreg, (a, where, weights), axis_name, delta)
+    parts: tuple[Any, Any] = over_mesh(_vcreg_loss, (a, where, weights), axis_name, delta)
     variance, covariance = parts
     loss: jax.Array = variance_weight * variance + covariance_weight * covariance
     return loss
 
 
-def _vcreg(
+def _vcreg_loss(
     axis_name: AxisName, delta: float | None, a: jax.Array, *stat: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
     """The terms of variance and covariance."""

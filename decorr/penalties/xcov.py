@@ -39,9 +39,9 @@ def xcov_loss(
     Source: Cheung et al., Discovering Hidden Factors of Variation in Deep Networks (arXiv:1412.6583),
       Equation 3; Chainer's `cross_covariance` gives the same.
     """
-    return over_mesh(_value, (a, b, where, weights), axis_name)
+    return over_mesh(_xcov_loss, (a, b, where, weights), axis_name)
 
 
-def _value(axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None) -> jax.Array:
+def _xcov_loss(axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None) -> jax.Array:
     one, other = as_views(axis_name, a, b, *stat)
     return cross_sum(one, centre(one)[0], centre(other)[0]) / 2
