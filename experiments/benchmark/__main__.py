@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax
 from rich.console import Console
 
-from experiments.benchmark import penalty, plot, roofline, startup, tables, training
+from experiments.benchmark import diagnostics, penalty, plot, roofline, startup, tables, training
 from experiments.benchmark.workers import Group, Work, together
 from experiments.command import make_console, parse
 from experiments.grid.networks import Family, Size
@@ -19,15 +19,15 @@ from experiments.page.drawing import write_text
 from experiments.run.machine import processors
 from experiments.store.provenance import version_of
 
-Section = Literal["training", "overhead", "penalty", "startup", "scaling", "roofline"]
+Section = Literal["training", "overhead", "penalty", "diagnostics", "startup", "scaling", "roofline"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """Measure the speed of training, of the penalty and of start-up, and how training scales.
+    """Measure the speed of training, of the penalty, of diagnostics and of start-up, and how training scales.
     Training is compared with PyTorch, Flax, Equinox and Keras. Run nothing else meanwhile."""
 
-    sections: tuple[Section, ...] = ("training", "overhead", "penalty", "startup", "scaling")
+    sections: tuple[Section, ...] = ("training", "overhead", "penalty", "diagnostics", "startup", "scaling")
     """Sections to measure. roofline measures nothing: it predicts the speed on GPUs."""
     families: tuple[Family, ...] = ("mlp", "conv")
     """Kinds of networks in the section training. Other sections use the paper's, mlp."""
@@ -41,7 +41,7 @@ class Benchmark:
     """File for all measurements, with each repeat. The plot of scaling is written beside it, as .svg."""
 
 
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "equinox", "keras")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "equinox", "keras", "reptrix", "anatome")
 
 
 def describe_device() -> Work:
@@ -90,6 +90,7 @@ def run(options: Benchmark, console: Console) -> None:
         "training": lambda: training.measure(kind, families, sizes, variants, repeats, say),
         "overhead": lambda: training.overhead(kind, sizes, variants, repeats),
         "penalty": lambda: penalty.measure(kind, repeats, say),
+        "diagnostics": lambda: diagnostics.measure(repeats, sizes, say),
         "startup": startup.measure,
         "scaling": lambda: training.scaling(kind, devices, sizes, repeats, say),
         "roofline": lambda: roofline.rows(sizes),

@@ -59,6 +59,16 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
             "error of dP/da": _given("gradient_error"),
         },
     ),
+    "diagnostics": (
+        "diagnostics, and ten training steps with and without layer_report, relative to the first of each",
+        {
+            "what": lambda row: row.get("measure", f"training, {row.get('size')}"),
+            "(m, d)": lambda row: f"({row['m']}, {row['d']})" if "m" in row else "",
+            "implementation": lambda row: row["implementation"].replace("ours", "decorr"),
+            "ms": _median,
+            "times the first": _given("times_first"),
+        },
+    ),
     "startup": (
         "start-up of python -m experiments.sweep",
         {"what": lambda row: row["what"], "seconds": _given("seconds")},

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.benchmark import penalty, roofline, tables, task, training, workers
+from experiments.benchmark import diagnostics, penalty, roofline, tables, task, training, workers
 from experiments.grid.protocols import RELEASED
 from experiments.run import machine
 
@@ -173,6 +173,27 @@ def test_multiply_adds_of_a_convolutional_network():
     samples = (50 * 196, 50 * 49, 50 * 16)
     penalties = sum(2 * m * d**2 for m, d in zip(samples, (4, 8, 16), strict=True))
     assert task.multiply_adds("conv", "tiny", "corr-0.1") == needed + penalties
+
+
+def test_diagnostics_are_the_same_in_all_implementations():
+    for name in diagnostics.MEASURES:
+        found = {each: diagnostics.value(name, each, m=30, d=8)[1]["value"] for each in ("ours", "numpy")}
+        assert found["numpy"] == pytest.approx(found["ours"], rel=1e-3), name
+
+
+def test_training_is_measured_with_and_without_a_report():
+    losses = [
+        diagnostics.training("tiny", each)[1]["value"] for each in ("no report", "a report every 10 steps")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_implementations_that_do_not_agree_are_refused(monkeypatch):
+    group = mock.MagicMock()
+    group.return_value.__enter__.return_value.reports.side_effect = [[{"value": 1.0}], [{"value": 1.1}]]
+    monkeypatch.setattr(diagnostics, "Group", group)
+    with pytest.raises(RuntimeError, match=r"has 1\.1, ours 1\.0"):
+        list(diagnostics.measure(1, (), lambda _: None, [(30, 8)]))
 
 
 @pytest.mark.parametrize("name", ["ours", "plain"])
