@@ -136,6 +136,12 @@ def _signature(app: Sphinx, what, name: str, value, options, signature, returns)
     if what not in ("function", "method", "class"):
         return None
     definition = ast.parse(textwrap.dedent(inspect.getsource(value))).body[0]
+    constructor = [
+        node for node in ast.iter_child_nodes(definition) if getattr(node, "name", "") == "__init__"
+    ]
+    if constructor:
+        what, definition = "method", constructor[0]
+        definition.returns = None
     if isinstance(definition, ast.ClassDef):
         fields = [node for node in definition.body if isinstance(node, ast.AnnAssign)]
         return f"({', '.join(ast.unparse(field) for field in fields)})", None
