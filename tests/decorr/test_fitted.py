@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from decorr import CorrelationState, fit_whitening, whitening_matrix
 
@@ -104,6 +106,16 @@ def test_a_stream_and_a_mapped_axis_give_the_same_map():
             np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-5)
     for found, want in zip(of_axis, wanted["zca"][0], strict=True):
         np.testing.assert_allclose(found, np.stack([want] * 2), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", [P("data"), P(None, "data")])
+def test_on_an_explicit_mesh_as_on_one_device(spec):
+    a = activations().astype(np.float32)
+    mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2])
+    whitening = fit_whitening(jax.device_put(a, NamedSharding(mesh, spec)))
+    z = whitening.whiten(jax.device_put(a, NamedSharding(mesh, spec)))
+    np.testing.assert_allclose(z, fitted(a)["zca"][1], atol=1e-5)
+    np.testing.assert_allclose(whitening.unwhiten(z), a, atol=1e-5)
 
 
 @of_every_method

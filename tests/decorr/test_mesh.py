@@ -67,7 +67,6 @@ OTHERS = {
     "activity": decorr.diagnostics.activity,
     # Debiased it cancels: in float32 a digit of rounding stays, and test_axis_name.py has it in float64.
     "linear_cka, raw": masked(of_twins(functools.partial(decorr.diagnostics.linear_cka, debias=False))),
-    "fit_whitening": lambda a: decorr.fit_whitening(a, shrinkage=0.1).whiten(a),
     "decov_loss": masked(decorr.decov_loss),
     "vcreg_loss": masked(lambda a, **stat: decorr.vcreg_loss(a, 1.0, 2.0, delta=0.3, **stat)),
     "masked": masked(correlation_penalty),
