@@ -27,7 +27,8 @@ test: .venv/ready  ## the quick tests (6 min; 4 when run again)
 # Side by side (make -j2) the longest come early; dist and oldest, which build in this folder, do not meet.
 check: dist slow oldest oracles docs notebooks mesh golden lint  ## all that `test` leaves out, part by part
 
-check: NOTEBOOKS_TO = --output-dir $(shell mktemp -d)
+check: NOTEBOOKS_TO = --output-dir $(NOTEBOOKS)
+check: NOTEBOOKS = .venv/notebooks
 
 # The golden ones among them are part of golden, compiled with optimisations, as users do.
 slow: .venv/ready  ## the tests of whole sweeps, killed processes, a cluster, the wheel (8 min in one process)
@@ -54,8 +55,10 @@ lint: .venv/ready  ## formatting, lint and types (1 min)
 	$(BIN)/mypy tests/decorr/numpy_arguments.py
 
 NOTEBOOKS_TO ?= --inplace
-notebooks: .venv/ready  ## execute the notebooks, in their places (3 min)
+NOTEBOOKS ?= notebooks
+notebooks: .venv/ready  ## execute the notebooks, in their places (3 min); in CI stale outputs are a failure
 	$(BIN)/python -m jupyter nbconvert --log-level WARN --execute --to notebook $(NOTEBOOKS_TO) notebooks/*.ipynb
+	$(BIN)/python .ci/stale.py $(NOTEBOOKS)
 
 reference: .venv/ready  ## the reference run, in resumable parts (20 h)
 	$(BIN)/python -m experiments.reproduce $(ARGS)

@@ -72,6 +72,16 @@ def test_every_committed_figure_is_shown():
     assert {(DOCS / path).resolve() for path in shown} == committed
 
 
+def test_outputs_of_notebooks_are_compared_by_their_words():
+    stale = script(DOCS.parent / ".ci/stale.py")
+
+    def words(text):
+        return stale.words({"cells": [{"outputs": [{"text": [text]}]}, {}]})
+
+    assert words("error 1.5e-3\n") == words("error  -20") == ["error", ""]
+    assert words("error") != words("errors")
+
+
 # -- the reference ------------------------------------------------------------------------------------------
 
 
