@@ -72,7 +72,7 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _results)
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)
-    # One signature for all overloads. The docstring says when which result is returned.
+    # One signature for all overloads. The docstring describes the results.
     positions = ModuleAnalyzer.for_module("decorr.positions")
     positions.analyze()
     positions.overloads.clear()

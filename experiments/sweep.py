@@ -95,7 +95,7 @@ class Sweep:
         return self._override(protocol, *names)
 
     def _override(self, value: Any, *names: str) -> Any:
-        """A dataclass with those of the named options that are given."""
+        """Replaces fields of a dataclass by the options of these names, where they are given."""
         options = {name: getattr(self, name) for name in names}
         return dataclasses.replace(value, **{name: x for name, x in options.items() if x is not None})
 

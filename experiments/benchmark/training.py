@@ -46,7 +46,7 @@ class Trainer(NamedTuple):
 
 
 def engine_trainer(platform: str, family: Family) -> Trainer:
-    """The sweep's engine, a process on each core; `networks` is on each device."""
+    """The sweep's engine, a process on each core; `networks` is the number on each device."""
     layout = separate() if platform == "cpu" else together()
     networks = {"mlp": 8, "conv": 2}[family] if platform == "cpu" else 256
     return Trainer("decorr", _JAX + "sweep_engine", ((layout, {"family": family, "networks": networks}),))

@@ -53,7 +53,7 @@ class PreparedSet(NamedTuple):
 
     @property
     def splits(self) -> dict[str, int]:
-        """Those of train and test that it has, and the number of their samples."""
+        """The splits that exist, of train and test, and their numbers of samples."""
         splits = self.builder.info.splits
         return {split: splits[split].num_examples for split in ("test", "train") if split in splits}
 

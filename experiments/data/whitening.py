@@ -27,7 +27,7 @@ class Whitening(NamedTuple):
 
     @classmethod
     def of(cls, images: np.ndarray) -> "Whitening":
-        """That of the mean and the covariance C of images.
+        """Fits whitening to the mean and the covariance C of images.
 
         Args:
           images: [sample, pixel] uint8, not all equal.
