@@ -27,8 +27,8 @@ ALIASES = {"drop": "dropout"}
 @dataclasses.dataclass(frozen=True)
 class Compare:
     """Compare methods against overfitting on your data sets. Each method is tuned with the same number of
-    trials and tested once, with other seeds and samples. What is done is skipped. An interrupted comparison
-    continues. With --part, train a part of PLAN.md instead."""
+    trials and tested once, with other seeds and samples. Finished networks are skipped. An interrupted
+    comparison continues. With --part, train a part of PLAN.md instead."""
 
     datasets: tuple[str, ...] = ("digits", "breast_cancer", "wine")
     """Data sets: digits, breast_cancer or wine (included); paths of ARFF files, whose last column is the
@@ -46,13 +46,13 @@ class Compare:
     points: int = 8
     """Number of hyperparameter settings tried for each method."""
     finalists: int = 2
-    """The best of the points get more seeds before one is chosen."""
+    """Number of the best settings, which get more seeds before one is chosen."""
     more_seeds: int = 2
-    """Number of these seeds."""
+    """Number of these additional seeds."""
     report_seeds: int = 8
     """Number of seeds for the final test, different from those of the trials."""
     part: Unset[Literal["ladder", "comparison", "features", "views"]] = None
-    """Part of PLAN.md to train, in place of the options above. Default: none."""
+    """Part of PLAN.md to train, instead of the options above. Default: none."""
     only: tuple[str, ...] = ()
     """Data sets of the part. Default: all."""
     data_dir: Unset[str] = None
@@ -79,7 +79,7 @@ class Compare:
             raise ValueError(f"{slopes[0]} is a method of the ladder's first rung: give --part ladder")
 
     def parts(self) -> list[Part]:
-        """What is asked for: a part of the plan, or settings of its own."""
+        """The settings to train: a part of the plan, or those of the options."""
         if self.part is not None:
             parts = list(PLANNED[self.part]())
             pools = dict.fromkeys(part.pool for part in parts)
@@ -103,7 +103,7 @@ class Compare:
 
 
 def compare(options: Compare, console: Console) -> None:
-    """Trains what is missing, one data set after the other, and writes the page."""
+    """Trains the missing networks, one data set after the other, and writes the page."""
     from experiments.data.pool import load_pool
 
     options.machine.prepare(options.plan)
@@ -188,7 +188,7 @@ def _tunes(method: str) -> bool:
 
 
 def _work(options: Compare, setting: Setting, method: str, rows: list[Any]) -> Work:
-    """The work of a method, with what was chosen for it among the networks that are done."""
+    """The work of a method, with the point that its finished networks chose."""
     from experiments.comparison import results
 
     if options.part == "features":

@@ -1,4 +1,4 @@
-"""Damaged inputs, made by code: what a network is tested on beside its test rows."""
+"""Damaged inputs, on which a network is tested too."""
 
 import math
 
@@ -10,13 +10,13 @@ from jax import Array
 def corruptions(x: Array, image_shape: tuple[int, ...] | None) -> dict[str, Array]:
     """Inputs [row, feature] damaged in several ways, the same for all networks.
 
-    Images (pixels in [0, 1]): noise of SD 0.2; contrast 0.4; a blur of SD 1 pixel; a shift down and right by
-    a fourteenth of the height; a rotation by 15 degrees. Tables (columns of SD 1): noise of SD 0.5; a fifth
-    of the entries missing, so replaced by their column's mean.
+    Images have pixels in [0, 1]. The damages are noise of SD 0.2, contrast 0.4, a blur of SD 1 pixel, a shift
+    down and right by a fourteenth of the height, and a rotation by 15 degrees. Tables have columns of SD 1.
+    The damages are noise of SD 0.5, and a fifth of the entries replaced by their column's mean.
 
     Args:
-      x: inputs as the network takes them.
-      image_shape: height, width, channel; None of a table.
+      x: inputs in the network's scale.
+      image_shape: height, width, channel; None for a table.
     """
     noise = jax.random.normal(jax.random.key(0), x.shape, x.dtype)
     if image_shape is None:
@@ -69,7 +69,7 @@ def _rotation(image_shape: tuple[int, ...], angle: float) -> tuple[Array, Array]
 
 
 def _moved(images: Array, rows: Array, columns: Array) -> Array:
-    """Images whose pixels come from other places, between pixels by linear interpolation, 0 outside."""
+    """Images with pixels from other places. Linear interpolation between pixels, and 0 outside."""
 
     def channel(image: Array) -> Array:
         return jax.scipy.ndimage.map_coordinates(image, [rows, columns], order=1, cval=0.0)

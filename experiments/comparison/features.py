@@ -1,4 +1,4 @@
-"""Part 3 of PLAN.md: what networks that learned some classes know of the others."""
+"""Part 3 of PLAN.md: features of networks that learned some classes, tested on the other classes."""
 
 import functools
 import time
@@ -20,8 +20,8 @@ from experiments.run.local import Training
 
 
 def split(pool: Pool, rows: int, seed: int) -> tuple[Sample, np.ndarray]:
-    """The sample of a seed among the first half of the classes, and other rows that it does not see: of each
-    other class max(SHOTS), class by class, then up to `TEST` of all of them, which test."""
+    """The sample of a seed from the first half of the classes, and rows of the other classes. Of each other
+    class max(SHOTS) rows come first, class by class. Then up to `TEST` rows of all of them test."""
     known = np.flatnonzero(pool.labels < pool.classes // 2).astype(np.int32)
     there = pool._replace(features=pool.features[known], labels=pool.labels[known], test=0)
     sample = Sample(*(known[part] for part in there.sample(there.rows(rows), seed)))
@@ -35,7 +35,8 @@ def split(pool: Pool, rows: int, seed: int) -> tuple[Sample, np.ndarray]:
 
 @functools.lru_cache(maxsize=8)
 def _program(recipe: Recipe, classes: int, image_shape: tuple[int, ...] | None, platform: str) -> Any:
-    """Trains networks [run]: what each hidden layer makes of the other rows."""
+    """The program that trains networks [run] and returns each hidden layer's activations on the other
+    rows."""
     model = model_of(recipe, classes, image_shape)
 
     def trained(

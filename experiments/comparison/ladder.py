@@ -1,4 +1,4 @@
-"""Part 1 of PLAN.md: on which step from the released network to a customary one the gain goes."""
+"""Part 1 of PLAN.md: which step from the released network to a customary one removes the gain."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -27,7 +27,7 @@ TITLES = {
     "decay": "tuned decay",
     "batchnorm": "batch norm.",
 }
-"""What the picture calls a rung."""
+"""The picture's name of a rung."""
 
 
 class Statement(NamedTuple):
@@ -42,7 +42,7 @@ class Statement(NamedTuple):
 
 
 def of(settings: Sequence[Stored]) -> Ladder:
-    """The rungs among settings that have vanilla and corr, in the ladder's order."""
+    """The settings that are rungs with vanilla and corr, in the ladder's order."""
     reported = {setting.name: setting.reported for setting in settings}
     names = {(pool, title): f"{pool}-2000-{title}" for pool in LADDER_SETS for title in (*rungs(), *alone())}
     return {
@@ -59,19 +59,20 @@ def errors(rows: list[Row], method: str, measure: str = "test_error") -> np.ndar
 
 
 def gain(rows: list[Row], plain: str, method: str) -> Interval:
-    """Points by which a method errs less than a plain one: the mean, paired by seed, with 95% interval."""
+    """By how many points a method's error is below a plain one's: the mean, paired by seed, with 95%
+    interval."""
     return intervals.of_mean(errors(rows, plain) - errors(rows, method))
 
 
 def judge(interval: Interval, low: float = -np.inf, high: float = np.inf) -> Outcome:
-    """Whether an interval lies wholly within low and high, wholly outside, or neither."""
+    """Whether an interval lies completely within low and high, completely outside, or neither."""
     if low <= interval.low and interval.high <= high:
         return "holds"
     return "fails" if interval.high < low or interval.low > high else "open"
 
 
 def statements(ladder: Ladder) -> Iterator[Statement]:
-    """L1 to L3 and S1 to S3, of the data sets and rungs that there are."""
+    """L1 to L3 and S1 to S3, for the finished data sets and rungs."""
     for (name, title), rows in ladder.items():
         methods = {str(row["method"]) for row in rows}
         if not methods.issuperset(LADDER_METHODS):

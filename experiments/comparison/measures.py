@@ -1,4 +1,4 @@
-"""What is kept of a trained network: numbers by name, of its logits. NumPy alone."""
+"""The stored measures of a trained network: numbers by name, from its logits. NumPy alone."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -22,9 +22,9 @@ def measures(
       sample: the network's rows.
 
     Returns:
-      INPUTS_error and INPUTS_nll; of test INPUTS_calibration_error besides, and scaled_nll and
-      scaled_calibration_error, after one temperature that is fitted to the tuning rows; failed, 0 or 1:
-      logits that are not finite, or a training error above `FAILED` of guessing's; effective_units_LAYER. A
+      INPUTS_error and INPUTS_nll, and effective_units_LAYER. Test inputs also have INPUTS_calibration_error,
+      scaled_nll and scaled_calibration_error. The scaled ones use one temperature, fitted to the tuning rows.
+      failed is 1 for logits that are not finite, or a training error above `FAILED` of guessing's; else 0. A
       failed network guesses: its errors are 1 - 1 / classes.
     """
     guessing = 1 - 1 / logits["train"].shape[-1]
@@ -53,7 +53,7 @@ def measures(
 
 
 def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """By what logits [row, class] are divided for the least negative log-likelihood, from 1/20 to 20.
+    """The temperature, from 1/20 to 20, that gives logits [row, class] the least negative log-likelihood.
 
     Source: Guo et al., On Calibration of Modern Neural Networks (2017).
     """

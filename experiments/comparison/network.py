@@ -21,11 +21,12 @@ PENALTIES = {
     "vcreg": lambda a: vcreg_loss(a, 0.16, 0.01),
 }
 POSITIONS = 4096
-"""Positions of a minibatch that a penalty sees of a convolutional layer."""
+"""Number of a minibatch's positions that a penalty takes from a convolutional layer."""
 FIRST = 1000
-"""Rows on which a penalty is measured before training: its share of the loss sets its weight."""
+"""Number of rows on which a penalty is measured before training, to set its weight by its share of the
+loss."""
 PRUNED = 0.8
-"""Share of each hidden layer's weights, the smallest, that a pruned network lacks."""
+"""Pruning removes this share of each hidden layer's weights, the smallest ones."""
 
 
 def model_of(recipe: Recipe, classes: int, image_shape: tuple[int, ...] | None) -> MLP | ConvNet:
@@ -49,12 +50,12 @@ def fit(
 
     Args:
       recipe: how.
-      model: what, as `model_of` has it.
-      numbers: with which numbers.
+      model: the network, from `model_of`.
+      numbers: its numbers.
       key: of initial parameters, minibatches and dropout.
       x: inputs [row, feature].
       labels: [row].
-      copied: slopes [step, layer] that the network gets after each step in place of its own.
+      copied: slopes [step, layer] that replace the network's own after each step.
 
     Returns:
       The model's variables after the last step, and the slopes after each [step, layer].
@@ -138,7 +139,7 @@ def _is_kernel(params: Any) -> Any:
 
 
 def _penalty_weight(recipe: Recipe, model: MLP | ConvNet, variables: Any, numbers: Numbers, x: Array) -> Any:
-    """What the penalty's share is as its multiplier; None without a penalty."""
+    """The multiplier of the penalty, from its share of the loss; None without a penalty."""
     if recipe.penalty == "none":
         return None
     logits, activations = model.apply(variables, x[:FIRST])
@@ -148,13 +149,13 @@ def _penalty_weight(recipe: Recipe, model: MLP | ConvNet, variables: Any, number
 
 
 def _penalty(recipe: Recipe, activations: Any, key: Array) -> Array:
-    """Its sum over layers."""
+    """The sum of the penalty over layers."""
     of_layer = PENALTIES[recipe.penalty]
     return jnp.stack([of_layer(some_positions(a, key)) for a in activations]).sum()
 
 
 def some_positions(a: Array, key: Array) -> Array:
-    """Activations of a layer; of a layer with positions those of some."""
+    """Activations of a layer; for a layer with positions, those at some positions."""
     return sample_positions(a, key, max(POSITIONS, len(a))) if a.ndim > 2 else a
 
 
@@ -170,12 +171,12 @@ def _orthogonality(params: Any) -> Array:
 
 
 def _with_slopes(params: Any, given: Array) -> Any:
-    """The parameters with other slopes [layer]."""
+    """The parameters with the given slopes [layer]."""
     return params | {f"slope_{layer}": slope for layer, slope in enumerate(given, start=1)}
 
 
 def pruned(variables: Any) -> Any:
-    """The variables without the smallest weights of each hidden layer."""
+    """The variables with the smallest weights of each hidden layer set to 0."""
 
     def cut(path: Any, leaf: Array) -> Array:
         names = [key.key for key in path]

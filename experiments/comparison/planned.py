@@ -1,4 +1,4 @@
-"""What PLAN.md asks for: each setting with its methods."""
+"""The settings and methods of PLAN.md."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,10 +13,10 @@ CONVOLUTIONAL = replace(PLAIN.architecture, widths=(16, 32, 64))
 
 @dataclass(frozen=True)
 class Part:
-    """A setting without its data, and what is trained in it."""
+    """A setting without its data, and the methods to train in it."""
 
     pool: str
-    """As `load_pool` names it; a table without its folder and suffix."""
+    """The name for `load_pool`; for a table, without folder and suffix."""
     rows: int
     methods: tuple[str, ...]
     plain: Recipe = PLAIN
@@ -70,7 +70,7 @@ def rungs() -> dict[str, Recipe]:
 
 
 def alone() -> dict[str, Recipe]:
-    """The released network with one step alone; ReLU alone is the ladder's own second rung."""
+    """The released network with only one step. ReLU alone is the ladder's second rung."""
     return {f"{step}-alone": _with(_RELEASED, step) for step in STEPS[1:]}
 
 
@@ -92,11 +92,11 @@ TABLES = (
 )
 SETS = ("mnist", "fashion_mnist", "digits", *TABLES)
 LARGE = ("mnist", "fashion_mnist", "letter", "magic", "penbased", "satimage", "marketing")
-"""Those that have 5,000 rows and a quarter of that to test."""
+"""The sets with 5,000 rows, and a quarter of that to test."""
 JUDGED = ("vanilla", "dropout", "corr", "corr-fading", "decov", "corr-dropout")
 """The methods of the hypotheses."""
 FEW = ("vanilla", "dropout", "batchnorm", "corr", "corr-dropout")
-"""Those that are tried elsewhere too."""
+"""The methods that are tried elsewhere too."""
 ADAMW = ("mnist", "fashion_mnist", "digits", "letter", "spambase", "splice")
 DESCRIBED = ("batchnorm", "smoothing", "orthogonal", "vcreg", "whiten")
 

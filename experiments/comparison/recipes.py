@@ -1,4 +1,4 @@
-"""What is compared, and with which numbers it is tried: values, without JAX."""
+"""The compared methods and the numbers that they try: values, without JAX."""
 
 import functools
 import math
@@ -15,10 +15,10 @@ Optimiser = Literal["sgd", "momentum", "adamw"]
 
 
 class Numbers(NamedTuple):
-    """What a network is trained with: numbers, or None for what its recipe does without."""
+    """The numbers that a network is trained with; None for those that its recipe does not use."""
 
     learning_rate: float
-    """The largest, if a schedule changes it."""
+    """The largest learning rate, if a schedule changes it."""
     weight_decay: float
     penalty_share: float | None = None
     """Weight of the penalty, as a share: weight x (sum over layers before training) / log(classes)."""
@@ -33,7 +33,8 @@ class Numbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is built and trained, up to its numbers: networks of one recipe share a program."""
+    """How a network is built and trained, except for its numbers. Networks with the same recipe share a
+    program."""
 
     architecture: Architecture = Architecture(  # noqa: RUF009
         widths=(128, 128, 128),
@@ -50,7 +51,8 @@ class Recipe:
     clip: bool = True
     """Whether the gradient is clipped to a global norm of 1."""
     weight_decay: float | None = None
-    """Of all parameters, as the paper's released code has it. None: tuned, and of kernels alone."""
+    """Weight decay of all parameters, like in the paper's released code. None: it is tuned, and only for
+    kernels."""
     batch_size: int = 100
     steps: int = 1500
     penalty: Penalty = "none"
@@ -60,19 +62,19 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Method:
-    """What is done against overfitting: changes to the plain recipe, and the numbers that it tunes."""
+    """A method against overfitting: its changes to the plain recipe, and the numbers that it tunes."""
 
     penalty: Penalty = "none"
     fades: bool = False
     normalisation: Normalisation = "none"
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Names of `Numbers` beside rate and decay, and between which values they are searched."""
+    """Further names of `Numbers`, besides rate and decay, with the ranges in which they are searched."""
     fixed_slope: bool = False
-    """Whether a slope that the plain recipe learns stays where it begins."""
+    """Whether a slope that the plain recipe learns keeps its initial value."""
     numbers_of: str | None = None
-    """The method whose chosen numbers it is trained with, instead of tuning its own."""
+    """The method whose chosen numbers it uses, instead of tuning its own."""
     slopes_of: str | None = None
-    """The method whose network of the same seed gives it its slopes, step by step."""
+    """The method whose network with the same seed gives its slopes, step by step."""
 
     def recipe(self, plain: Recipe) -> Recipe:
         """The plain recipe with the method."""
@@ -103,7 +105,7 @@ METHODS: dict[str, Method] = {
     "vanilla-copied": Method(numbers_of="vanilla", slopes_of="corr"),
     "corr-copied": Method("corr", ranges=SHARE, numbers_of="corr", slopes_of="vanilla"),
 }
-"""By name, in the order of tables. The last four are of learned slopes alone."""
+"""Methods by name, in the order of tables. The last four need learned slopes."""
 _WEIGHT = {"weight": (1e-2, 1e2)}
 WITHOUT_LABELS: dict[str, Method] = {
     "untrained": Method(),
@@ -120,14 +122,14 @@ RANGES = {
     "sgd": {"learning_rate": (1e-2, 1.0), "weight_decay": (1e-5, 1e-2)},
     "adamw": {"learning_rate": (1e-4, 1e-2), "weight_decay": (1e-3, 1.0)},
 }
-"""By optimiser, between which values its numbers are searched."""
+"""By optimiser: the ranges in which its numbers are searched."""
 
 _EVENLY = {"dropout_rate"}
-"""Searched evenly; all others by their logarithms."""
+"""Numbers that are searched evenly. All others are searched on a logarithmic scale."""
 
 
 def search(method: Method, plain: Recipe, points: int) -> tuple[Numbers, ...]:
-    """The numbers that a method is tried with: the first points of one scrambled Sobol sequence.
+    """The numbers that a method tries: the first points of one scrambled Sobol sequence.
 
     Args:
       method: which.
@@ -146,7 +148,8 @@ def search(method: Method, plain: Recipe, points: int) -> tuple[Numbers, ...]:
 
 
 def draws(method: Method, plain: Recipe, points: int) -> tuple[dict[str, float], ...]:
-    """Where each point of `search` lies in the range of each number: 0 at its low end, 1 at its high one."""
+    """The place of each point of `search` in the range of each number: 0 at the low end, 1 at the high
+    one."""
     return tuple(dict(zip(_ranges(method, plain), point, strict=False)) for point in _sobol(points))
 
 

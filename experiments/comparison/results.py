@@ -1,4 +1,4 @@
-"""The networks of a setting on disk, a row each, and what they choose."""
+"""The networks of a setting on disk, one row each, and the points that they choose."""
 
 import hashlib
 import json
@@ -25,17 +25,17 @@ REFERENCE = Path(__file__).parent / "reference"
 """The committed networks of the plan."""
 
 FAILURES = 2
-"""A finalist of whose networks so many failed is chosen only if all have so many."""
+"""A finalist with this many failed networks is chosen only if all finalists have as many."""
 
 
 def plan() -> str:
-    """A hash of PLAN.md up to its changes: results belong to one plan."""
+    """A hash of PLAN.md without its list of changes. Results belong to one plan."""
     text = (Path(__file__).parent / "PLAN.md").read_text(encoding="utf-8")
     return hashlib.sha256(text.partition("\n## Changes\n")[0].encode()).hexdigest()[:16]
 
 
 def path_of(folder: Path, setting: Setting) -> Path:
-    """Where the networks of a setting are: variables [run], NaN where a stage has no such number."""
+    """The file of a setting's networks: variables [run], NaN for numbers that a stage does not have."""
     return folder / f"{setting.name}.nc"
 
 
@@ -44,15 +44,15 @@ class Stored(NamedTuple):
 
     name: str
     setting: Mapping[str, Any]
-    """As plain numbers and strings."""
+    """The setting as plain numbers and strings."""
     reported: list[Row]
-    """The networks of the report, of methods that have all of them."""
+    """The report's networks, for methods whose report is complete."""
     searched: list[Row]
-    """The networks of the search, of the same methods."""
+    """The search's networks, for the same methods."""
 
 
 def stored(folder: Path = REFERENCE) -> list[Stored]:
-    """All settings of a folder, by name; other files in it are left out with a warning."""
+    """All settings of a folder, by name. Other files are left out, with a warning."""
     return list(load_all(folder, ".nc", _stored).values())
 
 
@@ -65,7 +65,7 @@ def _stored(path: Path) -> Stored:
 
 
 def load(folder: Path, setting: Setting) -> list[Row]:
-    """The networks that are done; ResultsError if they are of another setting or plan."""
+    """The finished networks; ResultsError if they belong to another setting or plan."""
     path = path_of(folder, setting)
     if not path.exists():
         return []
@@ -76,12 +76,12 @@ def load(folder: Path, setting: Setting) -> list[Row]:
 
 
 def read(path: Path) -> list[Row]:
-    """The networks of a file; ResultsError if they are of another plan."""
+    """The networks of a file; ResultsError if they belong to another plan."""
     return _contents(path)[1]
 
 
 _FORM = {"pool": "", "rows": 0, "title": "", "plain": {"steps": 0}, "budget": {"report_seeds": 0}}
-"""What is read of a setting that is not asked for, with values of its types."""
+"""A setting with values of the right types, to check the form of stored ones."""
 
 
 def _contents(path: Path) -> tuple[dict[str, Any], list[Row]]:
@@ -99,7 +99,7 @@ def _contents(path: Path) -> tuple[dict[str, Any], list[Row]]:
 
 
 def write(folder: Path, setting: Setting, rows: Sequence[Row]) -> None:
-    """Writes the networks of a setting, in place of what there was."""
+    """Writes the networks of a setting, and replaces older ones."""
     names = dict.fromkeys(name for row in rows for name in row)
     dataset = xr.Dataset({name: _coded([row.get(name, np.nan) for row in rows]) for name in names})
     dataset.attrs = {"setting": json.dumps(asdict(setting)), "plan": plan(), **provenance.current()}
@@ -109,8 +109,8 @@ def write(folder: Path, setting: Setting, rows: Sequence[Row]) -> None:
 
 
 def _coded(column: list[Any]) -> tuple:
-    """A column as xarray takes it; words as numbers that an attribute names, as the CF convention has it,
-    because words of any length are not compressed."""
+    """A column for xarray. Words become numbers that an attribute explains, by the CF convention, because
+    words of any length are not compressed."""
     if not isinstance(column[0], str):
         return "run", np.asarray(column)
     words = list(dict.fromkeys(column))
@@ -138,7 +138,8 @@ def of_stage(rows: Iterable[Row], stage: Stage) -> list[Row]:
 
 
 def finalists(rows: Sequence[Row], count: int) -> list[int]:
-    """The points of the least mean tuning error in the search, least first, of one method's networks."""
+    """The points with the smallest mean tuning error in the search, smallest first, for one method's
+    networks."""
     errors: dict[int, list[float]] = {}
     for row in rows:
         if row["stage"] == "search":
@@ -147,12 +148,12 @@ def finalists(rows: Sequence[Row], count: int) -> list[int]:
 
 
 def _rounded(error: float) -> float:
-    """Without what float32, in which files have it, loses: equal points stay equal."""
+    """Rounded, because files have float32: so equal points stay equal."""
     return round(float(error), 6)
 
 
 def chosen(rows: Sequence[Row], count: int) -> int:
-    """The finalist of the least mean + one standard error of the tuning error, of one method's networks.
+    """The finalist with the smallest mean + one standard error of the tuning error, for one method.
 
     One with `FAILURES` failed networks or more is chosen only if all finalists have so many.
     """

@@ -11,18 +11,18 @@ STAGES: tuple[Stage, ...] = ("search", "selection", "report")
 
 @dataclass(frozen=True)
 class Budget:
-    """How many networks each method is tuned and reported with."""
+    """The number of networks for tuning and reporting each method."""
 
     points: int = 32
-    """Sets of numbers that are tried."""
+    """Number of points: sets of numbers that are tried."""
     seeds: int = 1
-    """Networks of each point."""
+    """Number of networks for each point."""
     finalists: int = 6
-    """The best of the points."""
+    """Number of the best points, which get more networks."""
     more_seeds: int = 5
-    """Further networks of each finalist."""
+    """Number of further networks for each finalist."""
     report_seeds: int = 16
-    """Networks of the report, with seeds of their own and the best finalist's numbers."""
+    """Number of networks in the report, with new seeds and the best finalist's numbers."""
 
     def __post_init__(self) -> None:
         for name, number in asdict(self).items():
@@ -33,7 +33,7 @@ class Budget:
             raise ValueError(f"{self.finalists} finalists are more than the {self.points} points")
 
     def networks(self, stage: Stage) -> int:
-        """How many a method has in a stage."""
+        """The number of a method's networks in a stage."""
         seeds = len(self.stage_seeds(stage))
         return seeds * {"search": self.points, "selection": self.finalists, "report": 1}[stage]
 
@@ -56,21 +56,21 @@ class Setting:
     identity: str
     """Version and hash of the data set."""
     rows: int
-    """Of each sample, a fifth of which tunes."""
+    """Rows of each sample. A fifth of them tune."""
     plain: Recipe = Recipe()  # noqa: RUF009
     budget: Budget = Budget()
     title: str = ""
-    """What the plain recipe is called, if a comparison has several."""
+    """The name of the plain recipe, if a comparison has several."""
 
     @property
     def name(self) -> str:
-        """How results name it: satimage-1000, mnist-2000-relu."""
+        """Its name in results: satimage-1000, mnist-2000-relu."""
         return "-".join(
             filter(None, [self.pool.replace("/", "-").replace(":", "-"), str(self.rows), self.title])
         )
 
     def numbers(self, method: str) -> tuple[Numbers, ...]:
-        """What each point of a method is trained with."""
+        """The numbers of each point of a method."""
         methods = METHODS | WITHOUT_LABELS
         return search(methods[methods[method].numbers_of or method], self.plain, self.budget.points)
 
@@ -83,9 +83,9 @@ class Work:
     setting: Setting
     method: str
     point: int | None = None
-    """Of a method that does not tune: the point that another one chose."""
+    """For a method that does not tune: the point that another one chose."""
     slopes_point: int | None = None
-    """The point of the method whose slopes it takes."""
+    """The point of the method that gives its slopes."""
 
     @property
     def name(self) -> str:
@@ -93,7 +93,7 @@ class Work:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """What it goes through."""
+        """Its stages."""
         return STAGES if self.point is None else ("report",)
 
     @property
@@ -105,5 +105,5 @@ class Work:
         return self.runs
 
     def cost(self, image_shape: tuple[int, ...]) -> float:
-        """Steps: all networks of a setting are about alike."""
+        """The number of steps, because all networks of a setting cost about the same."""
         return self.runs * self.setting.plain.steps

@@ -25,19 +25,19 @@ def run(
     seconds: float,
     devices: Sequence[jax.Device],
 ) -> Iterator[tuple[int, list[Row] | None]]:
-    """Trains the networks of a method that are not done: on a CPU one after the other, on an accelerator all
-    of a stage at once.
+    """Trains a method's missing networks. On a CPU it trains one after the other, on an accelerator a whole
+    stage at once.
 
     Args:
       trained: trains some networks.
       work: which method, in which setting.
       pool: the data.
       rows: the networks that are done.
-      seconds: least time between two answers.
+      seconds: least seconds between two answers.
       devices: the first of them trains.
 
     Yields:
-      How many networks are done, at the start and since, and the new ones.
+      The number of finished networks, at the start and later; and the new networks.
     """
     rows = list(rows or [])
     yield len(rows), None
@@ -62,7 +62,7 @@ def run(
 
 
 def _missing(work: Work, stage: Stage, rows: Sequence[Row]) -> list[tuple[int, int]]:
-    """Points and seeds of a stage that have no row, once the stages before are whole."""
+    """Points and seeds of a stage without a row. Earlier stages must be complete."""
     budget = work.setting.budget
     if stage == "search":
         points = list(range(budget.points))
@@ -76,9 +76,9 @@ def _missing(work: Work, stage: Stage, rows: Sequence[Row]) -> list[tuple[int, i
 
 
 def stacked(runs: Sequence[Any], device: jax.Device) -> Any:
-    """Runs, PyTrees of one form, as one with a leading axis [run], on a device."""
+    """Stacks runs, PyTrees of the same form, along a leading axis [run], on a device."""
     return jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *runs), device)
 
 
 def fits(room: Room, work: Work, pool: Pool) -> None:
-    """Networks of a method are few and small: they fit."""
+    """Accepts any work, because the networks of a method are few and small."""

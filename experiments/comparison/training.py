@@ -1,4 +1,4 @@
-"""Networks of a comparison, many at once on an accelerator: trained, and measured."""
+"""Trains and measures networks of a comparison; on an accelerator, many at once."""
 
 import functools
 import time
@@ -22,13 +22,13 @@ from experiments.run.local import Training
 
 
 class Run(NamedTuple):
-    """What tells networks of one recipe apart; with a leading axis [run], several."""
+    """What differs between networks with the same recipe. With a leading axis [run], it holds several."""
 
     seed: Any
     numbers: Numbers
     sample: Sample
     twin: Numbers | None
-    """Those of the network whose slopes are copied."""
+    """The numbers of the network whose slopes are copied."""
 
 
 def _trained(
@@ -73,7 +73,7 @@ _kept: dict[Any, tuple[Array, Array]] = {}
 
 
 def on_device(pool: Pool, device: jax.Device) -> tuple[Array, Array]:
-    """Features and labels of the pool that is in use, put on the device once."""
+    """Features and labels of the current pool, copied to the device once."""
     key = pool.name, pool.identity, device
     if key not in _kept:
         _kept.clear()
@@ -82,12 +82,12 @@ def on_device(pool: Pool, device: jax.Device) -> tuple[Array, Array]:
 
 
 class Outputs(NamedTuple):
-    """What is measured of a network."""
+    """The measurements of a network."""
 
     logits: dict[str, Array]
-    """By inputs, [row, class]: train and tuning; of a report test, pruned and each corruption besides."""
+    """Logits [row, class] by inputs: train and tuning. A report adds test, pruned and each corruption."""
     effective_units: Array
-    """[layer], over the tuning rows."""
+    """[layer], measured on the tuning rows."""
     slopes: Array
     """[layer], the learned slopes below zero; [0] if none is learned."""
 
@@ -139,7 +139,7 @@ def over_runs(function: Any, platform: str, axes: tuple) -> Any:
     if platform != "cpu":
         return jax.jit(jax.vmap(function, in_axes=axes))
 
-    # Without the axis [run] of length 1, whose matrix products are slower.
+    # Without an axis [run] of length 1, which makes matrix products slower.
     def alone(*arguments: Any) -> Any:
         only = [
             jax.tree.map(lambda leaf: leaf[0], argument) if axis == 0 else argument
@@ -151,8 +151,8 @@ def over_runs(function: Any, platform: str, axes: tuple) -> Any:
 
 
 def scaling(image_shape: tuple[int, ...] | None, features: Array, sample: Sample) -> Any:
-    """What makes a network's inputs [row, feature] of rows: pixels divided by the largest, columns z-scored
-    by the training rows, gaps replaced by the mean."""
+    """A function from rows to a network's inputs [row, feature]. Pixels are divided by the largest one.
+    Columns are z-scored by the training rows, with gaps replaced by the mean."""
     train = features[sample.train].astype(jnp.float32)
     if image_shape is not None:
         offset, scale = jnp.zeros((1, 1)), train.max()

@@ -24,13 +24,13 @@ from experiments.run import cpu
 from experiments.run.local import Training
 
 EMBEDDED = 64
-"""Units that the losses see."""
+"""Number of units that the losses take."""
 FEW = 100
-"""Labels of the probe that chooses numbers."""
+"""Number of labels for the probe that chooses numbers."""
 DRAWS = 5
-"""Samples of so few labels over which its error is averaged."""
+"""Number of samples of so few labels; the probe's error is averaged over them."""
 NOISE = 0.2
-"""Standard deviation of the noise of a view, whose pixels lie in [0, 1]."""
+"""Standard deviation of a view's noise. Pixels lie in [0, 1]."""
 
 
 def _alignment(a: Array, b: Array) -> Array:
@@ -59,7 +59,7 @@ LOSSES: dict[str, Callable[[Array, Array, Any], Array]] = {
     "vicreg": _vicreg,
     "barlow": lambda a, b, weight: barlow_twins_loss(a, b, off_diagonal_weight=weight),
 }
-"""By method, of the embedded units of two views [image, unit] and a weight."""
+"""By method: a loss of the embedded units of two views [image, unit] and a weight."""
 
 
 def view(key: Array, x: Array, image_shape: tuple[int, ...]) -> Array:
@@ -160,7 +160,7 @@ def _trained(
 
 
 def few_labels(train: np.ndarray, seed: int) -> list[np.ndarray]:
-    """`DRAWS` draws of `FEW` training rows, of a seed."""
+    """`DRAWS` draws of `FEW` training rows, by a seed."""
     generator = np.random.default_rng([seed, FEW])
     return [generator.choice(train, FEW, replace=False) for _ in range(DRAWS)]
 
