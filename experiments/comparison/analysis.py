@@ -1,7 +1,7 @@
 """Part 2 of PLAN.md: what all data sets together say about the methods."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -162,6 +162,32 @@ def c10(settings: Sequence[Stored]) -> tuple[Verdict, ...]:
             of="data sets",
         ),
     )
+
+
+class Advice(NamedTuple):
+    """What a kind of data says about a method, by PLAN.md's rule."""
+
+    images: bool
+    method: str
+    against: str
+    """The better of vanilla and dropout there."""
+    effect: Effect
+
+    @property
+    def says(self) -> Literal["use it", "do not", "not decided", "too few data sets"]:
+        low, high = self.effect.interval[1:]
+        if not np.isfinite(low):
+            return "too few data sets"
+        return "use it" if high < 0 else "do not" if low > 0 else "not decided"
+
+
+def advice(networks: Networks) -> Iterator[Advice]:
+    """For images and for tables, on the penalty alone and with dropout."""
+    for images in (True, False):
+        of_kind = kind(networks, images)
+        against = better_of(of_kind, "vanilla", "dropout")
+        for method in ("corr", "corr-dropout"):
+            yield Advice(images, method, against, effect(of_kind, method, against))
 
 
 def better_of(networks: Networks, method: str, other: str) -> str:

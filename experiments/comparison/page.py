@@ -65,21 +65,17 @@ def heat_map(shown: Sequence[Stored]) -> Figure:
 
 def answers(networks: Networks) -> Iterator[str]:
     """A sentence for each kind of data: what to use, by PLAN.md's rule."""
-    for name, images in (("Image sets", True), ("Tables", False)):
-        of_kind = analysis.kind(networks, images)
-        better = analysis.better_of(of_kind, "vanilla", "dropout")
-        for method in ("corr", "corr-dropout"):
-            effect = analysis.effect(of_kind, method, better)
-            if not np.isfinite(effect.interval.low):
-                yield f"{name}: too few data sets are done to say anything about {method}."
-                continue
-            told = f"{tables.percent(effect)} over {len(effect.sets)} data sets"
-            if effect.interval.high < 0:
-                yield f"{name}: use {method}. Its error against {better}'s: {told}."
-            elif effect.interval.low > 0:
-                yield f"{name}: do not use {method}. Its error against {better}'s: {told}."
-            else:
-                yield f"{name}: between {method} and {better} nothing is decided: {told}."
+    for each in analysis.advice(networks):
+        kind = "Image sets" if each.images else "Tables"
+        told = f"{tables.percent(each.effect)} over {len(each.effect.sets)} data sets"
+        if each.says == "use it":
+            yield f"{kind}: use {each.method}. Its error against {each.against}'s: {told}."
+        elif each.says == "do not":
+            yield f"{kind}: do not use {each.method}. Its error against {each.against}'s: {told}."
+        elif each.says == "not decided":
+            yield f"{kind}: between {each.method} and {each.against} nothing is decided: {told}."
+        else:
+            yield f"{kind}: too few data sets are done to say anything about {each.method}."
 
 
 def seeds_that_decide(shown: Sequence[Stored]) -> str:
@@ -134,6 +130,6 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
         margin=f"{100 * (np.exp(MARGIN) - 1):.0f}%",
     )
     drawing.write_text(out / "compare.html", page)
-    listed = "".join(f"- {answer}\n" for answer in told)
-    drawing.write_text(out / "answers.md", f"{listed}\n{markdown(hypotheses)}")
+    advice = [] if warning else [tables.advice(networks)]
+    drawing.write_text(out / "answers.md", markdown(*advice, hypotheses))
     return out / "compare.html"

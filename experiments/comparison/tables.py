@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from experiments.comparison import described, ladder, results
+from experiments.comparison import analysis, described, ladder, results
 from experiments.comparison.analysis import Judged, Networks
 from experiments.comparison.recipes import METHODS, WITHOUT_LABELS
 from experiments.comparison.results import Row, Stored
@@ -60,6 +60,24 @@ def percent(effect: Effect) -> str:
     """The mean effect as % of the other's error, with its interval."""
     ends = [100 * (np.exp(end) - 1) for end in effect.interval]
     return f"{ends[0]:+.1f}% [{ends[1]:+.1f}, {ends[2]:+.1f}]"
+
+
+def advice(networks: Networks) -> Table:
+    """What to use, by the plan's rule."""
+    return Table(
+        ["data", "method", "against", "its error [95%]", "data sets", "advice"],
+        [
+            [
+                "images" if each.images else "tables",
+                each.method,
+                each.against,
+                percent(each.effect) if each.says != "too few data sets" else "",
+                len(each.effect.sets),
+                each.says,
+            ]
+            for each in analysis.advice(networks)
+        ],
+    )
 
 
 def hypotheses(judged: Sequence[Judged]) -> Table:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from decorr.chance import independent_penalty
-from experiments.comparison import analysis
+from experiments.comparison import analysis, ladder
 from experiments.comparison.results import stored
 from experiments.grid.networks import SIZES, Family, Network, Recipe, Size
 from experiments.grid.protocols import CORR_01, DROP, PAPER, RELEASED, VANILLA
@@ -162,6 +162,37 @@ def merged(variant: str) -> tuple[float, float]:
     """The share of units kept at |rho| >= 0.6, and the error, in %."""
     cut = measurements()["merging"].sel(threshold=0.6, variant=variant)
     return 100 * float(merging.shares(cut).mean("seed")), 100 * float(cut.error.mean("seed"))
+
+
+compared = functools.cache(stored)
+
+
+def against(method: str, other: str, images: bool | None = None, *measures: str) -> np.ndarray:
+    """By how many % a method errs more than another over the comparison's data sets: mean, low and high end
+    of its 95% interval. images: only these sets, or only tables."""
+    networks = analysis.of(compared())
+    if images is not None:
+        networks = analysis.kind(networks, images)
+    effect = analysis.effect(networks, method, other, measures or ("test_error",))
+    return 100 * np.expm1(np.array(effect.interval))
+
+
+def hypothesis(name: str) -> analysis.Judged:
+    """One of H1 to H5, judged."""
+    (judged,) = (each for each in analysis.judge(analysis.of(compared())) if each.hypothesis.name == name)
+    return judged
+
+
+def tested(setting: str, method: str) -> float:
+    """The mean test error of a method in a setting of the comparison, in %; without labels the probe's."""
+    (reported,) = (each.reported for each in compared() if each.name == setting)
+    return float(ladder.errors(reported, method).mean())
+
+
+def failed(method: str) -> int:
+    """How many of the comparison's reported networks of a method failed, with 1,000 rows."""
+    networks = analysis.of(compared())
+    return int(sum(row["failed"] for rows in networks.values() for row in rows if row["method"] == method))
 
 
 @functools.cache
