@@ -1,4 +1,4 @@
-"""A stack of dense layers without its redundant units. For trained networks: values, not traced."""
+"""Removes redundant units from a stack of dense layers. For trained networks: values, not traced."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -37,8 +37,8 @@ def merge_network(
 ) -> MergedNetwork:
     """Removes the redundant units of all hidden layers of a stack of dense layers.
 
-    `merge_units` of every hidden layer, first to last. After a layer is merged, the activations of the next
-    are those of the merged network, so that it makes up for what the layers before have lost.
+    `merge_units` of every hidden layer, first to last. After a layer is merged, the next one's activations
+    are those of the merged network. So it makes up for the losses of the layers before.
 
         merged = merge_network(x, layers)
         widths = [len(kept) for kept in merged.kept]
@@ -47,16 +47,16 @@ def merge_network(
       x: inputs of the first layer [..., feature], floating point, over which units are compared.
       layers: of the stack, first to last, each with its "kernel" [input, unit] and "bias" [unit], as the
         parameters of a Flax Dense layer. The last one's units are the outputs, and all stay.
-      nonlinearity: after each hidden layer, entry by entry; or a sequence, one for each, as where every layer
-        has learned a slope of its own.
+      nonlinearity: after each hidden layer, entry by entry. A sequence has one for each layer, for example
+        with learned slopes.
       threshold, where, weights: as `merge_units`.
 
     Returns:
       MergedNetwork(layers, kept, errors).
 
     Raises:
-      ValueError, TypeError: as `merge_units`; fewer than two layers, shapes that do not follow each other, a
-        number of nonlinearities that is not that of the hidden layers.
+      ValueError, TypeError: as `merge_units`; fewer than two layers; shapes that do not fit each other;
+        another number of nonlinearities than of hidden layers.
 
     Numerics:
       As `merge_units`. Activations have the precision of x, float32 for half precision. For another threshold

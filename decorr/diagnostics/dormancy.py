@@ -56,7 +56,7 @@ def dormant_units(
 
     Args:
       a: activations [..., unit], floating point, as `activity`. Take them after the nonlinearity. A unit that
-        is silent there is not 0 before it.
+        is silent after it still varies before it.
       threshold: a scalar that may be traced; 0, 0.025 and 0.1 are in use.
       where, weights, axis_name: as `activity`.
 

@@ -1,4 +1,4 @@
-"""SIGReg (Balestriero & LeCun, 2025): along random directions, like a standard normal distribution."""
+"""SIGReg (Balestriero & LeCun, 2025): makes embeddings standard normal along random directions."""
 
 import jax
 import jax.numpy as jnp
@@ -22,20 +22,20 @@ def sigreg_loss(
 ) -> jax.Array:
     """SIGReg, LeJEPA's term against collapse: how far embeddings are from a standard normal distribution.
 
-    L = n mean_u sum_k w_k exp(-t_k^2 / 2) ((mean cos(t_k x) - exp(-t_k^2 / 2))^2 + (mean sin(t_k x))^2),
-    with x = a . u along a random direction u, and means over the n samples. It is the Epps-Pulley statistic,
-    the distance of characteristic functions, integrated from -t_max to t_max by the trapezoidal rule: the
-    knots t_k lie evenly on [0, t_max], w_k is twice their distance, at both ends once. Of a standard normal
-    sample of any size it is about 1. Unlike decorrelation it also sees means, scales and the
-    shape of the distribution. LeJEPA adds the distance of the views: see the conversion page.
+    L = n mean_u sum_k w_k exp(-t_k^2 / 2) ((mean cos(t_k x) - exp(-t_k^2 / 2))^2 + (mean sin(t_k x))^2), with
+    x = a . u along a random direction u, and means over the n samples. It is the Epps-Pulley statistic, a
+    distance between characteristic functions. It is integrated from -t_max to t_max by the trapezoidal rule.
+    The knots t_k lie evenly on [0, t_max]. w_k is twice their distance, and once at both ends. For a standard
+    normal sample of any size it is about 1. Unlike decorrelation it also sees means, scales and the shape of
+    the distribution. LeJEPA adds the distance of the views: see the conversion page.
 
     Args:
       a: embeddings [..., unit], floating point; all leading axes together are the samples.
-      key: a JAX random key, a new one each step, or only some directions are ever seen. The same one on
-        every device of an `axis_name`.
+      key: a JAX random key. Use a new one each step, or training only ever sees some directions. Use the same
+        one on every device of an `axis_name`.
       slices: how many directions, static.
       knots: how many t_k, at least 2; static.
-      t_max: the largest t_k; static. A larger one sees finer detail of the distribution, and more noise.
+      t_max: the largest t_k; static. A larger one shows finer detail of the distribution, and more noise.
       where, weights, axis_name: as `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum
         w^2: m, if all are valid and alike.
 

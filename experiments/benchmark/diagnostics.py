@@ -1,4 +1,4 @@
-"""What measures a layer: ours, NumPy and the packages in use; and what `layer_report` adds to training."""
+"""Measurements of a layer, ours beside NumPy and other packages; and the cost of `layer_report`."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,7 @@ def _rank_of_entropy(values: np.ndarray) -> float:
 
 
 def _numpy_cka(a: np.ndarray, b: np.ndarray) -> float:
-    """By the m x m matrices, as in most code."""
+    """From m x m matrices, like most code."""
     k, l = (x @ x.T * (1 - np.eye(len(x), dtype=x.dtype)) for x in (a, b))  # noqa: E741
 
     def hsic(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
@@ -102,7 +102,7 @@ def measure(
     say: Callable[[str], None],
     shapes: Sequence[tuple[int, int]] = SHAPES,
 ) -> Iterator[dict[str, Any]]:
-    """Each measure of each shape by each implementation, and training with and without reports."""
+    """Each measure, shape and implementation; and training with and without reports."""
     for name, implementations in MEASURES.items():
         chosen = [each for each in implementations if each not in _PACKAGES or find_spec(each)]
         for m, d in shapes:

@@ -80,7 +80,7 @@ def verdicts() -> dict[str, Verdict]:
 
 
 def _key(word: Hashable) -> Hashable:
-    """A network for its name."""
+    """The network with a name."""
     is_network = isinstance(word, str) and word.split("-")[0] in SIZES and "-" in word
     return Network.parse(str(word)) if is_network else word
 
