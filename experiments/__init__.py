@@ -1,1 +1,1 @@
-"""The paper's experiments: everything with a path, a clock or a screen."""
+"""The runnable experiments. They work from a clone; the installed package contains the library only."""

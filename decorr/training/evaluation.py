@@ -99,7 +99,7 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
     whole = batches * size
     together = largest_divisor(batches, CHUNK // size)  # minibatches of a chunk
     spacing = largest_divisor(together, batches // MINIBATCHES)
-    positions = max(1, trainer.max_samples // samples)  # of a sample, in the correlations
+    positions = max(1, trainer.max_samples // samples)  # per sample, for the correlations
 
     def add(sums: _Sums, numbers: jax.Array, images: Any, labels: Any) -> tuple[_Sums, Activations]:
         """The sums with the samples of these minibatches, and their activations [minibatch, sample, ...]."""
