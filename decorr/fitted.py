@@ -71,20 +71,20 @@ def fit_whitening(
 
     Returns:
       Whitening(mean [unit], matrix [component, unit], inverse [unit, component]), with `whiten` and
-      `unwhiten`; float32 for half-precision input. Differentiation takes all three as constants. `whiten`
-      differentiates its statistics.
+      `unwhiten`; float32 for half-precision input. Differentiation takes all three as constants.
+      `decorr.whiten` differentiates its statistics.
 
     Raises:
       ValueError, TypeError: as `zscore` and `whitening_matrix`; components outside 1 to d, or for another
         method than "pca". In `whiten` and `unwhiten`: another number of units, or of components.
 
     Numerics:
-      An eigenvalue below d eps of the largest is rounding, and is taken for that much: so W is finite at
-      shrinkage 0 too, and its inverse is that of this W. `whiten` corrects its result by what the inverse
-      would lose. So a round trip loses only some eps of the largest activation, even if C has the condition
-      number 1e6. A constant unit has the variance that shrinkage gives it. If no unit varies, or fewer than
-      two samples are valid, matrix and inverse are 0. A value that is not finite makes them NaN. The largest
-      entry of each "pca" direction is positive, like in scikit-learn.
+      Eigenvalues below d eps of the largest are rounding errors, and are replaced by this bound. So W is
+      finite at shrinkage 0 too. The method `Whitening.whiten` multiplies by W and then corrects the error of
+      the round trip. So a round trip loses only some eps of the largest activation, even if C has the
+      condition number 1e6. A constant unit has the variance that shrinkage gives it. If no unit varies, or
+      fewer than two samples are valid, matrix and inverse are 0. A value that is not finite makes them NaN.
+      The largest entry of each "pca" direction is positive, like in scikit-learn.
 
     Source: Kessy, Lewin & Strimmer, Optimal Whitening and Decorrelation. At shrinkage 0, "pca" is
     scikit-learn's PCA(whiten=True).
@@ -169,7 +169,7 @@ def _whiten(a: jax.Array, mean: jax.Array, matrix: jax.Array, inverse: jax.Array
     c, mean, matrix, inverse = _alike(a, mean, matrix, inverse)
     c = c - mean[None]
     z = product(c, matrix.T)
-    # The inverse magnifies the rounding error of z. The difference that then remains is small.
+    # The inverse magnifies the rounding error of z, so z takes one step of refinement.
     z = z + product(c - product(z, inverse.T), matrix.T)
     return z.reshape(*a.shape[:-1], len(matrix))
 

@@ -102,14 +102,21 @@ def _inner_products(
     if at_most(x.shape[1] * y.shape[1], samples.number**2):
         m = samples.everywhere(product((x * w[:, None]).T, y))
         if samples.weights is None:
-            n = m / samples.size()
-        else:
-            n = samples.everywhere(product((x * (w**2)[:, None]).T, y))
+            return _of_equal_weights(samples, jnp.sum(m * m))
+        n = samples.everywhere(product((x * (w**2)[:, None]).T, y))
         return jnp.sum(m * m), jnp.sum(m * n), jnp.sum(n * n)
     both = product(x, samples.gathered(x).T) * product(y, samples.gathered(y).T)  # K L [sample, every sample]
+    if samples.weights is None:
+        return _of_equal_weights(samples, samples.everywhere(jnp.sum(both)) / samples.size() ** 2)
     every = samples.gathered(w)
     by_w, by_square = product(both, every[:, None])[:, 0], product(both, (every**2)[:, None])[:, 0]
     mm, mn, nn = samples.everywhere(
         jnp.stack([jnp.sum(w * by_w), jnp.sum(w * by_square), jnp.sum(w**2 * by_square)])
     )
     return mm, mn, nn
+
+
+def _of_equal_weights(samples: Samples, mm: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """All three sums, by the first: N is M over the number of samples."""
+    size = samples.size()
+    return mm, mm / size, mm / size / size
