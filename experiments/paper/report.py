@@ -1,5 +1,6 @@
 """A sweep as one page: the answer, verdicts, figures, agreement, ablation."""
 
+import dataclasses
 import functools
 import json
 from collections.abc import Mapping, Sequence
@@ -220,7 +221,11 @@ def _without_diverged(sweep: xr.Dataset, verdicts: Sequence[Verdict]) -> dict[st
 
 
 def judges(sweep: xr.Dataset) -> bool:
-    """Whether a sweep has the networks that the claims are about, and enough seeds to decide."""
+    """Whether a sweep has the claims' networks, trained like in its protocol, and enough seeds to decide."""
+    trained = stored.configuration(sweep)["protocol"]
+    protocol = dataclasses.asdict(PROTOCOLS[trained["name"]])
+    if any(trained[name] != protocol[name] for name in ("optimiser", "optimisation")) or trained["widths"]:
+        return False
     needed = {Network(size, variant) for size in SIZES for variant in BY_WEIGHT} | {claims.HUGE_DROP}
     return needed <= set(stored.networks(sweep)) and sweep.sizes["seed"] >= FEWEST_SEEDS
 

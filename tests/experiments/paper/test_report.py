@@ -1,5 +1,6 @@
 """The page: complete, self-contained, the same each time; and what is said when there is nothing."""
 
+import json
 import re
 
 import numpy as np
@@ -12,6 +13,7 @@ from experiments.page import drawing
 from experiments.page.evidence import evidence
 from experiments.paper import ablation, claims, figures, report, tables
 from experiments.store import compact
+from experiments.store import gathered as stored
 from tests import made_up
 
 DRAWN = ("figure2", "figure4", "heat_maps", "C7")
@@ -43,6 +45,16 @@ def written(tmp_path_factory):
     others["another_set"] = made_up.sweep(seeds=6)
     others["another_set"]["diverged_epoch"].loc[{"cell": "huge-drop", "seed": 0}] = 3
     return folder, report.write_paper(sweep, folder, others)
+
+
+@pytest.mark.parametrize("change", [{"widths": [60]}, {"optimiser": "adamw"}, {"optimisation": {}}])
+def test_other_training_than_the_papers_judges_nothing(change):
+    sweep = made_up.sweep()
+    assert report.judges(sweep)
+    configuration = stored.configuration(sweep)
+    configuration["protocol"] |= change
+    texts = [json.dumps(configuration)] * sweep.sizes["cell"]
+    assert not report.judges(sweep.assign(configuration=("cell", texts)))
 
 
 def test_the_page_needs_nothing_else(written):
