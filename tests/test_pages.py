@@ -22,6 +22,7 @@ TEXT = {name: path.read_text() for name, path in PAGES.items()}
 RUN_ELSEWHERE = {
     "docs/start.md": "test_site.py",
     "docs/extending.md": "test_site.py",
+    "docs/names.md": "test_site.py",
     "docs/optax.md": "test_optax.py",
 }
 """Where more is asked of what a page's Python leaves; and docs/recipes, of which test_recipes.py has each."""

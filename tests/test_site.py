@@ -53,6 +53,21 @@ def test_the_start_shows_what_it_says(capsys):
     assert (np.diff(units) > 0).all() and errors.argmax() == 3
 
 
+@pytest.mark.slow
+def test_one_name_stands_for_the_numbers_of_the_page(capsys):
+    page = (DOCS / "names.md").read_text()
+    rows = re.findall(r"^\|.*\| `([^`]+)`[^|]*\| ([\d.]+) \|$", page, re.MULTILINE)
+    assert len(rows) == len(re.findall(r"\| [\d.]+ \|$", page, re.MULTILINE)) == 18
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):  # as JAX is by default
+        names = python_of(DOCS / "names.md")
+        found = [float(eval(call, names)) for call, _ in rows]
+    np.testing.assert_allclose(found, [float(number) for _, number in rows], rtol=0.02)
+    (said,) = re.findall(r"^print.*# (.*)$", page, re.MULTILINE)
+    np.testing.assert_allclose(
+        np.float64(capsys.readouterr().out.split()), np.float64(said.split()), rtol=0.05
+    )
+
+
 def test_what_extending_adds_is_used():
     before = dict(VARIANT_KINDS)
     try:
