@@ -16,7 +16,6 @@ from decorr import MLP, correlation_penalty, layer_penalties, sample_positions
 from decorr.config import Architecture
 
 RECIPES = Path(__file__).parent.parent / "docs" / "recipes"
-PAGES = sorted(path.stem for path in RECIPES.glob("*.md") if path.stem != "README")
 NAMES = {
     "data_parallel": ["relu"],
     "equinox": ["relu/0", "relu/1"],
@@ -28,6 +27,9 @@ NAMES = {
     "schedules": ["relu"],
     "transformer": ["Block_0/gelu/0", "Block_1/gelu/0"],
 }
+PAGES = sorted(NAMES)
+"""The pages that add a penalty to a model."""
+OTHERS = ("logging", "reweighting", "sensitive", "sparse_autoencoder")
 WEIGHT = "0.002"
 PENALTY = jax.jit(correlation_penalty)
 
@@ -54,7 +56,24 @@ def marked(page):
     return len(re.findall(r"#.*\bdecorr\b", blocks(page)[0]))
 
 
-# -- every page ---------------------------------------------------------------------------------------------
+# -- pages that measure, or use other parts ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] * (page == "sparse_autoencoder")) for page in OTHERS]
+)
+def test_it_acts_as_the_comments_say(page, capsys):
+    """The numbers in comments after `print`, or on a line of their own below it."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):  # as JAX is by default
+        executed(page)
+    said = re.findall(r"^(?:print\(.*|)# (.*)$", blocks(page)[0], re.MULTILINE)
+    said, printed = (
+        re.findall(r"-?\d+\.?\d*(?:e-\d+)?", text) for text in (" ".join(said), capsys.readouterr().out)
+    )
+    np.testing.assert_allclose(np.float64(printed), np.float64(said), rtol=0.15, atol=0.03)
+
+
+# -- every page that adds a penalty -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -85,6 +104,9 @@ def test_the_index_lists_every_page_and_its_lines():
     index = (RECIPES / "README.md").read_text()
     rows = re.findall(r"^\| \[(\w+)\]\((\w+)\.md\) \|.*\| (\d+) \|$", index, re.MULTILINE)
     assert sorted(name for name, _, _ in rows) == PAGES
+    others = re.findall(r"^\| \[(\w+)\]\(\1\.md\) \|[^|]*\|$", index, re.MULTILINE)
+    assert {*PAGES, *others} == {path.stem for path in RECIPES.glob("*.md")} - {"README"}
+    assert sorted(others) == sorted(OTHERS)
     assert [(target, int(lines)) for _, target, lines in rows] == [
         (name, marked(name)) for name, _, _ in rows
     ]
