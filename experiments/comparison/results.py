@@ -144,7 +144,7 @@ def finalists(rows: Sequence[Row], count: int) -> list[int]:
     for row in rows:
         if row["stage"] == "search":
             errors.setdefault(int(row["point"]), []).append(float(row["tuning_error"]))
-    return sorted(sorted(errors), key=lambda point: _rounded(np.mean(errors[point])))[:count]
+    return sorted(sorted(errors), key=lambda point: _rounded(float(np.mean(errors[point]))))[:count]
 
 
 def _rounded(error: float) -> float:
