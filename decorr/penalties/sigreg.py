@@ -108,6 +108,6 @@ def _sigreg_loss(
     blocks = u.reshape(len(u), -1, math.gcd(slices, _BLOCK)).swapaxes(0, 1)
     local = lax.map(jax.checkpoint(sums, prevent_cse=False), blocks)
     real, imaginary = (samples.everywhere(x) / samples.size() for x in local)
-    normal, share = (jnp.asarray(x[None, :, None], values.dtype) for x in (normal, share))
-    statistic = jnp.sum(share * (jnp.square(real - normal) + jnp.square(imaginary)), axis=1)
+    wanted, width = (jnp.asarray(x[None, :, None], values.dtype) for x in (normal, share))
+    statistic = jnp.sum(width * (jnp.square(real - wanted) + jnp.square(imaginary)), axis=1)
     return jnp.asarray(samples.effective(), values.dtype) * jnp.mean(statistic)
