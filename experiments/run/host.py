@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def configure(cpu_devices: int | None = None) -> None:
     """
     for name, value in _PINNED.items():
         jax.config.update(name, value)
+    # Minibatches of 50 are small for the 15 units that networks whiten together: no user can change that.
+    warnings.filterwarnings("ignore", "BatchWhitening:", UserWarning)
     if jax.config.jax_compilation_cache_dir is None and (folder := _compiled()):  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
