@@ -1,6 +1,7 @@
 """The results of a folder as one page: what each kind of user can expect, then the evidence."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,13 @@ from matplotlib.figure import Figure
 
 from experiments.comparison import analysis, ladder, results, tables
 from experiments.comparison.analysis import MARGIN, Networks
-from experiments.comparison.planned import LADDER_SETS
+from experiments.comparison.planned import JUDGED, LADDER_SETS, SETS
 from experiments.comparison.recipes import METHODS
 from experiments.comparison.results import Stored
+from experiments.comparison.settings import Budget
 from experiments.disk.errors import ResultsError
 from experiments.page import drawing
-from experiments.page.tables import markdown
+from experiments.page.tables import Table, markdown
 
 DECIDING = 6
 """Seeds below which a page recommends nothing: five differences cannot be significant after any
@@ -86,6 +88,21 @@ def seeds_that_decide(shown: Sequence[Stored]) -> str:
     return f"{least} seeds cannot decide anything: report at least {DECIDING}. Nothing is recommended here."
 
 
+def unfinished(settings: Sequence[Stored]) -> str:
+    """A warning while the plan's data sets are not all done: nothing is read from some of them. Else ""."""
+    planned = [
+        stored.reported
+        for stored in settings
+        if stored.setting["budget"] == asdict(Budget())
+        and stored.setting["title"] == ""
+        and stored.setting["rows"] <= 1000
+    ]
+    done = sum({row["method"] for row in reported} >= {*JUDGED} for reported in planned)
+    if not planned or done == len(SETS):
+        return ""
+    return f"{done} of the plan's {len(SETS)} data sets are done. Nothing is judged before all of them are."
+
+
 def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     """Writes the page compare.html, with figures/NAME.svg and .png, of all settings in a folder; answers.md
     has what it says first, and the hypotheses.
@@ -108,9 +125,9 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     figures = out / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     climbed, networks = ladder.of(settings), analysis.of(settings)
-    warning = seeds_that_decide(shown)
+    warning = seeds_that_decide(shown) or unfinished(settings)
     told = [] if warning else list(answers(networks))
-    hypotheses = tables.hypotheses(analysis.judge(networks))
+    hypotheses = Table([], []) if warning else tables.hypotheses(analysis.judge(networks))
     in_map = [column for column in shown if "-2000-" not in column.name]
     page = drawing.template(Path(__file__).parent / "compare.html.j2").render(
         title="does it help me?",

@@ -99,6 +99,14 @@ def test_few_seeds_recommend_nothing(tmp_path):
     assert "2 seeds cannot decide anything" in text and "use corr" not in text
 
 
+def test_some_of_the_planned_sets_judge_nothing(tmp_path):
+    for place, name in enumerate(planned.SETS[:3]):
+        results.write(tmp_path, Setting(name, "0", 1000), networks(planned.JUDGED, 0.1 + 0.1 * place, 16))
+    assert "3 of the plan&#39;s 17 data sets are done" in (text := page.write(tmp_path).read_text())
+    assert 'id="hypotheses"' not in text and "use corr" not in text
+    assert (tmp_path / "answers.md").read_text() == ""
+
+
 def test_methods_that_are_not_whole_are_left_out(tmp_path):
     plain = planned.rungs()["released"]
     rows = networks(("vanilla", "corr", "dropout"), 0.1)
