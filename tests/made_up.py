@@ -43,9 +43,7 @@ def cell(
         ("seed", "layer", "bin"): np.full((seeds, 3, BINS), 1 / BINS),
         ("seed",): np.zeros(seeds, int),
     }
-    values = {
-        name: (dimensions, measured[dimensions]) for name, (dimensions, _) in finished.VARIABLES.items()
-    }
+    values = {name: (dimensions, measured[dimensions]) for name, dimensions in finished.DIMENSIONS.items()}
     values["penalty"] = (values["penalty"][0], 1 + per_layer)
     rho = np.corrcoef(random.standard_normal((UNITS, 30)))
     made_of = Cell(

@@ -24,11 +24,12 @@ def load(path: Path) -> xr.Dataset:
             if networks.count(network) > 1:
                 raise ValueError(f"it has {network.name} more than once")
     # Names were once stored as they were typed: corr-3 for corr-3.0.
-    return with_counted_errors(sweep).assign_coords(
+    named = with_counted_errors(sweep).assign_coords(
         cell=[network.name for network in networks],
         size=("cell", [network.size for network in networks]),
         variant=("cell", [network.variant.name for network in networks]),
     )
+    return finished.described(named)
 
 
 def save(sweep: xr.Dataset, path: Path) -> None:

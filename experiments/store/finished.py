@@ -19,37 +19,61 @@ from experiments.store.configuration import check, check_data, check_together
 if TYPE_CHECKING:
     import xarray as xr  # below where it is used: what only trains does not wait for it
 
-# Dimensions and meaning of what is recorded, by name. The last epoch also has the parameters, and
+# Dimensions, meaning and units of what is recorded, by name. The last epoch also has the parameters, and
 # correlation_1, ...: the hidden layers' matrices over the whole validation set.
 VARIABLES = {
-    "train_nll": (("seed", "epoch"), "nll over the epoch's minibatches, as trained (nats)"),
-    "train_error": (("seed", "epoch"), "error over the epoch's minibatches, as trained"),
-    "validation_nll": (("seed", "epoch"), "nll of the validation set (nats)"),
-    "validation_error": (("seed", "epoch"), "error of the validation set, in [0, 1]"),
-    "penalty": (("seed", "epoch", "layer"), "mean P over validation minibatches of training size"),
-    "mean_correlation": (("seed", "epoch", "layer"), "mean |rho| over pairs, whole validation set"),
-    "slope": (("seed", "epoch", "slope_layer"), "PReLU slopes; no layer if they are not learned"),
+    "train_nll": (("seed", "epoch"), "nll over the epoch's minibatches, as trained", "nats"),
+    "train_error": (("seed", "epoch"), "error over the epoch's minibatches, as trained", "1"),
+    "validation_nll": (("seed", "epoch"), "nll of the validation set", "nats"),
+    "validation_error": (("seed", "epoch"), "error of the validation set", "1"),
+    "penalty": (("seed", "epoch", "layer"), "mean P over validation minibatches of training size", "1"),
+    "mean_correlation": (("seed", "epoch", "layer"), "mean |rho| over pairs, whole validation set", "1"),
+    "slope": (("seed", "epoch", "slope_layer"), "PReLU slopes; no layer if they are not learned", "1"),
     "mean_correlation_minibatch": (
         ("seed", "layer"),
         "mean |rho| over pairs, rho averaged over the last epoch's training minibatches",
+        "1",
     ),
     "histogram_minibatch": (
         ("seed", "layer", "bin"),
         "share of pairs per bin of |rho|, rho averaged over the last epoch's training minibatches, "
         "undefined entries counted as 1 (the author's released code)",
+        "1",
     ),
     "histogram_validation": (
         ("seed", "layer", "bin"),
         "share of pairs per bin of |rho|, whole validation set after the last epoch",
+        "1",
     ),
-    "diverged_epoch": (("seed",), "first epoch with a nll that is not finite; 0: never"),
+    "diverged_epoch": (("seed",), "first epoch with a nll that is not finite; 0: never", "1"),
 }
 
-DIMENSIONS = {name: dimensions for name, (dimensions, _) in VARIABLES.items()}
+DIMENSIONS = {name: dimensions for name, (dimensions, _, _) in VARIABLES.items()}
 """Dimensions of the variables, by name."""
 
 ATTRIBUTES = ("configuration", "dataset_version", "devices", "seconds", *provenance.NAMES)
 """Texts and numbers about a whole cell."""
+
+_FURTHER = {
+    "correlation": {"long_name": "rho, last hidden layer, first seed", "units": "1"},
+    "bin": {"long_name": "left edge of the bin of |rho|", "units": "1"},
+    "seconds": {"long_name": "time of training", "units": "s"},
+    "cell": {"long_name": "network"},
+    "layer": {"long_name": "hidden layer"},
+}
+"""xarray attributes of what is not in `VARIABLES`, if its name does not say enough."""
+
+
+def described(dataset: "xr.Dataset") -> "xr.Dataset":
+    """A cell or a sweep with `long_name` and `units` of its variables, which xarray's plots write at the
+    axes. Errors, correlations and other pure numbers have the unit 1."""
+    attributes = {
+        name: {"long_name": meaning, "units": units} for name, (_, meaning, units) in VARIABLES.items()
+    } | _FURTHER
+    dataset = dataset.copy()
+    for name in attributes.keys() & dataset.variables.keys():
+        dataset[name].attrs |= attributes[str(name)]
+    return dataset
 
 
 def path_of(folder: Path, network: Network) -> Path:
@@ -177,7 +201,7 @@ def _results(cell: Cell, first: int, parts: Sequence[Checkpoint], identity: str)
             "seed": np.arange(first, first + seeds),
             "epoch": np.arange(1, epochs + 1),
             "layer": np.arange(1, layers + 1),
-            "bin": ("bin", np.arange(bins) / bins, {"long_name": "left edge of the bin of |rho|"}),
+            "bin": np.arange(bins) / bins,
         },
         attrs={
             "configuration": json.dumps(cell.configuration()),
@@ -187,9 +211,7 @@ def _results(cell: Cell, first: int, parts: Sequence[Checkpoint], identity: str)
             **provenance.current(),
         },
     )
-    for name, (_, meaning) in VARIABLES.items():
-        dataset[name].attrs["long_name"] = meaning
-    return dataset
+    return described(dataset)
 
 
 def _added(path: Path, results: "xr.Dataset") -> "xr.Dataset":

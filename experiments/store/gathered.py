@@ -30,7 +30,8 @@ def gather(folder: Path, networks: Sequence[Network] | None = None, seeds: int |
       All `finished.VARIABLES` with a leading axis `cell`, in the order of Table 1. Cells are named
       SIZE-VARIANT, with coordinates size and variant. `correlation` [cell, unit, other_unit] is rho of the
       last hidden layer over the validation set, of the first seed. It is NaN beyond the layer's width, and
-      the committed scans lack it. Each cell has its `finished.ATTRIBUTES`.
+      the committed scans lack it. Each cell has its `finished.ATTRIBUTES`. Variables have xarray's
+      attributes `long_name` and `units`.
 
     Raises:
       ResultsError: the folder has no cells, or cells of two sweeps.
@@ -47,7 +48,7 @@ def gather(folder: Path, networks: Sequence[Network] | None = None, seeds: int |
     gathered = [_first_seeds(cell, min(common, seeds or common)) for cell in gathered]
     for path, cell in zip(paths, gathered, strict=True):
         check_together(path, str(cell.configuration.values), str(gathered[0].configuration.values))
-    return with_counted_errors(concatenate(gathered))
+    return finished.described(with_counted_errors(concatenate(gathered)))
 
 
 def _cell(path: Path) -> xr.Dataset:
@@ -57,8 +58,8 @@ def _cell(path: Path) -> xr.Dataset:
         netcdf.check_dimensions(stored, finished.DIMENSIONS)
         kept = stored[list(finished.VARIABLES)].load()
         rho = stored[f"correlation_{kept.sizes['layer']}"][0].values
-        last = ("unit", "other_unit"), rho, {"long_name": "rho, last hidden layer, first seed"}
-        kept = kept.assign({name: stored.attrs[name] for name in finished.ATTRIBUTES} | {"correlation": last})
+        kept = kept.assign({name: stored.attrs[name] for name in finished.ATTRIBUTES})
+        kept = kept.assign(correlation=(("unit", "other_unit"), rho))
     units = np.arange(len(rho))
     return kept.assign_coords(
         cell=network.name, size=network.size, variant=network.variant.name, unit=units, other_unit=units

@@ -24,7 +24,7 @@ from experiments.grid.networks import VARIANT_KINDS
 from experiments.grid.protocols import PROTOCOLS
 from experiments.paper.report import write as write_report  # before tests replace it
 from experiments.run import machine, processes
-from experiments.store import checkpoints, compact
+from experiments.store import checkpoints, compact, open_sweep
 from experiments.store.finished import VARIABLES, parameters
 from experiments.store.gathered import gather
 from experiments.sweep import Sweep
@@ -143,7 +143,9 @@ def test_a_folder_of_cells_is_one_dataset(finished, tmp_path):
             np.testing.assert_allclose(found[name].sel(cell="tiny-corr-1.0"), cell[name], rtol=1e-6)
         np.testing.assert_array_equal(found.correlation.sel(cell="tiny-corr-1.0"), cell.correlation_3[0])
         assert str(found.commit.sel(cell="tiny-corr-1.0").values) == cell.attrs["commit"]
+    assert open_sweep(finished[0]).identical(found)
     compact.save(found, tmp_path / "small.nc")
+    assert open_sweep(tmp_path / "small.nc").validation_error.identical(found.validation_error)
     assert (tmp_path / "small.nc").stat().st_size < 0.5 * sum(
         p.stat().st_size for p in finished[0].glob("*.nc")
     )

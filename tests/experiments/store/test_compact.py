@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from experiments.disk.errors import ResultsError
-from experiments.store import compact, finished
-from experiments.store.gathered import concatenate, configuration, split
+from experiments.paper.report import REFERENCE
+from experiments.store import compact, finished, open_sweep
+from experiments.store.gathered import concatenate, configuration, error, split
 from tests import made_up
 
 
@@ -19,6 +20,14 @@ def test_a_compact_file_is_what_was_saved(tmp_path):
     np.testing.assert_allclose(loaded.correlation, sweep.correlation, atol=5e-5)
     assert loaded.configuration.values.tolist() == sweep.configuration.values.tolist()
     assert configuration(loaded)["size"] == "tiny"
+
+
+def test_variables_of_a_committed_file_have_names_and_units():
+    sweep = open_sweep(str(REFERENCE / "mnist-paper.nc"))
+    for name in (*finished.VARIABLES, "seconds"):
+        assert sweep[name].attrs.keys() >= {"long_name", "units"}, name
+    assert error(sweep).attrs == {"long_name": "error of the validation set", "units": "1"}
+    assert sweep.cell.attrs["long_name"] == "network"
 
 
 def test_a_compact_file_has_exact_errors_and_four_digits_of_the_rest(tmp_path):

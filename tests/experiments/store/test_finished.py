@@ -41,7 +41,8 @@ def test_results_come_back(tmp_path):
         kernel = networks[1]["hidden_1"]["kernel"]
         np.testing.assert_array_equal(kernel, parameters()["hidden_1.kernel"][1])
         assert dataset.bin[1] == 0.025
-        assert all(dataset[name].attrs["long_name"] for name in finished.VARIABLES)
+        assert all(dataset[name].attrs.keys() >= {"long_name", "units"} for name in finished.VARIABLES)
+        assert dataset.validation_nll.attrs["units"] == "nats" and dataset.bin.attrs["units"] == "1"
 
 
 def test_results_say_where_they_come_from(tmp_path):
