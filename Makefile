@@ -56,7 +56,7 @@ lint: .venv/ready  ## formatting, lint and types (1 min)
 
 NOTEBOOKS_TO ?= --inplace
 NOTEBOOKS ?= notebooks
-notebooks: .venv/ready  ## execute the notebooks, in their places (3 min); in CI stale outputs are a failure
+notebooks: .venv/ready  ## execute the notebooks, in their places (5 min); in CI stale outputs are a failure
 	$(BIN)/python -m jupyter nbconvert --log-level WARN --execute --to notebook $(NOTEBOOKS_TO) notebooks/*.ipynb
 	$(BIN)/python .ci/stale.py $(NOTEBOOKS)
 

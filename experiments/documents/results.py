@@ -164,6 +164,14 @@ def merged(variant: str) -> tuple[float, float]:
     return 100 * float(merging.shares(cut).mean("seed")), 100 * float(cut.error.mean("seed"))
 
 
+def diagnostics(implementation: str, **of: str | int) -> float:
+    """How many times as long as ours, or as training without reports, an implementation takes."""
+    rows = json.loads((BENCHMARK.parent / "diagnostics.json").read_text())["diagnostics"]
+    wanted = {"implementation": implementation} | of
+    (row,) = (row for row in rows if {name: row.get(name) for name in wanted} == wanted)
+    return float(row["times_first"])
+
+
 compared = functools.cache(stored)
 
 
