@@ -18,7 +18,7 @@ help:  ## this list
 sweep: .venv/ready  ## train every network of the paper on the embedded digits (2 min); ARGS="--help" lists options
 	$(BIN)/python -m experiments.sweep $(ARGS)
 
-compare: .venv/ready  ## methods against overfitting on embedded data, tuned alike (5 min); ARGS="--help" lists options
+compare: .venv/ready  ## methods against overfitting on embedded data, tuned alike (3 min); ARGS="--help" lists options
 	$(BIN)/python -m experiments.compare $(ARGS)
 
 test: .venv/ready  ## the quick tests (6 min; 4 when run again)

@@ -23,6 +23,8 @@ MARGIN = math.log(1.02)
 """2% of an error: what counts as no difference."""
 EARLIER = "42066ab"
 """The last commit with the comparison that this one replaces: constant rates, PReLU, three seeds a choice."""
+FEWEST = 3
+"""Data sets below which nothing is advised: an interval from two has one degree of freedom."""
 DAMAGES = ("noise_error", "pruned_error")
 
 
@@ -176,7 +178,7 @@ class Advice(NamedTuple):
     @property
     def says(self) -> Literal["use it", "do not", "not decided", "too few data sets"]:
         low, high = self.effect.interval[1:]
-        if not np.isfinite(low):
+        if len(self.effect.sets) < FEWEST:
             return "too few data sets"
         return "use it" if high < 0 else "do not" if low > 0 else "not decided"
 
@@ -187,7 +189,9 @@ def advice(networks: Networks) -> Iterator[Advice]:
         of_kind = kind(networks, images)
         against = better_of(of_kind, "vanilla", "dropout")
         for method in ("corr", "corr-dropout"):
-            yield Advice(images, method, against, effect(of_kind, method, against))
+            of_method = effect(of_kind, method, against)
+            if len(of_method.sets):
+                yield Advice(images, method, against, of_method)
 
 
 def better_of(networks: Networks, method: str, other: str) -> str:

@@ -46,7 +46,7 @@ def networks(methods, level, seeds=8, **more):
 def folder(tmp_path_factory):
     """Three sets, a ladder of two rungs, one set without labels."""
     made = tmp_path_factory.mktemp("methods")
-    for name, level in (("digits", 0.1), ("letter", 0.2), ("german", 0.3)):
+    for name, level in (("digits", 0.1), ("letter", 0.2), ("german", 0.3), ("splice", 0.4)):
         more = {"blur_error": 0.5} if name == "digits" else {}
         searched = [
             {"method": method, "stage": "search", "point": point, "seed": 0, "tuning_error": level}
