@@ -113,11 +113,7 @@ def elsewhere(settings: Sequence[Stored]) -> Iterator[tuple[str, str, str, Effec
 
 def transfer(settings: Sequence[Stored]) -> Iterator[tuple[int, int, str, Effect]]:
     """Hidden layer, rows of each other class, method, and the effect of its probe's error on vanilla's."""
-    networks = {
-        stored.setting["pool"]: stored.reported
-        for stored in settings
-        if stored.setting["title"] == "features"
-    }
+    networks = analysis.of(settings, "features")
     methods = [name for name in METHODS if any(results.of(rows, name) for rows in networks.values())]
     for layer in (1, 2, 3):
         for shots in SHOTS:

@@ -110,12 +110,13 @@ def table(ladder: Ladder, name: str) -> Table:
             ]
             failed = sum(float(row["failed"]) for row in networks if row["method"] in LADDER_METHODS)
             rows.append(
-                [TITLES.get(title, title), *cells, _told(gain(networks, "vanilla", "corr")), f"{failed:.0f}"]
+                [TITLES.get(title, title), *cells, told(gain(networks, "vanilla", "corr")), f"{failed:.0f}"]
             )
     return Table(["rung", *LADDER_METHODS, "gain of corr [95%]", "failed"], rows)
 
 
-def _told(interval: Interval) -> str:
+def told(interval: Interval) -> str:
+    """An interval in points."""
     return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
 
 

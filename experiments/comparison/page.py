@@ -90,14 +90,8 @@ def seeds_that_decide(shown: Sequence[Stored]) -> str:
 
 def unfinished(settings: Sequence[Stored]) -> str:
     """A warning while the plan's data sets are not all done: nothing is read from some of them. Else ""."""
-    planned = [
-        stored.reported
-        for stored in settings
-        if stored.setting["budget"] == asdict(Budget())
-        and stored.setting["title"] == ""
-        and stored.setting["rows"] <= 1000
-    ]
-    done = sum({row["method"] for row in reported} >= {*JUDGED} for reported in planned)
+    planned = analysis.of([each for each in settings if each.setting["budget"] == asdict(Budget())])
+    done = len(analysis.having(planned, *JUDGED))
     if not planned or done == len(SETS):
         return ""
     return f"{done} of the plan's {len(SETS)} data sets are done. Nothing is judged before all of them are."
@@ -135,7 +129,7 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
         answers=told,
         heat_map=drawing.picture(figures, "methods", "", lambda: heat_map(in_map)),
         ladder=drawing.picture(figures, "ladder", "", lambda: ladder.figure(climbed)),
-        statements=[(each, tables.told(each.interval)) for each in ladder.statements(climbed)],
+        statements=[(each, ladder.told(each.interval)) for each in ladder.statements(climbed)],
         rungs=[(name, ladder.table(climbed, name)) for name in LADDER_SETS if climbed],
         hypotheses=hypotheses,
         label_free=label_free,

@@ -26,7 +26,7 @@ def setting(column: Stored) -> Table:
     steps, lines = column.setting["plain"]["steps"], []
     for method in [name for name in METHODS if results.of(column.reported, name)]:
         rows = results.of(column.reported, method)
-        difference = "" if method == "vanilla" else told(change(column.reported, method))
+        difference = "" if method == "vanilla" else ladder.told(change(column.reported, method))
         units = [name for name in rows[0] if name.startswith("effective_units")]
         lines.append(
             [
@@ -49,11 +49,6 @@ def _mean(rows: Sequence[Row], name: str) -> float:
     """Over the networks that have the number."""
     values = np.array([row.get(name, np.nan) for row in rows], float)
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
-
-
-def told(interval: intervals.Interval) -> str:
-    """An interval in points."""
-    return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
 
 
 def percent(effect: Effect) -> str:
