@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from experiments.comparison import results
 from experiments.comparison.planned import SETS
@@ -109,7 +108,7 @@ def judge(networks: Networks) -> list[Judged]:
     for hypothesis in HYPOTHESES:
         ratio = effect(networks, hypothesis.method, hypothesis.against, hypothesis.measures)
         found.append(ratio)
-        p_values.append(ratio.p if hypothesis.bound == 0 else below(ratio, hypothesis.bound))
+        p_values.append(ratio.p if hypothesis.bound == 0 else ratio.below(hypothesis.bound))
     judged = []
     corrected = intervals.holm(np.array(p_values))
     for hypothesis, ratio, p in zip(HYPOTHESES, found, corrected, strict=True):
@@ -123,15 +122,6 @@ def judge(networks: Networks) -> list[Judged]:
             outcome = "fails"
         judged.append(Judged(hypothesis, ratio, better, float(p), ratio.equivalent(MARGIN), outcome))
     return judged
-
-
-def below(ratio: Effect, bound: float) -> float:
-    """p of the one-sided test that a mean effect is not below a bound."""
-    sets = len(ratio.sets)
-    if sets < 2:
-        return float("nan")
-    error = (ratio.interval.high - ratio.interval.estimate) / stats.t.ppf(0.975, sets - 1)
-    return float(stats.t.sf((bound - ratio.interval.estimate) / error, sets - 1))
 
 
 def c10(settings: Sequence[Stored]) -> tuple[Verdict, ...]:

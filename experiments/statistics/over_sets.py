@@ -29,16 +29,19 @@ class Effect(NamedTuple):
     def equivalent(self, margin: float) -> float:
         """The p value of two one-sided tests that the mean lies within -margin and margin (Schuirmann,
         1987)."""
+        mean, low, high = self.interval
+        mirrored = self._replace(interval=Interval(-mean, -high, -low))
+        return max(self.below(margin), mirrored.below(margin))
+
+    def below(self, bound: float) -> float:
+        """p of the one-sided test that the mean is not below a bound; NaN of fewer than two sets."""
         if not np.isfinite(self.p):
             return float("nan")
         n, mean = len(self.sets), self.interval.estimate
-        half = self.interval.high - mean
-        error = half / stats.t.ppf(0.975, n - 1)
+        error = (self.interval.high - mean) / stats.t.ppf(0.975, n - 1)
         if error == 0:
-            return 0.0 if abs(mean) < margin else 1.0
-        return float(
-            max(stats.t.sf((margin + mean) / error, n - 1), stats.t.sf((margin - mean) / error, n - 1))
-        )
+            return 0.0 if mean < bound else 1.0
+        return float(stats.t.sf((bound - mean) / error, n - 1))
 
 
 def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
