@@ -1,6 +1,6 @@
 """Rules of the house: who may import what, what importing may cost, and what is documented.
 
-Most are read from the code: which file imports which, also within functions. Fresh processes answer four.
+Most are read from the code: which file imports which, also within functions. Two fresh processes answer four.
 """
 
 import ast
@@ -153,44 +153,53 @@ def test_a_sweep_trains_without_knowing_the_papers_claims():
     assert not within(reached("experiments.sweep", "experiments.run.epochs"), "experiments.paper")
 
 
-def loaded(*imported, then="pass"):
-    """What a fresh process has in sys.modules once it has imported these, and then done something."""
-    code = "import json, sys; " + "; ".join([*(f"import {name}" for name in imported), then])
+@functools.cache
+def loaded(*steps):
+    """What a fresh process has in sys.modules after each step, a line of Python."""
+    code = "\n".join(f"{step}; found.append(list(sys.modules))" for step in steps)
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}; print(json.dumps(list(sys.modules)))"],
+        [sys.executable, "-c", f"import json, sys; found = []\n{code}\nprint(json.dumps(found))"],
         cwd=ROOT,
         env=os.environ | {"JAX_PLATFORMS": "no_such"},  # nor may importing start a backend
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return set(json.loads(done.stdout))
+    return [set(names) for names in json.loads(done.stdout)]
+
+
+READ_RESULTS = [f"experiments.{name}" for name in ("grid", "store", "statistics", "page", "paper")]
+
+
+def without_jax():
+    """After importing the library, after planning a sweep, and after importing all that reads results."""
+    return loaded(
+        "import decorr, decorr.config",
+        "import experiments.sweep; experiments.sweep.Sweep().cells()",
+        f"import {', '.join(sorted(within(PATHS, *READ_RESULTS)))}",
+    )
 
 
 def test_importing_the_library_and_its_configuration_loads_nothing_else():
-    found = loaded("decorr", "decorr.config")
+    found, _, _ = without_jax()
     assert not within(found, *JAX, "numpy") and within(found, "decorr") == {"decorr", "decorr.config"}
 
 
+def test_a_sweep_is_planned_without_waiting_for_what_comes_later():
+    _, found, _ = without_jax()
+    assert within(found, "experiments.sweep") and not within(found, *JAX, *LATER)
+
+
 def test_what_reads_results_needs_no_jax():
-    rooms = [f"experiments.{name}" for name in ("grid", "store", "statistics", "page", "paper")]
-    modules = sorted(within(PATHS, *rooms))
+    modules = within(PATHS, *READ_RESULTS)
     assert not within(reached(*modules), *JAX)
-    found = loaded(*modules)
-    assert within(found, *rooms) == {*modules} and not within(found, *JAX)
+    _, _, found = without_jax()
+    assert within(found, *READ_RESULTS) == modules and not within(found, *JAX)
 
 
-@pytest.mark.parametrize(
-    ("imported", "then", "unneeded"),
-    [
-        (["experiments.sweep"], "experiments.sweep.Sweep().cells()", {*JAX, *LATER}),
-        (["experiments.run.epochs", "experiments.data.load"], "experiments.data.load.load()", LATER),
-    ],
-    ids=["--plan", "training"],
-)
-def test_a_sweep_begins_without_waiting_for_what_comes_later(imported, then, unneeded):
-    found = loaded(*imported, then=then)
-    assert within(found, "experiments") and not within(found, *unneeded)
+def test_training_begins_without_waiting_for_what_comes_later():
+    (found,) = loaded("import experiments.run.epochs, experiments.data.load; experiments.data.load.load()")
+    assert within(found, "experiments.run") and not within(found, *LATER)
 
 
 @pytest.mark.parametrize("name", PUBLIC)
