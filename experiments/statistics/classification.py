@@ -55,7 +55,7 @@ def counted(errors: np.ndarray) -> np.ndarray:
     errors = np.asarray(errors, np.float64)
     values = np.unique(errors[np.isfinite(errors)])
     samples = np.arange(1.0, 2**17 + 1)[:, None]
-    for few in np.array_split(values, 1 + values.size // 8):
+    for few in np.split(values, 2 ** np.arange(1, 18) - 1):  # first one value, for which few numbers are left
         wrong = samples * few
         samples = samples[(abs(wrong - np.rint(wrong)) <= samples * 2.0**-23).all(axis=1)]
     return np.rint(errors * samples[0]) / samples[0] if samples.size else errors
