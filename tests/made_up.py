@@ -10,7 +10,6 @@ from experiments.grid.cells import Cell
 from experiments.grid.networks import SIZES, Network
 from experiments.grid.protocols import RELEASED, VARIANTS
 from experiments.store import finished
-from experiments.store.gathered import concatenate
 
 SEEDS, EPOCHS, BINS, UNITS = 10, 4, 40, 12
 
@@ -27,7 +26,8 @@ def cell(
     random=None,
     family="mlp",
 ):
-    """One cell: the mean of its last and second error, and of its correlations, and the seeds' spread."""
+    """The variables of one cell, by name: the mean of its last and second error, and of its correlations, and
+    the seeds' spread."""
     random = random or np.random.default_rng(0)
     network = Network.parse(name)
     spread = noise * random.standard_normal(seeds)
@@ -43,9 +43,8 @@ def cell(
         ("seed", "layer", "bin"): np.full((seeds, 3, BINS), 1 / BINS),
         ("seed",): np.zeros(seeds, int),
     }
-    values = {name: (dimensions, measured[dimensions]) for name, dimensions in finished.DIMENSIONS.items()}
-    values["penalty"] = (values["penalty"][0], 1 + per_layer)
-    rho = np.corrcoef(random.standard_normal((UNITS, 30)))
+    values = {name: measured[dimensions] for name, dimensions in finished.DIMENSIONS.items()}
+    values["penalty"] = 1 + per_layer
     made_of = Cell(
         "mnist", network.size, network.variant, seeds, replace(RELEASED, epochs=EPOCHS, family=family)
     )
@@ -53,19 +52,7 @@ def cell(
         "seconds": 1.0,
         "configuration": json.dumps(made_of.configuration()),
     }
-    return xr.Dataset(
-        values
-        | {"correlation": (("unit", "other_unit"), rho)}
-        | {name: ((), each) for name, each in said.items()},
-        coords={
-            "cell": network.name,
-            "size": network.size,
-            "variant": network.variant.name,
-            "seed": np.arange(seeds),
-            "epoch": np.arange(1, EPOCHS + 1),
-            "layer": [1, 2, 3],
-        },
-    )
+    return values | said | {"correlation": np.corrcoef(random.standard_normal((UNITS, 30)))}
 
 
 NAMES = tuple(variant.name for variant in VARIANTS)
@@ -81,10 +68,26 @@ def sweep(
 ):
     """Cells that differ by noise alone, but for what `change` says of each size and variant's name."""
     random = np.random.default_rng(1)
-    return concatenate(
-        cell(
-            f"{s}-{v}", **{"noise": noise, "random": random, "seeds": seeds, "family": family} | change(s, v)
-        )
-        for s in sizes
-        for v in variants
+    options = {"noise": noise, "random": random, "seeds": seeds, "family": family}
+    made = {
+        Network.parse(f"{s}-{v}"): cell(f"{s}-{v}", **options | change(s, v)) for s in sizes for v in variants
+    }
+    networks = sorted(made, key=lambda network: network.order)
+    dimensions = finished.DIMENSIONS | {"correlation": ("unit", "other_unit")}
+    return xr.Dataset(
+        {
+            name: (
+                ("cell", *dimensions.get(name, ())),
+                np.stack([made[network][name] for network in networks]),
+            )
+            for name in made[networks[0]]
+        },
+        coords={
+            "cell": [network.name for network in networks],
+            "size": ("cell", [network.size for network in networks]),
+            "variant": ("cell", [network.variant.name for network in networks]),
+            "seed": np.arange(seeds),
+            "epoch": np.arange(1, EPOCHS + 1),
+            "layer": [1, 2, 3],
+        },
     )
