@@ -95,7 +95,6 @@ OF_SAMPLES = {
     "xcov_loss": of_twins(decorr.xcov_loss),
     "zscore": decorr.zscore,
 }
-ONE_SAMPLE = np.arange(M) == 0
 
 
 def network(kind, **options):
