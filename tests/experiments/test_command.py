@@ -14,11 +14,8 @@ import numpy as np
 import pytest
 import rich.console
 
-from decorr.config import Regulariser
 from experiments import command
 from experiments import sweep as command_sweep
-from experiments.grid import networks
-from experiments.grid.networks import Look, VariantKind
 from experiments.page import curves, drawing, summary
 from experiments.store import finished, provenance
 from experiments.store.gathered import gather
@@ -28,14 +25,8 @@ ROOT = Path(__file__).parents[2]
 ONE = ("--sizes", "tiny", "--variants", "corr-0.1", "--seeds", "2", "--epochs", "1")
 
 
-@pytest.fixture
-def one(sweep):
-    """A sweep of one cell."""
-    return functools.partial(sweep, *ONE)
-
-
 def run(folder, **environment):
-    """The same in a process of its own."""
+    """A sweep of one cell, in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "tests.experiments.trains", *ONE, "--out", str(folder)],
         cwd=ROOT,
@@ -65,14 +56,6 @@ def test_settings_of_jax_decide_no_result(tmp_path):
     for name in finished.VARIABLES:
         np.testing.assert_array_equal(found[name], plain[name], name)
         assert found[name].dtype == plain[name].dtype
-
-
-def test_a_table_in_ascii(tmp_path, one):
-    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    assert one("--out", tmp_path, output=output).returncode == 0
-    output.flush()
-    row = rb"\| tiny-corr-0.1 +\| +2 \| +0 \| +- \| +0\.\d{4} \+- 0\.\d{4} \|"
-    assert re.search(row, output.buffer.getvalue())
 
 
 def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):
@@ -120,8 +103,8 @@ def test_a_warning_is_one_line():
     assert warnings.formatwarning(UserWarning("a"), UserWarning, "f", 1, "") != "warning: a\n"
 
 
-def test_a_closed_output_is_no_error(tmp_path, one):
-    done = one("--out", tmp_path, "--plan", output=None)
+def test_a_closed_output_is_no_error(tmp_path, sweep):
+    done = sweep("--out", tmp_path, *ONE, "--plan", output=None)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -135,19 +118,6 @@ def test_a_platform_without_a_device_is_one_line():
     assert done.returncode == 1
     message = r"error: JAX finds no device of cuda \(JAX_PLATFORMS\): .+\n"
     assert re.fullmatch(message, done.stderr), done.stderr
-
-
-def test_a_folder_with_other_files_and_colours_forced_into_a_pipe(tmp_path, one, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    (folder := tmp_path / "out[run]").mkdir()
-    made_up.sweep(sizes=("tiny",)).to_netcdf(folder / "mine.nc", engine="h5netcdf")
-    (folder / "notes-on-tiny.nc").write_bytes(b"x")
-    done = one("--out", folder)
-    assert done.returncode == 0, done.stderr
-    assert gather(folder).cell.values.tolist() == ["tiny-corr-0.1"]
-    assert f"results: {folder}/*.nc\n" in done.stdout  # a path is printed as it is
-    assert re.search(r"tiny-corr-0.1\S*  epoch 1/1 ", done.stdout)
-    assert not re.search(r"\x1b\[[0-9?]*[A-HJKlh]", done.stdout)  # nothing moves the cursor
 
 
 def test_a_terminal_that_cannot_draw_gets_lines(monkeypatch):
@@ -169,22 +139,3 @@ def test_names_and_numbers_are_whole_at_any_width(width):
     assert "medium-corr-0.1" in text and "…" not in text
     assert len(re.findall(r"0\.\d{4} ± 0\.\d{4}", text)) == 4 * 5 and "effective units" in text
     assert ("│" in text) == (width == 300)
-
-
-def test_a_variant_is_one_entry(tmp_path, monkeypatch, sweep):
-    """What adds half of its number as a weight: parsed, trained, stored, ordered, in table and figures."""
-    half = VariantKind(
-        usage="half-WEIGHT with WEIGHT >= 0",
-        regulariser=lambda recipe, weight: Regulariser(penalty_weight=weight / 2),
-        valid=lambda weight: weight >= 0,
-        looks={1.0: Look("#CC79A7", "--", "v", "-")},
-    )
-    monkeypatch.setitem(networks.VARIANT_KINDS, "half", half)
-    arguments = ("--sizes", "tiny", "--seeds", "2", "--epochs", "1", "--variants", "half-1", "corr-0.1")
-    done = sweep("--out", tmp_path, *arguments)
-    found = gather(tmp_path)
-    assert found.cell.values.tolist() == ["tiny-corr-0.1", "tiny-half-1.0"]
-    assert '"penalty_weight": 0.5' in str(found.configuration.values[1])
-    assert "tiny-half-1.0" in done.stdout
-    (axes,) = curves.learning_curves(found).axes
-    assert "HALFNET-1.0" in axes.get_legend_handles_labels()[1]

@@ -1,6 +1,7 @@
 """The sweep command, as users call it."""
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -17,17 +18,21 @@ import h5py
 import numpy as np
 import pytest
 
+from decorr.config import Regulariser
 from experiments.data.load import load
 from experiments.disk import netcdf
 from experiments.disk.errors import ResultsError
-from experiments.grid.networks import VARIANT_KINDS
+from experiments.grid import networks
+from experiments.grid.networks import VARIANT_KINDS, Look, VariantKind
 from experiments.grid.protocols import PROTOCOLS
+from experiments.page import curves
 from experiments.paper.report import write as write_report  # before tests replace it
 from experiments.run import machine, processes
 from experiments.store import checkpoints, compact, open_sweep
 from experiments.store.finished import VARIABLES, parameters
 from experiments.store.gathered import gather
 from experiments.sweep import Sweep
+from tests import made_up
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 4
@@ -357,6 +362,45 @@ def test_an_interrupted_sweep_goes_on_bit_for_bit(finished, tmp_path, sweep, mon
     done = sweep("--out", folder, *arguments)
     assert "from its checkpoint" in done.stdout and not list(folder.glob(CHECKPOINTS)), done.stderr
     assert_same_cell(folder, finished[0])
+
+
+def test_a_table_in_ascii(tmp_path, sweep):
+    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    assert sweep("--out", tmp_path, *TINY, "--variants", "corr-0.1", output=output).returncode == 0
+    output.flush()
+    row = rb"\| tiny-corr-0.1 +\| +2 \| +0 \| +- \| +0\.\d{4} \+- 0\.\d{4} \|"
+    assert re.search(row, output.buffer.getvalue())
+
+
+def test_a_folder_with_other_files_and_colours_forced_into_a_pipe(tmp_path, sweep, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    (folder := tmp_path / "out[run]").mkdir()
+    made_up.sweep(sizes=("tiny",)).to_netcdf(folder / "mine.nc", engine="h5netcdf")
+    (folder / "notes-on-tiny.nc").write_bytes(b"x")
+    done = sweep("--out", folder, *TINY, "--variants", "corr-0.1")
+    assert done.returncode == 0, done.stderr
+    assert gather(folder).cell.values.tolist() == ["tiny-corr-0.1"]
+    assert f"results: {folder}/*.nc\n" in done.stdout  # a path is printed as it is
+    assert re.search(rf"tiny-corr-0.1\S*  epoch {EPOCHS}/{EPOCHS} ", done.stdout)
+    assert not re.search(r"\x1b\[[0-9?]*[A-HJKlh]", done.stdout)  # nothing moves the cursor
+
+
+def test_a_variant_is_one_entry(tmp_path, monkeypatch, sweep):
+    """What adds half of its number as a weight: parsed, trained, stored, ordered, in table and figures."""
+    half = VariantKind(
+        usage="half-WEIGHT with WEIGHT >= 0",
+        regulariser=lambda recipe, weight: Regulariser(penalty_weight=weight / 2),
+        valid=lambda weight: weight >= 0,
+        looks={1.0: Look("#CC79A7", "--", "v", "-")},
+    )
+    monkeypatch.setitem(networks.VARIANT_KINDS, "half", half)
+    done = sweep("--out", tmp_path, *TINY, "--variants", "half-1", "corr-0.1")
+    found = gather(tmp_path)
+    assert found.cell.values.tolist() == ["tiny-corr-0.1", "tiny-half-1.0"]
+    assert '"penalty_weight": 0.5' in str(found.configuration.values[1])
+    assert "tiny-half-1.0" in done.stdout
+    (axes,) = curves.learning_curves(found).axes
+    assert "HALFNET-1.0" in axes.get_legend_handles_labels()[1]
 
 
 def test_a_second_sweep_stops(tmp_path, sweep):
