@@ -16,34 +16,36 @@ from experiments.disk.errors import ResultsError
 from experiments.paper import report
 from experiments.store import compact, measurements
 from experiments.sweep import Sweep
+from tests.experiments.store.made_up_cell import EPOCHS, history, write
 
 ROOT = Path(__file__).parents[2]
 
-SMALL = Sweep(sizes=("tiny",), variants=("corr-0.1", "corr-1.0"), seeds=2, epochs=1).cells()
+SMALL = Sweep(sizes=("tiny",), variants=("corr-0.1", "corr-1.0"), seeds=2, epochs=EPOCHS).cells()
 
 
-def test_what_the_file_has_is_not_trained_again(tmp_path, monkeypatch, trained_here):
-    path, console = tmp_path / "small.nc", Console(quiet=True)
-    first, second = (
-        reproduce.Reproduce(results=tmp_path / name, out=tmp_path) for name in ("first", "second")
-    )
-    reproduce.reproduce(first, "small", SMALL[1:], console)
+def test_what_the_file_has_is_not_trained_again(tmp_path, monkeypatch):
+    path, console, trained = tmp_path / "small.nc", Console(quiet=True), []
+
+    def train(_, grid, folder, __):
+        folder.mkdir(parents=True, exist_ok=True)
+        for cell in grid:
+            trained.append(cell.name)
+            write(folder, cell, history(seed=len(trained)))
+
+    monkeypatch.setattr(reproduce, "train", train)
+    options = reproduce.Reproduce(results=tmp_path / "results", out=tmp_path)
+    reproduce.reproduce(options, "small", SMALL[1:], console)
     before = compact.load(path)
-    trained = []
-    train = reproduce.train
-    monkeypatch.setattr(
-        reproduce, "train", lambda o, grid, *rest: trained.extend(grid) or train(o, grid, *rest)
-    )
-    reproduce.reproduce(second, "small", SMALL, console)
+    reproduce.reproduce(options, "small", SMALL, console)
     after = compact.load(path)
-    assert [cell.name for cell in trained] == ["tiny-corr-0.1"]
+    assert trained == ["tiny-corr-1.0", "tiny-corr-0.1"]
     assert after.cell.values.tolist() == ["tiny-corr-0.1", "tiny-corr-1.0"]
     assert "correlation" not in after  # not named after its dataset: a scan
-    np.testing.assert_array_equal(
-        after.sel(cell="tiny-corr-1.0").validation_error, before.sel(cell="tiny-corr-1.0").validation_error
-    )
+    error = after.validation_error.sel(cell="tiny-corr-1.0")
+    np.testing.assert_array_equal(error, before.validation_error.sel(cell="tiny-corr-1.0"))
+    assert (error != after.validation_error.sel(cell="tiny-corr-0.1")).all()
     with pytest.raises(ResultsError, match=r"other options \(seeds is 2 there, not 3\)"):
-        reproduce.reproduce(second, "small", [dataclasses.replace(cell, seeds=3) for cell in SMALL], console)
+        reproduce.reproduce(options, "small", [dataclasses.replace(cell, seeds=3) for cell in SMALL], console)
 
 
 CELLS = reproduce.SWEEPS | {name: study.cells for name, study in reproduce.MEASUREMENTS.items()}

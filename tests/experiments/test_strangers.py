@@ -111,7 +111,7 @@ def test_a_cell_of_another_form_is_refused(tmp_path):
     found.drop_dims("bin").to_netcdf(path := finished.path_of(tmp_path, CELL.network), engine="h5netcdf")
     with pytest.raises(ResultsError, match=f"{path} was not written by a sweep"):
         gathered.gather(tmp_path)
-    found.drop_vars("correlation_1").to_netcdf(path, engine="h5netcdf")
+    found.drop_vars("correlation_3").to_netcdf(path, engine="h5netcdf")
     with pytest.raises(ResultsError, match=f"{path} is not a readable netCDF4 file"):
         gathered.gather(tmp_path)
 

@@ -37,7 +37,7 @@ def checkpoint(runs=slice(None), records=None, finished=True):
         "mean_correlation_minibatch": rng.random((2, LAYERS)),
         "histogram_minibatch": rng.random((2, LAYERS, BINS)),
         "histogram_validation": rng.random((2, LAYERS, BINS)),
-        "correlation_1": rng.random((2, 5, 5)),
+        **{f"correlation_{layer}": rng.random((2, 5, 5)) for layer in range(1, LAYERS + 1)},
     }
     state = {f"params.{name}": value for name, value in parameters().items()}
     state["key"] = np.arange(4, dtype=np.uint32).reshape(2, 2)
@@ -73,12 +73,13 @@ def assert_one_line(error, *parts):
         assert part in str(error.value)
 
 
-def assert_one_line_when_truncated(path, share, read):
-    """Reading what is left of a file, a share of it, is an error of one line that names it."""
+def assert_one_line_when_truncated(path, read):
+    """Reading what is left of a file is an error of one line that names it."""
     whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ResultsError) as error:
-        read()
-    assert_one_line(error, str(path), "not")
-    del error
-    gc.collect()  # a file left open warns here, not in a later test
+    for share in (0.0, 0.01, 0.5, 0.99):
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(ResultsError) as error:
+            read()
+        assert_one_line(error, str(path), "not")
+        del error
+        gc.collect()  # a file left open warns here, not in a later test

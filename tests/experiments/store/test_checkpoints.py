@@ -107,8 +107,6 @@ def test_a_checkpoint_of_another_configuration_or_other_data_is_refused(tmp_path
     assert_one_line(error, str(path), f"version {DATA} there, not 1998 sha256:4567")
 
 
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
-def test_a_truncated_file_is_one_line(tmp_path, share):
-    assert_one_line_when_truncated(
-        write_checkpoint(tmp_path), share, lambda: checkpoints.read(tmp_path, BLOCK, DATA)
-    )
+def test_a_truncated_file_is_one_line(tmp_path):
+    path = write_checkpoint(tmp_path)
+    assert_one_line_when_truncated(path, lambda: checkpoints.read(tmp_path, BLOCK, DATA))
