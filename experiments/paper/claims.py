@@ -11,7 +11,7 @@ from experiments.grid.protocols import BY_WEIGHT, CORR_01, CORR_10, DROP, EARLY,
 from experiments.paper.simulated import c1, c3
 from experiments.paper.slopes import by_slope
 from experiments.statistics.verdicts import CORRELATIONS, Quantity, Verdict, above_zero, equal
-from experiments.store.gathered import cell_of, diverged, networks
+from experiments.store.gathered import diverged, networks
 
 HUGE_VANILLA, HUGE_DROP = Network("huge", VANILLA), Network("huge", DROP)
 BELOW_HUGE: tuple[Size, ...] = tuple(size for size in reversed(SIZES) if size != "huge")
@@ -174,7 +174,8 @@ def error(sweep: xr.Dataset, network: Network, epoch: int) -> np.ndarray:
     """
     if network not in networks(sweep) or epoch > sweep.sizes["epoch"]:
         return np.full(sweep.sizes["seed"], np.nan)
-    return cell_of(sweep, network).validation_error.isel(epoch=epoch if epoch < 0 else epoch - 1).values
+    errors = sweep.validation_error.sel(cell=network.name)  # a whole cell would take ten times as long
+    return errors.isel(epoch=epoch if epoch < 0 else epoch - 1).values
 
 
 def on_diverged(sweep: xr.Dataset, variants: Sequence[Variant], by: int | None = None) -> str:
@@ -196,4 +197,4 @@ def _correlation(sweep: xr.Dataset, network: Network, layer: int = 1) -> np.ndar
     """Mean |rho| [seed] as in Figures 1 and 2; NaN if not trained."""
     if network not in networks(sweep):
         return np.full(sweep.sizes["seed"], np.nan)
-    return cell_of(sweep, network).mean_correlation_minibatch.sel(layer=layer).values
+    return sweep.mean_correlation_minibatch.sel(cell=network.name, layer=layer).values
