@@ -16,7 +16,7 @@ from experiments.store import compact
 from experiments.store import gathered as stored
 from tests import made_up
 
-DRAWN = ("figure2", "figure4", "heat_maps", "C7")
+DRAWN = ("figure4", "heat_maps", "C7")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,14 +47,13 @@ def written(tmp_path_factory):
     return folder, report.write_paper(sweep, folder, others)
 
 
-@pytest.mark.parametrize("change", [{"widths": [60]}, {"optimiser": "adamw"}, {"optimisation": {}}])
-def test_other_training_than_the_papers_judges_nothing(change):
+def test_other_training_than_the_papers_judges_nothing():
     sweep = made_up.sweep()
     assert report.judges(sweep)
     configuration = stored.configuration(sweep)
-    configuration["protocol"] |= change
-    texts = [json.dumps(configuration)] * sweep.sizes["cell"]
-    assert not report.judges(sweep.assign(configuration=("cell", texts)))
+    for change in ({"widths": [60]}, {"optimiser": "adamw"}, {"optimisation": {}}):
+        other = json.dumps(configuration | {"protocol": configuration["protocol"] | change})
+        assert not report.judges(sweep.assign(configuration=("cell", [other] * sweep.sizes["cell"])))
 
 
 def test_the_page_needs_nothing_else(written):
@@ -67,8 +66,8 @@ def test_the_page_needs_nothing_else(written):
 
 def test_the_page_has_everything(written):
     page = written[1].read_text()
-    for verdict in claims.judge(made_up.sweep()):
-        assert f'<h3 id="{verdict.claim}">' in page
+    for number in range(1, 9):
+        assert f'<h3 id="C{number}">' in page
     for part in (
         "6 of the paper&#39;s 168 published numbers lie",
         "In 0 of 6 comparisons, more weight means less correlation",
@@ -109,7 +108,6 @@ def test_figures_and_verdicts_are_files_too(written):
 def test_it_is_the_same_each_time(written, tmp_path):
     sweep = made_up.sweep()
     again = {
-        "figure2": lambda: figures.figure2(sweep),
         "C7": lambda: evidence(claims.c7(sweep)),
         "figure4": lambda: figures.figure4(sweep),
     }
