@@ -62,22 +62,27 @@ class Judged(NamedTuple):
     outcome: Outcome
 
 
-def of(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dict[str, list[Row]]:
-    """The reported networks of the settings of one kind, by data set, the plan's first.
+def by_set(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dict[str, Stored]:
+    """The settings of one kind with reported networks, by data set, the plan's first.
 
     Args:
       settings: of a folder.
       title: the kind, as `Part.title`.
       rows: of the samples; a set with fewer has what it has.
     """
-    reported = {
-        stored.setting["pool"]: stored.reported
+    found = {
+        stored.setting["pool"]: stored
         for stored in settings
         if stored.reported
         and stored.setting["title"] == title
         and (stored.setting["rows"] == rows or (rows == 1000 and stored.setting["rows"] < rows))
     }
-    return {pool: reported[pool] for pool in (*SETS, *reported) if pool in reported}
+    return {pool: found[pool] for pool in (*SETS, *found) if pool in found}
+
+
+def of(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dict[str, list[Row]]:
+    """The reported networks of these settings, by data set; arguments as in `by_set`."""
+    return {pool: stored.reported for pool, stored in by_set(settings, title, rows).items()}
 
 
 def errors(networks: Networks, method: str, measures: Sequence[str] = ("test_error",)) -> np.ndarray:

@@ -133,7 +133,7 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
         rungs=[(name, ladder.table(climbed, name)) for name in LADDER_SETS if climbed],
         hypotheses=hypotheses,
         label_free=label_free,
-        methods=tables.methods(settings, networks),
+        methods=tables.methods(settings),
         edges=tables.edges(settings),
         elsewhere=tables.elsewhere(settings),
         transfer=tables.transfer(settings),

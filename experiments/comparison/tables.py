@@ -118,19 +118,19 @@ def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
         yield name.removesuffix("-views"), Table(header, lines)
 
 
-def methods(settings: Sequence[Stored], networks: Networks) -> tuple[Table, str]:
+def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
     """All methods over the data sets that have them all, and what tells them apart; ("") of one method."""
-    if not networks:
+    columns = analysis.by_set(settings)
+    if not columns:
         return Table([], []), ""
-    standings, ranks = described.standings(networks)
+    standings, ranks = described.standings({name: column.reported for name, column in columns.items()})
     header = ["method", "mean rank", "error against vanilla's", "interquartile mean", "failed"]
     header += ["tuning error of the best of 4 points", "of 32"]
-    columns = [stored for stored in settings if stored.name in {f"{name}-1000" for name in networks}]
     rows = []
     for each in standings:
         tuned = [
-            100 * np.mean([described.best_of(stored, each.method, tried) for stored in columns])
-            if all(results.of(stored.searched, each.method) for stored in columns)
+            100 * np.mean([described.best_of(column, each.method, tried) for column in columns.values()])
+            if all(results.of(column.searched, each.method) for column in columns.values())
             else float("nan")
             for tried in (4, 32)
         ]
