@@ -140,17 +140,11 @@ def effective_units(cell: xr.Dataset) -> xr.DataArray:
     smaller.
     """
     stored = configuration(cell)
-    mlp = stored["protocol"]["family"] == "mlp"
-    batch_size = stored["protocol"]["optimisation"]["batch_size"] if mlp else None
-    return units_worth(cell.penalty, stored["widths"], batch_size)
-
-
-def units_worth(penalty: xr.DataArray, widths: Sequence[int], batch_size: int | None) -> xr.DataArray:
-    """The effective number of units from P [..., layer]. With a batch size, what chance adds is
-    subtracted."""
-    d = xr.DataArray(np.asarray(widths, float), dims="layer")
-    r2 = (2 * penalty - 1) / (d - 1)
-    return participation(r2 if batch_size is None else debiased(r2, batch_size), d)
+    d = xr.DataArray(np.asarray(stored["widths"], float), dims="layer")
+    r2 = (2 * cell.penalty - 1) / (d - 1)
+    if stored["protocol"]["family"] == "mlp":
+        r2 = debiased(r2, stored["protocol"]["optimisation"]["batch_size"])
+    return participation(r2, d)
 
 
 def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[int, int]]:
