@@ -72,7 +72,7 @@ oldest: .venv-oldest/ready  ## each of the library's functions on the wheel and 
 	DECORR_INSTALLED=1 $(OLDEST)/python -P -m pytest -n $(WORKERS) $(OLDEST_TESTS) $(ARGS)
 
 # A run that skipped or found none of these tests is a failure.
-oracles: .venv-oracles/ready  ## the penalties against their own reference code (2 min)
+oracles: .venv-oracles/ready  ## penalties and statistics against other people's code (2 min)
 	$(ORACLES)/python -m pytest -m oracle --junit-xml=.venv-oracles/report.xml tests/oracles $(ARGS)
 	$(ORACLES)/python .ci/all_ran.py .venv-oracles/report.xml
 
