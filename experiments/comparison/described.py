@@ -11,6 +11,7 @@ from experiments.comparison.planned import SHOTS
 from experiments.comparison.recipes import METHODS, Recipe, draws
 from experiments.comparison.results import Stored
 from experiments.statistics import over_sets
+from experiments.statistics.intervals import Interval
 from experiments.statistics.over_sets import Effect
 
 EDGE = 0.05
@@ -24,8 +25,8 @@ class Standing(NamedTuple):
     rank: float
     ratio: Effect
     """Of its errors to vanilla's."""
-    interquartile: float
-    """The interquartile mean of its errors over vanilla's mean error of the set."""
+    interquartile: Interval
+    """The interquartile mean of its errors over vanilla's mean error of the set; 95% of bootstrap samples."""
     failed: int
     networks: int
 
@@ -41,7 +42,7 @@ def standings(networks: Networks) -> tuple[list[Standing], over_sets.Ranks]:
             method,
             float(rank),
             analysis.effect(networks, method, "vanilla"),
-            over_sets.interquartile_mean(by_method[method] / plain),
+            over_sets.bootstrap_interval(over_sets.interquartile_mean, by_method[method] / plain),
             int(sum(row["failed"] for every in networks.values() for row in results.of(every, method))),
             sum(len(results.of(every, method)) for every in networks.values()),
         )

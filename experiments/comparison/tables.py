@@ -77,7 +77,16 @@ def advice(networks: Networks) -> Table:
 
 def hypotheses(judged: Sequence[Judged]) -> Table:
     """H1 to H5."""
-    header = ["", "statement", "outcome", "effect [95%]", "p (Holm)", "sets", "P(A > B)", "within 2%, p"]
+    header = [
+        "",
+        "statement",
+        "outcome",
+        "effect [95%]",
+        "p (Holm)",
+        "sets",
+        "P(A > B) [95%]",
+        "within 2%, p",
+    ]
     rows = [
         [
             each.hypothesis.name,
@@ -86,7 +95,7 @@ def hypotheses(judged: Sequence[Judged]) -> Table:
             percent(each.effect),
             f"{each.p:.2g}",
             len(each.effect.sets),
-            f"{each.better:.2f}",
+            "{:.2f} [{:.2f}, {:.2f}]".format(*each.better),
             f"{each.equivalent:.2g}",
         ]
         for each in judged
@@ -124,7 +133,7 @@ def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
     if not columns:
         return Table([], []), ""
     standings, ranks = described.standings({name: column.reported for name, column in columns.items()})
-    header = ["method", "mean rank", "error against vanilla's", "interquartile mean", "failed"]
+    header = ["method", "mean rank", "error against vanilla's", "interquartile mean [95%]", "failed"]
     header += ["tuning error of the best of 4 points", "of 32"]
     rows = []
     for each in standings:
@@ -137,7 +146,13 @@ def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
         ratio = "" if each.method == "vanilla" else percent(each.ratio)
         failed = f"{each.failed} of {each.networks}"
         rows.append(
-            [each.method, f"{each.rank:.2f}", ratio, f"{each.interquartile:.3f}", failed]
+            [
+                each.method,
+                f"{each.rank:.2f}",
+                ratio,
+                "{:.3f} [{:.3f}, {:.3f}]".format(*each.interquartile),
+                failed,
+            ]
             + [f"{error:.2f}" for error in tuned]
         )
     note = (
