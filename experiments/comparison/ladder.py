@@ -64,6 +64,12 @@ def gain(rows: list[Row], plain: str, method: str) -> Interval:
     return intervals.of_mean(errors(rows, plain) - errors(rows, method))
 
 
+def gain_where_none_failed(rows: list[Row], plain: str, method: str) -> Interval:
+    """The gain over the seeds of which neither network failed."""
+    trained = ~np.any([errors(rows, name, "failed").astype(bool) for name in (plain, method)], axis=0)
+    return intervals.of_mean((errors(rows, plain) - errors(rows, method))[trained])
+
+
 def judge(interval: Interval, low: float = -np.inf, high: float = np.inf) -> Outcome:
     """Whether an interval lies completely within low and high, completely outside, or neither."""
     if low <= interval.low and interval.high <= high:
@@ -109,10 +115,10 @@ def table(ladder: Ladder, name: str) -> Table:
                 for method in LADDER_METHODS
             ]
             failed = sum(float(row["failed"]) for row in networks if row["method"] in LADDER_METHODS)
-            rows.append(
-                [TITLES.get(title, title), *cells, told(gain(networks, "vanilla", "corr")), f"{failed:.0f}"]
-            )
-    return Table(["rung", *LADDER_METHODS, "gain of corr [95%]", "failed"], rows)
+            gains = gain(networks, "vanilla", "corr"), gain_where_none_failed(networks, "vanilla", "corr")
+            rows.append([TITLES.get(title, title), *cells, *map(told, gains), f"{failed:.0f}"])
+    header = ["rung", *LADDER_METHODS, "gain of corr [95%]", "where neither failed", "failed networks"]
+    return Table(header, rows)
 
 
 def told(interval: Interval) -> str:
@@ -120,25 +126,34 @@ def told(interval: Interval) -> str:
     return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
 
 
+SHOWN = -2, 4
+"""Points that the picture shows. A gain outside is told at the edge."""
+
+
 def figure(ladder: Ladder) -> Figure:
     """The gains of corr over vanilla, and of corr-dropout over dropout, on each rung of each data set."""
     if not ladder:
         raise drawing.Missing("needs vanilla and corr of a rung")
-    figure, axes = drawing.grid(1, len(LADDER_SETS), width=3.6, height=2.8, sharey=True)
+    figure, axes = drawing.grid(1, len(LADDER_SETS), width=3.8, height=3.0, sharey=True)
     pairs = (("vanilla", "corr", "#0072B2", "o"), ("dropout", "corr-dropout", "#D55E00", "s"))
     for ax, name in zip(axes[0], LADDER_SETS, strict=True):
         titles = [title for title in rungs() if (name, title) in ladder]
         for shift, (plain, method, colour, marker) in zip((-0.12, 0.12), pairs, strict=True):
-            if not all(results.of(ladder[name, title], method) for title in titles):
-                continue  # its networks are not all done
-            gains = [gain(ladder[name, title], plain, method) for title in titles]
-            places = np.arange(len(titles)) + shift
-            means = np.array([each.estimate for each in gains])
-            reach = np.abs(np.array([[each.low, each.high] for each in gains]).T - means)
-            ax.errorbar(
-                places, means, reach, fmt=marker, color=colour, capsize=2, label=f"{method} against {plain}"
-            )
+            label = f"{method} against {plain}"
+            for place, title in enumerate(titles):
+                if not results.of(ladder[name, title], method):
+                    continue  # not finished yet
+                mean, low, high = gain(ladder[name, title], plain, method)
+                x, y = place + shift, np.clip(mean, *SHOWN)
+                reach = [[y - np.clip(low, *SHOWN)], [np.clip(high, *SHOWN) - y]]
+                ax.errorbar(x, y, reach, fmt=marker, color=colour, capsize=2, label=label, clip_on=False)
+                label = ""
+                if y != mean:
+                    text = f"{mean:+.0f} [{low:+.0f}, {high:+.0f}]"
+                    ax.text(place + 0.3, y, text, color=colour, size=7, va="center")
         ax.axhline(0, color="black", linewidth=0.8)
+        ax.set_ylim(SHOWN)
+        ax.set_xlim(-0.5, len(TITLES) - 0.5)
         ax.set_xticks(range(len(titles)), [TITLES[title] for title in titles], rotation=40, ha="right")
         ax.set_title({"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}[name] + ", 2,000 images", size=9)
     axes[0, 0].set_ylabel("points of test error gained", size=8)

@@ -3,19 +3,21 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.comparison import analysis, ladder, results, tables
-from experiments.comparison.analysis import MARGIN, Networks
+from experiments.comparison.analysis import MARGIN, Judged, Networks
 from experiments.comparison.planned import JUDGED, LADDER_SETS, SETS
 from experiments.comparison.recipes import METHODS
 from experiments.comparison.results import Stored
 from experiments.comparison.settings import Budget
 from experiments.disk.errors import ResultsError
 from experiments.page import drawing
-from experiments.page.tables import Table, markdown
+from experiments.page.tables import markdown
+from experiments.statistics.over_sets import Effect
 
 DECIDING = 6
 """Seeds below which a page recommends nothing: five differences cannot be significant after any
@@ -29,6 +31,14 @@ def compared(settings: Sequence[Stored]) -> list[Stored]:
         for stored in settings
         if results.of(stored.reported, "vanilla") and stored.setting["title"] != "features"
     ]
+
+
+def planned_order(column: Stored) -> tuple:
+    """Sorts settings: the plan's of 1,000 rows first, each kind in the order of its data sets."""
+    setting = column.setting
+    pool = setting["pool"]
+    place = SETS.index(pool) if pool in SETS else len(SETS)
+    return setting["title"], setting["rows"] > 1000, place, column.name
 
 
 def heat_map(shown: Sequence[Stored]) -> Figure:
@@ -57,27 +67,57 @@ def heat_map(shown: Sequence[Stored]) -> Figure:
             ax.text(x, y, text, ha="center", va="center", size=7, weight=weight, color=ink)
     clipped = np.clip(values, -limit, limit)
     ax.imshow(clipped, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", alpha=0.7)
-    names = [column.name for column in shown]
+    names = [column.name.removesuffix("-1000") for column in shown]
     ax.set_xticks(range(len(shown)), names, rotation=60, size=7, ha="right")
     ax.set_yticks(range(len(methods)), methods, size=8)
     ax.tick_params(length=0)
-    ax.set_title("test error against vanilla's, %; bold: its 95% interval excludes 0", size=8)
+    ax.set_title(
+        "test error against vanilla's, %, by data set (1,000 rows); bold: its own 95% interval excludes 0",
+        size=8,
+    )
     return figure
 
 
-def answers(networks: Networks) -> Iterator[str]:
-    """A sentence for each kind of data: what to use, by PLAN.md's rule."""
+class Answer(NamedTuple):
+    """What the page opens with, one for each kind of user."""
+
+    who: str
+    text: str
+
+
+READERS = {
+    "H1": "Instead of the plain network",
+    "H2": "If you use dropout",
+    "H5": "With noise in the inputs, or 80% of the weights pruned",
+    "H3": "Instead of DeCov",
+}
+"""Whose question a hypothesis of the plan answers."""
+SAID = {"holds": "decided for it", "fails": "decided against it", "open": "not decided"}
+
+
+def answers(networks: Networks, judged: Sequence[Judged]) -> Iterator[Answer]:
+    """What to use, by PLAN.md's rule for images and tables, and what the hypotheses say."""
+
+    def told(method: str, against: str, effect: Effect) -> str:
+        return f"{method} against {against}: {tables.percent(effect)} over {len(effect.sets)} data sets"
+
+    dropout = analysis.effect(networks, "dropout", "vanilla")
+    if len(dropout.sets) > 1:
+        yield Answer("To begin with", f"{told('dropout', 'vanilla', dropout)}, described and not tested")
+    advised: dict[str, list[str]] = {"Small images": [], "Tables": []}
     for each in analysis.advice(networks):
-        kind = "Image sets" if each.images else "Tables"
-        told = f"{tables.percent(each.effect)} over {len(each.effect.sets)} data sets"
-        if each.says == "use it":
-            yield f"{kind}: use {each.method}. Its error against {each.against}'s: {told}."
-        elif each.says == "do not":
-            yield f"{kind}: do not use {each.method}. Its error against {each.against}'s: {told}."
-        elif each.says == "not decided":
-            yield f"{kind}: between {each.method} and {each.against} nothing is decided: {told}."
+        of_kind = advised["Small images" if each.images else "Tables"]
+        if each.says == "too few data sets":
+            of_kind.append(f"too few are done to say anything about {each.method}")
         else:
-            yield f"{kind}: too few data sets are done to say anything about {each.method}."
+            said = {"use it": "use it", "do not": "do not use it"}.get(each.says, each.says)
+            of_kind.append(f"{told(each.method, each.against, each.effect)}, {said}")
+    yield from (Answer(who, "; ".join(texts)) for who, texts in advised.items() if texts)
+    for each in judged:
+        of_plan = each.hypothesis
+        if of_plan.name in READERS and len(each.effect.sets) > 1:
+            text = told(of_plan.method, of_plan.against, each.effect)
+            yield Answer(READERS[of_plan.name], f"{text}, {SAID[each.outcome]} ({of_plan.name})")
 
 
 def seeds_that_decide(shown: Sequence[Stored]) -> str:
@@ -120,9 +160,10 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     figures.mkdir(parents=True, exist_ok=True)
     climbed, networks = ladder.of(settings), analysis.of(settings)
     warning = seeds_that_decide(shown) or unfinished(settings)
-    told = [] if warning else list(answers(networks))
-    hypotheses = Table([], []) if warning else tables.hypotheses(analysis.judge(networks))
-    in_map = [column for column in shown if "-2000-" not in column.name]
+    judged = [] if warning else analysis.judge(networks)
+    told = [] if warning else list(answers(networks, judged))
+    hypotheses = tables.hypotheses(judged)
+    in_map = sorted((each for each in shown if "-2000-" not in each.name), key=planned_order)
     page = drawing.template(Path(__file__).parent / "compare.html.j2").render(
         title="does it help me?",
         warning=warning,

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -78,9 +79,12 @@ def written(folder):
 
 def test_the_answer_comes_first(written):
     start = written[: written.index("<figure>")]
-    assert "Tables: use corr-dropout. Its error against dropout&#39;s: -1" in start
-    assert "Tables: do not use corr. Its error against dropout&#39;s: +1" in start
-    assert "too few data sets are done" in start  # of images there is one
+    assert "<strong>To begin with:</strong> dropout against vanilla: -" in start
+    tables = start[start.index("<strong>Tables:</strong>") :]
+    assert re.search(r" corr against dropout: \+1.* over 3 data sets, do not use it;", tables)
+    assert re.search(r" corr-dropout against dropout: -1.* over 3 data sets, use it\.", tables)
+    assert "<strong>Small images:</strong> too few are done" in start  # there is one
+    assert re.search(r"If you use dropout:</strong> .* over 4 data sets, decided for it \(H2\)", start)
 
 
 def test_the_page_has_every_part(written):
@@ -99,14 +103,14 @@ def test_few_seeds_recommend_nothing(tmp_path):
     setting = Setting("digits", "0", 1000, budget=dataclasses.replace(Budget(), report_seeds=2))
     results.write(tmp_path, setting, networks(("vanilla", "corr"), 0.1, seeds=2))
     text = page.write(tmp_path).read_text()
-    assert "2 seeds cannot decide anything" in text and "use corr" not in text
+    assert "2 seeds cannot decide anything" in text and "use it" not in text
 
 
 def test_some_of_the_planned_sets_judge_nothing(tmp_path):
     for place, name in enumerate(planned.SETS[:3]):
         results.write(tmp_path, Setting(name, "0", 1000), networks(planned.JUDGED, 0.1 + 0.1 * place, 16))
     assert "3 of the plan&#39;s 17 data sets are done" in (text := page.write(tmp_path).read_text())
-    assert 'id="hypotheses"' not in text and "use corr" not in text
+    assert 'id="hypotheses"' not in text and "use it" not in text
     assert (tmp_path / "answers.md").read_text() == ""
 
 
