@@ -103,7 +103,9 @@ def test_options_and_targets_exist():
 @pytest.mark.parametrize("page", PAGES)
 def test_links_and_paths_lead_somewhere(page):
     here = PAGES[page].parent
-    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", TEXT[page]):
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", TEXT[page])
+    links += re.findall(r"^\[\w+\]: (?!https?:)([^#\s]*)(?:#(\S*))?$", TEXT[page], re.MULTILINE)
+    for target, anchor in links:
         path = here / target if target else PAGES[page]
         assert path.exists(), target
         headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE) if anchor else []

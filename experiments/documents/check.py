@@ -13,8 +13,8 @@ _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", 
 _NUMBER = rf"([+-]?\d+(?:\.\d+)?|\b(?:{'|'.join(_WORDS)})\b)"
 _SETTINGS = {"0.1", "1.0", "0.002", "0.02", "0.25", "95%"}
 """Weights, levels and a correlation. Sentences name them, and nothing measures them."""
-_NO_PROSE = (r"```.*?```", r"^    .*?$", r"^\|.*?$", r"\]\([^)]*\)")
-"""Code, tables and the targets of links."""
+_NO_TEXT = (r"```.*?```", r"^    .*?$", r"\]\([^)]*\)")
+"""Code and the targets of links."""
 _NO_RESULTS = (r"Python \d\.\d+", r"Apache-2\.0", r"Section \d\.\d", r"[\d.]+ us a kernel")
 
 
@@ -33,13 +33,15 @@ def mistakes() -> Iterator[str]:
 
 def mistakes_in(markdown: str, phrases: list[str]) -> Iterator[str]:
     """The mistakes in one document."""
-    for other in _NO_PROSE:
+    for other in _NO_TEXT:
         markdown = re.sub(other, "", markdown, flags=re.DOTALL | re.MULTILINE)
-    text = " ".join(markdown.split())
+    whole = " ".join(markdown.split())
+    # Numbers of a table need no phrase: most tables are drawn.
+    prose = " ".join(re.sub(r"^\|.*?$", "", markdown, flags=re.MULTILINE).split())
     for phrase in phrases:
-        said, _, condition = phrase.removesuffix("]").partition(" [")
+        said, _, condition = phrase.partition(" :: ")
         words, expressions = re.split(r"\{.*?\}", said), re.findall(r"\{(.*?)\}", said)
-        found = list(re.finditer(_NUMBER.join(map(re.escape, words)), text))
+        found = list(re.finditer(_NUMBER.join(map(re.escape, words)), whole))
         if len(found) != 1:
             yield f"stands there {len(found)} times: {said}"
             continue
@@ -48,10 +50,10 @@ def mistakes_in(markdown: str, phrases: list[str]) -> Iterator[str]:
                 yield f"{number} is {value:.6g} by {expression}"
         if condition and not eval(condition, vars(results)):
             yield f"is not true: {said}"
-        text = text.replace(found[0][0], "")
+        prose = prose.replace(found[0][0], "")
     for other in _NO_RESULTS:
-        text = re.sub(other, "", text)
-    for number in sorted({*re.findall(r"\d+\.\d+%?|\d+%", text)} - _SETTINGS):
+        prose = re.sub(other, "", prose)
+    for number in sorted({*re.findall(r"\d+\.\d+%?|\d+%", prose)} - _SETTINGS):
         yield f"is in no phrase: {number}"
 
 

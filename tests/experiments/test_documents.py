@@ -12,7 +12,7 @@ from experiments.store import compact
 from experiments.store.gathered import cell_of
 
 ROOT = Path(__file__).parents[2]
-PHRASE = "errs on {5 / 2}%, and {1 + 2} diverge [MARGIN > 0]"
+PHRASE = "errs on {5 / 2}%, and {1 + 2} diverge :: MARGIN > 0"
 
 
 @pytest.mark.golden
@@ -26,6 +26,7 @@ def test_every_number_of_the_sentences_is_a_result():
     [
         ("It errs on 2.5%, and three\ndiverge.\n\n| 7.7 |\n", []),
         ("It errs on 2.6%, and three diverge.", ["2.6 is 2.5 by 5 / 2"]),
+        ("| a | errs on 2.6%, and three diverge |", ["2.6 is 2.5 by 5 / 2"]),
         ("It errs on 2%, and three diverge.", []),  # rounded
         ("It errs on 2.5%, and four diverge.", ["four is 3 by 1 + 2"]),
         ("It errs on 2.5%, and 3 diverge in 4.5 s.", ["is in no phrase: 4.5"]),
@@ -41,7 +42,7 @@ def test_what_differs_is_named(markdown, mistakes):
 
 
 def test_what_is_no_longer_true_is_named():
-    assert list(check.mistakes_in("It wins.", ["wins [MARGIN < 0]"])) == ["is not true: wins"]
+    assert list(check.mistakes_in("It wins.", ["wins :: MARGIN < 0"])) == ["is not true: wins"]
 
 
 @pytest.mark.golden
