@@ -18,6 +18,7 @@ Outcome = Literal["holds", "fails", "open"]
 Ladder = dict[tuple[str, str], list[Row]]
 """By data set and rung, the networks of the report."""
 
+SHOWN_AS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 TITLES = {
     "released": "released",
     "relu": "ReLU",
@@ -117,7 +118,13 @@ def table(ladder: Ladder, name: str) -> Table:
             failed = sum(float(row["failed"]) for row in networks if row["method"] in LADDER_METHODS)
             gains = gain(networks, "vanilla", "corr"), gain_where_none_failed(networks, "vanilla", "corr")
             rows.append([TITLES.get(title, title), *cells, *map(told, gains), f"{failed:.0f}"])
-    header = ["rung", *LADDER_METHODS, "gain of corr [95%]", "where neither failed", "failed networks"]
+    header = [
+        SHOWN_AS[name],
+        *LADDER_METHODS,
+        "gain of corr [95%]",
+        "where neither failed",
+        "failed networks",
+    ]
     return Table(header, rows)
 
 
@@ -155,7 +162,7 @@ def figure(ladder: Ladder) -> Figure:
         ax.set_ylim(SHOWN)
         ax.set_xlim(-0.5, len(TITLES) - 0.5)
         ax.set_xticks(range(len(titles)), [TITLES[title] for title in titles], rotation=40, ha="right")
-        ax.set_title({"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}[name] + ", 2,000 images", size=9)
+        ax.set_title(f"{SHOWN_AS[name]}, 2,000 images", size=9)
     axes[0, 0].set_ylabel("points of test error gained", size=8)
     drawing.legend(figure, axes[0, 0], columns=2)
     return figure

@@ -1,23 +1,21 @@
 """The results of a folder as one page: what each kind of user can expect, then the evidence."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.comparison import analysis, ladder, results, tables
-from experiments.comparison.analysis import MARGIN, Judged, Networks
+from experiments.comparison.analysis import MARGIN
 from experiments.comparison.planned import JUDGED, LADDER_SETS, SETS
 from experiments.comparison.recipes import METHODS
 from experiments.comparison.results import Stored
 from experiments.comparison.settings import Budget
 from experiments.disk.errors import ResultsError
 from experiments.page import drawing
-from experiments.page.tables import markdown
-from experiments.statistics.over_sets import Effect
+from experiments.page.tables import Table, markdown
 
 DECIDING = 6
 """Seeds below which a page recommends nothing: five differences cannot be significant after any
@@ -78,48 +76,6 @@ def heat_map(shown: Sequence[Stored]) -> Figure:
     return figure
 
 
-class Answer(NamedTuple):
-    """What the page opens with, one for each kind of user."""
-
-    who: str
-    text: str
-
-
-READERS = {
-    "H1": "Instead of the plain network",
-    "H2": "If you use dropout",
-    "H5": "With noise in the inputs, or 80% of the weights pruned",
-    "H3": "Instead of DeCov",
-}
-"""Whose question a hypothesis of the plan answers."""
-SAID = {"holds": "decided for it", "fails": "decided against it", "open": "not decided"}
-
-
-def answers(networks: Networks, judged: Sequence[Judged]) -> Iterator[Answer]:
-    """What to use, by PLAN.md's rule for images and tables, and what the hypotheses say."""
-
-    def told(method: str, against: str, effect: Effect) -> str:
-        return f"{method} against {against}: {tables.percent(effect)} over {len(effect.sets)} data sets"
-
-    dropout = analysis.effect(networks, "dropout", "vanilla")
-    if len(dropout.sets) > 1:
-        yield Answer("To begin with", f"{told('dropout', 'vanilla', dropout)}, described and not tested")
-    advised: dict[str, list[str]] = {"Small images": [], "Tables": []}
-    for each in analysis.advice(networks):
-        of_kind = advised["Small images" if each.images else "Tables"]
-        if each.says == "too few data sets":
-            of_kind.append(f"too few are done to say anything about {each.method}")
-        else:
-            said = {"use it": "use it", "do not": "do not use it"}.get(each.says, each.says)
-            of_kind.append(f"{told(each.method, each.against, each.effect)}, {said}")
-    yield from (Answer(who, "; ".join(texts)) for who, texts in advised.items() if texts)
-    for each in judged:
-        of_plan = each.hypothesis
-        if of_plan.name in READERS and len(each.effect.sets) > 1:
-            text = told(of_plan.method, of_plan.against, each.effect)
-            yield Answer(READERS[of_plan.name], f"{text}, {SAID[each.outcome]} ({of_plan.name})")
-
-
 def seeds_that_decide(shown: Sequence[Stored]) -> str:
     """A warning if the settings have too few seeds for any statement; else ""."""
     least = min((len(results.of(column.reported, "vanilla")) for column in shown), default=0)
@@ -138,8 +94,8 @@ def unfinished(settings: Sequence[Stored]) -> str:
 
 
 def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
-    """Writes the page compare.html, with figures/NAME.svg and .png, of all settings in a folder; answers.md
-    has what it says first, and the hypotheses.
+    """Writes the page compare.html, with figures/NAME.svg and .png, of all settings in a folder; in
+    answers.md, ladder.md and without-labels.md its tables for other documents.
 
     Args:
       folder: of the settings' files.
@@ -161,17 +117,18 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     climbed, networks = ladder.of(settings), analysis.of(settings)
     warning = seeds_that_decide(shown) or unfinished(settings)
     judged = [] if warning else analysis.judge(networks)
-    told = [] if warning else list(answers(networks, judged))
+    answers = Table([], []) if warning else tables.answers(networks, judged)
     hypotheses = tables.hypotheses(judged)
+    rungs = [(name, ladder.table(climbed, name)) for name in LADDER_SETS if climbed]
     in_map = sorted((each for each in shown if "-2000-" not in each.name), key=planned_order)
     page = drawing.template(Path(__file__).parent / "compare.html.j2").render(
         title="does it help me?",
         warning=warning,
-        answers=told,
+        answers=answers,
         heat_map=drawing.picture(figures, "methods", "", lambda: heat_map(in_map)),
         ladder=drawing.picture(figures, "ladder", "", lambda: ladder.figure(climbed)),
         statements=[(each, ladder.told(each.interval)) for each in ladder.statements(climbed)],
-        rungs=[(name, ladder.table(climbed, name)) for name in LADDER_SETS if climbed],
+        rungs=rungs,
         hypotheses=hypotheses,
         label_free=label_free,
         methods=tables.methods(settings),
@@ -182,6 +139,10 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
         margin=f"{100 * (np.exp(MARGIN) - 1):.0f}%",
     )
     drawing.write_text(out / "compare.html", page)
-    advice = [] if warning else [tables.advice(networks)]
-    drawing.write_text(out / "answers.md", markdown(*advice, hypotheses))
+    for name, of_file in {
+        "answers": [] if warning else [answers, hypotheses],
+        "ladder": [table for _, table in rungs],
+        "without-labels": label_free.values(),
+    }.items():
+        drawing.write_text(out / f"{name}.md", markdown(*of_file))
     return out / "compare.html"

@@ -52,25 +52,44 @@ def _mean(rows: Sequence[Row], name: str) -> float:
 
 
 def percent(effect: Effect) -> str:
-    """The mean effect as % of the other's error, with its interval."""
+    """The mean effect as % of the other's error, with its interval; "" of fewer than two sets."""
+    if len(effect.sets) < 2:
+        return ""
     ends = [100 * (np.exp(end) - 1) for end in effect.interval]
     return f"{ends[0]:+.1f}% [{ends[1]:+.1f}, {ends[2]:+.1f}]"
 
 
-def advice(networks: Networks) -> Table:
-    """What to use, by the plan's rule."""
+READERS = {
+    "H1": "You use nothing against overfitting",
+    "H2": "You use dropout",
+    "H3": "You use DeCov",
+    "H5": "You use dropout, under noise or with 80% of weights pruned",
+}
+"""Whose question a hypothesis of the plan answers."""
+SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails": "do not use it"}
+"""What an advice or an outcome tells a reader; other ones decide nothing."""
+
+
+def answers(networks: Networks, judged: Sequence[Judged]) -> Table:
+    """What each kind of user can expect, by PLAN.md's rule and its hypotheses."""
+    rows = [
+        ("To begin with", "dropout", "vanilla", analysis.effect(networks, "dropout", "vanilla"), "described")
+    ]
+    for each in analysis.advice(networks):
+        data = "Your data are small images" if each.images else "Your data are tables"
+        rows.append((data, each.method, each.against, each.effect, SAID.get(each.says, each.says)))
+    for name, reader in READERS.items():
+        (of_name,) = (each for each in judged if each.hypothesis.name == name)
+        method, against = of_name.hypothesis.method, of_name.hypothesis.against
+        rows.append(
+            (reader, method, against, of_name.effect, SAID.get(of_name.outcome, f"not decided ({name})"))
+        )
     return Table(
-        ["data", "method", "against", "its error [95%]", "data sets", "advice"],
+        ["for whom", "method", "against", "change of the error [95%]", "data sets", "answer"],
         [
-            [
-                "images" if each.images else "tables",
-                each.method,
-                each.against,
-                percent(each.effect) if each.says != "too few data sets" else "",
-                len(each.effect.sets),
-                each.says,
-            ]
-            for each in analysis.advice(networks)
+            [reader, method, against, percent(effect), len(effect.sets), said]
+            for reader, method, against, effect, said in rows
+            if len(effect.sets)
         ],
     )
 
@@ -109,7 +128,14 @@ def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
     for name, setting, reported, _ in settings:
         if setting["title"] != "views":
             continue
-        header = ["loss", "error with 100 labels, %", "all labels, %", "effective units", "of the embedding"]
+        shown = name.removesuffix("-views")
+        header = [
+            f"loss on {shown}",
+            "error with 100 labels, %",
+            "all labels, %",
+            "effective units",
+            "of the embedding",
+        ]
         lines = []
         for method in [name for name in WITHOUT_LABELS if results.of(reported, name)]:
             rows = results.of(reported, method)
@@ -124,7 +150,7 @@ def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
                     f"{_mean(rows, 'embedded_effective_units'):.1f}",
                 ]
             )
-        yield name.removesuffix("-views"), Table(header, lines)
+        yield shown, Table(header, lines)
 
 
 def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
