@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from decorr._samples import AxisName, Samples, at_most, centre, product, standardise
+from decorr._samples import AxisName, Samples, at_most, centre_in_spans, product, standardise
 
 Kind = Literal["correlation", "covariance", "moment"]
 """The matrices of a layer [unit, unit]: of z-scores, of values less their means, or of raw values."""
@@ -38,15 +38,17 @@ def spectrum_of(kind: Kind, samples: Samples) -> Spectrum:
 
 
 def factor(kind: Kind, samples: Samples) -> tuple[jax.Array, jax.Array]:
-    """U [sample, unit] over its largest entry, and this entry."""
+    """U [sample, unit] over a scale, and this scale, such that no square of an entry overflows."""
     if kind == "correlation":
-        u = standardise(samples).z
-    else:
-        u = samples.values if kind == "moment" else centre(samples)[0]
-    scale = jnp.max(jnp.abs(lax.stop_gradient(u)))
-    scale = scale if samples.axis_name is None else lax.pmax(scale, samples.axis_name)
-    scale = jnp.where((scale > 0) & jnp.isfinite(scale), scale, 1)
-    return u / scale, scale
+        z = standardise(samples).z
+        return z, jnp.ones((), z.dtype)
+    if kind == "covariance":  # by the largest span, which no deviation exceeds
+        c, span, constant = centre_in_spans(samples)
+        scale = _divisor(jnp.max(jnp.where(constant, 0, span)))
+        return samples.select(jnp.where(constant, 0, c * (span / scale))), scale
+    largest = jnp.max(jnp.abs(lax.stop_gradient(samples.values)))
+    scale = _divisor(largest if samples.axis_name is None else lax.pmax(largest, samples.axis_name))
+    return samples.values / scale, scale
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -86,6 +88,11 @@ def _quotients(axis_name: AxisName, b: jax.Array, v: jax.Array) -> jax.Array:
 
 def _everywhere(axis_name: AxisName, x: jax.Array) -> jax.Array:
     return x if axis_name is None else lax.psum(x, axis_name)
+
+
+def _divisor(x: jax.Array) -> jax.Array:
+    """x, or 1 if it is 0 or not finite."""
+    return jnp.where((x > 0) & jnp.isfinite(x), x, 1)
 
 
 def _root(x: jax.Array) -> jax.Array:

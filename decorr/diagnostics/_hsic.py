@@ -100,9 +100,10 @@ def _inner_products(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """|M|^2, <M, N> and |N|^2, by the smaller of [unit, unit] and [sample, sample]."""
     if at_most(x.shape[1] * y.shape[1], samples.number**2):
-        m = samples.everywhere(product((x * w[:, None]).T, y))
         if samples.weights is None:
+            m = samples.moment(x, y) / samples.size()
             return _of_equal_weights(samples, jnp.sum(m * m))
+        m = samples.everywhere(product((x * w[:, None]).T, y))
         n = samples.everywhere(product((x * (w**2)[:, None]).T, y))
         return jnp.sum(m * m), jnp.sum(m * n), jnp.sum(n * n)
     both = product(x, samples.gathered(x).T) * product(y, samples.gathered(y).T)  # K L [sample, every sample]
