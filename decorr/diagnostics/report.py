@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from decorr._samples import AxisName
 from decorr.diagnostics.dormancy import dormant_units
 from decorr.diagnostics.effective import effective_units, mean_square_correlation
-from decorr.diagnostics.spectra import effective_rank
 from decorr.layers import layers_by_name, scalar_of
 
 
@@ -21,10 +20,9 @@ def _dormant(a: jax.Array, **stat: Any) -> jax.Array:
 METRICS: Mapping[str, Callable[..., jax.Array]] = {
     "effective_units": effective_units,
     "mean_square_correlation": mean_square_correlation,
-    "participation_ratio": functools.partial(effective_rank, order=2, debias=True),
     "dormant": _dormant,
 }
-"""The default metrics of `layer_report`. None needs eigenvalues."""
+"""The default metrics of `layer_report`. None needs eigenvalues, and all share one matrix of a layer."""
 
 
 def layer_report(
@@ -49,8 +47,8 @@ def layer_report(
       activations: a PyTree of arrays [..., unit], each of one layer. Layers that a scan stacked, [layer, ...,
         unit], would have their leading axis taken for samples: see `docs/recipes/scan.md`.
       metrics: functions by name, of one layer's activations. Each gives a scalar. Default:
-        `decorr.diagnostics.report.METRICS`, that is `effective_units`, `mean_square_correlation`, the
-        debiased `participation_ratio`, and the share of units that are `dormant`. With one more:
+        `decorr.diagnostics.report.METRICS`, that is `effective_units`, `mean_square_correlation`, and the
+        share of units that are `dormant`. With one more:
         `{**METRICS, "rankme": functools.partial(effective_rank, power=1, kind="moment")}`.
       where, weights, axis_name: as `zscore`. Those that you give go to every metric.
 
@@ -63,9 +61,11 @@ def layer_report(
       TypeError: metrics that are not a dict by name.
 
     Numerics:
-      As the metrics. Under `jit` they share common parts. The default ones take some products of [..., unit]
-      with the smaller of the d x d and m x m matrices for each layer. A training step of a dense layer takes
-      three products with its kernel. Ranks by eigenvalues take min(m, d)^3 operations.
+      As the metrics. Under `jit` they share common parts. The default ones together take one product for
+      each layer, that of the smaller of the d x d and m x m matrices. A training step of a dense layer takes
+      three products with its kernel. The participation ratio, `functools.partial(effective_rank, order=2,
+      debias=True)`, takes a second matrix, and a report with it about twice the time. So it is no default:
+      `effective_units` is the same number of correlations. Ranks by eigenvalues take min(m, d)^3 operations.
     """
     if not isinstance(metrics, Mapping):
         raise TypeError(
