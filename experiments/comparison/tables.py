@@ -63,7 +63,7 @@ READERS = {
     "H1": "You use nothing against overfitting",
     "H2": "You use dropout",
     "H3": "You use DeCov",
-    "H5": "You use dropout, under noise or with 80% of weights pruned",
+    "H5": "You use dropout, for noise and 80% of weights pruned",
 }
 """Whose question a hypothesis of the plan answers."""
 SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails": "do not use it"}

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -175,14 +175,18 @@ def diagnostics(implementation: str, **of: str | int) -> float:
 compared = functools.cache(stored)
 
 
-def against(method: str, other: str, images: bool | None = None, *measures: str) -> np.ndarray:
+def against(method: str, other: str, images: bool | None = None, without: Sequence[str] = ()) -> np.ndarray:
     """By how many % a method errs more than another over the comparison's data sets: mean, low and high end
-    of its 95% interval. images: only these sets, or only tables."""
-    networks = analysis.of(compared())
+    of its 95% interval. images: only these sets, or only tables. without: sets to leave out."""
+    networks = {name: rows for name, rows in analysis.of(compared()).items() if name not in without}
     if images is not None:
         networks = analysis.kind(networks, images)
-    effect = analysis.effect(networks, method, other, measures or ("test_error",))
-    return 100 * np.expm1(np.array(effect.interval))
+    return 100 * np.expm1(np.array(analysis.effect(networks, method, other).interval))
+
+
+def compared_units(method: str, layer: int) -> float:
+    """The mean effective units of a layer over the comparison's data sets."""
+    return float(analysis.errors(analysis.of(compared()), method, [f"effective_units_{layer}"]).mean())
 
 
 def each_set(method: str, other: str) -> dict[str, float]:

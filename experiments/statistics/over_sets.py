@@ -119,13 +119,14 @@ def interquartile_mean(scores: np.ndarray) -> float:
 def bootstrap_interval(
     statistic: Callable[..., float], *scores: np.ndarray, resamples: int = 2000
 ) -> Interval:
-    """A statistic of scores [set, seed] with its stratified bootstrap interval: seeds drawn within a set."""
+    """A statistic of scores [set, seed] with its bootstrap interval: sets are drawn, then seeds within."""
     rng = np.random.default_rng(0)
     arrays = [np.asarray(x, np.float64) for x in scores]
     drawn = []
     for _ in range(resamples):
+        sets = rng.integers(0, len(arrays[0]), len(arrays[0]))
         again = [np.take_along_axis(x, rng.integers(0, x.shape[1], x.shape), axis=1) for x in arrays]
-        drawn.append(statistic(*again))
+        drawn.append(statistic(*(x[sets] for x in again)))
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Interval(float(statistic(*arrays)), float(low), float(high))
 

@@ -53,11 +53,11 @@ def test_the_interquartile_mean_leaves_out_a_quarter_on_both_sides():
     assert over_sets.interquartile_mean(np.array([[0, 1, 2, 3], [4, 5, 6, 100]])) == 3.5
 
 
-def test_the_bootstrap_keeps_sets_apart():
-    alike = np.repeat([[0.1], [0.9]], 5, axis=1)  # without scatter of seeds there is none of the mean
-    assert tuple(over_sets.bootstrap_interval(np.mean, alike, resamples=20)) == (0.5, 0.5, 0.5)
-    interval = over_sets.bootstrap_interval(over_sets.interquartile_mean, A, resamples=200)
-    assert interval.low < interval.estimate < interval.high
+def test_the_bootstrap_draws_sets_and_then_seeds():
+    alike = np.repeat([[0.1], [0.9]], 5, axis=1)  # sets differ, their seeds do not
+    assert tuple(over_sets.bootstrap_interval(np.mean, alike, resamples=50)) == pytest.approx((0.5, 0.1, 0.9))
+    one_set = over_sets.bootstrap_interval(over_sets.interquartile_mean, A[:1], resamples=200)
+    assert one_set.low < one_set.estimate < one_set.high
 
 
 def test_ranks_are_friedmans_with_nemenyis_distance():
