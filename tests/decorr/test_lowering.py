@@ -1,5 +1,6 @@
 """The library's programs for accelerators, made without one: lowered, neither compiled nor run."""
 
+import functools
 import re
 
 import jax
@@ -14,6 +15,7 @@ from decorr import (
     fit_whitening,
     pair_penalty,
     sample_positions,
+    sigreg_loss,
     whiten,
 )
 from decorr.diagnostics import linear_cka, spectrum
@@ -50,6 +52,7 @@ PROGRAMS = {
     "covariance": with_gradient(pair_penalty, kind="covariance"),
     "spectrum": with_gradient(spectrum),
     "cka": with_gradient(lambda a, where: linear_cka(a, jnp.sin(a), where=where)),
+    "sigreg": with_gradient(functools.partial(sigreg_loss, key=jax.random.key(0), slices=4)),
     "stream": updated,
     "fitted": fitted,
     "dropout": dropped,
