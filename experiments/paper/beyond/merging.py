@@ -114,6 +114,7 @@ def merge(
     After a layer is merged, the activations of the next are those of the merged network. The result has the
     shape of the whole network. Removed units are still computed, but have no outgoing weights. So one
     compiled program serves all merged networks, and gives the outputs of the smaller ones.
+    `decorr.merge_network` returns smaller arrays, so every threshold of every network would be compiled.
 
     Args:
       run: what computes the network.
