@@ -6,6 +6,8 @@ Formulas are written as their source has them, in torch or NumPy, never by way o
 """
 
 import functools
+import sys
+from unittest import mock
 
 import numpy as np
 
@@ -342,11 +344,19 @@ def _(a):
     return entropy_rank(s / s.sum() + 1e-5)
 
 
-@reference("rankme-reptrix", by_torch)
-def _(a):
-    """Its eigenvalues are PCA's, as many as the smaller of m and d, of which one is 0 where m <= d."""
+def of_explained(a):
+    """Eigenvalues of PCA, as many as the smaller of m and d, of which one is 0 where m <= d."""
     explained = singular_values(centred(a)).square()
     return entropy_rank(explained / explained.sum() + 1e-7)
+
+
+@reference("rankme-reptrix", by_hand)
+def _(a):
+    """The package has no gradient: that is its formula's. It imports matplotlib to draw."""
+    drawing = {name: mock.MagicMock() for name in ("matplotlib", "matplotlib.pyplot")}
+    with mock.patch.dict(sys.modules, drawing):
+        value = optional("reptrix.rankme").get_rankme(torch.tensor(a))
+    return np.float64(value), by_torch(of_explained, {"a": a})[1]
 
 
 @reference("roy-vetterli", by_torch)
