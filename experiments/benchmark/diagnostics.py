@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from decorr import MLP, effective_rank, layer_report
+from decorr import MLP, effective_rank, layer_report, sigreg_loss
 from decorr.diagnostics import dormant_units, linear_cka
 from experiments.benchmark import task
 from experiments.benchmark.jax_trainers import sgd
@@ -40,6 +40,24 @@ def _numpy_cka(a: np.ndarray, b: np.ndarray) -> float:
         return float(np.sum(k * l) + k.sum() * l.sum() / ((m - 1) * (m - 2)) - 2 / (m - 2) * rows)
 
     return hsic(k, l) / math.sqrt(hsic(k, k) * hsic(l, l))
+
+
+@cache
+def _directions(d: int) -> np.ndarray:
+    """Those of `sigreg_loss`, [unit, 1024]; drawn before the time is taken."""
+    u = np.asarray(jax.random.normal(jax.random.key(0), (d, 1024)))
+    return u / np.linalg.norm(u, axis=0)
+
+
+def _numpy_sigreg(a: np.ndarray) -> float:
+    """Knot by knot, because all at once do not fit in memory."""
+    x, t = a @ _directions(a.shape[1]), np.linspace(0, 3, 17, dtype=a.dtype)
+    normal = np.exp(-t * t / 2)
+    distances = [
+        np.mean((np.cos(k * x).mean(axis=0) - wanted) ** 2 + np.sin(k * x).mean(axis=0) ** 2)
+        for k, wanted in zip(t, normal, strict=True)
+    ]
+    return float(len(a) * 2 * np.trapezoid(normal * np.asarray(distances), t))
 
 
 def _reptrix(a: np.ndarray, b: np.ndarray) -> float:
@@ -92,6 +110,10 @@ MEASURES: dict[str, dict[str, Measure]] = {
     },
     "CKA": {"ours": partial(linear_cka, debias=False), "numpy": _numpy_raw_cka, "anatome": _anatome},
     "CKA, debiased": {"ours": linear_cka, "numpy": _numpy_cka},
+    "SIGReg": {
+        "ours": lambda a, b: sigreg_loss(a, jax.random.key(0)),
+        "numpy": lambda a, b: _numpy_sigreg(a),
+    },
 }
 _PACKAGES = ("reptrix", "anatome")
 
