@@ -65,7 +65,7 @@ def correlation_curves(sweep: xr.Dataset) -> Figure:
             for ax, measured in ((top, cell.mean_correlation), (bottom, stored.effective_units(cell))):
                 drawing.band(ax, sweep.epoch.values, measured.sel(layer=layer).values, variant, smooth=True)
         bottom.axhline(widths[column], color="grey", linewidth=1.5)
-        drawing.note(bottom, 0.98, 0.88, [f"all {widths[column]}"], xycoords="axes fraction", ha="right",
+        drawing.note(bottom, 0.02, 0.88, [f"all {widths[column]}"], xycoords="axes fraction", ha="left",
                      size=8, color="#555555")  # fmt: skip
         top.set_title(f"{size.upper()}, layer {layer}", size=9)
         top.set_ylim(0)
@@ -95,6 +95,7 @@ def heat_maps(sweep: xr.Dataset) -> Figure:
             continue
         order = drawing.by_similarity(rho[:width, :width])
         ax.imshow(rho[np.ix_(order, order)], **scale, interpolation="nearest")
+        ax.set_xlabel("units, similar ones side by side", size=8)
     shown = ScalarMappable(Normalize(scale["vmin"], scale["vmax"]), scale["cmap"])
     figure.colorbar(shown, ax=axes[0].tolist(), label="|rho|, last hidden layer", shrink=0.8)
     return figure

@@ -132,15 +132,16 @@ def by_similarity(rho: np.ndarray) -> np.ndarray:
 
 def legend(figure: Figure, axes: Axes, columns: int = 4, extra: Sequence = ()) -> None:
     """One legend above all axes, for what one of them shows, in as many columns as fit."""
-    columns = min(columns, int(figure.get_figwidth() / 1.4))
     handles, labels = axes.get_legend_handles_labels()
     shown = dict(zip(labels, handles, strict=True)) | {handle.get_label(): handle for handle in extra}
+    width = 0.55 + 0.085 * np.mean([len(label) for label in shown])  # inches: a handle, and its label
+    columns = max(1, min(columns, int(figure.get_figwidth() / width)))
     figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=columns, frameon=False)
 
 
 def note(axes: Axes, x: float, y: float, lines: Sequence[str], **look: Any) -> None:
     """Small lines, from y downwards as a fraction of the axes."""
-    looks: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "size": 6}
+    looks: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "size": 7}
     axes.annotate("\n".join(lines), (x, y), **looks | look)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from experiments.page.drawing import Missing
 from experiments.statistics import intervals
@@ -43,7 +44,8 @@ def evidence(
         for kind in dict.fromkeys(kinds)
     ]
     height = 0.3 * len(shown) + 0.75 * len(parts) + 0.1
-    figure = Figure(figsize=(7.6, height), layout="constrained")
+    # Room at the sides, because other programs and fonts may set a label wider.
+    figure = Figure(figsize=(7.6, height), layout=ConstrainedLayoutEngine(w_pad=0.15))
     axes = figure.subplots(len(parts), squeeze=False, height_ratios=[len(part) for part in parts])[:, 0]
     for ax, part in zip(axes, parts, strict=True):
         ax.set_yticks(range(len(part)), [comparison.what for comparison in reversed(part)], size=8)

@@ -84,7 +84,7 @@ def figure1(sweep: xr.Dataset) -> Figure:
 def figure2(sweep: xr.Dataset) -> Figure:
     """Figure 2: |rho| in layers 1 to 3 of the huge networks, a line for each weight of the penalty."""
     need(sweep, (Network("huge", variant) for variant in published.FIGURE_2))
-    figure, axes = drawing.grid(1, 3, width=3.0, height=2.8, sharey=True)
+    figure, axes = drawing.grid(1, 3, width=2.0, height=2.6, sharey=True)
     for variant, layers in published.FIGURE_2.items():
         cell = cell_of(sweep, Network("huge", variant))
         for layer, (ax, shown) in enumerate(zip(axes[0], layers, strict=True), start=1):
@@ -95,7 +95,7 @@ def figure2(sweep: xr.Dataset) -> Figure:
             ax.set_title(f"HUGE, layer {layer}", size=9)
     for ax in axes[0]:
         ax.set_xlim(0, 1)
-        ax.set_ylim(0, 100)
+        ax.set_ylim(0, 104)  # a marker at 100% is drawn whole
         ax.set_xlabel("|rho| between two units", size=9)
     axes[0, 0].set_ylabel("share of unit pairs (%)", size=9)
     drawing.legend(figure, axes[0, 0], 4, [_PUBLISHED])

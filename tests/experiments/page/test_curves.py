@@ -139,3 +139,12 @@ def test_curves_of_networks_that_all_diverged_are_drawn():
     sweep["diverged_epoch"][:] = 1
     for draw in (curves.learning_curves, curves.error_by_size):
         draw(sweep).savefig(io.BytesIO())
+
+
+def test_a_legend_has_as_many_columns_as_fit():
+    for labels, columns in ((map(str.upper, SIZES), 5), ([f"falls by p (Pearson), law {i}" for i in range(3)], 2)):
+        figure, ((ax,),) = drawing.grid(1, 1, width=5.6)
+        for label in labels:
+            ax.plot([0], label=label)
+        drawing.legend(figure, ax, 5)
+        assert figure.legends[0]._ncols == columns

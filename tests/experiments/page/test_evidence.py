@@ -54,3 +54,10 @@ def test_what_supports_the_sentence_is_on_the_right_or_in_the_band():
         assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx(wanted)
     assert [text.get_text() for text in lower.texts] == ["open"]
     assert lower.get_title("right") == "for the sentence →"
+
+
+def test_labels_have_room_at_both_sides():
+    figure = evidence(claims.c8(made_up.sweep()))
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox()
+    assert 0.1 < box.x0 < box.x1 < figure.get_figwidth() - 0.1
