@@ -60,21 +60,24 @@ def _gain(sweep: xr.Dataset, network: Network) -> np.ndarray:
 
 
 def figure(*sweeps: xr.Dataset) -> Figure:
-    """Validation error of the huge network against update steps, a panel for each sweep; shaded where weight
-    1.0 has the lower mean error. Both axes are logarithmic."""
+    """Validation error of the huge network against update steps, a panel for each sweep; shaded where the
+    largest weight has the lower mean error. Both axes are logarithmic. Weights are the library's.
+    """
     if len(sweeps) < 2:
         raise Missing("needs the digits and MNIST")
-    panels, axes = drawing.grid(1, len(sweeps), width=3.6, height=2.8)
+    panels, axes = drawing.grid(1, len(sweeps), width=3.0, height=2.6, sharex=True)
     for ax, sweep in zip(axes[0], sweeps, strict=True):
+        batch_size = configuration(sweep)["protocol"]["optimisation"]["batch_size"]
         for variant in BY_WEIGHT:
             values = 100 * error(cell_of(sweep, Network("huge", variant))).values
             drawing.band(ax, steps(sweep), values, variant)
+            ax.lines[-1].set_label(f"weight {(variant.number or 0) / batch_size:g}")
         ahead = _gain(sweep, Network("huge", CORR_10)) > 0
+        shade = {"color": style.colour(CORR_10), "label": "0.02 is ahead of 0"}
         ax.fill_between(steps(sweep), 0, 1, where=ahead, transform=ax.get_xaxis_transform(),
-                        color=style.colour(CORR_10), alpha=0.1, linewidth=0, label="1.0 ahead")  # fmt: skip
+                        alpha=0.1, linewidth=0, **shade)  # fmt: skip
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter("{x:,.0f}")
-        ax.set_xlim(steps(sweep)[0], steps(sweep)[-1])
         drawing.log_scale(ax)
         name = configuration(sweep)["dataset"]
         ax.set_title(f"{name_of(name)}: {IMAGES[name]:,} training images", size=9)

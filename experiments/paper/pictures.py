@@ -18,7 +18,7 @@ CAPTIONS = {
     "figure2": "A line is one weight, averaged over seeds. Look at the left end: pairs near 0.",
     "figure4": "Lower is better. Bars: mean over seeds with 95% interval. Dots: seeds. Dashes: the paper.",
     "error_by_size": "Lower is better. Networks that diverged are counted above and left out of the means.",
-    "steps": "Shaded: weight 1.0 has the lower error. The digits end where MNIST has hardly begun.",
+    "steps": "Shaded: weight 0.02, the paper's 1.0, has the lower error. The digits end where MNIST begins.",
     "learning_curves": "Both axes are logarithmic, to show the first epochs and the last differences.",
     "correlation_curves": "Grey: the number of units in the layer.",
     "slopes": f"Numbers: networks below {-slopes.FLAT} / between / above {slopes.FLAT}.",
