@@ -79,11 +79,15 @@ def setup(app: Sphinx) -> None:
 
 
 def _readme(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Puts the README's first screen on the home page, with links relative to docs/."""
+    """Puts the README's first screen on the home page, with links relative to docs/, version and licence."""
     if docname == root_doc:
         readme = (Path(__file__).parents[1] / "README.md").read_text()
         screen = readme.partition("# decorr\n")[2].partition("## The experiments")[0]
         screen = re.sub(r"\]\((?!https?:)", "](../", screen)
+        facts = (
+            f"Version {version} ([what changed](../CHANGELOG.md)), licence Apache-2.0, Python 3.11 or newer."
+        )
+        screen = screen.replace("## Install\n", f"## Install\n\n{facts}\n")
         source[0] = re.sub("<!-- README.md, .* -->", lambda _: screen, source[0])
 
 
