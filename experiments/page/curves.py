@@ -41,9 +41,6 @@ def learning_curves(sweep: xr.Dataset) -> Figure:
         ax.set_xlabel("epoch", size=9)
         drawing.log_epochs(ax, int(sweep.epoch.values[-1]))
     drawing.log_scale(axes[0])
-    means = np.concatenate([line.get_ydata() for ax in axes for line in ax.lines])
-    if np.isfinite(means).any():  # a network that leaps makes a band that reaches far below
-        axes[0].set_ylim(0.8 * np.nanmin(means))
     for ax in axes[::columns]:
         ax.set_ylabel("validation error (%)", size=9)
     drawing.legend(figure, axes[0])

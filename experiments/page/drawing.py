@@ -104,15 +104,19 @@ def _thinned(length: int) -> np.ndarray:
 
 
 def log_scale(axes: Axes) -> None:
-    """A logarithmic y-axis with numbers at 1, 2, 3 and 5 times the powers of ten. It stays linear without
-    lines, for example if all networks diverged."""
+    """A logarithmic y-axis with numbers at 1, 2, 3 and 5 times the powers of ten. It ends not far below the
+    lowest line, because a network that leaps makes a band that reaches far below. It stays linear without
+    lines, for example if all networks diverged.
+    """
     lines = [line for beside in axes.get_shared_y_axes().get_siblings(axes) for line in beside.lines]
-    if not any((np.asarray(line.get_ydata(), float) > 0).any() for line in lines):
+    values = np.concatenate([[], *(np.asarray(line.get_ydata(), float) for line in lines)])
+    if not (values > 0).any():
         return
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(max(axes.get_ylim()[0], 0.8 * values[values > 0].min()))
 
 
 def log_epochs(axes: Axes, last: int) -> None:
