@@ -6,8 +6,12 @@ Sources, as named at each field: "text" is the paper; "code" is the author's rel
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
+from decorr._names import check_name
+
+Nonlinearity = Literal["prelu", "leaky_relu"]
+Initialisation = Literal["torch", "flax", "he"]
 Normalisation = Literal["none", "batch", "whiten"]
 """What follows a layer's weights, before its nonlinearity: nothing; batch normalisation
 (`flax.linen.BatchNorm`); batch whitening (`decorr.BatchWhitening`)."""
@@ -22,17 +26,22 @@ class Architecture:
 
     widths: tuple[int, ...]
     """Units of each hidden layer, first to last; for a convolutional layer, its channels."""
-    nonlinearity: Literal["prelu", "leaky_relu"] = "prelu"
+    nonlinearity: Nonlinearity = "prelu"
     """prelu: one learned slope a layer (code). leaky_relu: the slope is fixed (text)."""
     negative_slope: float = 0.25
     """The slope below zero; for prelu its initial value, 0.25 in Torch (code)."""
-    initialisation: Literal["torch", "flax", "he"] = "torch"
+    initialisation: Initialisation = "torch"
     """torch: weights and biases uniform in +-1/sqrt(fan_in) (code). flax: Flax's defaults,
     truncated normal of variance 1/fan_in and zero biases. he: the same of variance 2/fan_in."""
     input_dropout: bool = True
     """Whether dropout acts on the inputs too (code), not only after each hidden layer."""
     normalisation: Normalisation = "none"
     """Normalisation of each hidden layer, before the nonlinearity."""
+
+    def __post_init__(self) -> None:
+        check_name("nonlinearity", self.nonlinearity, get_args(Nonlinearity))
+        check_name("initialisation", self.initialisation, get_args(Initialisation))
+        check_name("normalisation", self.normalisation, get_args(Normalisation))
 
     def weights(self, features: int) -> int:
         """The number of weights of fully connected hidden layers, with this many input features."""

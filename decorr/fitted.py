@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec
 from decorr._checks import check_floating, check_scalar_probability
 from decorr._eigenvalues import factor
 from decorr._mesh import over_mesh
+from decorr._names import check_name
 from decorr._samples import AxisName, as_samples, product, widen
 
 METHODS = ("zca", "pca", "cholesky")
@@ -95,8 +96,7 @@ def fit_whitening(
 
 def _check_form(method: str, components: int | None, d: int) -> None:
     """ValueError for an unknown method, or a number of components that it cannot have."""
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    check_name("method", method, METHODS)
     if components is None:
         return
     if method != "pca":

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from decorr._names import meant
 from decorr.penalties import correlation_penalty
 
 
@@ -56,8 +57,8 @@ def layer_penalties(
     layers = layers_by_name(activations)
     for pattern, weight in weights.items():
         if not any(_matches(name, pattern) for name in layers):
-            names = ", ".join(name or "'' (an array alone)" for name in layers)
-            raise ValueError(f"no layer is named {pattern!r}; the layers are {names or 'none'}")
+            names = ", ".join(name or "'' (an array alone)" for name in layers) or "none"
+            raise ValueError(f"no layer is named {pattern!r}{meant(pattern, layers)}; the layers are {names}")
         if shape := jnp.shape(weight):
             raise ValueError(f"the weight of {pattern!r} must be a scalar; got shape {shape}")
     chosen = {name: _weight(name, weights) for name in layers}

@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec
 from decorr._checks import check_floating, check_scalar_probability
 from decorr._inverse_root import inverse_root, newton_inverse_root
 from decorr._mesh import over_mesh
+from decorr._names import check_name
 from decorr._samples import AxisName, as_samples, centre_in_spans, product, widen
 
 METHODS = ("zca", "cholesky", "newton")
@@ -124,8 +125,7 @@ def whiten(
 
 def check_method(method: str, iterations: int) -> None:
     """ValueError unless there is such a method, and at least one iteration."""
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    check_name("method", method, METHODS)
     if operator.index(iterations) < 1:
         raise ValueError(f"iterations must be >= 1; got {iterations}")
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
+from decorr._names import check_name
 from experiments import command
 from experiments.command import Machine, MachineOptions, Unset, explained, make_console, parse
 from experiments.comparison.planned import CONVOLUTIONAL, PLAIN, PLANNED, SLOPES, TABLES, Part
 from experiments.comparison.recipes import METHODS, Optimiser
 from experiments.comparison.settings import Budget, Setting, Work
-from experiments.grid.names import unknown
 from experiments.grid.networks import Family
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ class Compare:
 
     def __post_init__(self) -> None:
         for name in self.methods:
-            if name not in METHODS | ALIASES:
-                raise unknown("method", name, METHODS)
+            check_name("method", ALIASES.get(name, name), METHODS)
         for name in ("datasets", "rows"):
             if not getattr(self, name):
                 raise ValueError(f"number of {name} must be at least 1; got 0")
@@ -84,8 +83,7 @@ class Compare:
             parts = list(PLANNED[self.part]())
             pools = dict.fromkeys(part.pool for part in parts)
             for name in self.only:
-                if name not in pools:
-                    raise unknown(f"data set of {self.part}", name, pools)
+                check_name(f"data set of {self.part}", name, pools)
             return [part for part in parts if not self.only or part.pool in self.only]
         budget = Budget(self.points, 1, self.finalists, self.more_seeds, self.report_seeds)
         plain = dataclasses.replace(PLAIN, optimiser=self.optimiser, steps=self.steps, family=self.family)

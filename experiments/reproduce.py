@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from decorr._names import check_name
 from experiments.command import Unset, explained, make_console, parse
 from experiments.compare import Compare, compare
 from experiments.comparison import analysis
@@ -13,7 +14,6 @@ from experiments.comparison.results import REFERENCE as COMPARISON
 from experiments.comparison.results import stored
 from experiments.documents.check import mistakes as check_documents
 from experiments.grid.cells import Cell
-from experiments.grid.names import unknown
 from experiments.grid.protocols import ABLATION, BY_WEIGHT, WITHOUT
 from experiments.paper.beyond import STUDIES
 from experiments.paper.report import NETWORKS, REFERENCE, write_reference
@@ -130,8 +130,7 @@ def main() -> None:
         options, console = parse(Reproduce, "reproduce"), make_console()
         names = [*SWEEPS, *MEASUREMENTS, *COMPARISONS]
         for name in options.only:
-            if name not in names:
-                raise unknown("sweep", name, names)
+            check_name("sweep", name, names)
         options.out.mkdir(parents=True, exist_ok=True)
         for name in options.only:
             if name in COMPARISONS:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rich.console import Console
 
+from decorr._names import check_name
 from experiments import command
 from experiments.command import Machine, MachineOptions, Unset, explained, make_console, parse
 from experiments.grid.cells import Block, Cell, Checkpoint, Precision, make_cells
-from experiments.grid.names import unknown
 from experiments.grid.networks import SIZES, Family, Network, Recipe, Scaling, Size
 from experiments.grid.protocols import EARLY, PROTOCOLS, VARIANTS
 from experiments.store import checkpoints, finished
@@ -84,8 +84,7 @@ class Sweep:
 
     def chosen_protocol(self) -> Recipe:
         """The protocol with the options that override it."""
-        if self.protocol not in PROTOCOLS:
-            raise unknown("protocol", self.protocol, PROTOCOLS)
+        check_name("protocol", self.protocol, PROTOCOLS)
         if self.optimiser == "adamw" and self.learning_rate is None:
             raise ValueError("--optimiser adamw needs --learning-rate, such as 0.001")
         protocol = PROTOCOLS[self.protocol]

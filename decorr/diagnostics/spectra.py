@@ -10,6 +10,7 @@ from jax import lax
 from decorr._checks import check_scalar_probability
 from decorr._eigenvalues import Kind, Spectrum, factor, spectrum_of
 from decorr._mesh import over_mesh
+from decorr._names import check_name
 from decorr._samples import AxisName, Samples, as_samples
 from decorr.chance import participation
 from decorr.diagnostics._hsic import unbiased_traces
@@ -55,7 +56,7 @@ def spectrum(
 
     Source: numpy.linalg.eigvalsh of numpy.corrcoef(a, rowvar=False), or of numpy.cov.
     """
-    _check_kind(kind)
+    check_name("kind", kind, get_args(Kind))
     values, scale = over_mesh(_spectrum, (a, where, weights), kind, axis_name)
     return values * scale * scale
 
@@ -113,7 +114,7 @@ def effective_rank(
       RankMe (arXiv:2210.02885). U-statistic: Song et al., Feature Selection via Dependence Maximization
       (2012).
     """
-    _check_kind(kind)
+    check_name("kind", kind, get_args(Kind))
     for what, number in (("order", order), ("power", power)):
         if not number > 0:
             raise ValueError(f"{what} must be above 0; got {number}")
@@ -158,7 +159,7 @@ def rank_at(
     Source: Kumar et al., Implicit Under-Parameterization (arXiv:2010.14498), delta = 0.01. Yang et al.,
       Harnessing Structures for Value-Based Planning and Reinforcement Learning (arXiv:1909.12255).
     """
-    _check_kind(kind)
+    check_name("kind", kind, get_args(Kind))
     if not power > 0:
         raise ValueError(f"power must be above 0; got {power}")
     share = check_scalar_probability(share, "share")
@@ -197,11 +198,6 @@ def rank_above(
       (arXiv:2204.09560), epsilon = 0.01.
     """
     return over_mesh(_rank_above, (a, where, weights, jnp.asarray(threshold)), axis_name)
-
-
-def _check_kind(kind: str) -> None:
-    if kind not in get_args(Kind):
-        raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}; got {kind!r}")
 
 
 def _spectrum(kind: Kind, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> Spectrum:

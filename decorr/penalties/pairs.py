@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from decorr._checks import check_ddof
 from decorr._mesh import over_mesh
+from decorr._names import check_name
 from decorr._samples import AxisName, as_samples
 from decorr.penalties._gram import Form, Kind, pair_sum
 
@@ -73,12 +74,8 @@ def pair_penalty(
       (arXiv:1511.06068) for covariances. Weights as numpy.cov: C = sum_k w_k c_k c_k^T / (V1 - V2 / V1),
       V1 = sum w, V2 = sum w^2.
     """
-    for what, word, words in (
-        ("kind", kind, get_args(Kind)),
-        ("normalise", normalise, get_args(Normalisation)),
-    ):
-        if word not in words:
-            raise ValueError(f"{what} must be one of {', '.join(words)}; got {word!r}")
+    check_name("kind", kind, get_args(Kind))
+    check_name("normalisation", normalise, get_args(Normalisation))
     check_ddof(ddof)
     a = jnp.asarray(a)
     d = a.shape[-1] if a.ndim else 0

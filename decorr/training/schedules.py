@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from decorr._names import check_name
 from decorr.config import Schedule
 
 LAST = 0.01
@@ -35,8 +36,7 @@ def schedule(kind: Schedule, steps: int) -> optax.Schedule:
         "cosine": optax.cosine_decay_schedule(1.0, steps),
         "exponential": optax.exponential_decay(1.0, steps, LAST),
     }
-    if kind not in kinds:
-        raise ValueError(f"unknown schedule {kind!r}; the schedules are {', '.join(kinds)}")
+    check_name("schedule", kind, kinds)
 
     def factor(step: jax.typing.ArrayLike) -> jax.Array:
         return jnp.asarray(kinds[kind](jnp.asarray(step, jnp.float32)), jnp.float32)

@@ -12,6 +12,7 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 
+from decorr._names import check_name
 from decorr.training.split import Split
 from experiments.data import tables, tfds
 from experiments.data.cache import Stored, cached
@@ -86,8 +87,7 @@ def load(
     Source: split and "max" are the paper's released code, up to the order. The digits are
       scikit-learn's `load_digits`, from the UCI repository (Alpaydin and Kaynak, 1998).
     """
-    if scaling not in get_args(Scaling):
-        raise ValueError(f"scaling must be one of {', '.join(get_args(Scaling))}; got {scaling!r}")
+    check_name("scaling", scaling, get_args(Scaling))
     if name == "digits":
         # Versioned by year, because every version of scikit-learn has the same pixels.
         version, classes, stored = "1998", 10, _digits()

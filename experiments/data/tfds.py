@@ -16,9 +16,9 @@ from unittest import mock
 
 import numpy as np
 
+from decorr._names import meant
 from experiments.data import tables
 from experiments.disk import files
-from experiments.grid.names import meant
 
 _INSTALL = 'pip install -e ".[prepare]" in the clone'  # Brings TensorFlow, for TFDS to prepare its sets.
 _CHUNK = 1000  # Records fetched in one call: half the time of one by one, in little memory.

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, get_args
 
+from decorr._names import check_name, meant
 from decorr.config import Architecture, Normalisation, Optimisation, Regulariser, Schedule
-from experiments.grid.names import meant, unknown
 
 Size = Literal["tiny", "small", "medium", "large", "huge"]
 SIZES: dict[Size, float] = {"tiny": 0.1, "small": 0.3, "medium": 0.5, "large": 0.7, "huge": 0.9}
@@ -70,10 +70,8 @@ class Recipe:
 
     def architecture(self, size: Size) -> Architecture:
         """The network of a size: tiny, small, medium, large or huge."""
-        if size not in SIZES:
-            raise unknown("size", size, SIZES)
-        if self.family not in FAMILIES:
-            raise unknown("family", self.family, FAMILIES)
+        check_name("size", size, SIZES)
+        check_name("family", self.family, FAMILIES)
         ascending = self.width_order == "ascending"
         if ascending and self.family == "conv":
             raise ValueError("width order ascending is an ablation of the family mlp; conv has one order")
@@ -256,9 +254,7 @@ class Network:
     def parse(cls, name: str) -> "Network":
         """The network of a name, SIZE-VARIANT; ValueError if it is none."""
         size, _, variant = name.partition("-")
-        if size not in SIZES:
-            raise unknown("size", size, SIZES)
-        return cls(size, Variant.parse(variant))
+        return cls(check_name("size", size, SIZES), Variant.parse(variant))
 
     @property
     def name(self) -> str:

@@ -93,11 +93,13 @@ def test_one_weight_for_layers_of_any_width():
         layer_penalties(a, {"*": 0.1}, reference_width=0)
 
 
-@pytest.mark.parametrize("pattern", ["Head", "relu", "blocks/2/*"])
-def test_a_pattern_without_a_layer(pattern):
-    with pytest.raises(
-        ValueError, match=rf"no layer is named '{re.escape(pattern)}'; .* blocks/0/relu/0, .*, head"
-    ):
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [("relu", ""), ("Head", "did you mean 'head'?"), ("block/0/relu/*", "did you mean 'blocks/0/relu/0'?")],
+)
+def test_a_pattern_without_a_layer(pattern, hint):
+    named = re.escape(f"no layer is named {pattern!r}" + (f" ({hint})" if hint else ""))
+    with pytest.raises(ValueError, match=rf"^{named}; the layers are blocks/0/relu/0, .*, head$"):
         layer_penalties(activations(), {"*": 1.0, pattern: 1.0})
 
 

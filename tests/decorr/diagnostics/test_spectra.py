@@ -215,7 +215,10 @@ def test_what_is_not_finite_shows(float64, bad):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda a: spectrum(a, kind="cosine"), "correlation, covariance, moment; got 'cosine'"),
+        (
+            lambda a: spectrum(a, kind="gram"),
+            "unknown kind 'gram': choose from correlation, covariance, moment",
+        ),
         (lambda a: effective_rank(a, order=0), "order must be above 0; got 0"),
         (lambda a: effective_rank(a, power=-1), "power must be above 0; got -1"),
         (lambda a: effective_rank(a, debias=True), "debias is for order=2, power=2"),

@@ -159,3 +159,18 @@ def test_layers_are_normalised_before_the_nonlinearity(normalisation):
     evaluated = jax.jit(lambda variables: model.apply(variables, x)[0])
     moved, still = (evaluated(variables | stats) for stats in (changed, {}))
     assert not np.allclose(moved, still)
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "meant"),
+    [
+        ("nonlinearity", "relu", "prelu"),
+        ("initialisation", "torhc", "torch"),
+        ("normalisation", "Batch", "batch"),
+    ],
+)
+def test_an_architecture_of_unknown_words_is_refused(field, typed, meant):
+    with pytest.raises(
+        ValueError, match=rf"unknown {field} '{typed}' \(did you mean '{meant}'\?\): choose from"
+    ):
+        dataclasses.replace(PRELU, **{field: typed})

@@ -457,10 +457,13 @@ def test_bad_activations(name, a, kind, words):
     ("call", "words"),
     [
         (
-            lambda a: pair_penalty(a, kind="cosine"),
-            "kind must be one of correlation, covariance; got 'cosine'",
+            lambda a: pair_penalty(a, kind="corelation"),
+            r"unknown kind 'corelation' \(did you mean 'correlation'\?\): choose from correlation, cov",
         ),
-        (lambda a: pair_penalty(a, normalise="mean"), "normalise must be one of unit, pair, sum; got 'mean'"),
+        (
+            lambda a: pair_penalty(a, normalise="mean"),
+            "unknown normalisation 'mean': choose from unit, pair, sum",
+        ),
         (lambda a: pair_penalty(a, ddof=2), "ddof must be 0 or 1; got 2"),
         (lambda a: decorr.covariance_matrix(a, ddof=-1), "ddof must be 0 or 1; got -1"),
         (lambda a: decorr.vcreg_loss(a, 1.0, 1.0, delta=0.0), "delta must be above 0, or None; got 0.0"),

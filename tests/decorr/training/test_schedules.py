@@ -27,10 +27,9 @@ def test_factors(kind):
 
 
 def test_what_is_no_schedule():
-    with pytest.raises(
-        ValueError, match="unknown schedule 'linear'; the schedules are constant, cosine, exp"
-    ):
-        schedule("linear", STEPS)
+    message = r"unknown schedule 'cosinus' \(did you mean 'cosine'\?\): choose from constant, cosine, exp"
+    with pytest.raises(ValueError, match=message):
+        schedule("cosinus", STEPS)
     with pytest.raises(ValueError, match="at least one step; got 0"):
         schedule("cosine", 0)
     with pytest.raises(ValueError, match=r"shrinks \(cosine\) needs the number of steps"):

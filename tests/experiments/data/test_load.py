@@ -59,7 +59,7 @@ def test_zca_whitens_by_the_training_part_alone():
 
 
 def test_scaling_is_checked():
-    with pytest.raises(ValueError, match="scaling must be one of max, zscore, zca; got 'min'"):
+    with pytest.raises(ValueError, match="unknown scaling 'min': choose from max, zscore, zca"):
         data.load(scaling="min")
 
 
