@@ -56,7 +56,7 @@ _MODULES = {
     "streaming": "CorrelationState",
     "whitening": "whiten whitening_matrix",
 }
-"""The names for daily use, which are listed: losses, models, and what to print beside a loss."""
+"""The names for daily use, which `dir` lists: losses, models, and what to print beside a loss."""
 _RARE = {
     "diagnostics": "CKAState activity dormant_units linear_cka mean_square_correlation rank_above rank_at "
     "redundant_pairs spectrum",

@@ -17,7 +17,7 @@ def check_floating(x: jax.typing.ArrayLike, what: str, xp: ModuleType) -> Any: .
 
 
 def check_floating(x: jax.typing.ArrayLike, what: str, xp: ModuleType = jnp) -> Any:
-    """x as an array of JAX or NumPy; TypeError if it is not real floating point."""
+    """x as an array of JAX or NumPy; TypeError if its dtype is not real floating point."""
     array: Any = xp.asarray(x)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{what} must have a real floating-point dtype; got {array.dtype}")
@@ -38,7 +38,7 @@ def check_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
 
 
 def check_scalar_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
-    """A scalar as an array, checked as by `check_probability`; ValueError for another shape."""
+    """A scalar as an array, checked like in `check_probability`; ValueError for another shape."""
     array = check_probability(number, what)
     if array.ndim:
         raise ValueError(f"{what} must be a scalar; got shape {array.shape}")
@@ -65,7 +65,7 @@ def check_weights(
     shape: tuple[int, ...],
     xp: ModuleType = jnp,
 ) -> Any:
-    """The weights of the samples, an array of JAX or NumPy of the samples' shape; 0 where one is not valid.
+    """The weights of the samples, an array of JAX or NumPy of the samples' shape; 0 for invalid samples.
 
     ValueError for a negative or infinite weight of a valid sample. If weights or mask are traced, that weight
     becomes NaN.

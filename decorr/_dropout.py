@@ -29,8 +29,7 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
 
     Raises:
       TypeError: a dtype that is not real floating point.
-      ValueError: a rate that is no scalar or no probability. A traced one that is no probability gives
-        all NaN.
+      ValueError: a rate that is not a scalar or not in [0, 1]. A traced rate outside [0, 1] gives all NaN.
 
     Numerics:
       A mask takes 16 random bits an element, half of what a uniform number takes. Random bits are most of the
@@ -40,10 +39,9 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
     Source: Srivastava et al., Dropout (2014), with the scaling moved to training. Random bits: Salmon et
       al., Parallel random numbers: as easy as 1, 2, 3 (2011), Threefry-2x32 with 20 rounds, as in JAX.
     """
-    x = check_floating(x, "what is dropped from")
+    x = check_floating(x, "the inputs of dropout")
     keep = 1 - check_scalar_probability(rate, "rate").astype(jnp.float32)
-    # How many of the 2^16 values of a half word keep an element. At least one, or the scale would be
-    # infinite.
+    # How many of the 2^16 values of a half word keep an element. With none, the scale would be infinite.
     kept = jnp.where(keep > 0, jnp.maximum(jnp.round(keep * 2**16), 1), 0)
     words = _words(jax.random.bits(key, (2,), jnp.uint32), -(-x.size // 4))  # a block gives four masks
     halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]
@@ -56,7 +54,8 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
     return jnp.where(mask, (wide * scale).astype(x.dtype), dropped)
 
 
-@functools.partial(jax.jit, static_argnums=1)  # or each call outside of a program would compile the loop anew
+# Jitted, because otherwise each call outside of a program would compile the loop again.
+@functools.partial(jax.jit, static_argnums=1)
 def _words(key: jax.Array, blocks: int) -> jax.Array:
     """Threefry's blocks of the counters 0, 1, ...: their first words, then their second ones."""
 
@@ -64,7 +63,7 @@ def _words(key: jax.Array, blocks: int) -> jax.Array:
         return _threefry(key, counter, jnp.zeros_like(counter))
 
     def at_once() -> tuple[jax.Array, jax.Array]:
-        # Without the barrier XLA may work a word out again for each half of it.
+        # Without the barrier XLA may compute a word twice, once for each of its halves.
         first, second = jax.lax.optimization_barrier(encrypt(jnp.arange(blocks, dtype=jnp.uint32)))
         return first, second
 
@@ -74,7 +73,7 @@ def _words(key: jax.Array, blocks: int) -> jax.Array:
         first, second = jax.lax.map(encrypt, counters)
         return first.reshape(-1)[:blocks], second.reshape(-1)[:blocks]
 
-    # On a CPU it does so despite the barrier, unless the words come from a loop.
+    # On a CPU XLA does so despite the barrier, unless the words come from a loop.
     return jnp.concatenate(jax.lax.platform_dependent(cpu=in_two, default=at_once))
 
 

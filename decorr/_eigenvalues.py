@@ -10,7 +10,7 @@ from jax import lax
 from decorr._samples import AxisName, Samples, at_most, centre_in_spans, product, standardise
 
 Kind = Literal["correlation", "covariance", "moment"]
-"""The matrices of a layer [unit, unit]: of z-scores, of values less their means, or of raw values."""
+"""The matrices of a layer [unit, unit]: of z-scores, of values minus their means, or of raw values."""
 
 
 class Spectrum(NamedTuple):
@@ -19,17 +19,18 @@ class Spectrum(NamedTuple):
     values: jax.Array
     """[min(m, d)], largest first, in units of scale^2."""
     scale: jax.Array
-    """A scalar without derivative. Divided by it, no square under- or overflows."""
+    """A scalar without derivative. After division by it, no square under- or overflows."""
 
 
 def spectrum_of(kind: Kind, samples: Samples) -> Spectrum:
-    """The eigenvalues of B^T B = U^T W U / N, with U by the kind; of B B^T if that is smaller."""
+    """The eigenvalues of B^T B = U^T W U / N, or of B B^T if that is smaller. The kind decides what U is."""
     u, scale = factor(kind, samples)
     size = jnp.asarray(samples.size(ddof=0 if kind == "moment" else 1), u.dtype)
     if samples.weights is None:
         b = u / jnp.sqrt(size)
     else:
-        heaviest = samples.everywhere(samples.weights.sum())  # or more, so that no share of it is denormal
+        # An upper bound is enough, and no share of it is denormal.
+        heaviest = samples.everywhere(samples.weights.sum())
         heaviest = jnp.where(heaviest > 0, heaviest, 1)
         b = u * (_root(samples.weights / heaviest) * jnp.sqrt(heaviest / size))[:, None]
     if at_most(b.shape[1], samples.number):

@@ -18,7 +18,7 @@ def over_mesh(
     *static: Any,
     specs: Callable[[PartitionSpec], Any] = lambda spec: PartitionSpec(),
 ) -> Result:
-    """function(*static, *arrays), also for arrays on a mesh whose axes are Explicit.
+    """Calls function(*static, *arrays), also for arrays on a mesh whose axes are Explicit.
 
     The axes of `jax.make_mesh` are Explicit. On such axes every operation must say where its result lies.
     Inside the function the compiler decides instead, like for Auto axes. A profile shows the
@@ -51,9 +51,9 @@ def over_mesh(
 
 
 def _by_samples(a: jax.Array) -> jax.Array:
-    """Activations spread over their samples instead of their units, where units are fewer.
+    """Activations spread over their samples instead of their units, if there are fewer units.
 
-    Each device sends the others only their parts. Left to the compiler, every device would gather all of it.
+    Each device sends the others only their parts. The compiler alone would gather everything on every device.
     """
     sharding = jax.typeof(a).sharding
     axes = jax.tree.leaves(tuple(sharding.spec))

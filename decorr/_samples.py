@@ -35,7 +35,7 @@ def widen(x: Any) -> Any:
 
 
 def is_constant(low: Any, high: Any, xp: ModuleType = jnp) -> Any:
-    """Whether values between `low` and `high` differ by rounding only. False for NaN and infinities."""
+    """Whether values between `low` and `high` can differ by rounding only. False for NaN and infinities."""
     largest = xp.maximum(abs(low), abs(high))
     return (high - low <= _ROUNDINGS * jnp.finfo(low.dtype).eps * largest) & xp.isfinite(largest)
 
@@ -53,7 +53,7 @@ class Samples:
 
     @property
     def number(self) -> int:
-        """How many samples there are over all devices, those of weight 0 too."""
+        """The number of samples of all devices, including those of weight 0."""
         shards = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
         return self.values.shape[0] * shards
 
@@ -94,7 +94,7 @@ class Samples:
     def size(self, ddof: int = 0) -> jax.Array | int:
         """The divisor of sums: V1 - ddof V2 / V1, with V1 = sum w, V2 = sum w^2; or number - ddof.
 
-        Never 0: it is 1 for an empty sum.
+        It is never 0: for an empty sum it is 1.
         """
         if self.weights is None:
             return self.number - ddof if at_most(1 + ddof, self.number) else 1
@@ -144,7 +144,7 @@ class Samples:
 
 def pairs_of_shares(shares: jax.Array, everywhere: Callable[[jax.Array], jax.Array]) -> jax.Array:
     """sum_i!=j s_i s_j = 1 - sum_i s_i^2 of shares with sum 1. Precise also if one share is near 1."""
-    dominant = shares > 0.75  # one share at most
+    dominant = shares > 0.75  # at most one share is
     others = everywhere(jnp.sum(jnp.where(dominant, 0, shares)))
     return everywhere(jnp.sum(shares * jnp.where(dominant, others, 1 - shares)))
 
@@ -222,11 +222,11 @@ class Standardised(NamedTuple):
     """Z-scores and deviations of the units; all 0 for a constant unit."""
 
     z: jax.Array
-    """[sample, unit], z-scores, 0 where there is no sample."""
+    """[sample, unit], z-scores; 0 for invalid samples."""
     sigma: jax.Array
     """[unit], standard deviations."""
     constant: jax.Array
-    """[unit] bool. A sigma of 0 does not say so, because it may have underflowed."""
+    """[unit] bool. A sigma of 0 does not show this, because it may have underflowed."""
 
 
 def standardise(samples: Samples, ddof: int = 1) -> Standardised:
@@ -242,7 +242,7 @@ def standardise(samples: Samples, ddof: int = 1) -> Standardised:
 def centre(samples: Samples) -> tuple[jax.Array, jax.Array]:
     """The values minus their means [sample, unit], and which units are constant [unit].
 
-    0 for a constant unit, and where there is no sample.
+    0 for a constant unit, and for invalid samples.
     """
     c, span, constant = centre_in_spans(samples)
     return samples.select(jnp.where(constant, 0, c * span)), constant[0]

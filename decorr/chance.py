@@ -6,8 +6,8 @@ from typing import Any
 def independent_penalty(m: float, d: int) -> float:
     """The expected penalty of d independent Gaussian units over m samples: the floor of P.
 
-    E[P] = (1 + (d-1)/(m-1)) / 2, because E[rho_ij^2] = 1/(m-1) for i != j. A P near this value is no evidence
-    against independence, however large it is.
+    E[P] = (1 + (d-1)/(m-1)) / 2, because E[rho_ij^2] = 1/(m-1) for i != j. A P near this value is not
+    evidence against independence, however large it is.
 
     Args:
       m: number of samples, at least 2. If samples depend on one another, like the positions of one image,
@@ -25,21 +25,22 @@ def independent_penalty(m: float, d: int) -> float:
     Source: the permutation moment of Pearson's correlation, E[rho^2] = 1/(m-1) (Pitman, 1937). Effective
       number of weighted samples: Kish (1965).
     """
-    if d % 1 != 0 or m != m:  # NaN and infinity too: their remainder is NaN
-        raise TypeError(f"units are whole numbers, and samples a number; got m = {m}, d = {d}")
+    if d % 1 != 0 or m != m:  # also for NaN and infinity, whose remainder is NaN
+        raise TypeError(f"d must be a whole number, and m a number; got m = {m}, d = {d}")
     if not 2 <= m < float("inf") or d < 1:
-        raise ValueError(f"the penalty needs m >= 2 samples and d >= 1 units; got m = {m}, d = {d}")
+        raise ValueError(f"m must be at least 2 samples and finite, d at least 1 unit; got m = {m}, d = {d}")
     return (1 + (d - 1) / (m - 1)) / 2
 
 
 def debiased(r2: Any, n: Any) -> Any:
-    """A mean square of correlations over n > 2 samples, less what chance adds: r2 - (1 - r2) / (n - 2)."""
+    """A mean square of correlations over n > 2 samples, minus what chance adds: r2 - (1 - r2) / (n - 2)."""
     return r2 - (1 - r2) / (n - 2)
 
 
 def participation(r2: Any, d: Any) -> Any:
-    """The participation ratio d / (1 + (d - 1) r2) of d units, r2 the mean square of their correlations.
+    """The participation ratio d / (1 + (d - 1) r2) of d units.
 
-    Numbers, or arrays of any library. An r2 that chance made negative counts as 0.
+    r2, the mean square of their correlations, and d are numbers, or arrays of any library. An r2 that chance
+    made negative counts as 0.
     """
     return d / (1 + (d - 1) * (r2 + abs(r2)) / 2)

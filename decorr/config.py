@@ -27,7 +27,7 @@ class Architecture:
     widths: tuple[int, ...]
     """Units of each hidden layer, first to last; for a convolutional layer, its channels."""
     nonlinearity: Nonlinearity = "prelu"
-    """prelu: one learned slope a layer (code). leaky_relu: the slope is fixed (text)."""
+    """prelu: one learned slope per layer (code). leaky_relu: a fixed slope (text)."""
     negative_slope: float = 0.25
     """The slope below zero; for prelu its initial value, 0.25 in Torch (code)."""
     initialisation: Initialisation = "torch"
@@ -67,7 +67,8 @@ class Optimisation:
     """Heavy-ball momentum, undamped. It is 0 in the code, which makes a new momentum buffer at every call, so
     that it never acts. The text says 0.8."""
     weight_decay: float = 1e-4
-    """Times the parameters, it is added to the gradient (text, code); for biases and slopes too (code)."""
+    """Multiplies the parameters, and the product is added to the gradient (text, code); for biases and slopes
+    too (code)."""
     batch_size: int = 50
     """Samples in a minibatch (text, code). An incomplete last minibatch of an epoch is left out."""
     schedule: Schedule = "constant"
@@ -76,7 +77,7 @@ class Optimisation:
 
 
 class Regulariser(NamedTuple):
-    """What a variant adds to the training of one network. None: not used, at no cost.
+    """What a variant adds to the training of one network. None: it is not used, and costs nothing.
 
     A PyTree, whose numbers may be arrays: networks that differ only in them share one program.
     """

@@ -42,7 +42,7 @@ def zscore(
     Raises:
       ValueError: fewer than two dimensions, two samples or one unit; `where` or `weights` of another shape;
         weights of valid samples below 0 or infinite. If such a weight is traced, there is no error, and
-        z-scores that are not 0 become NaN.
+        z-scores other than 0 become NaN.
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
 
     Numerics:
@@ -74,15 +74,15 @@ def correlation_matrix(
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
-      undefined: the value of every entry of a constant unit, its diagonal entry included. Its entry with a
+      undefined: the value of every entry of a constant unit, including its diagonal entry. Its entry with a
         NaN unit is NaN.
-      where, weights, axis_name: as `zscore`.
+      where, weights, axis_name: as in `zscore`.
 
     Returns:
       rho [unit, unit], symmetric, in [-1, 1] up to rounding; float32 for half-precision input.
 
     Raises:
-      ValueError, TypeError: as `zscore`.
+      ValueError, TypeError: as in `zscore`.
 
     Numerics:
       As `zscore`. A constant unit has no correlation: by default its entries are 0, and the 0 on the diagonal
@@ -115,14 +115,14 @@ def covariance_matrix(
     Args:
       a: activations [..., unit], floating point; m samples in all.
       ddof: 1, unbiased, or 0.
-      where, weights, axis_name: as `zscore`.
+      where, weights, axis_name: as in `zscore`.
 
     Returns:
       C [unit, unit], symmetric, in units of a^2; float32 for half-precision input. On a mesh every device has
       all of it.
 
     Raises:
-      ValueError, TypeError: as `zscore`; another ddof.
+      ValueError, TypeError: as in `zscore`; another ddof.
 
     Numerics:
       Values are centred before they are squared. A constant unit (see `zscore`) has exactly 0. With fewer

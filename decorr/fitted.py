@@ -29,11 +29,11 @@ class Whitening(NamedTuple):
     """[unit, component], in units of a. With fewer components than units, the pseudoinverse of W."""
 
     def whiten(self, a: jax.typing.ArrayLike) -> jax.Array:
-        """z = (a - mean) W^T [..., component], of activations [..., unit], one sample too."""
+        """z = (a - mean) W^T [..., component], for activations [..., unit], also of a single sample."""
         return _apply(_whiten, "activations", a, self.mean.shape[0], self)
 
     def unwhiten(self, z: jax.typing.ArrayLike) -> jax.Array:
-        """mean + z inverse^T [..., unit], of what `whiten` gives [..., component]."""
+        """mean + z inverse^T [..., unit], for the result of `whiten` [..., component]."""
         return _apply(_unwhiten, "whitened activations", z, self.matrix.shape[0], self)
 
 
@@ -49,7 +49,7 @@ def fit_whitening(
 ) -> Whitening:
     """Fits a map that whitens activations. It applies to other activations too, and can be undone.
 
-    W C' W^T = I, with C' = (1 - shrinkage) C + shrinkage mean_i(C_ii) I and C the unbiased covariance, as
+    W C' W^T = I, with C' = (1 - shrinkage) C + shrinkage mean_i(C_ii) I and C the unbiased covariance, as in
     `whitening_matrix`. C' = E diag(l) E^T, largest l first:
 
     - "zca": W = E diag(l)^(-1/2) E^T, inverse E diag(l)^(1/2) E^T. Unit i stays unit i.
@@ -68,21 +68,21 @@ def fit_whitening(
       method: "zca", "pca" or "cholesky".
       shrinkage: in [0, 1], may be traced. 0: C as it is; 1: units are only divided by their common scale.
       components: how many leading directions "pca" keeps. Default: all.
-      where, weights, axis_name: as `zscore`.
+      where, weights, axis_name: as in `zscore`.
 
     Returns:
       Whitening(mean [unit], matrix [component, unit], inverse [unit, component]), with `whiten` and
-      `unwhiten`; float32 for half-precision input. Differentiation takes all three as constants.
+      `unwhiten`; float32 for half-precision input. Differentiation treats all three as constants.
       `decorr.whiten` differentiates its statistics.
 
     Raises:
-      ValueError, TypeError: as `zscore` and `whitening_matrix`; components outside 1 to d, or for another
+      ValueError, TypeError: as in `zscore` and `whitening_matrix`; components outside 1 to d, or for another
         method than "pca". In `whiten` and `unwhiten`: another number of units, or of components.
 
     Numerics:
       Eigenvalues below d eps of the largest are rounding errors, and are replaced by this bound. So W is
       finite at shrinkage 0 too. The method `Whitening.whiten` multiplies by W and then corrects the error of
-      the round trip. So a round trip loses only some eps of the largest activation, even if C has the
+      the round trip. So the round trip is exact up to some eps of the largest activation, even if C has the
       condition number 1e6. A constant unit has the variance that shrinkage gives it. If no unit varies, or
       fewer than two samples are valid, matrix and inverse are 0. A value that is not finite makes them NaN.
       The largest entry of each "pca" direction is positive, like in scikit-learn.
@@ -116,7 +116,8 @@ def of_covariance(
     regular = (variance > 0) & finite
     scale = jnp.where(regular, variance, 1)
     c = (1 - shrinkage) * (c / scale) + shrinkage * identity
-    values, vectors = jnp.linalg.eigh(jnp.where(regular, c, identity))  # values that are not finite stay out
+    # The solver must not get values that are not finite.
+    values, vectors = jnp.linalg.eigh(jnp.where(regular, c, identity))
     rounding = len(c) * jnp.finfo(c.dtype).eps * values[-1]
     roots = jnp.sqrt(jnp.maximum(values, jnp.maximum(shrinkage, rounding)))[None, ::-1]
     vectors = vectors[:, ::-1]

@@ -29,11 +29,12 @@ def layer_penalties(
         loss = nll + total
 
     Args:
-      activations: a PyTree of arrays [..., unit], each of one layer. Layers that a scan stacked, [layer, ...,
-        unit], would have their leading axis taken for samples: see `docs/recipes/scan.md`.
+      activations: a PyTree of arrays [..., unit], each of one layer. If a scan has stacked layers, [layer,
+        ..., unit], their leading axis would count as samples: see `docs/recipes/scan.md`.
       weights: by pattern. In a pattern * stands for any characters, even slashes, and ? for one character.
-        Brackets mean themselves. A layer has the weight of the first pattern that matches its name. Without a
-        match it has no penalty. Weights are scalars that may be traced, so a schedule compiles nothing again.
+        Brackets are ordinary characters. A layer has the weight of the first pattern that matches its name.
+        Without a match it has no penalty. Weights are scalars that may be traced, so a schedule causes no
+        recompilation.
       penalty: a scalar function of one layer's activations. Use `functools.partial` to give it options, such
         as `where` and `axis_name`.
       reference_width: the width for which the weights are meant. A layer of d units has its weight times
@@ -46,9 +47,9 @@ def layer_penalties(
 
     Raises:
       ValueError: a pattern that matches no layer (the error lists the names); two layers with the same name;
-        a weight or a penalty that is no scalar; a reference width below 1. An error of the penalty names the
-        layer.
-      TypeError: weights that are no dict by pattern.
+        a weight or a penalty that is not a scalar; a reference width below 1. An error of the penalty names
+        the layer.
+      TypeError: weights that are not a dict by pattern.
     """
     if not isinstance(weights, Mapping):
         raise TypeError(f"weights must be a dict by pattern, as {{'*': 0.002}}; got {weights!r}")
@@ -94,7 +95,7 @@ def layers_by_name(activations: Any) -> dict[str, Any]:
 
 
 def scalar_of(function: Callable[[jax.Array], jax.Array], a: jax.Array, place: str, what: str) -> jax.Array:
-    """function(a). Errors name the place, also for a result that is no scalar."""
+    """function(a). Errors name the place, also if the result is not a scalar."""
     try:
         value = function(a)
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Removes redundant units from a stack of dense layers. For trained networks: values, not traced."""
+"""Removes redundant units from a stack of trained dense layers. It needs values, and cannot be traced."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,9 +21,9 @@ class MergedNetwork(NamedTuple):
     layers: tuple[dict[str, Any], ...]
     """The layers that were given, with fewer units."""
     kept: tuple[np.ndarray, ...]
-    """Of each hidden layer the units that are left, as `merge_units`."""
+    """The units that are left in each hidden layer, as in `merge_units`."""
     errors: tuple[float, ...]
-    """Of each hidden layer the change of what the next one receives, as `merge_units`."""
+    """For each hidden layer, how much the next one's input changes, as in `merge_units`."""
 
 
 def merge_network(
@@ -37,26 +37,27 @@ def merge_network(
 ) -> MergedNetwork:
     """Removes the redundant units of all hidden layers of a stack of dense layers.
 
-    `merge_units` of every hidden layer, first to last. After a layer is merged, the next one's activations
-    are those of the merged network. So it makes up for the losses of the layers before.
+    It applies `merge_units` to every hidden layer, first to last. After a layer is merged, the next one's
+    activations are those of the merged network. So each layer makes up for the losses of the layers before
+    it.
 
         merged = merge_network(x, layers)
         widths = [len(kept) for kept in merged.kept]
 
     Args:
       x: inputs of the first layer [..., feature], floating point, over which units are compared.
-      layers: of the stack, first to last, each with its "kernel" [input, unit] and "bias" [unit], as the
+      layers: the stack, first to last. Each has a "kernel" [input, unit] and a "bias" [unit], like the
         parameters of a Flax Dense layer. The last one's units are the outputs, and all stay.
       nonlinearity: after each hidden layer, entry by entry. A sequence has one for each layer, for example
         with learned slopes.
-      threshold, where, weights: as `merge_units`.
+      threshold, where, weights: as in `merge_units`.
 
     Returns:
       MergedNetwork(layers, kept, errors).
 
     Raises:
-      ValueError, TypeError: as `merge_units`; fewer than two layers; shapes that do not fit each other;
-        another number of nonlinearities than of hidden layers.
+      ValueError, TypeError: as in `merge_units`; fewer than two layers; shapes that do not fit each other;
+        a number of nonlinearities that is not that of the hidden layers.
 
     Numerics:
       As `merge_units`. Activations have the precision of x, float32 for half precision. For another threshold
@@ -71,7 +72,9 @@ def merge_network(
     hidden = len(stack) - 1
     each = [nonlinearity] * hidden if callable(nonlinearity) else list(nonlinearity)
     if len(each) != hidden:
-        raise ValueError(f"nonlinearities are one for each of the {hidden} hidden layers; got {len(each)}")
+        raise ValueError(
+            f"there must be one nonlinearity for each of the {hidden} hidden layers; got {len(each)}"
+        )
     for i, function in enumerate(each):
         h = function(_affine(stack[i], h))
         after = stack[i + 1]
@@ -93,7 +96,7 @@ def _affine(layer: Mapping[str, Any], x: jax.Array) -> jax.Array:
 def _check_stack(stack: Sequence[Mapping[str, Any]], width: int) -> None:
     """ValueError unless each layer takes the units of the one before."""
     if len(stack) < 2:
-        raise ValueError(f"a network has >= 2 layers, the last with its outputs; got {len(stack)}")
+        raise ValueError(f"a network must have >= 2 layers, the last with its outputs; got {len(stack)}")
     for i, layer in enumerate(stack):
         if missing := {"kernel", "bias"} - layer.keys():
             raise ValueError(f"layer {i} has no {' and no '.join(sorted(missing))}")

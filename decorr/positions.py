@@ -29,17 +29,17 @@ def sample_positions(
 ) -> jax.Array | tuple[jax.Array, jax.Array]:
     """Draws some positions of every example, at random without replacement.
 
-    Each example gives p = min(positions, max_samples // examples) positions, so no example is left out. A
-    penalty or a correlation matrix needs no more of a layer with positions, such as image rows and columns or
-    tokens.
+    Each example gives p = min(positions, max_samples // examples) positions, so no example is left out. They
+    are enough for a penalty or a correlation matrix of a layer with positions, such as rows and columns of an
+    image, or tokens.
 
         seen = sample_positions(a, key, 4096)     # [example, position, unit]
         penalty = correlation_penalty(seen)       # all leading axes are samples
 
-    Examples are independent. Positions of one example are not, because neighbours see much the same. So the
-    effective number of samples lies between the number of examples and p times that. By chance, independent
-    units therefore show more than `independent_penalty` of p * examples. If maps vary slowly, a few positions
-    show nearly as much as all, at a fraction of the cost.
+    Examples are independent. Positions of one example are not, because neighbours see nearly the same. So the
+    effective number of samples lies between the number of examples and p times that. So independent units
+    show a larger penalty by chance than `independent_penalty` for p * examples samples. If maps vary slowly,
+    a few positions show nearly as much as all, at a fraction of the cost.
 
     Args:
       a: activations [example, ..., unit], floating point; the axes between are positions. Channels come last:
@@ -51,17 +51,18 @@ def sample_positions(
     Returns:
       Samples [example, p, unit], of the dtype of `a`; all positions in stored order if they fit. With
       `where`, the pair (samples, where [example, p]). An example with fewer than p valid positions gives
-      invalid ones too, and that mask leaves them out.
+      invalid ones too, which the mask marks.
 
     Raises:
       ValueError: fewer samples than examples; no examples, positions or units; a mask of another shape.
-      TypeError: a dtype that is not real floating point, a mask that is not bool, samples not whole.
+      TypeError: a dtype that is not real floating point, a mask that is not bool, a `max_samples` that is not
+        a whole number.
 
     Numerics:
-      Values are copied. The gradient is scattered back, and is 0 where nothing was drawn. The cost is one
-      random word a position, the p largest of them, and p * examples * unit numbers of memory. A penalty of m
-      samples of d units takes 2 m d min(m, d) multiply-adds with its gradient. That is 105 billion for all
-      positions of (256, 56, 56, 256), and half a billion for 4096 samples. `jit`, `vmap` and `grad` work.
+      Values are copied. The gradient is scattered back, and is 0 where nothing was drawn. It costs one random
+      word per position, finding the p largest of them, and memory for p * examples * unit numbers. A penalty
+      of m samples of d units takes 2 m d min(m, d) multiply-adds with its gradient. That is 105 billion for
+      all positions of (256, 56, 56, 256), and half a billion for 4096 samples. `jit`, `vmap` and `grad` work.
       Examples may be spread over a mesh, of Auto or Explicit axes.
     """
     a = check_floating(a, "activations")
@@ -91,8 +92,8 @@ def _sample_positions(
     mask = jnp.ones(shape, bool) if valid is None else valid
     if p == shape[1]:
         return flat, mask
-    # The p largest random words, whose highest bit marks the valid positions. Not numbers in [0, 1), which
-    # tie with a chance of 2^-23: the first position would win a tie.
+    # The p largest random words, whose highest bit marks the valid positions. Numbers in [0, 1) would tie
+    # with a chance of 2^-23, and the first position would win each tie.
     words = jax.random.bits(key, shape, jnp.uint32) >> 1
     _, index = jax.lax.top_k(words | mask.astype(jnp.uint32) << 31, p)
     return jnp.take_along_axis(flat, index[:, :, None], axis=1), jnp.take_along_axis(mask, index, axis=1)

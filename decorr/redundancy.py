@@ -1,4 +1,7 @@
-"""Finds units that respond alike, and removes them. For trained networks: NumPy in float64, not traced."""
+"""Finds units of trained networks that respond alike, and removes them.
+
+It computes with NumPy in float64, and cannot be traced.
+"""
 
 import math
 from typing import Any, NamedTuple
@@ -42,7 +45,7 @@ class _Lines(NamedTuple):
 
 
 def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
-    """Finds pairs of units that respond alike: their correlation reaches a threshold; strongest first.
+    """Finds pairs of units that respond alike: pairs whose correlation reaches a threshold, strongest first.
 
     i < j with |rho_ij| >= threshold - 64 eps, where eps is the rounding of rho's dtype. Computed correlations
     of exact duplicates are 1 only up to some roundings, so the threshold 1 finds them. One of two such units
@@ -64,10 +67,11 @@ def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
 
     Numerics:
       eps is 1.2e-7 for half precision and float32, and 2.2e-16 for float64. NumPy's arrays keep float64 here
-      even without jax_enable_x64. The sums behind a measured correlation round too, by 100 eps for units that
-      rarely fire. The diagonal shows this error. If it is within sqrt(eps) of 1, correlations are divided by
-      it. A constant unit is in no pair if its correlations are 0 or NaN, like those of `correlation_matrix`
-      and numpy.corrcoef. By chance, m samples show |rho| of about 1/sqrt(m), and two samples always show 1.
+      even without jax_enable_x64. The sums behind a measured correlation are rounded too, by 100 eps for
+      units that rarely fire. The diagonal shows this error. If it is within sqrt(eps) of 1, correlations are
+      divided by it. A constant unit is in no pair if its correlations are 0 or NaN, like those of
+      `correlation_matrix` and numpy.corrcoef. By chance, m samples show |rho| of about 1/sqrt(m), and two
+      samples always show 1.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
@@ -106,10 +110,10 @@ def merge_units(
         a_j ~ intercept + slope a_i,  slope = rho_ij sigma_j / sigma_i,  intercept = mean_j - slope mean_i,
 
     and slope * kernel[j] is added to kernel[i], intercept * kernel[j] to the bias. A constant unit is
-    removed, and its mean * kernel[j] is added to the bias. Among the units still to decide on, the one that
-    predicts most others is kept, the first of equals. The units that it predicts are removed. This repeats
-    until every unit is kept or removed. So no two kept units predict each other. The partner of a removed
-    unit is the kept unit with the largest |rho|. For the first layer of the library's MLP:
+    removed, and its mean * kernel[j] is added to the bias. Of the units that are not yet decided, the one
+    that predicts most others is kept; the first, if several do. The units that it predicts are removed. This
+    repeats until every unit is kept or removed. So no two kept units predict each other. The partner of a
+    removed unit is the kept unit with the largest |rho|. For the first layer of the library's MLP:
 
         logits, activations = model.apply({"params": params}, x)
         merged = merge_units(activations[0], params["hidden_1"], **params["hidden_2"], threshold=0.99)
@@ -128,33 +132,34 @@ def merge_units(
         positions, reshape [position * unit, output] to [position, unit, output], and the result back.
       bias: the next layer's [output], floating point. Give zeros if it has none; it may need the new bias.
       threshold: a unit predicts another if |rho| reaches this number in (0, 1], like in `redundant_pairs`.
-      where: which samples are valid, bool, broadcastable to a.shape[:-1]. The others are ignored, so NaN may
-        pad.
+      where: which samples are valid, bool, broadcastable to a.shape[:-1]. The others are ignored, so padding
+        may be NaN.
       weights: of the samples, >= 0, broadcastable to a.shape[:-1], like numpy.cov's `aweights`.
 
     Returns:
       Merged(kept [kept], incoming, kernel [..., kept, output], bias [output], error). Arrays keep their
       dtypes. Without jax_enable_x64 a float64 array stays a NumPy array. error is the root mean square, over
-      samples and outputs, of the change of a @ kernel + bias. It is relative to that of the output's
-      deviations from its mean. Each position in front of the kernel's unit axis has outputs of its own.
+      samples and outputs, of the change of a @ kernel + bias. It is relative to the root mean square of the
+      output's deviations from its mean. Each position in front of the kernel's unit axis counts as outputs of
+      its own.
 
     Raises:
       ValueError: shapes that do not fit; fewer than two valid samples; valid activations that are not finite.
-        Weights below 0 or not finite; a threshold outside (0, 1].
+        Weights below 0 or infinite; a threshold outside (0, 1].
       TypeError: a dtype that is not real floating point, a `where` that is not bool, or traced values. The
         number of units left depends on the values, so call it outside `jit`, `vmap` and `grad`.
 
     Numerics:
       Dead units, and units that are an affine function of their partner for any input, are removed exactly,
       up to rounding. Examples are units with the same weights, also scaled by a factor > 0 before a ReLU or
-      its relatives. Else the result is exact only on average over these samples, and `error` says how well. A
-      unit that these samples never move, or move along with another by chance, may act differently on others.
-      So take many more samples than units. Only a linear map may lie between a and the next layer's sum.
-      Average pooling and inverted dropout are fine. Max pooling breaks a line with a negative slope, and a
-      norm breaks any. A convolution that pads with zeros adds the intercept at the padding too. There it is
-      exact only if all intercepts are 0. Computed in float64 by NumPy. Results lie on the default device,
-      whatever mesh the arguments are spread over. If all units are constant, none is kept, and arrays have an
-      axis of length 0.
+      its relatives. Otherwise the result is exact only on average over these samples, and `error` says how
+      well. A unit that is constant on these samples, or follows another one by chance, may act differently on
+      other samples. So take many more samples than units. Only a linear map may lie between a and the next
+      layer's sum. Average pooling and inverted dropout are fine. Max pooling breaks a line with a negative
+      slope, and a norm breaks any. A convolution that pads with zeros adds the intercept at the padding too.
+      There it is exact only if all intercepts are 0. Computed in float64 by NumPy. Results lie on the default
+      device, whatever mesh the arguments are spread over. If all units are constant, none is kept, and arrays
+      have an axis of length 0.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
@@ -186,7 +191,7 @@ def merge_units(
 
 
 def _unrounded(x: np.ndarray) -> jax.Array | np.ndarray:
-    """x on the default device, or as it is if JAX would round it: float64 without jax_enable_x64."""
+    """x on the default device. It stays as it is if JAX would round it: float64 without jax_enable_x64."""
     return jnp.asarray(x) if jax.dtypes.canonicalize_dtype(x.dtype) == x.dtype else x
 
 
@@ -197,7 +202,7 @@ def _check_values(name: str, arrays: Any, threshold: float) -> None:
             f"{name} needs values, because the shape of its result depends on them: call it outside jit"
         )
     if not 0 < threshold <= 1:
-        raise ValueError(f"the threshold is an absolute correlation in (0, 1]; got {threshold}")
+        raise ValueError(f"the threshold must be an absolute correlation in (0, 1]; got {threshold}")
 
 
 def _check_shapes(d: int, incoming: Any, kernel: np.ndarray, bias: np.ndarray) -> None:
@@ -268,8 +273,11 @@ def _lines(centred: np.ndarray, mean: np.ndarray, weights: np.ndarray, lowest: f
 
 
 def _kept(reaches: np.ndarray, constant: np.ndarray) -> np.ndarray:
-    """Which units are kept [unit]: no two reach each other; any other is constant or reaches one."""
-    predicts = reaches & ~np.eye(len(reaches), dtype=bool)  # of a constant unit rho is 0
+    """Which units are kept [unit].
+
+    No two of them reach the threshold. Any other unit is constant, or reaches it with one of them.
+    """
+    predicts = reaches & ~np.eye(len(reaches), dtype=bool)  # a constant unit has rho 0
     kept, undecided, counts = np.zeros(len(reaches), bool), ~constant, predicts.sum(axis=1)
     while undecided.any():
         unit = np.where(undecided, counts, -1).argmax()

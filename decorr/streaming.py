@@ -51,8 +51,8 @@ class CorrelationState(NamedTuple):
     """
 
     weight: jax.Array
-    """[], the sum of the samples' weights; without weights, their number. Exact in float32 up to 2^24, beyond
-    to 7 digits."""
+    """[], the sum of the samples' weights; without weights, their number. Exact in float32 up to 2^24, and
+    beyond that to 7 digits."""
     square: jax.Array
     """[], the sum of the squares of the weights."""
     mean: jax.Array
@@ -70,7 +70,8 @@ class CorrelationState(NamedTuple):
 
     @classmethod
     def init(cls, d: int, dtype: jax.typing.DTypeLike = jnp.float32) -> "CorrelationState":
-        """The state of no samples of `d` units, accumulating in `dtype` (float32 or float64)."""
+        """The state before the first sample, for `d` units. It accumulates in `dtype` (float32 or
+        float64)."""
         if d < 1:
             raise ValueError(f"a correlation state needs at least 1 unit; got d = {d}")
         if not jnp.issubdtype(dtype, jnp.floating) or jnp.finfo(dtype).bits < 32:
@@ -87,7 +88,7 @@ class CorrelationState(NamedTuple):
         weights: jax.typing.ArrayLike | None = None,
         axis_name: AxisName = None,
     ) -> "CorrelationState":
-        """The state after more samples [..., unit]; arguments as `zscore`, but one sample is enough.
+        """The state after more samples [..., unit]; arguments as in `zscore`, but one sample is enough.
 
         The scale of the weights matters between minibatches. Their squares should not over- or underflow.
         """
@@ -98,7 +99,7 @@ class CorrelationState(NamedTuple):
         return self.merge(over_mesh(_correlation_state, arrays, self.mean.dtype, axis_name))
 
     def merge(self, other: "CorrelationState") -> "CorrelationState":
-        """The state of both states' samples, of the same units. Their order changes only rounding."""
+        """The state of the samples of two states with the same units. Their order changes only rounding."""
         if self.mean.shape != other.mean.shape:
             d, other_d = len(self.mean), len(other.mean)
             raise ValueError(f"states of {d} and of {other_d} units cannot be merged")
@@ -107,7 +108,7 @@ class CorrelationState(NamedTuple):
         weight = self.weight + other.weight
         share = other.weight / jnp.where(weight == 0, 1, weight)
         delta = (other.mean - self.mean) + (other.rest.mean - self.rest.mean)
-        step = delta * _root(self.weight * share)  # 0 into an empty state, however far from zero
+        step = delta * _root(self.weight * share)  # 0 for an empty state, however far its mean is from zero
         added = Sums(
             weight=other.weight,
             square=other.square,
@@ -140,7 +141,7 @@ class CorrelationState(NamedTuple):
         0 for a constant unit, and everywhere for fewer than two samples.
         """
         moment, constant = jnp.diagonal(self.comoment), self._constant()
-        # Outside of these limits squares over- or underflowed, and their quotient could be any number.
+        # Outside of these limits squares have over- or underflowed, and their quotient could be any number.
         limits = jnp.finfo(moment.dtype)
         known = jnp.isfinite(moment) & (moment > self.weight * (limits.tiny / limits.eps))
         inverse = 1 / jnp.sqrt(jnp.where(known, moment, 1))
@@ -149,7 +150,7 @@ class CorrelationState(NamedTuple):
         return jnp.where(constant[:, None] | constant[None, :], 0, rho)
 
     def covariance(self, ddof: int = 1) -> jax.Array:
-        """Covariances [unit, unit] of all samples, in units of a^2, as `covariance_matrix`.
+        """Covariances [unit, unit] of all samples, in units of a^2, as in `covariance_matrix`.
 
         0 for a constant unit, and everywhere for fewer than two samples.
         """
@@ -166,7 +167,7 @@ class CorrelationState(NamedTuple):
         shrinkage: jax.typing.ArrayLike = 1e-3,
         components: int | None = None,
     ) -> Whitening:
-        """The map that whitens, fitted to all samples; as `fit_whitening`."""
+        """The map that whitens, fitted to all samples; as in `fit_whitening`."""
         shrinkage = check_scalar_probability(shrinkage, "shrinkage")
         return of_covariance(method, components, self.mean, self.covariance(), shrinkage)
 
@@ -203,7 +204,7 @@ def _root(x: jax.Array) -> jax.Array:
 def _correlation_state(
     dtype: jax.typing.DTypeLike, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None
 ) -> CorrelationState:
-    """The state of activations, accumulating in a dtype."""
+    """The state of these activations. It accumulates in the given dtype."""
     samples = as_samples(axis_name, a, *stat, minimum=1)
     samples = replace(
         samples,

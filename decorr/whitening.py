@@ -51,15 +51,15 @@ def whitening_matrix(
     Raises:
       ValueError: a shape that is not [unit, unit], an unknown method, a shrinkage outside [0, 1] (if traced,
         W is NaN instead), fewer than one iteration.
-      TypeError: a dtype that is not real floating point, iterations that are no integer.
+      TypeError: a dtype that is not real floating point, iterations that are not an integer.
 
     Numerics:
       C is divided by its mean variance first, so W for s C is W / sqrt(s) for every s. A constant unit has
       the variance that shrinkage gives it. C = 0 gives W = 0, with derivative 0. An entry that is NaN or
       infinite makes all of W NaN. For every other covariance, a shrinkage > 0 makes "zca" and "newton"
-      finite. "cholesky" is finite if shrinkage is above rounding, some d eps. With shrinkage 0 and a C that
-      is singular up to rounding, "zca" is NaN. "cholesky" is then NaN or made of rounding; "newton" is finite
-      and does not whiten. Derivatives of "zca" divide by sums of roots of eigenvalues, never by differences
+      finite. "cholesky" is finite if shrinkage exceeds rounding, some d eps. With shrinkage 0 and a C that
+      is singular up to rounding, "zca" is NaN. "cholesky" is then NaN or mere rounding; "newton" is finite
+      but does not whiten. Derivatives of "zca" divide by sums of roots of eigenvalues, never by differences
       of eigenvalues. So they are right, of every order, at repeated and nearly repeated eigenvalues. Those of
       `jnp.linalg.eigh` are NaN or wrong there.
 
@@ -94,27 +94,27 @@ def whiten(
     y = (a - mean) W^T, with W the `whitening_matrix` of C = 1/(m-1) sum_k (a^(k) - mean)(a^(k) - mean)^T. At
     shrinkage 0 the units of y are uncorrelated, with variance 1. Otherwise directions of small variance stay
     below 1: a variance l becomes l / ((1 - shrinkage) l + shrinkage mean_i(C_ii)). Published layers add 1e-5
-    to the biased covariance instead. Here C is unbiased, like everywhere in this library.
+    to the biased covariance instead. Here C is unbiased, as everywhere in this library.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      method, shrinkage, iterations: as `whitening_matrix`.
-      groups: number of groups of d / groups consecutive units, each whitened alone; it divides d. More groups
-        are cheaper and need fewer samples: m should be a few times d / groups.
-      where, weights, axis_name: as `zscore`. Weights count in mean and covariance.
+      method, shrinkage, iterations: as in `whitening_matrix`.
+      groups: number of groups, each of d / groups consecutive units, which are whitened alone. It divides d.
+        More groups are cheaper and need fewer samples: m should be a few times d / groups.
+      where, weights, axis_name: as in `zscore`. Weights count in mean and covariance.
 
     Returns:
       y, the shape of `a`, without unit of measure; 0 for invalid samples. float32 for half-precision input,
       else the dtype of `a`.
 
     Raises:
-      ValueError, TypeError: as `zscore` and `whitening_matrix`; groups that do not divide the units.
+      ValueError, TypeError: as in `zscore` and `whitening_matrix`; groups that do not divide the units.
 
     Numerics:
-      As `whitening_matrix`. y does not change if all units are scaled alike or any unit is shifted. Invalid
-      samples are left out of value and gradient, never multiplied by 0. A constant unit (see `zscore`) is 0
-      up to rounding, and so is its derivative. With fewer than two valid samples y is 0. A NaN in a valid
-      sample makes its group NaN.
+      As in `whitening_matrix`. y does not change if all units are scaled alike or any unit is shifted.
+      Invalid samples are left out of value and gradient, never multiplied by 0. A constant unit (see
+      `zscore`) is 0 up to rounding, and so is its derivative. With fewer than two valid samples y is 0. A NaN
+      in a valid sample makes its group NaN.
 
     Source: Huang et al., Decorrelated Batch Normalization, for "zca"; groups as there.
     """
@@ -160,7 +160,7 @@ class Whitened(NamedTuple):
 
 
 def specs(spec: PartitionSpec) -> Whitened:
-    """The layout of a result on a mesh: that of the activations for y; the rest is whole on every device."""
+    """The layout of a result on a mesh: y has that of the activations; the rest is whole on every device."""
     return Whitened._make((spec, PartitionSpec(), PartitionSpec(), PartitionSpec()))
 
 
@@ -197,7 +197,7 @@ def whiten_by_running(
     covariance: jax.Array,
     shrinkage: jax.Array,
 ) -> jax.Array:
-    """Whitens by a mean [unit] and covariances [group, unit, unit] that are known."""
+    """Whitens by a given mean [unit] and given covariances [group, unit, unit]."""
     samples = as_samples(None, a, where, minimum=0)
     mean, covariance = mean.astype(samples.values.dtype), covariance.astype(samples.values.dtype)
     c = _by_group(samples.values - mean[None], form.groups)
@@ -217,7 +217,7 @@ def _project(form: Form, c: jax.Array, covariance: jax.Array, shrinkage: jax.Arr
     return product(c, w.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(c.shape[1], c.shape[0] * c.shape[2])
 
 
-# Compiled, because an eager call would be some fifty small programs.
+# Compiled, because an eager call would run some fifty small programs.
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _whitening_matrix(method: str, iterations: int, c: jax.Array, shrinkage: jax.Array) -> jax.Array:
     shrinkage = shrinkage.astype(c.dtype)

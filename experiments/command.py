@@ -47,12 +47,12 @@ class Machine:
             raise ValueError("--address needs --executor ray")
 
     def prepare(self, plan: bool) -> None:
-        """To call before JAX is imported. A plan does not reserve a GPU's memory; training begins its
-        processes."""
+        """Must be called before JAX is imported. A plan then reserves no GPU memory, and training starts its
+        processes early."""
         if plan:
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         elif self.executor == "local":
-            machine.begin_processes()  # they import JAX while it is imported here
+            machine.begin_processes()  # they import JAX at the same time as this process
 
     def connect(self, cells: int, seeds: int) -> "AbstractContextManager[Executor]":
         """An executor: see `executor.connect`."""
@@ -91,9 +91,9 @@ def train(
     """Trains work and shows how far it is.
 
     Args:
-      executor: where.
-      training: how.
-      work: what, the longest first, so that no long piece is left alone at the end.
+      executor: where to train.
+      training: how to train.
+      work: the pieces, the longest first, so that no long one is left for the end.
       dataset: its data, in the form that `training` takes.
       console: where progress is shown.
       keep: called with a piece of work, the number of its units done, and its checkpoint or None.
@@ -105,7 +105,7 @@ def train(
     """
     for piece in work:
         training.check(executor.room, piece, dataset)
-    # Closed in any case: an interruption here must end the training there.
+    # Always closed, so that an interruption here ends the training there.
     running = closing(executor.run(training, work, dataset, read, checkpoint_seconds))
     live = is_live(console.file)
     with SweepProgress(console, work, dataset.image_shape, live) as progress, running as events:
@@ -134,9 +134,8 @@ def make_console() -> Console:
     if sys.stdout is None:  # closed
         return Console(file=io.StringIO(), width=160, markup=False, highlight=False)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # a name that cannot be printed is no reason to stop
+        # A name that cannot be printed must not end the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     return Console(width=None if is_live(sys.stdout) else 160, markup=False, highlight=False)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from experiments.data.pool import Pool
 
 ALIASES = {"drop": "dropout"}
-"""Names that a sweep has for methods."""
+"""A sweep's name of a method -> its name here."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Compare:
     """Data sets: digits, breast_cancer or wine (included); paths of ARFF files, whose last column is the
     class; openml:NAME or openml:NUMBER; TFDS image classification sets."""
     rows: tuple[int, ...] = (1000,)
-    """Rows of each sample. A fifth of them tune."""
+    """Rows of each sample. A fifth of them are for tuning."""
     methods: tuple[str, ...] = ("vanilla", "dropout", "corr")
     """Methods to compare. vanilla is always included. dropout may be typed as drop."""
     family: Family = "mlp"
@@ -130,8 +130,8 @@ def _setting(pool: "Pool", part: Part) -> tuple[Setting, Sequence[str]]:
     rows = pool.rows(part.rows)
     if rows - rows // 5 < part.plain.batch_size:
         raise ValueError(
-            f"{pool.name} has {rows} rows for a sample: {part.plain.batch_size} are needed to train, "
-            f"and as many as a quarter of these to tune"
+            f"{pool.name} has {rows} rows for a sample: training needs {part.plain.batch_size} of them, "
+            f"and tuning a quarter as many"
         )
     return Setting(pool.name, pool.identity, rows, part.plain, part.budget, part.title), part.methods
 
@@ -186,7 +186,7 @@ def _tunes(method: str) -> bool:
 
 
 def _work(options: Compare, setting: Setting, method: str, rows: list[Any]) -> Work:
-    """The work of a method, with the point that its finished networks chose."""
+    """The work of a method, with the numbers that its finished networks chose."""
     from experiments.comparison import results
 
     if options.part == "features":
@@ -197,7 +197,9 @@ def _work(options: Compare, setting: Setting, method: str, rows: list[Any]) -> W
     def point(name: str) -> int:
         networks = results.of(rows, name, "search", "selection")
         if len(networks) < setting.budget.networks("search") + setting.budget.networks("selection"):
-            raise ValueError(f"{setting.name} needs the numbers of {name}: give --part comparison before")
+            raise ValueError(
+                f"{setting.name} uses the numbers that {name} chose: run --part comparison first"
+            )
         return results.chosen(networks, setting.budget.finalists)
 
     source = METHODS[method]

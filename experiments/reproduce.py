@@ -77,7 +77,7 @@ class Reproduce:
     tables_dir: Path = Path("tables")
     """Folder of the ARFF files that the comparison's plan names."""
     results: Path = Path("results/reproduced")
-    """Folder for the sweeps' own folders."""
+    """Folder that holds one folder for each sweep."""
     out: Path = REFERENCE
     """Folder for the compact files, one for each sweep, and for the report about them."""
     comparison: Path = COMPARISON

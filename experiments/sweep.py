@@ -148,7 +148,7 @@ def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) 
 
 
 def load_data(cell: Cell, data_dir: str | None, folder: Path) -> "Dataset":
-    """Loads the data of a sweep's cell, checked to be those of the results in its folder."""
+    """Loads the data of a sweep's cell, and checks that the results in the folder are about the same data."""
     from experiments.data.load import load
 
     dataset = load(cell.dataset, data_dir=data_dir, scaling=cell.protocol.input_scaling)
@@ -193,7 +193,9 @@ def _show(job: _Job, folder: Path, console: Console) -> None:
     for cell, blocks in job.blocks.items():
         runs = max(block.runs for block in blocks)
         memory = job.executor.room.describe(runs, trainer(blocks[0], job.dataset), job.dataset)
-        console.print(f"{cell.name:20} missing {len(blocks):4} x {runs} runs, {memory}", soft_wrap=True)
+        count = sum(block.runs for block in blocks)
+        together = "" if len(blocks) == 1 else f", {runs} at a time"
+        console.print(f"{cell.name:20} {count:4} networks to train{together}: {memory}", soft_wrap=True)
         if known:
             epochs = sum(block.runs * block.length for block in blocks)
             total += epochs * expected_seconds(known, cell, job.dataset.image_shape)
@@ -203,7 +205,8 @@ def _show(job: _Job, folder: Path, console: Console) -> None:
 
 
 def _known_seconds(job: _Job, folder: Path) -> dict[Network, float]:
-    """`epoch_seconds` of the networks in the folder; without any, on a CPU, of the reference run's."""
+    """`epoch_seconds` of the networks in the folder. If there are none, those of the reference run, on a
+    CPU."""
     from experiments.paper.report import REFERENCE
     from experiments.store import compact
     from experiments.store.gathered import epoch_seconds, gather

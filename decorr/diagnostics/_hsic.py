@@ -63,7 +63,7 @@ class _Sums(NamedTuple):
 
 
 def _mean(sums: _Sums, total: jax.Array) -> jax.Array:
-    # A total that is only rounding beside |M|^2 is 0, for example where all differences of samples are
+    # A total that is mere rounding compared with |M|^2 is 0, for example if all differences of samples are
     # orthogonal.
     rounding = jnp.abs(total) <= 64 * jnp.finfo(total.dtype).eps * sums.mm
     return jnp.where(sums.known & ~rounding, total / jnp.where(sums.known, sums.weight, 1), 0)
@@ -118,6 +118,6 @@ def _inner_products(
 
 
 def _of_equal_weights(samples: Samples, mm: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """All three sums, by the first: N is M over the number of samples."""
+    """All three sums, computed like the first: N is M over the number of samples."""
     size = samples.size()
     return mm, mm / size, mm / size / size

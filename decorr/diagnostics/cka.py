@@ -1,4 +1,4 @@
-"""How alike two layers are: centred kernel alignment (CKA) of linear kernels, of a batch and of a stream."""
+"""How similar two layers are: centred kernel alignment (CKA) of linear kernels, over a batch or a stream."""
 
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ def linear_cka(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Compares two layers of any widths over the same samples: 1 if one is a rotation of the other.
+    """Compares two layers of any width over the same samples: 1 if one is a rotation of the other.
 
     CKA = h(a, b) / sqrt(h(a, a) h(b, b)). Raw, h(a, b) = |C_ab|^2, the sum of the squared covariances of the
     units of a with those of b. Debiased, h is the U-statistic of that sum (HSIC_1), so two independent layers
@@ -32,7 +32,7 @@ def linear_cka(
       a: activations [..., unit] of one layer, floating point; all leading axes together are the m samples.
       b: activations of the other layer or network, of the same samples. The number of units may differ.
       debias: whether to subtract what chance adds. This needs at least four valid samples.
-      where, weights, axis_name: as `pair_penalty`, of both. With weights the U-statistic is the weighted
+      where, weights, axis_name: as in `pair_penalty`, of both. With weights the U-statistic is the weighted
         mean over quadruples of different samples.
 
     Returns:
@@ -41,12 +41,12 @@ def linear_cka(
       0 up to rounding. The last happens if all samples are equally far from each other.
 
     Raises:
-      ValueError, TypeError: as `pair_penalty`; a and b of different samples.
+      ValueError, TypeError: as in `pair_penalty`; a and b of different samples.
 
     Numerics:
       From one d_a x d_b or two m x m matrices, whichever is smaller. Each layer is divided by its largest
       deviation first, so no scale under- or overflows. Only a value that is not finite gives NaN. Where CKA
-      is undefined its gradient is 0. A constant unit (see `zscore`) counts nothing.
+      is undefined its gradient is 0. A constant unit (see `zscore`) does not count.
 
     Source: Kornblith et al., Similarity of Neural Network Representations Revisited (arXiv:1905.00414);
       HSIC_1: Song et al., Feature Selection via Dependence Maximization (2012).
@@ -76,7 +76,7 @@ class CKAState(NamedTuple):
     """
 
     batches: jax.Array
-    """[], how many minibatches counted: those of four valid samples or more."""
+    """[], the number of minibatches so far with at least four valid samples."""
     ab: jax.Array
     """[], the sum of h(a, b) over the minibatches."""
     aa: jax.Array
@@ -86,7 +86,7 @@ class CKAState(NamedTuple):
 
     @staticmethod
     def init(dtype: jax.typing.DTypeLike = jnp.float32) -> "CKAState":
-        """The state of no minibatch."""
+        """The state before the first minibatch."""
         if jnp.dtype(dtype) not in (jnp.float32, jnp.float64):
             raise TypeError(f"a CKA state accumulates in float32 or float64; got {dtype}")
         return CKAState(*jnp.zeros((4,), dtype))
@@ -100,11 +100,11 @@ class CKAState(NamedTuple):
         weights: jax.typing.ArrayLike | None = None,
         axis_name: AxisName = None,
     ) -> "CKAState":
-        """The state after one more minibatch of both layers; as `linear_cka`."""
+        """The state after one more minibatch of both layers; as in `linear_cka`."""
         return self.merge(over_mesh(_cka_of_batch, (a, b, where, weights), self.ab.dtype, axis_name))
 
     def merge(self, other: "CKAState") -> "CKAState":
-        """The state of both states' minibatches."""
+        """The state of the minibatches of two states together."""
         return CKAState(*(x + y for x, y in zip(self, other, strict=True)))
 
     def psum(self, axis_name: str | tuple[str, ...]) -> "CKAState":

@@ -23,14 +23,14 @@ def activity(
     Args:
       a: activations [..., unit], floating point. All leading axes together are the m samples, including the
         positions of a convolution. One sample is enough.
-      where, weights, axis_name: as `zscore`. Weights count in the means over the samples.
+      where, weights, axis_name: as in `zscore`. Weights count in the means over the samples.
 
     Returns:
       s [unit], in [0, d], without unit; float32 for half-precision input, else the dtype of `a`. All 0 if all
       activations are 0, or if no sample is valid.
 
     Raises:
-      ValueError, TypeError: as `zscore`, but one sample is accepted.
+      ValueError, TypeError: as in `zscore`, but one sample is accepted.
 
     Numerics:
       There is no epsilon, so the scale of the activations does not matter. One NaN makes every s NaN. The
@@ -50,26 +50,26 @@ def dormant_units(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Finds the units that contribute next to nothing: those whose `activity` is at most a threshold.
+    """Finds the units that contribute almost nothing: those whose `activity` is at most a threshold.
 
     Their share is `dormant_units(a).mean()`, and the mask says which units to initialise again.
 
     Args:
-      a: activations [..., unit], floating point, as `activity`. Take them after the nonlinearity. A unit that
-        is silent after it still varies before it.
+      a: activations [..., unit], floating point, as `activity`. Take them after the nonlinearity. Before it,
+        a unit that is silent afterwards still varies.
       threshold: a scalar that may be traced; 0, 0.025 and 0.1 are in use.
-      where, weights, axis_name: as `activity`.
+      where, weights, axis_name: as in `activity`.
 
     Returns:
       Which units are dormant [unit], bool. All of them if all activations are 0.
 
     Raises:
-      ValueError, TypeError: as `activity`.
+      ValueError, TypeError: as in `activity`.
 
     Numerics:
       As `activity`. If one activation is NaN, no unit is dormant.
 
-    Source: as `activity`.
+    Source: as in `activity`.
     """
     s = activity(a, where=where, weights=weights, axis_name=axis_name)
     return s <= jnp.asarray(threshold, s.dtype)

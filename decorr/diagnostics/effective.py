@@ -1,4 +1,4 @@
-"""How correlated the pairs of a layer are, and how many uncorrelated units the layer is worth."""
+"""How correlated the pairs of a layer's units are, and how many effective units the layer has."""
 
 import jax
 import jax.numpy as jnp
@@ -19,30 +19,30 @@ def mean_square_correlation(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """How redundant a layer is: the mean squared correlation over pairs of units, less what chance adds.
+    """How redundant a layer is: the mean squared correlation over pairs of units, minus what chance adds.
 
     r2 = 1/(d(d-1)) sum_i!=j rho_ij^2, debiased r2 - (1 - r2) / (n - 2). Debiased it is about 0 for
-    independent units, whatever m and d; the raw mean is 1/(m - 1). It is 1 for units that are all alike. So
+    independent units, whatever m and d; the raw mean is 1/(m - 1). It is 1 if all units are alike. So
     you can compare layers of any width, over any number of samples.
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
       debias: whether to subtract what chance adds.
-      where, weights, axis_name: as `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum
+      where, weights, axis_name: as in `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum
         w^2: m, if all are valid and alike.
 
     Returns:
       r2, a scalar; float32 for half-precision input. Raw in [0, 1]; debiased it may be a little below 0.
 
     Raises:
-      ValueError, TypeError: as `pair_penalty`.
+      ValueError, TypeError: as in `pair_penalty`.
 
     Numerics:
       As `pair_penalty`. The mean is over the d units that are not constant (see `zscore`). It is NaN for
       fewer than two such units, and for fewer than two samples, or three if debiased. The adjustment is exact
       for independent and for identical units. Between them, where rho^2 is about 1/2, it subtracts up to 1/m
-      too much: it makes 0.47 of a true 0.49 with 20 samples. If weights are very unequal, chance adds
-      somewhat less than 1/(n - 1).
+      too much: with 20 samples, a true 0.49 becomes 0.47. If weights are very unequal, chance adds somewhat
+      less than 1/(n - 1).
 
     Source: Simon, Section 3.1, for the raw mean. The adjustment is that of R^2 for one predictor (Ezekiel,
       1930), because independent units have E[rho^2] = 1/(n - 1).
@@ -59,31 +59,32 @@ def effective_units(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """How many uncorrelated units a layer is worth: the participation ratio of its correlation matrix.
+    """Counts a layer's effective units: as many uncorrelated units would carry as much variation.
 
-    (tr R)^2 / tr(R^2) = d / (1 + (d - 1) r2), with r2 as `mean_square_correlation`. d: all units are
-    uncorrelated. 1: all are alike. If no unit is constant, the raw value is d / (2P), with P as
-    `correlation_penalty`. It equals `effective_rank` of order 2 on the correlation matrix; that function has
-    other ranks too.
+    It is the participation ratio of the correlation matrix R, (tr R)^2 / tr(R^2) = d / (1 + (d - 1) r2),
+    where r2 is `mean_square_correlation`. d: all units are uncorrelated. 1: all are alike. If no unit is
+    constant, the raw value is d / (2P), where P is `correlation_penalty`. It equals `effective_rank` of order
+    2 on the correlation matrix; that function has other ranks too.
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
-      debias: whether to subtract what chance adds to r2. Raw, m samples never show more than m - 1 units.
-      where, weights, axis_name: as `mean_square_correlation`.
+      debias: whether to subtract what chance adds to r2. Without it, m samples never show more than m - 1
+        units.
+      where, weights, axis_name: as in `mean_square_correlation`.
 
     Returns:
       A scalar in [1, d]; float32 for half-precision input.
 
     Raises:
-      ValueError, TypeError: as `pair_penalty`.
+      ValueError, TypeError: as in `pair_penalty`.
 
     Numerics:
-      As `mean_square_correlation`, NaN included. If the debiased r2 is below 0, the result is d. Constant
-      units do not count, neither in the result nor in d. If only one unit varies, the result is 1.
+      As in `mean_square_correlation`, including NaN. If the debiased r2 is below 0, the result is d. Constant
+      units count neither in the result nor in d. If only one unit varies, the result is 1.
 
     Source: the participation ratio. Gao et al., A theory of multineuronal dimensionality, dynamics and
-      measurement (2017), take it of a covariance's eigenvalues. Here it is of the correlation matrix, so a
-      unit's scale does not count.
+      measurement (2017), compute it from a covariance's eigenvalues. Here it is computed from the correlation
+      matrix, so a unit's scale does not count.
     """
     r2, known, varying = over_mesh(_mean_square_correlation, (a, where, weights), debias, axis_name)
     # A single varying unit has no pair, and counts as one unit.

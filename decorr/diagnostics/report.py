@@ -41,27 +41,27 @@ def layer_report(
         report = layer_report(activations)
         flat = {f"{layer}/{name}": x for layer, metrics in report.items() for name, x in metrics.items()}
 
-    Call it under `jit`. Outside, every operation of every layer is a program of its own.
+    Call it under `jit`. Outside of `jit` every operation of every layer is a program of its own.
 
     Args:
-      activations: a PyTree of arrays [..., unit], each of one layer. Layers that a scan stacked, [layer, ...,
-        unit], would have their leading axis taken for samples: see `docs/recipes/scan.md`.
+      activations: a PyTree of arrays [..., unit], each of one layer. If a scan has stacked layers, [layer,
+        ..., unit], their leading axis would count as samples: see `docs/recipes/scan.md`.
       metrics: functions by name, of one layer's activations. Each gives a scalar. Default:
         `decorr.diagnostics.report.METRICS`, that is `effective_units`, `mean_square_correlation`, and the
         share of units that are `dormant`. With one more:
         `{**METRICS, "rankme": functools.partial(effective_rank, power=1, kind="moment")}`.
-      where, weights, axis_name: as `zscore`. Those that you give go to every metric.
+      where, weights, axis_name: as in `zscore`. What you give is passed to every metric.
 
     Returns:
       The metrics of each layer, by the layer's name. A metric may be NaN where it is unknown.
 
     Raises:
-      ValueError: two layers with the same name. A metric that is no scalar. An error of a metric names the
+      ValueError: two layers with the same name. A metric that is not a scalar. An error of a metric names the
         layer and the metric.
       TypeError: metrics that are not a dict by name.
 
     Numerics:
-      As the metrics. Under `jit` they share common parts. The default ones together take one product for
+      As in the metrics. Under `jit` they share common parts. The default ones together take one product for
       each layer, that of the smaller of the d x d and m x m matrices. A training step of a dense layer takes
       three products with its kernel. The participation ratio, `functools.partial(effective_rank, order=2,
       debias=True)`, takes a second matrix, and a report with it about twice the time. So it is no default:

@@ -34,25 +34,25 @@ def spectrum(
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      kind: "correlation": each unit divided by its standard deviation. "covariance": values less their means,
-        over m - 1. "moment": values as they are, over m, so the squared singular values of the activations
-        over m.
-      where, weights, axis_name: as `zscore`.
+      kind: "correlation": each unit divided by its standard deviation. "covariance": values minus their
+        means, divided by m - 1. "moment": values as they are, divided by m. Its eigenvalues are the squared
+        singular values of the activations, divided by m.
+      where, weights, axis_name: as in `zscore`.
 
     Returns:
       The min(m, d) largest eigenvalues, largest first; the others are 0. Those of correlations have no unit,
       the others are in units of a^2. float32 for half-precision input, else the dtype of `a`.
 
     Raises:
-      ValueError, TypeError: as `zscore`; an unknown kind.
+      ValueError, TypeError: as in `zscore`; an unknown kind.
 
     Numerics:
       Uses the smaller of d x d and m x m. No eigenvalue is below 0. An eigenvalue is computed as |B v|^2,
-      with v the eigenvector and B^T B the matrix. So a singular value as small as 1e-6 of the largest keeps
-      its size in float32. Those below 1e-3 of the largest mix with each other, and their sum of squares is
-      right. A constant unit (see `zscore`) adds 0 to correlations and covariances. A value that is not finite
-      makes all NaN. The gradient never divides by a difference of eigenvalues. So the gradient of a sum over
-      all eigenvalues is right where they coincide too. Second derivatives are NaN there.
+      with v the eigenvector and B^T B the matrix. So a singular value of 1e-6 times the largest is still
+      right in float32. Singular values below 1e-3 of the largest mix with each other, but their sum of
+      squares is right. A constant unit (see `zscore`) adds 0 to correlations and covariances. A value that is
+      not finite makes all NaN. The gradient never divides by a difference of eigenvalues. So the gradient of
+      a sum over all eigenvalues is right even if some coincide. Second derivatives are then NaN.
 
     Source: numpy.linalg.eigvalsh of numpy.corrcoef(a, rowvar=False), or of numpy.cov.
     """
@@ -90,25 +90,26 @@ def effective_rank(
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       order: of the Hill number, above 0; `math.inf` too. A larger order counts small shares less.
       power: of the singular values, above 0. 2: shares of eigenvalues; 1: shares of their roots.
-      kind: as `spectrum`.
+      kind: as in `spectrum`.
       debias: whether to correct for few samples, which show few directions. Only for order 2 and power 2, of
         covariances or correlations.
-      where, weights, axis_name: as `zscore`.
+      where, weights, axis_name: as in `zscore`.
 
     Returns:
       A scalar in [1, d]; float32 for half-precision input. 1 if no unit varies ("moment": if all are 0).
 
     Raises:
-      ValueError, TypeError: as `zscore`; an unknown kind; an order or a power that is not above 0; a
+      ValueError, TypeError: as in `zscore`; an unknown kind; an order or a power that is not above 0; a
         combination that `debias` does not support.
 
     Numerics:
       As `spectrum`. With order 2 and power 2 it needs no eigenvalues, and uses the smaller of d x d and m x
-      m. Singular values below min(m, d) eps of the largest count as 0, because rounding makes as much. In
-      float32 that is 3e-5 for 256. So a collapsed layer of any width has rank 1 and a finite gradient. The
-      gradient is 0 if no unit varies. Debiased covariances give the ratio of unbiased estimates of (tr C)^2
-      and tr(C^2). Both are U-statistics over four different samples. The result is d if the second is not
-      above 0, and NaN for fewer than four valid samples. Debiased correlations: as `effective_units`.
+      m. Singular values below min(m, d) eps of the largest count as 0, because rounding can produce them. In
+      float32 this limit is 3e-5 for min(m, d) = 256. So a collapsed layer of any width has rank 1 and a
+      finite gradient. The gradient is 0 if no unit varies. Debiased covariances give the ratio of unbiased
+      estimates of (tr C)^2 and tr(C^2). Both are U-statistics over four different samples. The result is d if
+      the second is not above 0, and NaN for fewer than four valid samples. Debiased correlations: as in
+      `effective_units`.
 
     Source: Hill, Diversity and Evenness (1973). Roy & Vetterli, The effective rank (2007). Garrido et al.,
       RankMe (arXiv:2210.02885). U-statistic: Song et al., Feature Selection via Dependence Maximization
@@ -143,18 +144,18 @@ def rank_at(
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       share: in (0, 1], may be traced.
       power: of the singular values, above 0.
-      kind: as `spectrum`.
-      where, weights, axis_name: as `zscore`.
+      kind: as in `spectrum`.
+      where, weights, axis_name: as in `zscore`.
 
     Returns:
       k, a whole number >= 1 as a floating scalar, with derivative 0; float32 for half-precision input.
 
     Raises:
-      ValueError, TypeError: as `zscore`; an unknown kind; a power that is not above 0, a share that is not
+      ValueError, TypeError: as in `zscore`; an unknown kind; a power that is not above 0, a share that is not
         in [0, 1].
 
     Numerics:
-      Singular values that rounding makes count as 0, as in `effective_rank`. k is 1 if all are 0.
+      Singular values that rounding can produce count as 0, as in `effective_rank`. k is 1 if all are 0.
 
     Source: Kumar et al., Implicit Under-Parameterization (arXiv:2010.14498), delta = 0.01. Yang et al.,
       Harnessing Structures for Value-Based Planning and Reinforcement Learning (arXiv:1909.12255).
@@ -174,7 +175,7 @@ def rank_above(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Counts the directions along which a layer's values are above a threshold: the feature rank.
+    """Counts the directions along which a layer's values exceed a threshold: the feature rank.
 
     The number of i with s_i / sqrt(m) > threshold, where s are the singular values of the activations as they
     are. So it depends on the scale of the activations, and a large mean counts as a direction.
@@ -182,14 +183,14 @@ def rank_above(
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       threshold: in units of a, may be traced.
-      where, weights, axis_name: as `zscore`. With weights s_i / sqrt(m) is the root of an eigenvalue of
+      where, weights, axis_name: as in `zscore`. With weights s_i / sqrt(m) is the root of an eigenvalue of
         sum_k w_k a^(k) a^(k)T / sum_k w_k.
 
     Returns:
       A whole number >= 0 as a floating scalar, with derivative 0; float32 for half-precision input.
 
     Raises:
-      ValueError, TypeError: as `zscore`.
+      ValueError, TypeError: as in `zscore`.
 
     Numerics:
       Singular values that rounding makes count as 0, as in `effective_rank`.
@@ -252,7 +253,7 @@ def _participation(kind: Kind, debias: bool, samples: Samples) -> jax.Array:
 
 
 def _singular_values(values: jax.Array) -> jax.Array:
-    """The roots of eigenvalues, largest first. Those that rounding makes are 0, with derivative 0."""
+    """The roots of eigenvalues, largest first. Those that rounding can produce are 0, with derivative 0."""
     rounding = len(values) * jnp.finfo(values.dtype).eps
     kept = ~(values <= rounding * rounding * values[0])  # NaN stays
     return jnp.where(kept, jnp.sqrt(jnp.where(kept, values, 1)), 0)
@@ -285,5 +286,5 @@ def _rank_above(
 
 
 def _count(true: jax.Array, known: jax.Array) -> jax.Array:
-    """How many are true; NaN if one of the numbers is."""
+    """How many are true; NaN if one of the numbers is NaN."""
     return jnp.where(jnp.isnan(known).any(), jnp.nan, jnp.sum(true.astype(known.dtype)))

@@ -31,7 +31,7 @@ class ConvNet(nn.Module):
       architecture: channels as widths, nonlinearity, initialisation, and whether dropout acts on the inputs
         too.
       classes: number of classes.
-      image_shape: height, width, channel of the images that the inputs are flattened from.
+      image_shape: height, width and channels of the images before they were flattened.
 
     Call:
       x: inputs [..., pixel], floating point.
@@ -44,7 +44,7 @@ class ConvNet(nn.Module):
 
     Raises:
       TypeError: inputs that are not floating point.
-      ValueError: inputs of another number of pixels than the image's.
+      ValueError: the number of pixels is not that of the images.
 
     Numerics:
       A convolution is one matrix product of patches. Under `vmap` over networks it is a batch of products. A

@@ -15,7 +15,7 @@ class MLP(nn.Module):
     """A multilayer perceptron that returns `(logits, activations)`.
 
     Each hidden layer is affine, then a leaky ReLU max(x, 0) + slope min(x, 0), then dropout if a rate is
-    given. The slope is fixed or learned (PReLU, one a layer). The activations are taken after the
+    given. The slope is fixed or learned (PReLU, one per layer). The activations are taken after the
     nonlinearity and before dropout, like in the author's released code.
 
         model = MLP(Architecture((360, 180, 90)), classes=10)                 # of decorr.config
@@ -26,7 +26,7 @@ class MLP(nn.Module):
     Attributes:
       architecture: widths, nonlinearity, initialisation, and whether dropout acts on the inputs too.
       classes: number of classes.
-      dot_general: the product of a layer's inputs and its kernel, as of `flax.linen.Dense`.
+      dot_general: the product of a layer's inputs and its kernel, as in `flax.linen.Dense`.
 
     Call:
       x: inputs [..., feature], floating point.

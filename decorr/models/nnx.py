@@ -1,4 +1,4 @@
-"""Whitening as an NNX layer with running statistics, where `flax.nnx.BatchNorm` would stand."""
+"""Whitening as an NNX layer with running statistics, in the place of `flax.nnx.BatchNorm`."""
 
 from typing import Any
 
@@ -21,12 +21,12 @@ class BatchWhitening(nnx.Module):
     Args:
       num_features: the number of units d.
       use_running_average: whether to whiten by the running statistics; `train()` and `eval()` set it.
-      momentum, method, shrinkage, iterations, groups, axis_name, dtype, use_bias, use_scale: as
-        `decorr.BatchWhitening`.
+      momentum, method, shrinkage, iterations, groups, axis_name, dtype, use_bias, use_scale: as in
+      `decorr.BatchWhitening`.
 
     Call:
       x: activations [..., unit], floating point.
-      use_running_average: instead of the attribute.
+      use_running_average: replaces the attribute for this call.
       where: which samples are valid, like in `whiten`; y is 0 for the others.
 
     Returns:
@@ -34,12 +34,12 @@ class BatchWhitening(nnx.Module):
       `bias` [unit] are `nnx.Param` or None; all in float32.
 
     Raises:
-      ValueError, TypeError, UserWarning: as `decorr.BatchWhitening`, and another number of units.
+      ValueError, TypeError, UserWarning: as in `decorr.BatchWhitening`, and another number of units.
 
     Numerics:
       As `decorr.BatchWhitening`. Needs Flax 0.12.
 
-    Source: as `decorr.BatchWhitening`.
+    Source: as in `decorr.BatchWhitening`.
     """
 
     def __init__(

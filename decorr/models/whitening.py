@@ -1,4 +1,4 @@
-"""Whitening as a Linen layer with running statistics, where `flax.linen.BatchNorm` would stand."""
+"""Whitening as a Linen layer with running statistics, in the place of `flax.linen.BatchNorm`."""
 
 import math
 import warnings
@@ -15,7 +15,7 @@ from decorr._samples import AxisName, at_most
 from decorr.whitening import Form, check_groups, check_method, specs, whiten_by_batch, whiten_by_running
 
 UNITS = 16
-"""Units that are whitened together by default, at most."""
+"""By default at most so many units are whitened together."""
 
 
 class BatchWhitening(nn.Module):
@@ -24,7 +24,7 @@ class BatchWhitening(nn.Module):
     y = scale * (a - mean) W^T + bias, W as in `whitening_matrix`. In training, mean and covariance are the
     batch's, like in `whiten`. The running ones move towards them: running <- momentum * running + (1 -
     momentum) * batch. The layer averages the covariance instead of W, because a mean of W over noisy batches
-    whitens nothing.
+    does not whiten.
 
         layer = BatchWhitening()
         variables = layer.init(key, x, use_running_average=True)
@@ -35,17 +35,17 @@ class BatchWhitening(nn.Module):
     Attributes:
       use_running_average: whether to whiten by the running statistics, here or in the call.
       momentum: of the running statistics; 0.99, the default of `flax.linen.BatchNorm`.
-      method, shrinkage, iterations, axis_name: as `whiten`; `axis_name` is ignored while the module is
+      method, shrinkage, iterations, axis_name: as in `whiten`; `axis_name` is ignored while the module is
         initialised.
-      groups: as `whiten`. Default: the fewest that have at most 16 units. Larger groups need larger batches,
-        because W is fitted to the noise of a small one. A prime number of units above 16 is whitened unit by
-        unit, which is batch normalisation.
+      groups: as in `whiten`. Default: the fewest that have at most 16 units. Larger groups need larger
+        batches, because W is fitted to the noise of a small one. A prime number of units above 16 is whitened
+        unit by unit, which is batch normalisation.
       dtype: of the result. Default: that of `whiten`.
       use_bias, use_scale: whether a bias and a scale [unit] are learned, in float32.
 
     Call:
       x: activations [..., unit], floating point.
-      use_running_average: if the attribute is not given.
+      use_running_average: the same, if the attribute is not given.
       where: which samples are valid, like in `whiten`; y is 0 for the others.
 
     Returns:
@@ -54,8 +54,8 @@ class BatchWhitening(nn.Module):
       samples, leave them as they are.
 
     Raises:
-      ValueError, TypeError: as `whiten`. At initialisation and with running statistics one sample is enough,
-        also as an array [unit].
+      ValueError, TypeError: as in `whiten`. At initialisation and with running statistics one sample is
+        enough, also as an array [unit].
       UserWarning: in training, fewer than 4 samples for each unit of a group.
 
     Numerics:
@@ -104,7 +104,7 @@ class BatchWhitening(nn.Module):
         return affine(y.astype(self.dtype or y.dtype), scale, bias, where)
 
 
-# The part that this layer and the one in `decorr.models.nnx` share.
+# What this layer shares with the one in `decorr.models.nnx`.
 
 
 def form_of(method: str, iterations: int, groups: int | None, d: int) -> Form:
@@ -143,15 +143,15 @@ def trained(
     running: tuple[jax.Array, jax.Array],
     shrinkage: jax.typing.ArrayLike,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """x, whitened by its own mean and covariance, and the running ones after it."""
+    """x, whitened by its own mean and covariance, and the updated running ones."""
     arrays = x, where, None, check_scalar_probability(shrinkage, "shrinkage")
     batch = over_mesh(whiten_by_batch, arrays, form, axis_name, specs=specs)
     m = math.prod(x.shape[:-1]) * (1 if axis_name is None else lax.axis_size(axis_name))
     size = x.shape[-1] // form.groups
     if form.minimum > 1 and not at_most(4 * size, m):
         warnings.warn(
-            f"BatchWhitening: {m} samples are few for groups of {size} units. Take at least {4 * size}, "
-            "or more groups",
+            f"BatchWhitening: {m} samples are few for groups of {size} units. Take at least {4 * size} "
+            "samples, or more groups",
             stacklevel=2,
         )
 
@@ -165,7 +165,7 @@ def trained(
 def affine(
     y: jax.Array, scale: jax.Array | None, bias: jax.Array | None, where: jax.typing.ArrayLike | None
 ) -> jax.Array:
-    """y [..., unit] times a scale [unit] plus a bias [unit], 0 where there is no sample."""
+    """y [..., unit] times a scale [unit] plus a bias [unit]; 0 for invalid samples."""
     shape = (1,) * (y.ndim - 1) + (y.shape[-1],)
     if scale is not None:
         y = y * scale.astype(y.dtype).reshape(shape)

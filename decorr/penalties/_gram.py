@@ -2,13 +2,13 @@
 
 There are m samples of d units. M = U^T W U / N [unit, unit] and K = U U^T / N [sample, sample] have the same
 sum of squares: sum_ij M_ij^2 = sum_kl w_k w_l K_kl^2. U holds the z-scores or the centred values, W = diag(w)
-the samples' weights. N is their number less the degrees of freedom. Over several devices, M is summed if d <=
-m. Else U is gathered, and each device has its own rows of K. Two layers have X^T W Y / N and (X X^T) (Y Y^T)
-/ N^2.
+the samples' weights. N is the number of samples minus the degrees of freedom. Over several devices, M is
+summed if d <= m. Else U is gathered, and each device has its own rows of K. For two layers these are X^T W Y
+/ N and (X X^T) (Y Y^T) / N^2.
 
 Without the diagonal, the squares of the variances are subtracted from the sum of K's squares. For
-covariances, a few units of a larger scale would leave only rounding. So the units with the largest variances
-are set apart, and parts of M pair them with all others.
+covariances, a few units of a much larger scale would leave nothing but rounding of the rest. So the units
+with the largest variances are set apart, and parts of M pair them with all others.
 """
 
 import functools
@@ -23,7 +23,7 @@ from decorr._samples import Samples, at_most, centre, product, standardise
 Kind = Literal["correlation", "covariance"]
 
 _APART = 32
-"""How many units, those with the largest variances, are set apart."""
+"""How many of the units with the largest variances are set apart."""
 
 
 class Form(NamedTuple):

@@ -27,19 +27,19 @@ def barlow_twins_loss(
       a: embeddings [..., unit] of one view, floating point; all leading axes together are the m samples.
       b: embeddings of the other view, the shape of `a`.
       off_diagonal_weight: the paper's lambda, a scalar that may be traced.
-      where, weights, axis_name: as `pair_penalty`, of both views.
+      where, weights, axis_name: as in `pair_penalty`, of both views.
 
     Returns:
-      L, a scalar; float32 for half-precision input, else the dtype of `a`. With one view twice, L is
-      weight (2 d P - d), P as `correlation_penalty`.
+      L, a scalar; float32 for half-precision input, else the dtype of `a`. If both views are the same, L =
+      weight (2 d P - d), where P is `correlation_penalty`.
 
     Raises:
-      ValueError, TypeError: as `pair_penalty`; views of two shapes.
+      ValueError, TypeError: as in `pair_penalty`; views of different shapes.
 
     Numerics:
       The authors' code z-scores by a BatchNorm with epsilon 1e-5. Here there is no epsilon. A constant unit
       (see `zscore`) has C = 0, so it adds 1 to the first sum, with gradient 0. With fewer than two valid
-      samples every unit is constant. Uses one d x d or two m x m matrices, whichever is smaller, and
+      samples every unit is constant. Uses one d x d matrix or two m x m matrices, whichever is smaller, and
       automatic differentiation.
 
     Source: Zbontar et al., Barlow Twins (arXiv:2103.03230), Equations 1 and 2. The authors' main.py has

@@ -21,17 +21,17 @@ def decov_loss(
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      where, weights, axis_name: as `pair_penalty`.
+      where, weights, axis_name: as in `pair_penalty`.
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`. For units z-scored by their biased
-      standard deviations it is d (P - 1/2), with P as `correlation_penalty`.
+      standard deviations it is d (P - 1/2), where P is `correlation_penalty`.
 
     Raises:
-      ValueError, TypeError: as `pair_penalty`.
+      ValueError, TypeError: as in `pair_penalty`.
 
     Numerics:
-      As `pair_penalty`: it is half of that with kind="covariance", normalise="sum", ddof=0.
+      As in `pair_penalty`: L is half of it with kind="covariance", normalise="sum", ddof=0.
 
     Source: Cogswell et al., Reducing Overfitting in Deep Networks by Decorrelating Representations
       (arXiv:1511.06068), Equation 1; Chainer's `decov` gives the same.

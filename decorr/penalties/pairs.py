@@ -52,8 +52,9 @@ def pair_penalty(
       L, a scalar; float32 for half-precision input, else the dtype of `a`.
 
     Raises:
-      ValueError: fewer than two dimensions, two samples or one unit; unknown words or another ddof; `where`
-        or `weights` of another shape; weights below 0 or infinite (if traced, L is NaN instead).
+      ValueError: fewer than two dimensions, two samples or one unit; an unknown kind or normalisation,
+        another ddof; `where` or `weights` of another shape; weights below 0 or infinite (if traced, L is NaN
+        instead).
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
 
     Numerics:
@@ -64,11 +65,11 @@ def pair_penalty(
       that many units). So a few units of another scale cost no digits. Half precision is summed in float32. A
       constant unit (see `zscore`) has M = 0 with every unit, itself included, and gradient 0. With fewer than
       two valid samples every unit is constant, so value and gradient are 0. Over an `axis_name`, d x d
-      numbers are summed if d <= m. Else the m x d z-scores are gathered, once for value and gradient
+      numbers are summed if d <= m. Otherwise the m x d z-scores are gathered, once for value and gradient
       together. Under `jit` samples or units may be spread over a mesh, of Auto or Explicit axes. Devices then
-      send as much, but gather z-scores twice. If there are fewer units than samples, units spread over
-      Explicit axes are exchanged for samples. A library cannot see Auto axes, and there the compiler gathers
-      the units.
+      send the same amount, but gather z-scores twice. If there are fewer units than samples, units spread
+      over Explicit axes are exchanged for samples. A library cannot see Auto axes, and there the compiler
+      gathers the units.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 3.1, for correlations; Cogswell et al.
       (arXiv:1511.06068) for covariances. Weights as numpy.cov: C = sum_k w_k c_k c_k^T / (V1 - V2 / V1),

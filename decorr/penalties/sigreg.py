@@ -12,7 +12,7 @@ from decorr._mesh import over_mesh
 from decorr._samples import AxisName, as_samples, product
 
 _BLOCK = 64
-"""Directions that are looked at together."""
+"""How many directions are computed together, at most."""
 
 
 def sigreg_loss(
@@ -31,9 +31,9 @@ def sigreg_loss(
     L = n mean_u sum_k w_k exp(-t_k^2 / 2) ((mean cos(t_k x) - exp(-t_k^2 / 2))^2 + (mean sin(t_k x))^2), with
     x = a . u along a random direction u, and means over the n samples. It is the Epps-Pulley statistic, a
     distance between characteristic functions. It is integrated from -t_max to t_max by the trapezoidal rule.
-    The knots t_k lie evenly on [0, t_max]. w_k is twice their distance, and once at both ends. For a standard
-    normal sample of any size it is about 1. Unlike decorrelation it also sees means, scales and the shape of
-    the distribution. LeJEPA adds the distance of the views: see the conversion page.
+    The knots t_k lie evenly on [0, t_max]. w_k is twice their distance, and at both ends that distance. For a
+    standard normal sample of any size it is about 1. Unlike decorrelation it also sees means, scales and the
+    shape of the distribution. LeJEPA adds the distance of the views: see the conversion page.
 
     Args:
       a: embeddings [..., unit], floating point; all leading axes together are the samples.
@@ -41,23 +41,25 @@ def sigreg_loss(
         one on every device of an `axis_name`.
       slices: how many directions, static.
       knots: how many t_k, at least 2; static.
-      t_max: the largest t_k; static. A larger one shows finer detail of the distribution, and more noise.
-      where, weights, axis_name: as `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum
+      t_max: the largest t_k; static. A larger one shows finer details of the distribution, but also more
+        noise.
+      where, weights, axis_name: as in `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum
         w^2: m, if all are valid and alike.
 
     Returns:
       L, a scalar >= 0; float32 for half-precision input, else the dtype of `a`.
 
     Raises:
-      ValueError, TypeError: as `pair_penalty`; no slice, fewer than two knots, a t_max that is not above 0.
+      ValueError, TypeError: as in `pair_penalty`; no slice, fewer than two knots, a t_max that is not above
+        0.
 
     Numerics:
       The directions are the columns of jax.random.normal(key, (unit, slices)), drawn in float32 whatever the
       dtype of `a`, divided by their lengths. They are taken in blocks of at most 64 (the largest that divides
       `slices` and 64), so memory is [knot, sample, 64], in the derivative too. Shifts and scales count, so a
-      phase t x of 1e4 has lost four digits in float32. 0 without a valid sample. Of embeddings that are all
-      alike the gradient is the same for all: it moves them to 0, where it is 0, and never apart. Over an
-      `axis_name` 2 (knots - 1) slices numbers are summed.
+      phase t x of 1e4 has lost four digits in float32. Without a valid sample L is 0. If all embeddings are
+      equal, they all have the same gradient: it moves them towards 0, and never apart. Over an `axis_name` 2
+      (knots - 1) slices numbers are summed.
 
     Source: Balestriero & LeCun, LeJEPA (arXiv:2511.08544), and the authors' EppsPulley and
       SlicingUnivariateTest. Epps & Pulley, A test for normality based on the empirical characteristic
@@ -91,12 +93,12 @@ def _sigreg_loss(
     share[-1] /= 2
 
     def sums(u: jax.Array) -> list[jax.Array]:
-        """Of cos(t x) and sin(t x) over the samples of this device, [knot, slice]."""
+        """The sums of cos(t x) and sin(t x) over the samples of this device, [knot, slice]."""
         angle = t[0] * product(values, u)
         sine, less = jnp.sin(angle), 2 * jnp.square(jnp.sin(angle / 2))  # 1 - cos, to full precision
 
         def turn(point: tuple[jax.Array, jax.Array], _: None) -> Any:
-            """To the next knot, an angle further around the circle: cheaper than cos and sin of all knots."""
+            """From one knot to the next by a rotation, which is cheaper than cos and sin of all knots."""
             x, y = point
             next_point = x - (less * x + sine * y), y - (less * y - sine * x)
             return next_point, [samples.weighted(each).sum(axis=0) for each in point]
@@ -104,7 +106,7 @@ def _sigreg_loss(
         local: list[jax.Array] = lax.scan(turn, (1 - less, sine), length=len(t))[1]
         return local
 
-    # In blocks, and again in the derivative: all at once are [knot, sample, slice].
+    # In blocks, computed again for the derivative: all at once would be [knot, sample, slice].
     blocks = u.reshape(len(u), -1, math.gcd(slices, _BLOCK)).swapaxes(0, 1)
     local = lax.map(jax.checkpoint(sums, prevent_cse=False), blocks)
     real, imaginary = (samples.everywhere(x) / samples.size() for x in local)

@@ -28,7 +28,7 @@ def correlation_penalty(
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      where, weights, axis_name: as `pair_penalty`.
+      where, weights, axis_name: as in `pair_penalty`.
 
     Returns:
       P, a scalar; float32 for half-precision input, else the dtype of `a`.
@@ -38,8 +38,8 @@ def correlation_penalty(
       TypeError: a dtype that is not real floating point.
 
     Numerics:
-      As `pair_penalty` with the diagonal. P does not change when a unit is shifted, scaled or negated. A
-      constant unit (see `zscore`) has rho = 0 with every unit, itself included, and gradient 0. It still
+      As in `pair_penalty` with the diagonal. P does not change when a unit is shifted, scaled or negated. A
+      constant unit (see `zscore`) has rho = 0 with every unit, also with itself, and gradient 0. It still
       counts in d. NaN or an infinity makes P NaN.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 3.1.
@@ -58,21 +58,21 @@ def penalty_gradient(
 
     dP/da_l^(k) = 2 / (d (m-1) sigma_l) sum_i rho_il (z_i^(k) - z_l^(k) rho_il)   (Section 3.1). It is large
     if sample k is unusual in the same way for unit l and for the units correlated with it. With weights it is
-    w_k times that, with V1 - V2 / V1 instead of m - 1.
+    multiplied by w_k, and V1 - V2 / V1 replaces m - 1.
 
     Args:
       a: activations [..., unit], floating point.
-      where, weights, axis_name: as `pair_penalty`.
+      where, weights, axis_name: as in `pair_penalty`.
 
     Returns:
       dP/da, shape and dtype of `a`, in units of 1 / a. Equal to `jax.grad(correlation_penalty)(a)`; 0 where
       there is no valid sample.
 
     Raises:
-      ValueError, TypeError: as `correlation_penalty`.
+      ValueError, TypeError: as in `correlation_penalty`.
 
     Numerics:
-      As `correlation_penalty`; exactly 0 for a constant unit. It grows like 1 / sigma_l, so half precision
+      As in `correlation_penalty`; exactly 0 for a constant unit. It grows like 1 / sigma_l, so half precision
       overflows for units that vary by less than about 1e-5.
 
     Source: Simon, Section 3.1.
@@ -96,7 +96,8 @@ def gradient_terms(
 
     Args:
       a: activations [..., unit], floating point.
-      where, weights, axis_name: as `pair_penalty`. B and C are multiplied by a sample's weight, and A has V1
+      where, weights, axis_name: as in `pair_penalty`. B and C are multiplied by a sample's weight, and A has
+        V1
         - V2 / V1 instead of m - 1.
 
     Returns:
@@ -104,7 +105,7 @@ def gradient_terms(
       for half-precision input.
 
     Raises:
-      ValueError, TypeError: as `correlation_penalty`.
+      ValueError, TypeError: as in `correlation_penalty`.
 
     Numerics:
       As `correlation_penalty`. All three are 0 for a constant unit, where 1 / sigma_l is undefined.

@@ -23,7 +23,7 @@ def vcreg_loss(
 ) -> jax.Array:
     """The VCReg loss of one layer of a supervised network: keeps variances up and covariances down.
 
-    L = alpha v(a) + beta / (d (d-1)) sum_i!=j C_ij^2, with v as `variance_penalty`, C the unbiased
+    L = alpha v(a) + beta / (d (d-1)) sum_i!=j C_ij^2, where v is `variance_penalty` and C the unbiased
     covariance. With `delta`, the square of an entry x with |x| > delta is replaced by 2 delta |x| - delta^2
     (smooth L1).
 
@@ -32,18 +32,18 @@ def vcreg_loss(
         takes the positions of a convolutional map as samples.
       variance_weight: alpha, a scalar that may be traced.
       covariance_weight: beta, a scalar that may be traced.
-      delta: the |x| from which on squares become linear, > 0, in units of a^2. None: never.
-      where, weights, axis_name: as `pair_penalty`.
+      delta: where squares become linear, > 0, in units of a^2. None: nowhere.
+      where, weights, axis_name: as in `pair_penalty`.
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`. On z-scored units the covariance
       part has 2 / (d - 1) times the gradient of P.
 
     Raises:
-      ValueError, TypeError: as `pair_penalty`; a delta that is not above 0.
+      ValueError, TypeError: as in `pair_penalty`; a delta that is not above 0.
 
     Numerics:
-      As `pair_penalty` and `variance_penalty`. With `delta` it always uses the d x d matrix.
+      As in `pair_penalty` and `variance_penalty`. With `delta` it always uses the d x d matrix.
 
     Source: Zhu et al., Variance-Covariance Regularization Improves Representation Learning
       (arXiv:2306.13292). No code of its authors was found. The ports agree on epsilon and divisors. Only in

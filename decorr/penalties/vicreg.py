@@ -27,13 +27,13 @@ def variance_penalty(
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      where, weights, axis_name: as `pair_penalty`.
+      where, weights, axis_name: as in `pair_penalty`.
 
     Returns:
       v, a scalar in [0, 0.99]; float32 for half-precision input, else the dtype of `a`.
 
     Raises:
-      ValueError, TypeError: as `pair_penalty`.
+      ValueError, TypeError: as in `pair_penalty`.
 
     Numerics:
       A constant unit (see `zscore`) counts 0.99 with gradient 0, because no direction is better for its
@@ -46,7 +46,7 @@ def variance_penalty(
 
 
 class VICRegParts(NamedTuple):
-    """The terms of `vicreg_loss` before they are weighted; all scalars."""
+    """The terms of `vicreg_loss` before they are multiplied by their weights; all scalars."""
 
     invariance: jax.Array
     """mean (a - b)^2."""
@@ -64,7 +64,7 @@ def vicreg_parts(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> VICRegParts:
-    """The three terms of `vicreg_loss`, to log them, or to weight them by hand.
+    """The three terms of `vicreg_loss`, for a log or for weights of your own.
 
         parts = vicreg_parts(a, b)
         loss = 25 * parts.invariance + 25 * parts.variance + parts.covariance
@@ -72,18 +72,18 @@ def vicreg_parts(
     A variance term near 1 means that the embeddings have collapsed, however small the invariance term is.
 
     Args:
-      a, b, where, weights, axis_name: as `vicreg_loss`.
+      a, b, where, weights, axis_name: as in `vicreg_loss`.
 
     Returns:
       VICRegParts(invariance, variance, covariance), scalars; float32 for half-precision input.
 
     Raises:
-      ValueError, TypeError: as `vicreg_loss`.
+      ValueError, TypeError: as in `vicreg_loss`.
 
     Numerics:
       As `vicreg_loss`.
 
-    Source: as `vicreg_loss`.
+    Source: as in `vicreg_loss`.
     """
     return over_mesh(_vicreg_parts, (a, b, where, weights), axis_name)
 
@@ -102,37 +102,39 @@ def vicreg_loss(
 ) -> jax.Array:
     """The VICReg loss of two views of the same samples, with the constants of its authors' code.
 
-    L = i mean (a - b)^2 + v (v(a) + v(b)) / 2 + c (K(a) + K(b)) / d. The weights are i of the invariance, v
-    of the variance and c of the covariance. v(.) is `variance_penalty`, and K = sum_i!=j C_ij^2 with the
-    unbiased covariance C. The paper's text differs from its code in two terms. It takes the mean over samples
-    of the squared distance, which is d times the code's mean over samples and units. And it takes v(a) +
-    v(b), which the code halves. `vicreg_parts` gives the three terms for a log.
+    L = i mean (a - b)^2 + v (v(a) + v(b)) / 2 + c (K(a) + K(b)) / d. i, v and c are the weights of
+    invariance, variance and covariance. v(.) is `variance_penalty`, and K = sum_i!=j C_ij^2 with the unbiased
+    covariance C. The paper's text differs from its code in two terms. It takes the mean over samples of the
+    squared distance, which is d times the code's mean over samples and units. And it takes v(a) + v(b), which
+    the code halves. `vicreg_parts` gives the three terms for a log.
 
     Args:
       a: embeddings [..., unit] of one view, floating point; all leading axes together are the m samples.
       b: embeddings of the other view, the shape of `a`.
       invariance_weight, variance_weight, covariance_weight: scalars that may be traced.
-      coefficients: a tuple of these three, instead of them.
-      where, weights, axis_name: as `pair_penalty`, of both views.
+      coefficients: a tuple of the three weights, instead of the three arguments.
+      where, weights, axis_name: as in `pair_penalty`, of both views.
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`. On z-scored units, K / d of one
       view has twice the gradient of P.
 
     Raises:
-      ValueError, TypeError: as `pair_penalty`; views of different shapes; another number of coefficients than
-      three.
+      ValueError, TypeError: as in `pair_penalty`; views of different shapes; a number of coefficients other
+        than three.
 
     Numerics:
-      As `pair_penalty` and `variance_penalty`. With fewer than two valid samples the covariance term is 0 and
-      the variance term 0.99, with gradient 0. One valid sample still has its distance.
+      As in `pair_penalty` and `variance_penalty`. With fewer than two valid samples the covariance term is 0
+      and the variance term 0.99, with gradient 0. The invariance term needs one valid sample only.
 
     Source: Bardes et al., VICReg (arXiv:2105.04906), and the authors' main_vicreg.py.
     """
     if coefficients is None:
         coefficients = invariance_weight, variance_weight, covariance_weight
     if len(coefficients) != 3:
-        raise ValueError(f"coefficients are three: invariance, variance, covariance; got {len(coefficients)}")
+        raise ValueError(
+            f"coefficients must be three: invariance, variance, covariance; got {len(coefficients)}"
+        )
     parts: tuple[Any, ...] = vicreg_parts(a, b, where=where, weights=weights, axis_name=axis_name)
     loss: jax.Array = sum(weight * part for weight, part in zip(coefficients, parts, strict=True))
     return loss

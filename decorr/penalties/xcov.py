@@ -23,18 +23,18 @@ def xcov_loss(
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       b: activations [..., unit] of the same samples. The number of units may differ.
-      where, weights, axis_name: as `pair_penalty`, of both.
+      where, weights, axis_name: as in `pair_penalty`, of both.
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`. For z-scored units (biased) it is
       half the sum of the squared cross-correlations.
 
     Raises:
-      ValueError, TypeError: as `pair_penalty`; a and b of different samples.
+      ValueError, TypeError: as in `pair_penalty`; a and b of different samples.
 
     Numerics:
-      Uses one d_a x d_b or two m x m matrices, whichever is smaller, and automatic differentiation. A
-      constant unit (see `zscore`) has covariance exactly 0. Otherwise as `pair_penalty`.
+      Uses one d_a x d_b matrix or two m x m matrices, whichever is smaller, and automatic differentiation. A
+      constant unit (see `zscore`) has covariance exactly 0. Otherwise as in `pair_penalty`.
 
     Source: Cheung et al., Discovering Hidden Factors of Variation in Deep Networks (arXiv:1412.6583),
       Equation 3; Chainer's `cross_covariance` gives the same.

@@ -1,1 +1,1 @@
-"""Training one network: data, objective, steps, evaluation. Model, penalty and optimiser are handed in."""
+"""Training one network: data, objective, steps, evaluation. Model, penalty and optimiser are arguments."""

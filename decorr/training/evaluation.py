@@ -16,12 +16,12 @@ BINS = 40
 """Bins of |rho| from 0 to 1. They have Figure 1's width 0.025, and four of them make one of Figure 2's."""
 
 CHUNK = 500
-"""Samples that go through the network at once, or one minibatch if that is more. They stay in a CPU's
-cache."""
+"""The number of samples that go through the network at once, or one minibatch if that is more. So many stay
+in a CPU's cache."""
 
 MINIBATCHES = 100
-"""P is averaged over at least this many minibatches, if a set has as many. They are half of MNIST's
-validation set, and give P within 1% for fully connected networks."""
+"""P is averaged over at least this many minibatches, if a set has so many. For MNIST that is half of the
+validation set, and gives P within 1% for fully connected networks."""
 
 
 class Evaluation(NamedTuple):
@@ -35,7 +35,7 @@ class Evaluation(NamedTuple):
     """[layer], the mean of P over minibatches of the training size, evenly spaced over the set. P is measured
     whatever penalty was trained."""
     mean_correlation: jax.Array
-    """[layer], the mean |rho| over pairs of units, the whole set at once."""
+    """[layer], the mean |rho| over pairs of units, with rho over the whole set."""
     correlation: tuple[jax.Array, ...]
     """The matrices behind it, one [unit, unit] for each hidden layer."""
 
@@ -75,8 +75,8 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
     P depends on the number of samples (`decorr.independent_penalty`). So it is averaged over minibatches of
     the training size, in stored order, to be comparable with training. It uses all of them, or every k-th if
     at least `MINIBATCHES` are left. Everything else uses all samples, streamed. For a layer with positions,
-    `subsample` draws some by a fixed key. From each minibatch P takes as many positions as training does. The
-    correlations take that many from the whole set, but at least one from each sample.
+    `subsample` draws some by a fixed key. From each minibatch P takes as many positions as in training. The
+    correlations take as many from the whole set, but at least one from each sample.
 
     Args:
       trainer: the model, and the minibatch size, which is m in P; static.
@@ -90,12 +90,12 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
       ValueError: fewer samples than one minibatch.
 
     Numerics:
-      Correlations as `CorrelationState`.
+      Correlations as in `CorrelationState`.
     """
     samples, size = data.labels.shape[0], trainer.batch_size
     batches = samples // size
     if batches < 1:
-        raise ValueError(f"a minibatch of {size} needs as many samples; got {samples}")
+        raise ValueError(f"a minibatch of {size} needs at least {size} samples; got {samples}")
     whole = batches * size
     together = largest_divisor(batches, CHUNK // size)  # minibatches of a chunk
     spacing = largest_divisor(together, batches // MINIBATCHES)
@@ -153,7 +153,7 @@ def histogram(rho: jax.Array, bins: int = BINS) -> jax.Array:
       bins: number of equal bins from 0 to 1, the last one closed.
 
     Returns:
-      Fractions [bin], of sum 1; all NaN if any entry of rho is not finite.
+      Fractions [bin] with sum 1; all NaN if any entry of rho is not finite.
     """
     d = rho.shape[0]
     index = jnp.clip(jnp.abs(rho) * bins, 0, bins - 1).astype(jnp.int32)

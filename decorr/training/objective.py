@@ -17,7 +17,7 @@ def negative_log_likelihood(logits: jax.Array, labels: jax.Array) -> jax.Array:
       labels: [...], integer class indices.
 
     Returns:
-      A scalar in nats; NaN for a label that is no class.
+      A scalar in nats; NaN for a label that is not a class.
 
     Raises:
       TypeError: labels that are not integers.
@@ -36,13 +36,13 @@ def error_rate(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Args:
       logits: [..., class]; NaN logits count as errors unless class 0 is the label.
-      labels: [...], integer class indices; one that is no class counts as an error.
+      labels: [...], integer class indices; a label that is not a class counts as an error.
 
     Returns:
       A float32 scalar.
 
     Raises:
-      TypeError, ValueError: as `negative_log_likelihood`.
+      TypeError, ValueError: as in `negative_log_likelihood`.
     """
     _check_labels(logits, labels)
     return jnp.mean(jnp.argmax(logits, axis=-1) != labels, dtype=jnp.float32)
@@ -79,9 +79,9 @@ def regularised_loss(
     Raises:
       TypeError: activations given as one array instead of one for each layer; labels as in
         `negative_log_likelihood`.
-      ValueError: activations of another batch than the logits; labels as in `negative_log_likelihood`.
+      ValueError: activations and logits of different batches; labels as in `negative_log_likelihood`.
 
-    Source: Simon, Section 3.1: P of each layer is added with one weight for all layers.
+    Source: Simon, Section 3.1: P of each layer is added with the same weight.
     """
     loss = negative_log_likelihood(logits, labels)
     if penalty_weight is None:

@@ -42,7 +42,7 @@ def minibatches(
     """
     batches = samples // batch_size
     if batches < 1:
-        raise ValueError(f"a minibatch of {batch_size} needs as many samples; got {samples}")
+        raise ValueError(f"a minibatch of {batch_size} needs at least {batch_size} samples; got {samples}")
 
     def of_epoch(epoch: jax.Array | int) -> jax.Array:
         order = _permutation(jax.random.fold_in(Keys.of(key).order, epoch), samples)
@@ -50,7 +50,7 @@ def minibatches(
 
     if count is None:
         return of_epoch(step // batches)
-    epochs = -(-(batches - 1 + count) // batches)  # that the steps may touch
+    epochs = -(-(batches - 1 + count) // batches)  # how many epochs the steps may touch
     orders = jax.lax.map(of_epoch, step // batches + jnp.arange(epochs, dtype=jnp.int32))
     return jax.lax.dynamic_slice_in_dim(orders.reshape(-1, batch_size), step % batches, count)
 

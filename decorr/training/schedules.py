@@ -25,7 +25,7 @@ def schedule(kind: Schedule, steps: int) -> optax.Schedule:
       steps: of the whole training.
 
     Raises:
-      ValueError: another kind, or no step.
+      ValueError: an unknown kind, or no step.
 
     Source: optax.cosine_decay_schedule, optax.exponential_decay.
     """

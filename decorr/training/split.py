@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Split(NamedTuple):
-    """One split, pixels as stored (uint8 is a quarter of the memory of float32) and how to scale them."""
+    """One split: pixels as stored, and how to scale them. uint8 takes a quarter of the memory of float32."""
 
     images: np.ndarray
     """[sample, pixel] uint8 or float32, flattened as height, width, channel."""

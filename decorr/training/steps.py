@@ -1,7 +1,7 @@
 """Training one network: its state, one step, and whole epochs as one `lax.scan`.
 
 The caller vmaps over runs. Everything that may differ between runs is an array in the state: parameters,
-seed, penalty weight, dropout rate. What shapes the program is in the trainer, which is static.
+seed, penalty weight, dropout rate. The trainer, which is static, holds what shapes the program.
 """
 
 import functools
@@ -55,13 +55,13 @@ class Trainer:
     penalty: Callable[[jax.Array], jax.Array] = correlation_penalty
     """A scalar function of one layer's activations [..., unit]."""
     penalty_schedule: optax.Schedule | None = None
-    """From the step to a factor of the penalty's weight. None: always 1."""
+    """A function from the step to a factor of the penalty's weight. None: always 1."""
     max_samples: int = MAX_SAMPLES
-    """The most samples of a minibatch that penalty and correlations take, in a layer with positions."""
+    """The most samples that penalty and correlations take from a minibatch, in a layer with positions."""
 
 
 class TrainingState(NamedTuple):
-    """All that is needed to continue the training of one network: a PyTree of arrays."""
+    """Everything that the training of one network needs to continue: a PyTree of arrays."""
 
     params: Any
     """The model's parameters."""
@@ -238,8 +238,8 @@ def train_epoch(
 
     Returns:
       The state after; EpochMetrics of scalars; and for each hidden layer the correlation matrix [unit, unit],
-      averaged over the minibatches, undefined entries counted as 1. The paper's Figures 1 and 2 show its
-      absolute value. For layers with positions it is of the samples that the penalty takes. All 0 if not
+      averaged over the minibatches, where undefined entries count as 1. The paper's Figures 1 and 2 show its
+      absolute value. In layers with positions it covers the samples that the penalty takes. All 0 if not
       observed.
 
     Source: Simon, Section 1.3; the author's released code.
@@ -272,8 +272,8 @@ def train_epochs(
 ) -> tuple[TrainingState, EpochMetrics, Activations]:
     """Trains for `n` epochs, each over a fresh permutation of the data, in one `lax.scan`.
 
-    For a notebook or a script: a whole training in one call. `experiments` trains one epoch a call, so that
-    it can evaluate and save in between.
+    It is for a notebook or a script: a whole training in one call. `experiments` trains one epoch per call,
+      so that it can evaluate and save in between.
 
     Training n epochs and then k gives the same bits as training n + k. Permutations and masks depend only on
     the key and the step.
@@ -286,7 +286,8 @@ def train_epochs(
       observe: as in `train_epoch`.
 
     Returns:
-      As `train_epoch`, with a leading epoch axis of the metrics, and the correlations of the last epoch.
+      As in `train_epoch`, but the metrics have a leading epoch axis, and the correlations are those of the
+      last epoch.
 
     Raises:
       ValueError: fewer samples than one minibatch, or no epoch.

@@ -8,9 +8,9 @@ from decorr.positions import sample_positions
 
 MAX_SAMPLES = 16384
 """Largest number of samples of a layer with positions, in training. It is far more than a layer's units, and
-allows all positions of small images. There, drawing some would cost more than a penalty of all."""
+allows all positions of small images. In those, drawing some would cost more than a penalty of all."""
 
-_STREAM = 3  # a stream apart from the keys of a run's seed in `order`
+_STREAM = 3  # a random stream of its own, besides the keys in `order`
 
 
 def subsample(
@@ -28,8 +28,8 @@ def subsample(
       max_samples: the most positions that may be drawn from a layer, at least one for each sample; static.
 
     Returns:
-      [sample, unit], or [sample, position, unit] as `decorr.sample_positions` draws them. Each layer and step
-      has a draw of its own. Layers without positions draw nothing, and cost nothing.
+      [sample, unit], or [sample, position, unit] as `decorr.sample_positions` draws them. Each layer and each
+      step draws anew. Layers without positions draw nothing, and cost nothing.
 
     Raises:
       ValueError: a layer with positions, of more samples than `max_samples`.

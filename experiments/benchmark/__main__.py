@@ -30,13 +30,13 @@ class Benchmark:
     sections: tuple[Section, ...] = ("training", "overhead", "penalty", "diagnostics", "startup", "scaling")
     """Sections to measure. roofline measures nothing: it predicts the speed on GPUs."""
     families: tuple[Family, ...] = ("mlp", "conv")
-    """Kinds of networks in the section training. Other sections use the paper's, mlp."""
+    """Kinds of networks in the section training. Other sections use the paper's kind, mlp."""
     sizes: tuple[Size, ...] = ("tiny", "huge")
     """Network sizes, at MNIST's shapes."""
     variants: tuple[str, ...] = ("vanilla", "drop", "corr-0.1")
     """Network variants, as in a sweep."""
     repeats: int = 7
-    """Number of repeats, interleaved. Tables show their medians."""
+    """Number of repeats. They are interleaved, and tables show their medians."""
     out: Path = Path("results/benchmark.json")
     """File for all measurements, with each repeat. The plot of scaling is written beside it, as .svg."""
 

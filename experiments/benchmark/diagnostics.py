@@ -1,4 +1,4 @@
-"""Measurements of a layer, ours beside NumPy and other packages; and the cost of `layer_report`."""
+"""Measurements of a layer, by decorr, NumPy and other packages; and the cost of `layer_report`."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -89,7 +89,7 @@ def _dormant(a: np.ndarray) -> float:
 
 
 Measure = Callable[[Any, Any], Any]
-# Measure -> implementation -> of two layers [sample, unit].
+# Measure -> implementation -> a function of two layers [sample, unit].
 MEASURES: dict[str, dict[str, Measure]] = {
     "RankMe": {
         "ours": lambda a, b: effective_rank(a, power=1, kind="moment"),
@@ -124,7 +124,7 @@ def measure(
     say: Callable[[str], None],
     shapes: Sequence[tuple[int, int]] = SHAPES,
 ) -> Iterator[dict[str, Any]]:
-    """Each measure, shape and implementation; and training with and without reports."""
+    """Times each measure for each shape and implementation, and training with and without reports."""
     for name, implementations in MEASURES.items():
         chosen = [each for each in implementations if each not in _PACKAGES or find_spec(each)]
         for m, d in shapes:
@@ -176,7 +176,7 @@ def value(measure: str, implementation: str, m: int, d: int) -> Work:
 
 
 def training(size: Size, implementation: str) -> Work:
-    """Ten training steps of a network on one minibatch, the last one with a report or not."""
+    """Ten training steps of a network on one minibatch. If asked for, the last one makes a report."""
     architecture = task.protocol("mlp").architecture(size)
     model, optimiser = MLP(architecture, classes=task.CLASSES), sgd()
     rng, batch = np.random.default_rng(0), RELEASED.optimisation.batch_size

@@ -44,7 +44,7 @@ class Network(eqx.Module):
 
 
 def ensemble(path: str, size: Size, variant: str, networks: int) -> Work:
-    """Several networks at once, an epoch as one program, the penalty in its Gram form."""
+    """Trains several networks at once. An epoch is one program, and the penalty has its Gram form."""
     data, regulariser = task.read(path), Variant.parse(variant).regulariser(RELEASED)
     widths = RELEASED.architecture(size).widths
     one = Network(widths, regulariser.dropout_rate or 0.0, jax.random.key(0))

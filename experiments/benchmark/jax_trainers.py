@@ -1,4 +1,4 @@
-"""The sweep's engine, the loop that a Flax user would write, and the least time for either."""
+"""The sweep's engine, the loop that a Flax user would write, and a lower bound on the time of both."""
 
 from functools import partial
 from typing import Any
@@ -31,8 +31,8 @@ def sweep_engine(
 ) -> Work:
     """What `experiments.sweep` does in an epoch, without the evaluation: minibatch order and training.
 
-    `networks` is the number on each device. By default the engine chooses devices and lanes, the networks
-    side by side in a program.
+    `networks` is the number of networks on each device. By default the engine chooses the devices and the
+    number of networks side by side in a program.
     """
     host.configure()
     images, labels = task.pixels(family)
@@ -102,7 +102,8 @@ def sgd() -> optax.GradientTransformation:
 
 
 def flax_loop(path: str, family: Family, size: Size, variant: str) -> Work:
-    """One network, one jitted step a minibatch, as in Flax's MNIST example; the penalty as in the paper."""
+    """Trains one network by a jitted step for each minibatch, like Flax's MNIST example. The penalty is as in
+    the paper."""
     data, regulariser = task.read(path), Variant.parse(variant).regulariser(RELEASED)
     network = Network(
         family, task.protocol(family).architecture(size).widths, regulariser.dropout_rate or 0.0
@@ -139,7 +140,7 @@ def flax_loop(path: str, family: Family, size: Size, variant: str) -> Work:
 
 
 def matrix_product(side: int = 1024) -> Work:
-    """A square float32 product on all cores (or the accelerator): its multiply-adds are the steps."""
+    """Times a square float32 product on all cores or the accelerator. Each multiply-add counts as a step."""
     a = jax.random.normal(jax.random.key(0), (side, side))
     product = jax.jit(lambda a: jnp.matmul(a, a, precision=jax.lax.Precision.HIGHEST))
 

@@ -12,7 +12,8 @@ from experiments.grid.protocols import RELEASED
 
 
 def fit(path: str, size: Size, variant: str) -> Work:
-    """One network, all minibatches of an epoch handed to Keras at once, the penalty in its Gram form."""
+    """Trains one network. Keras gets all minibatches of an epoch at once, and the penalty has its Gram
+    form."""
     keras.utils.set_random_seed(0)
     data, optimisation = task.read(path), RELEASED.optimisation
     network = _network(data, size, variant)
@@ -21,7 +22,7 @@ def fit(path: str, size: Size, variant: str) -> Work:
             optimisation.learning_rate, optimisation.momentum, weight_decay=optimisation.weight_decay
         ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        # Its loss has the penalty, which the others' does not.
+        # Unlike the others' losses, this one includes the penalty.
         metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="nll")],
         steps_per_execution=len(data.order[0]),
     )

@@ -1,4 +1,5 @@
-"""What a Flax NNX user would write: a module with state, its transforms over networks and minibatches."""
+"""What a Flax NNX user would write: a module with state, and NNX's transforms over networks and
+minibatches."""
 
 from itertools import pairwise
 from typing import Any
@@ -36,7 +37,7 @@ class Network(nnx.Module):
 
 
 def ensemble(path: str, size: Size, variant: str, networks: int) -> Work:
-    """Several networks at once, an epoch as one program, the penalty in its Gram form."""
+    """Trains several networks at once. An epoch is one program, and the penalty has its Gram form."""
     data, regulariser = task.read(path), Variant.parse(variant).regulariser(RELEASED)
     widths, rate = RELEASED.architecture(size).widths, regulariser.dropout_rate or 0.0
 

@@ -1,4 +1,5 @@
-"""The penalty and its gradient: ours, the d x d formula in JAX and PyTorch, and the least time."""
+"""The penalty and its gradient: decorr's, the d x d formula in JAX and PyTorch, and a lower bound on the
+time."""
 
 import resource
 from collections.abc import Callable, Iterator
@@ -111,7 +112,7 @@ def torch_plain(m: int, d: int, dtype: str) -> Work:
     def work():
         value = torch_trainers.plain_penalty(a)
         (gradient,) = torch.autograd.grad(value, a)
-        return float(value), gradient  # a number waits for a GPU
+        return float(value), gradient  # reading a number waits for the GPU
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     value, gradient = work()

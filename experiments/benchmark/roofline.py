@@ -1,8 +1,9 @@
 """The time of a training step on GPUs, predicted from the compiled step: no GPU is needed.
 
 The time of a program of n networks has three lower bounds. They are its arithmetic at the device's peak, its
-memory traffic at the device's bandwidth, and the launches of its kernels in turn. The step is compiled on
-this machine. On a CPU, traffic and kernels are those of a CPU's fusion. A GPU has others, often fewer.
+memory traffic at the device's bandwidth, and the launches of its kernels one after the other. The step is
+compiled on this machine. On a CPU, traffic and kernels are those of a program compiled for a CPU. For a GPU
+there are others, often fewer.
 """
 
 import math
@@ -35,11 +36,12 @@ class Device(NamedTuple):
 
     name: str
     flops: float
-    """Per second, of float32 outside of the tensor cores, like `--matmul-precision float32`."""
+    """Multiplications and additions per second in float32, without the tensor cores: `--matmul-precision
+    float32`."""
     bandwidth: float
     """Bandwidth of its memory, bytes a second."""
     launch: float = 2.5e-6
-    """Seconds that a short kernel takes in a stream, no data sheet's number: 2 to 3 are usual."""
+    """Seconds that a short kernel takes in a stream. No data sheet has it; 2 to 3 microseconds are usual."""
     tensorfloat32: float = 494e12
     """Multiplications and additions per second on the tensor cores, for dense matrices."""
 
@@ -53,11 +55,11 @@ class Cost(NamedTuple):
     flops: float
     bytes: float
     kernels: int
-    """Kernels of the program, however many networks it has."""
+    """Kernels of the program. Their number does not depend on that of the networks."""
 
 
 def cost(size: Size, variant: str, networks: int = 4) -> Cost:
-    """The compiler's counts for one step, compiled alone. In a loop its body would count only once."""
+    """The compiler's counts for one step, compiled alone, because it counts the body of a loop only once."""
     cell = task.cell("mlp", size, Variant.parse(variant), networks)
     trainer = epochs.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1), SAMPLES)
     batch, pixels = trainer.batch_size, task.SIDE**2
@@ -99,7 +101,8 @@ def predict(device: Device, cost: Cost, networks: int) -> dict[str, Any]:
 
 
 def rows(sizes: Sequence[Size]) -> Iterator[dict[str, Any]]:
-    """Rows by networks in a program; then a whole sweep on the last device, one cell after the other."""
+    """One row for each number of networks in a program, then a whole sweep on the last device, cell by
+    cell."""
     variants = [variant.name for variant in VARIANTS]
     with Group(f"{__name__}:costs", together(), sizes=list(SIZES), variants=variants) as group:
         (report,) = group.reports()
@@ -112,7 +115,10 @@ def rows(sizes: Sequence[Size]) -> Iterator[dict[str, Any]]:
     cells = [_row(DEVICES[-1], f"{size}-{name}", cost, SEEDS) for (size, name), cost in known.items()]
     yield from (row | {"seconds": trained * row["step"]} for row in cells)
     free = sum(max(row["compute"], row["memory"]) for row in cells)
-    for name, step in (("all of them", sum(row["step"] for row in cells)), ("all, were launches free", free)):
+    for name, step in (
+        ("all of them", sum(row["step"] for row in cells)),
+        ("all, if launches were free", free),
+    ):
         yield {"device": DEVICES[-1].name, "network": name, "networks": SEEDS, "seconds": trained * step}
 
 

@@ -15,7 +15,8 @@ _SWEEP = (sys.executable, "-m", "experiments.sweep")
 
 def measure() -> Iterator[dict[str, Any]]:
     """Seconds of `--help` and `--plan`, and of the default sweep with a cold and a warm compilation cache.
-    The sweep's seconds are those until a terminal shows a finished epoch, and those of compiling."""
+    For the sweep they are the seconds until a terminal shows a finished epoch, and the seconds of
+    compiling."""
     for option in ("--help", "--plan"):
         start = time.perf_counter()
         subprocess.run([*_SWEEP, option], stdout=subprocess.DEVNULL, check=True)
@@ -48,16 +49,16 @@ def _first_epoch(folder: Path, out: str) -> tuple[float, str]:
     os.close(its_end)
     try:
         shown = b""
-        while not re.search(rb"epoch [1-9]", shown):  # not each is drawn
+        while not re.search(rb"epoch [1-9]", shown):  # not every epoch is drawn
             try:
                 more = os.read(terminal, 1 << 16)
-            except OSError:  # so Linux tells that the other end is closed
+            except OSError:  # on Linux: the other end is closed
                 more = b""
             if not more:
                 raise RuntimeError(f"{' '.join(command)} failed: {shown.decode(errors='replace')}")
             shown += more
         return time.perf_counter() - start, shown.decode(errors="replace")
     finally:
-        process.kill()  # interrupted, it would go on writing to the terminal
+        process.kill()  # after a mere interruption it would go on writing to the terminal
         process.wait()
         os.close(terminal)

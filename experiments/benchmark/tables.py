@@ -18,14 +18,14 @@ def _median(row: Row) -> str:
 
 
 def _family(row: Row) -> str:
-    return row.get("family", "mlp")  # files of before there was another have none
+    return row.get("family", "mlp")  # missing in files older than the second family
 
 
 def _given(name: str, factor: float = 1) -> Callable[[Row], str]:
     return lambda row: _number(factor * row[name]) if name in row else ""
 
 
-# Section -> title, and its columns: header and what stands below it.
+# Section -> title, and its columns: header -> function of a row.
 SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
     "training": (
         "training: ms per training step of a network on the whole machine, and times slower than decorr",

@@ -19,7 +19,7 @@ SIDE, CLASSES = 28, 10
 SAMPLES: dict[Family, int] = {"mlp": 10_000, "conv": 2_500}
 """An epoch of a convolutional network takes this many times longer."""
 NETWORKS = 64
-"""Number of networks: the widest ensemble."""
+"""Number of networks, as many as the widest ensemble trains."""
 
 
 class Task(NamedTuple):
@@ -43,7 +43,7 @@ def protocol(family: Family) -> Recipe:
 
 def pixels(family: Family) -> tuple[np.ndarray, np.ndarray]:
     """The included digits, enlarged to MNIST's shape and repeated. For the paper's networks there are as many
-    as in MNIST's validation set."""
+    images as in MNIST's validation set."""
     from scipy import ndimage
     from sklearn.datasets import load_digits
 
@@ -60,7 +60,7 @@ def cell(family: Family, size: Size, variant: Variant, networks: int) -> Cell:
 
 
 def make(path: str, family: Family, size: Size) -> tuple[Any, dict[str, Any]]:
-    """Stores the Task of a family and size; for a worker, because JAX reserves an accelerator."""
+    """Stores the Task of a family and size. A worker calls it, because JAX reserves an accelerator."""
     import jax
 
     from decorr.config import Regulariser

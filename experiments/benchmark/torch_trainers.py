@@ -1,4 +1,4 @@
-"""What a PyTorch user would write: a loop over minibatches, an ensemble by torch.func, the penalty."""
+"""What a PyTorch user would write: a loop over minibatches, an ensemble by torch.func, and the penalty."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def gram_penalty(a: torch.Tensor) -> torch.Tensor:
 
 
 def loop(path: str, family: Family, size: Size, variant: str, compile: bool) -> Work:
-    """One network, one minibatch after the other, the penalty as the paper writes it."""
+    """Trains one network, minibatch by minibatch, with the penalty as the paper writes it."""
     data, network, regulariser = _prepare(path, family, size, variant)
     network.load_state_dict({name: values[0] for name, values in _parameters(data).items()})
     images, labels = _on_device(data.images), _on_device(data.labels).long()
@@ -94,7 +94,7 @@ def loop(path: str, family: Family, size: Size, variant: str, compile: bool) -> 
 
 
 def ensemble(path: str, family: Family, size: Size, variant: str, compile: bool, networks: int) -> Work:
-    """Several networks at once, their parameters stacked, the penalty in its Gram form."""
+    """Trains several networks at once. Their parameters are stacked, and the penalty has its Gram form."""
     data, network, regulariser = _prepare(path, family, size, variant)
     params = {name: values[:networks].clone() for name, values in _parameters(data).items()}
     images, labels = _on_device(data.images), _on_device(data.labels).long()

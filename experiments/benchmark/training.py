@@ -18,7 +18,7 @@ from experiments.run.machine import processors
 Layout = Sequence[Sequence[int]]
 
 TRIED = "corr-0.1"
-"""The variant by which a peer's layout is chosen, and scaling measured."""
+"""The variant that chooses a peer's layout, and with which scaling is measured."""
 
 _JAX, _TORCH, _NNX, _EQUINOX, _KERAS = (
     f"experiments.benchmark.{name}_trainers:" for name in ("jax", "torch", "nnx", "equinox", "keras")
@@ -26,7 +26,7 @@ _JAX, _TORCH, _NNX, _EQUINOX, _KERAS = (
 
 
 class Setting(NamedTuple):
-    """Networks that all trainers train side by side, and how often."""
+    """How many networks all trainers train side by side, and how often."""
 
     platform: str
     family: Family
@@ -46,7 +46,8 @@ class Trainer(NamedTuple):
 
 
 def engine_trainer(platform: str, family: Family) -> Trainer:
-    """The sweep's engine, a process on each core; `networks` is the number on each device."""
+    """The sweep's engine, with a process on each core. `networks` is the number of networks on each
+    device."""
     layout = separate() if platform == "cpu" else together()
     networks = {"mlp": 8, "conv": 2}[family] if platform == "cpu" else 256
     return Trainer("decorr", _JAX + "sweep_engine", ((layout, {"family": family, "networks": networks}),))
@@ -203,7 +204,8 @@ def overhead(
 def scaling(
     platform: str, devices: int, sizes: Sequence[Size], repeats: int, say: Callable[[str], None]
 ) -> Iterator[dict[str, Any]]:
-    """Time of a network-step by networks in a program, and by devices. A CPU's are cores, a process each."""
+    """Time of a network-step against the number of networks in a program, and of devices. On a CPU a device
+    is a core with its own process."""
     counts = [2**i for i in range(devices.bit_length()) if 2**i <= devices]
     widths = (1, 2, 4, 8, 16, 64) if platform == "cpu" else (1, 4, 16, 64, 256, 1024)
     for size in sizes:

@@ -1,7 +1,7 @@
 """Processes that each hold one function ready for timing, on cores and with threads of their own.
 
-A worker prepares `build(**arguments)`, "module:function", which returns what to time, a callable without
-arguments, and a report that goes to the parent. Then it waits for the number of calls.
+A worker calls `build(**arguments)`, where build is a text "module:function". It gets a function without
+arguments to time, and a report, which it sends to the parent. Then it waits for the number of calls to time.
 """
 
 import importlib
@@ -41,7 +41,7 @@ class Worker:
             env=os.environ | environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # errors come as answers
+            stderr=subprocess.DEVNULL,  # errors are sent as answers
             text=True,
         )
 
@@ -53,7 +53,7 @@ class Worker:
         print(times, file=self._process.stdin, flush=True)
 
     def seconds(self) -> float:
-        """How long each of the calls took that were asked for."""
+        """The seconds of each call that was asked for."""
         return self._answer()["seconds"]
 
     def stop(self) -> None:
@@ -96,7 +96,7 @@ class Group:
 
 
 def separate() -> list[list[int]]:
-    """One process on each core that is busy at once."""
+    """One process on each core that may be busy at the same time."""
     return [[core] for core in cores()[: processors()]]
 
 
@@ -106,7 +106,8 @@ def together() -> list[list[int]]:
 
 
 def interleaved(groups: Mapping[str, Group], repeats: int) -> dict[str, list[float]]:
-    """Seconds per call of each, in turn, `repeats` times. Short ones are called many times."""
+    """Seconds per call of each function. They take turns, `repeats` times. Short ones are called many
+    times."""
     calls = {name: max(1, math.ceil(0.1 / group.seconds())) for name, group in groups.items()}
     turns = [{name: group.seconds(calls[name]) for name, group in groups.items()} for _ in range(repeats)]
     return {name: [turn[name] for turn in turns] for name in groups}
@@ -119,7 +120,7 @@ def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> fl
 
 def _main(build: str, on: Sequence[int], arguments: dict[str, Any]) -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # what libraries print is not an answer
 
     def answer(**values: Any) -> None:
         print(json.dumps(values), file=answers, flush=True)
@@ -135,7 +136,7 @@ def _main(build: str, on: Sequence[int], arguments: dict[str, Any]) -> None:
             for _ in range(times := int(line)):
                 work()
             answer(seconds=(time.perf_counter() - start) / times)
-    except Exception as error:  # whatever it is, the parent has to know
+    except Exception as error:  # the parent must know of every error
         answer(failed=f"{type(error).__name__}: {error} {traceback.format_exc(limit=-3)}")
 
 

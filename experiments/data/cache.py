@@ -15,7 +15,7 @@ Stored = dict[str, np.ndarray]
 
 
 def cached(prepared: PreparedSet, folder: Path | None) -> Stored:
-    """The decoded set: from the cache if it is there, else decoded and written to it."""
+    """The decoded set: from the cache if it has the set; otherwise decoded, and written to the cache."""
     name = prepared.builder.name
     if folder is None:
         warnings.warn(
@@ -50,6 +50,6 @@ def _read(path: Path, prepared: PreparedSet) -> Stored | None:
             ):
                 return None
             stored |= {f"{split}_images": images, f"{split}_labels": labels}
-    except Exception:  # which has many names: BadZipFile, ValueError, NotImplementedError, ...
+    except Exception:  # a damaged file raises BadZipFile, ValueError, NotImplementedError, ...
         return None
     return stored

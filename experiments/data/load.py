@@ -1,4 +1,4 @@
-"""Image classification sets as arrays in memory: the embedded one, any of TFDS by name.
+"""Image classification sets as arrays in memory: the included digits, and any TFDS set by name.
 
 A set that cannot be loaded is an error. No other set replaces it.
 """
@@ -55,13 +55,13 @@ def load(
     for MNIST. The set's own test split, if any, is `test`. The digits have none, so their last 297 images are
     `test`. Of the 1,500 before them, 1,250 train and 250 validate.
 
-    Stored order is TFDS's: preparing a set sorts each split by the MD5 hash of split name and record key. It
+    The stored order is TFDS's, which sorts each split by the MD5 hash of split name and record key. It
     is the same on every machine for one version of the set, but not the order of the original file. So
     MNIST's validation images are not that file's last 10,000.
 
     TFDS sets are decoded once (tens of seconds) and cached as arrays, in a file named after a hash of the
-    prepared ones. A damaged cache is rebuilt. A cache that cannot be written, or a missing home folder, gives
-    a warning.
+    prepared files. A damaged cache is rebuilt. A cache that cannot be written, or a missing home folder,
+    gives a warning.
 
     Args:
       name: "digits", or a set's TFDS name: "mnist", "mnist:3.0.1", "cifar10_corrupted/fog_1".
@@ -69,22 +69,22 @@ def load(
         default: $TFDS_DATA_DIR, else ~/tensorflow_datasets. "digits" ignores it.
       scaling: "max" divides pixels by the largest one (MNIST: 255). "zscore" subtracts the mean of all pixels
         and divides by their standard deviation. "zca" whitens by mean and covariance (`Whitening`). These
-        numbers are those of the training part. Whitened images are float32, made once here. Whitening in
-        every step of MNIST would take more products than a huge network.
+        numbers come from the training part. Whitened images are float32, made once here. To whiten MNIST
+        again in every step would take more multiplications than a huge network.
       cache_dir: folder for decoded arrays. None is $XDG_CACHE_HOME/decorr, else ~/.cache/decorr.
 
     Returns:
       The set, all its splits scaled alike.
 
     Raises:
-      ValueError: TFDS cannot open a set of that name; it is a table, or does not classify uint8 images of one
-        size. It has no training split, or one of fewer than 6 images, or of equal pixels. No `data_dir`,
-        TFDS_DATA_DIR or home folder says where TFDS's folder is.
-      FileNotFoundError: the set is prepared in another format than array_record; or it is not prepared, and
-        TensorFlow is not installed to do so.
+      ValueError: TFDS cannot open a set of that name; it is a table; it has no classes, or no uint8 images of
+        one size. Its training split is missing, has fewer than 6 images, or only equal pixels. Neither
+        `data_dir` nor TFDS_DATA_DIR nor a home folder says where TFDS's folder is.
+      FileNotFoundError: the set is prepared, but not as array_record; or it is not prepared, and
+        TensorFlow, which would prepare it, is not installed.
       RuntimeError: the set cannot be prepared (for example without a network), or its files cannot be read.
 
-    Source: split and "max" are the paper's released code, up to the order. The digits are
+    Source: split and "max" are those of the paper's released code, up to the order. The digits are
       scikit-learn's `load_digits`, from the UCI repository (Alpaydin and Kaynak, 1998).
     """
     check_name("scaling", scaling, get_args(Scaling))

@@ -35,15 +35,16 @@ class Pool(NamedTuple):
     labels: np.ndarray
     """[row] int32, from 0."""
     test: int = 0
-    """How many of the last rows are the set's own test split. They test, and no sample has them."""
+    """How many of the last rows are the set's own test split. They are for testing, and in no sample."""
 
     def rows(self, asked: int) -> int:
-        """The size of a sample: `asked` rows, at most all, or four fifths of them if the rest must test."""
+        """The size of a sample: `asked` rows, but at most all, or four fifths of all if the others are needed
+        for testing."""
         there = len(self.labels) - self.test
         return min(asked, there if self.test else there * 4 // 5)
 
     def sample(self, rows: int, seed: int) -> Sample:
-        """A sample of so many rows, different for each seed. A fifth of it tunes."""
+        """A sample of this many rows, different for each seed. A fifth of it is for tuning."""
         there = len(self.labels) - self.test
         order = np.random.default_rng([seed, 20_26]).permutation(there).astype(np.int32)
         tuning = rows // 5

@@ -1,7 +1,7 @@
-"""Tables as arrays: ARFF files, OpenML's by name, and two of scikit-learn's own.
+"""Tables as arrays: ARFF files, OpenML's sets by name, and two of scikit-learn's own.
 
 The class is an ARFF file's last column, or OpenML's target. A nominal column of k values becomes k columns of
-0 and 1. Gaps stay gaps: NaN in a numeric column, only zeros for a nominal one.
+0 and 1. A gap is NaN in a numeric column, and zeros in all columns of a nominal one.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ def read_arff(path: Path) -> Table:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is no ARFF file, or a column holds text or dates. The last column is not nominal, has
+      ValueError: it is not an ARFF file, or a column holds text or dates. The last column is not nominal, has
         gaps, or has fewer than two classes.
     """
     import arff
@@ -78,7 +78,7 @@ def openml(name: str, data_home: Path | None = None) -> Table:
         ~/scikit_learn_data.
 
     Raises:
-      ValueError: OpenML has no such set or cannot be reached, or the set is no classification table of
+      ValueError: OpenML has no such set or cannot be reached, or the set is not a classification table of
         numbers and categories.
     """
     from sklearn.datasets import fetch_openml
@@ -87,7 +87,7 @@ def openml(name: str, data_home: Path | None = None) -> Table:
     try:
         found = fetch_openml(**identity, data_home=data_home, as_frame=True, parser="liac-arff")
     except Exception as error:
-        raise ValueError(f"OpenML's {name!r} cannot be had: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"OpenML's {name!r} cannot be loaded: {str(error).splitlines()[0]}") from error
     if found.target is None or getattr(found.target, "ndim", 1) != 1:
         raise ValueError(f"OpenML's {name!r} has no single target column to classify by")
     for column, kind in found.data.dtypes.items():

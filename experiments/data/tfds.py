@@ -1,4 +1,4 @@
-"""Sets of TensorFlow Datasets: found, prepared if need be, and decoded.
+"""Sets of TensorFlow Datasets: found, prepared if necessary, and decoded.
 
 Only preparing a set for the first time needs TensorFlow. Reading its array_record files does not.
 """
@@ -21,8 +21,8 @@ from experiments.data import tables
 from experiments.disk import files
 
 _INSTALL = 'pip install -e ".[prepare]" in the clone'  # Brings TensorFlow, for TFDS to prepare its sets.
-_CHUNK = 1000  # Records fetched in one call: half the time of one by one, in little memory.
-_DESCRIPTION = ("dataset_info.json", "features.json")  # TFDS sees no set without them.
+_CHUNK = 1000  # Records fetched in one call: half the time of single calls, and little memory.
+_DESCRIPTION = ("dataset_info.json", "features.json")  # Without these files TFDS sees no set.
 # For downloads. TFDS itself retries for more than 3 minutes, and waits for a silent server forever.
 _RETRIES, _SECONDS_TO_CONNECT, _SECONDS_OF_SILENCE = 2, 4, 30
 
@@ -109,7 +109,7 @@ def _path(path: Any) -> Path:
 
 @contextmanager
 def _without_chatter() -> Iterator[None]:
-    """Without TFDS's warnings (no OpenCV, skipped folders, each retry). What matters is raised."""
+    """Silences TFDS's warnings (no OpenCV, skipped folders, each retry). What matters is an error."""
     loggers = [logging.getLogger(name) for name in ("absl", "urllib3")]
     levels = [logger.level for logger in loggers]
     try:
@@ -123,7 +123,7 @@ def _without_chatter() -> Iterator[None]:
 
 @contextmanager
 def _impatient() -> Iterator[None]:
-    """Downloads that give up within seconds where there is no network: TFDS has no setting for it."""
+    """Makes downloads give up within seconds where there is no network. TFDS has no setting for this."""
     from tensorflow_datasets.core.download import downloader
 
     timeout = (_SECONDS_TO_CONNECT, _SECONDS_OF_SILENCE)
@@ -145,7 +145,7 @@ def _of_tfds_alone() -> Iterator[None]:
 
     def cls_from_name(name):
         if not name.startswith("tensorflow_datasets."):
-            raise ValueError(f"its feature {name} is not one of TFDS, and would be imported")
+            raise ValueError(f"its feature {name} is not TFDS's own, so TFDS would import and run it")
         return known(name)
 
     with mock.patch.object(FeatureConnector, "cls_from_name", cls_from_name):
@@ -154,7 +154,7 @@ def _of_tfds_alone() -> Iterator[None]:
 
 @contextmanager
 def _reported(kind: type[Exception], doing: str, hint: str = "") -> Iterator[None]:
-    """Makes a one-line error of whatever TFDS, its readers or the network raise, which share no class.
+    """Turns any error of TFDS, its readers or the network into one line. These errors share no class.
 
     The hint replaces TFDS's own.
     """
@@ -172,7 +172,7 @@ def _reported(kind: type[Exception], doing: str, hint: str = "") -> Iterator[Non
 
 
 def _open(name: str, data_dir: str) -> PreparedSet:
-    """The set, whose folder may not be there yet."""
+    """The set, whose folder need not exist yet."""
     import tensorflow_datasets as tfds
 
     hint = meant(name, ("digits", *tables.EMBEDDED)).strip(" ()")
@@ -191,7 +191,9 @@ def _open(name: str, data_dir: str) -> PreparedSet:
         and isinstance(label, tfds.features.ClassLabel)
     ):
         found = f"{type(image).__name__} {getattr(image, 'shape', '')} and {type(label).__name__}"
-        raise ValueError(f"{name!r} does not classify uint8 images of one size: {keys} is {found}")
+        raise ValueError(
+            f"{name!r} is not a classification set of uint8 images of one size: {keys} is {found}"
+        )
     return PreparedSet(builder, (keys[0], keys[1]))
 
 
@@ -201,7 +203,7 @@ def _prepare(builder: Any) -> None:
     if not builder.is_prepared():
         if folder.exists():  # TFDS would not prepare it there
             raise FileNotFoundError(
-                f"{name!r} is not whole in {folder}: copy the folder whole, or prepare the set in another "
+                f"{name!r} is incomplete in {folder}: copy the whole folder, or prepare the set in another "
                 f"data_dir: {_INSTALL}"
             )
         if find_spec("tensorflow") is None:

@@ -1,4 +1,4 @@
-"""ZCA whitening of pixels, fitted to the images that train."""
+"""ZCA whitening of pixels, fitted to the training images."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,12 @@ import numpy as np
 
 EPSILON = 0.1
 """Added to the variance in every direction, as a share of the pixels' mean variance. So directions of less
-variance, mostly noise, are not raised to 1. Customary for natural images: 0.1 after their contrast is
-normalised to a variance of about 1. Coates, Lee & Ng, An Analysis of Single-Layer Networks; Goodfellow et
-al., Maxout Networks."""
+variance, which are mostly noise, are not magnified to variance 1. 0.1 is customary for natural images whose
+contrast is normalised to a variance of about 1. Coates, Lee & Ng, An Analysis of Single-Layer Networks;
+Goodfellow et al., Maxout Networks."""
 
 _EXACT = 2**24 // 255**2
-"""Number of products of two uint8 pixels whose sum float32 holds exactly, in any order."""
+"""The number of products of two uint8 pixels that float32 adds exactly, in any order."""
 
 _CHUNK = 1000
 """Images whitened at once. All of them as float32 would need their memory twice."""

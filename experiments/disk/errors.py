@@ -1,4 +1,4 @@
-"""Errors about files: one line each, which never advises to delete what may be intact."""
+"""Errors about files, in one line. None advises to delete a file that may be intact."""
 
 from pathlib import Path
 
@@ -25,5 +25,6 @@ def unreadable(path: Path, error: Exception, kind: str) -> ResultsError:
     except OSError as refusal:
         return ResultsError(f"{path} cannot be read by this user or from this disk: {refusal.strerror}")
     return ResultsError(
-        f"{path} is not a readable {kind} ({first_line(error)}): it is damaged or another's, move it away"
+        f"{path} is not a readable {kind} ({first_line(error)}): it is damaged or from another program, so "
+        "move it away"
     )

@@ -43,14 +43,14 @@ def remove_temporaries(folder: Path, suffix: str) -> None:
 
 
 def listed(folder: Path, suffix: str) -> list[Path]:
-    """A folder's files of a suffix, sorted, without hidden ones, such as the ._NAME that macOS makes."""
+    """The files of a folder with a suffix, sorted. Hidden ones are left out, such as macOS's ._NAME."""
     visible = (path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
     return sorted(path for path in visible if path.is_file())
 
 
 def load_all(folder: Path, suffix: str, load: Callable[[Path], Content]) -> dict[str, Content]:
-    """Loads a folder's files of a suffix, by name without suffix. A ResultsError leaves a file out, with a
-    warning."""
+    """Loads the files of a folder with a suffix, by their names without it. A file with a ResultsError is
+    left out, with a warning."""
     loaded = {}
     for path in listed(folder, suffix):
         try:

@@ -6,22 +6,22 @@ import h5py
 import numpy as np
 
 _NUMBERS_AND_TEXTS = "biufS"
-"""Kinds of types, besides texts of any length."""
+"""Kinds of types that are read, besides texts of variable length."""
 
 
 def check(path: Path) -> None:
-    """Raises an error of any kind unless a file has this project's form. It has variables in its root, of
-    numbers and texts, which lie completely in the file."""
+    """Raises an error of any kind unless a file has this project's form: its root holds variables of numbers
+    and texts, which are stored in the file itself."""
     with h5py.File(path) as file:
         _check_attributes(file)
         for name in file:
             link = file.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink) or not isinstance(variable := file[name], h5py.Dataset):
-                raise ValueError(f"{name} is no variable, but a group or a link")
+                raise ValueError(f"{name} is a group or a link, not a variable")
             if variable.external or variable.is_virtual:
                 raise ValueError(f"{name} is in another file")
             if variable.dtype.kind not in _NUMBERS_AND_TEXTS and not _is_of_texts(variable.dtype):
-                raise ValueError(f"{name} is neither of numbers nor of texts")
+                raise ValueError(f"{name} holds neither numbers nor texts")
             _check_attributes(variable)
 
 
@@ -34,7 +34,7 @@ def _check_attributes(of: h5py.File | h5py.Dataset) -> None:
             and not text
             and not _ties_dimensions(name, attribute)
         ):
-            raise ValueError(f"its attribute {name} is neither of numbers nor a text")
+            raise ValueError(f"its attribute {name} holds neither numbers nor a text")
 
 
 def _ties_dimensions(name: str, attribute: h5py.h5a.AttrID) -> bool:
@@ -47,6 +47,6 @@ def _ties_dimensions(name: str, attribute: h5py.h5a.AttrID) -> bool:
 
 
 def _is_of_texts(dtype: np.dtype) -> bool:
-    """Whether these have any length, and so are stored elsewhere than the variable or attribute."""
+    """Whether these are texts of variable length, which HDF5 stores apart from the variable or attribute."""
     text = h5py.check_string_dtype(dtype)
     return text is not None and text.length is None

@@ -9,7 +9,7 @@ from experiments.disk.errors import ResultsError, unreadable
 from experiments.disk.files import write_atomically
 
 if TYPE_CHECKING:
-    import xarray as xr  # below where it is used: what only trains does not wait for it
+    import xarray as xr  # imported where it is used, so that training alone does not wait for it
 
 _PACKED = {"zlib": True, "complevel": 9, "shuffle": True}
 
@@ -17,7 +17,7 @@ _PACKED = {"zlib": True, "complevel": 9, "shuffle": True}
 @contextmanager
 def read(path: Path) -> "Iterator[xr.Dataset]":
     """Opens a file of results lazily. Anything wrong with it is a ResultsError, even if it is found within
-    the context. So code that relies on the content belongs there."""
+    the context. So code that relies on the content belongs within the context."""
     import xarray as xr
 
     from experiments.disk import hdf5
@@ -28,7 +28,7 @@ def read(path: Path) -> "Iterator[xr.Dataset]":
             yield dataset
     except ResultsError:
         raise
-    except Exception as error:  # of a file that is no netCDF4, or another's, it has many kinds
+    except Exception as error:  # many kinds, for a file that is not netCDF4 or has another form
         raise unreadable(path, error, "netCDF4 file") from error
 
 

@@ -14,14 +14,15 @@ def read(path: Path) -> dict[str, np.ndarray]:
     # Opened here, because np.load does not close what it cannot read.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         if sum(member.file_size for member in archive.zip.infolist()) > taken:
-            raise ValueError("it unpacks to more than it takes")
+            raise ValueError("it unpacks to more bytes than it has")
         arrays = dict(archive)
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or _least_bytes(array) > taken:
-            raise ValueError(f"{name} is no array, or has more entries than the file has bytes")
+            raise ValueError(f"{name} is not an array, or has more entries than the file has bytes")
     return arrays
 
 
 def _least_bytes(array: np.ndarray) -> int:
-    """An empty array, or one of empty entries, counts as if it had some. Its other axes may still be long."""
+    """The bytes of an array. An axis or an entry of size 0 counts as 1, because other axes may still be
+    long."""
     return math.prod(max(1, length) for length in array.shape) * max(1, array.dtype.itemsize)

@@ -12,9 +12,9 @@ SENTENCES = Path(__file__).parent / "sentences.txt"
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBER = rf"([+-]?\d+(?:\.\d+)?|\b(?:{'|'.join(_WORDS)})\b)"
 _SETTINGS = {"0.1", "1.0", "0.002", "0.02", "0.25", "95%"}
-"""Weights, levels and a correlation. Sentences name them, and nothing measures them."""
+"""Weights, levels and a correlation that sentences name. They are not results."""
 _NO_TEXT = (r"```.*?```", r"^    .*?$", r"\]\([^)]*\)")
-"""Code and the targets of links."""
+"""Code and the targets of links are not checked."""
 _NO_RESULTS = (r"Python \d\.\d+", r"Apache-2\.0", r"Section \d\.\d", r"[\d.]+ us a kernel")
 
 
@@ -25,7 +25,8 @@ def documents() -> dict[str, list[str]]:
 
 
 def mistakes() -> Iterator[str]:
-    """A line for each number in a document that differs from its result, and each without a phrase."""
+    """A line for each number in a document that differs from its result, and for each number without a
+    phrase."""
     for document, phrases in documents().items():
         for mistake in mistakes_in((ROOT / document).read_text(), phrases):
             yield f"{document}: {mistake}"
@@ -43,22 +44,22 @@ def mistakes_in(markdown: str, phrases: list[str]) -> Iterator[str]:
         words, expressions = re.split(r"\{.*?\}", said), re.findall(r"\{(.*?)\}", said)
         found = list(re.finditer(_NUMBER.join(map(re.escape, words)), whole))
         if len(found) != 1:
-            yield f"stands there {len(found)} times: {said}"
+            yield f"occurs {len(found)} times: {said}"
             continue
         for number, expression in zip(found[0].groups(), expressions, strict=True):
             if not _says(number, value := eval(expression, vars(results))):
-                yield f"{number} is {value:.6g} by {expression}"
+                yield f"{number} should be {value:.6g}, by {expression}"
         if condition and not eval(condition, vars(results)):
             yield f"is not true: {said}"
         prose = prose.replace(found[0][0], "")
     for other in _NO_RESULTS:
         prose = re.sub(other, "", prose)
     for number in sorted({*re.findall(r"\d+\.\d+%?|\d+%", prose)} - _SETTINGS):
-        yield f"is in no phrase: {number}"
+        yield f"has no phrase: {number}"
 
 
 def _says(number: str, value: float) -> bool:
-    """Whether a number, or its word, is a value rounded to the same decimals."""
+    """Whether a number, in digits or as a word, is a value rounded to as many decimals."""
     if number in _WORDS:
         return bool(value == _WORDS.index(number))
     decimals = len(number.partition(".")[2])

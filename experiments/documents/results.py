@@ -52,7 +52,7 @@ def cost(sweep: str, network: str) -> float:
 
 
 def diverged(sweep: str, networks: str = "", by: int | None = None) -> int:
-    """How many networks diverged by an epoch: of a name, of a variant, or of all without a name."""
+    """How many networks diverged by an epoch: those of a name, those of a variant, or all."""
     counts = gathered.diverged(sweeps()[sweep], by)
     return sum(
         count
@@ -102,25 +102,26 @@ def decided(claim: str, outcome: str = "for") -> list[str]:
 
 
 def thirty_new_seeds() -> list[str]:
-    """C5's outcomes by those of the forty seeds that are not among the ten."""
+    """C5's outcomes by the seeds of the forty that are not among the ten."""
     unseen = claims.c5(sweeps()["mnist-forty"].isel(seed=slice(10, None)))
     return [comparison.outcome for comparison in unseen.comparisons]
 
 
 def published_growth() -> dict[Size, float]:
-    """How much more the error grows without the penalty than with it by Figure 3, in points, by size."""
+    """How much larger the growth of Figure 3's error is without the penalty than with it, in points, by
+    size."""
     plain, penalised = (published.FIGURE_3[variant] for variant in (VANILLA, CORR_01))
     return {size: 100 * (plain[size] - penalised[size]) for size in plain}
 
 
 @functools.cache
 def numbers() -> list[agreement.Published]:
-    """Every published number beside ours."""
+    """Every published number, with ours."""
     return agreement.compare(sweeps()["mnist"])
 
 
 def outside() -> list[tuple[float, float]]:
-    """The published numbers that lie outside, with the means of ours."""
+    """The published numbers that lie outside of our range, with our means."""
     return [(number.value, number.interval.estimate) for number in numbers() if not number.inside]
 
 
@@ -165,7 +166,7 @@ def merged(variant: str) -> tuple[float, float]:
 
 
 def diagnostics(implementation: str, **of: str | int) -> float:
-    """How many times as long as ours, or as training without reports, an implementation takes."""
+    """How many times as long an implementation takes as decorr, or as training without reports."""
     rows = json.loads((BENCHMARK.parent / "diagnostics.json").read_text())["diagnostics"]
     wanted = {"implementation": implementation} | of
     (row,) = (row for row in rows if {name: row.get(name) for name in wanted} == wanted)

@@ -44,7 +44,7 @@ class Cell:
 
 
 class Work(Protocol):
-    """Runs that are trained together, on one device or several. Executors take such work."""
+    """Runs that are trained together, on one device or several: what an executor takes."""
 
     unit: ClassVar[str]
     """Name of a unit of its training, such as an epoch. Training can be interrupted after each."""

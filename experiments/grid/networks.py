@@ -103,7 +103,7 @@ class Recipe:
 
 
 class Look(NamedTuple):
-    """A variant's style in pictures, in matplotlib's terms. Styles differ in grey and for the
+    """A variant's style in pictures, in matplotlib's terms. Styles can be told apart in grey and by the
     colour-blind."""
 
     colour: str
@@ -173,7 +173,7 @@ VARIANT_KINDS: dict[str, VariantKind] = {
 """Every kind of variant, by the name that its variants begin with, in the order of tables and figures."""
 
 ALIASES = {"dropout": "drop"}
-"""Other names of kinds that may be typed: dropout, dropout-0.5. Results have the paper's."""
+"""Other names of kinds that may be typed: dropout, dropout-0.5. Results use the paper's names."""
 
 
 @dataclass(frozen=True)

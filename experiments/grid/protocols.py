@@ -12,7 +12,7 @@ VANILLA, DROP, CORR_01, CORR_10 = VARIANTS = tuple(
 """VANILLANET, DROPNET, CORRNET-0.1 and CORRNET-1.0."""
 
 BY_WEIGHT = VANILLA, CORR_01, CORR_10
-"""Those that differ by the penalty's weight, lightest first."""
+"""The variants that differ only by the penalty's weight, the smallest first."""
 
 EARLY = 2
 """The epoch of Figure 4."""

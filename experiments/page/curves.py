@@ -19,7 +19,7 @@ VANILLA = Variant("vanilla")
 
 
 def learning_curves(sweep: xr.Dataset) -> Figure:
-    """Validation error over epochs, every size, all variants with a look of their own, with 95% bands.
+    """Validation error over epochs with 95% bands, for every size and each variant with its own style.
 
     Both axes are logarithmic, because linear ones hide either the first epochs or the last differences.
     """
@@ -48,8 +48,8 @@ def learning_curves(sweep: xr.Dataset) -> Figure:
 
 
 def correlation_curves(sweep: xr.Dataset) -> Figure:
-    """Mean |rho| and the effective number of units of each layer of the largest networks over epochs; grey:
-    how many units the layer has."""
+    """Mean |rho| and effective units over epochs, for each layer of the largest networks. Grey: the layer's
+    number of units."""
     size = drawing.sizes(sweep)[-1]
     drawn = Network(size, drawing.variants(sweep, size)[0])
     widths = stored.configuration(sweep.sel(cell=[drawn.name]))["widths"]
@@ -99,7 +99,7 @@ def heat_maps(sweep: xr.Dataset) -> Figure:
 
 
 def error_by_size(sweep: xr.Dataset) -> Figure:
-    """Validation error after the last epoch against network size, all variants with a look of their own."""
+    """Validation error after the last epoch against network size, for each variant with its own style."""
     sizes = drawing.sizes(sweep)
     if len(sizes) < 2:
         raise Missing("needs two sizes")
@@ -131,7 +131,7 @@ def error_by_size(sweep: xr.Dataset) -> Figure:
 def error_by_weight(*sweeps: xr.Dataset) -> Figure:
     """Validation error after the last epoch against the penalty's weight, a line for each size.
 
-    Weight 0 is vanilla. Several sweeps of one protocol may be given: the first that has a cell counts.
+    Weight 0 is vanilla. Of several sweeps of one protocol, the first that has a cell counts.
     """
     weights = {0.0: VANILLA} | _numbered(sweeps, "corr")
     if len(weights) < 4:
@@ -152,7 +152,7 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
                 if count := _diverged(values):
                     diverged.setdefault(weight, ["diverged"]).append(f"{size} {count}")
     ax.set_xscale("log")
-    ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # room for what diverged
+    ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # room for networks that diverged
     for weight, lines in diverged.items():
         drawing.note(ax, weight, 0.99, lines, size=7)
     ticks = {smallest / 3: "0"} | {weight: f"{weight:g}" for weight in sorted(weights) if weight}
@@ -167,7 +167,7 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
 def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
     """Mean |rho| of trained networks, layer 1, against the dropout rate, with the laws p and p^2.
 
-    The laws start from the mean over the networks without dropout. Sweeps as in `error_by_weight`.
+    The laws start from the mean over the networks without dropout. `sweeps` is as in `error_by_weight`.
     """
     rates = {0.0: VANILLA} | _numbered(sweeps, "drop")
 
@@ -226,7 +226,8 @@ def _numbered(sweeps: Sequence[xr.Dataset], kind: str) -> dict[float, Variant]:
 def _first(
     sweeps: Sequence[xr.Dataset], wanted: Mapping[float, Network], take: Callable[[xr.Dataset], xr.DataArray]
 ) -> dict[float, np.ndarray]:
-    """The values [seed] that `take` finds in the cell of each network, of the first sweep that has it."""
+    """The values [seed] that `take` finds in the cell of each network, in the first sweep that has the
+    network."""
     values = {}
     for key in sorted(wanted):
         having = [sweep for sweep in sweeps if wanted[key] in networks(sweep)]

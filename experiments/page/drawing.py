@@ -77,7 +77,7 @@ def error_bar(axes: Axes, x: float, values: np.ndarray, **look: Any) -> None:
 
 
 def dots(axes: Axes, x: float, values: np.ndarray, width: float = 0.0, **look: Any) -> None:
-    """Every seed, side by side within a width."""
+    """A dot for every seed, side by side within a width."""
     places = x + np.linspace(-width / 2, width / 2, len(values) + 2)[1:-1]
     defaults: dict[str, Any] = {"s": 7, "color": "black", "alpha": 0.55, "linewidths": 0, "zorder": 3}
     axes.scatter(places, values, **defaults | look)
@@ -86,7 +86,7 @@ def dots(axes: Axes, x: float, values: np.ndarray, width: float = 0.0, **look: A
 def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: Variant, smooth: bool = False) -> None:
     """A line of means of [seed, x] with the band of their 95% intervals.
 
-    If the line is smooth, it has about 25 of many places. Jumps between these would be lost.
+    A smooth line is drawn through about 25 points. It would miss jumps between them.
     """
     drawn = _thinned(len(x)) if smooth else np.arange(len(x))
     marked = np.flatnonzero(np.isin(drawn, range(0, len(x), max(1, len(x) // 6))))
@@ -99,7 +99,7 @@ def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: Variant, smooth
 
 
 def _thinned(length: int) -> np.ndarray:
-    """Enough places to draw a curve: the first five, where it is steep, and some after."""
+    """Enough points to draw a curve: the first five, where it is steep, and about 25 in all."""
     return np.unique([*range(min(5, length)), *range(0, length, -(-length // 25)), length - 1])
 
 
@@ -172,7 +172,8 @@ def picture(folder: Path, name: str, title: str, draw: Callable[[], Figure]) -> 
         for kind in ("svg", "png"):
             (folder / f"{name}.{kind}").unlink(missing_ok=True)  # an older page's
         return Picture(name, title, reason=str(missing))
-    # A hundredth of a point is enough, and makes files a third smaller. Visible numbers stand between tags.
+    # A hundredth of a point is enough, and makes files a third smaller. Numbers between tags are visible
+    # text.
     svg = re.sub(rb"<[^>]*>", lambda tag: _HUNDREDTHS.sub(rb"\1", tag[0]), svg[svg.index(b"<svg") :])
     write_atomically(folder / f"{name}.svg", lambda file: file.write(svg))
     write_atomically(folder / f"{name}.png", lambda file: file.write(png))
@@ -180,7 +181,7 @@ def picture(folder: Path, name: str, title: str, draw: Callable[[], Figure]) -> 
 
 
 def _file(figure: Figure, kind: str) -> bytes:
-    """A figure as a file: the same bytes for the same figure, text as text."""
+    """A figure as a file. Equal figures give equal bytes, and text stays text."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()

@@ -28,7 +28,7 @@ def evidence(
 
     Support for the sentence is always on the right, or within the shaded band if the sentence names a value.
     Each quantity has axes of its own. Networks that diverged are counted at the edge. The mean beside such a
-    count is that of the others, and is hollow.
+    count is hollow, and leaves these networks out.
 
     Args:
       verdict: the claim.

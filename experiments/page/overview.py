@@ -65,8 +65,8 @@ def write(sweep: xr.Dataset, out: Path, sentences: Sequence[str] = ()) -> Path:
 
 
 def differences(sweep: xr.Dataset) -> Verdict:
-    """How much smaller each variant's last error is than that of its size's first variant, paired by seed.
-    The first is vanilla, if it was trained."""
+    """How much smaller each variant's last error is than the first variant's of the same size, paired by
+    seed. The first is vanilla, if it was trained."""
     last = sweep.validation_error.isel(epoch=-1)
     pairs: dict[str, np.ndarray] = {}
     for size, variants in _by_size(sweep).items():

@@ -17,7 +17,8 @@ _TITLE = (
 
 def show(sweep: xr.Dataset, early: int, console: Console) -> None:
     """Prints one row for each cell, with the error after an early epoch and after the last one. If the table
-    is wider than the console, each cell has a paragraph. Networks that diverged are counted, not averaged."""
+    is wider than the console, each cell is printed as a paragraph. Networks that diverged are counted, not
+    averaged."""
     shown = rows(sweep, early, "+-" if console.options.ascii_only else "±")
     table = Table(title=_TITLE, title_justify="left")
     for name in shown[0]:

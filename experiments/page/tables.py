@@ -1,4 +1,4 @@
-"""Tables of a page, and as Markdown."""
+"""Tables of a page, in HTML and in Markdown."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

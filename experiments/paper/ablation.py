@@ -12,11 +12,11 @@ from experiments.store.gathered import networks
 
 
 class Step(NamedTuple):
-    """Figure 4 by the networks of one protocol."""
+    """Figure 4, drawn from the networks of one protocol."""
 
     name: str
     errors: dict[Network, float]
-    """Mean error after 2 epochs; networks that diverged have that of guessing."""
+    """Mean error after 2 epochs, where networks that diverged have the error of guessing."""
     distance: float
     """The mean absolute difference of these errors from the published bars."""
     diverged: int
@@ -25,7 +25,7 @@ class Step(NamedTuple):
 
 
 def steps(sweeps: Mapping[str, xr.Dataset]) -> list[Step]:
-    """The protocols of `protocols.ABLATION`, each with the steps of those before it."""
+    """The protocols of `protocols.ABLATION`. Each keeps the steps of those before it."""
     names = ["the text, Table 1 as printed", *("+ " + _step(protocol) for protocol in ABLATION[1:])]
     return list(_measured(sweeps, ABLATION, names))
 
@@ -42,7 +42,7 @@ def _step(protocol: Recipe) -> str:
 def _measured(
     sweeps: Mapping[str, xr.Dataset], protocols: Sequence[Recipe], names: Sequence[str]
 ) -> Iterator[Step]:
-    """The protocols whose sweeps, by name, have all networks of Figure 4."""
+    """The protocols for which the sweeps (by name) have all networks of Figure 4."""
     bars = published.FIGURE_4_BY_NETWORK
     for protocol, name in zip(protocols, names, strict=True):
         sweep = sweeps.get(protocol.name)

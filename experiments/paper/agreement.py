@@ -91,8 +91,8 @@ def rebinned(fractions: xr.DataArray, bin_width: float) -> np.ndarray:
 
 
 def shares(compared: Sequence[Published]) -> dict[str, tuple[int, int]]:
-    """How many published numbers lie inside, and how many there are: by figure, invisible bars apart, and
-    all."""
+    """How many published numbers lie inside, and how many there are: by figure, with invisible bars counted
+    separately, and in all."""
     counted: dict[str, tuple[int, int]] = {}
     for number in compared:
         name = number.figure if number.value else f"{number.figure}, no bar to be seen"

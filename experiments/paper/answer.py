@@ -49,8 +49,8 @@ def name_of(dataset: str) -> str:
 def sentences(
     sweep: xr.Dataset, verdicts: Sequence[Verdict], shares: Mapping[str, tuple[int, int]]
 ) -> list[str]:
-    """The answer of a sweep with all of the paper's networks. What does the penalty do to correlations and to
-    the error, and how many published numbers are reproduced?"""
+    """The answer, from a sweep with all of the paper's networks. What does the penalty do to correlations and
+    to the error, and how many published numbers are reproduced?"""
     (c4,) = (verdict for verdict in verdicts if verdict.claim == "C4")
     supported = [comparison.outcome for comparison in c4.comparisons].count("for")
     early, late = (
@@ -72,5 +72,5 @@ def sentences(
 
 
 def _side(errors: Sequence[float]) -> str:
-    """Of the second error."""
+    """On which side of the first error the second one lies."""
     return "lower" if errors[1] < errors[0] else "higher"

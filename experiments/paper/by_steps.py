@@ -51,7 +51,7 @@ def _protocol(sweep: xr.Dataset) -> dict:
 
 
 def _gain(sweep: xr.Dataset, network: Network) -> np.ndarray:
-    """How many points smaller a network's mean error is than vanilla's, [epoch]."""
+    """By how many points a network's mean error is smaller than vanilla's, [epoch]."""
     vanilla, penalised = (
         cell_of(sweep, each).validation_error.mean("seed").values
         for each in (Network(network.size, VANILLA), network)

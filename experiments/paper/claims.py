@@ -66,7 +66,7 @@ def c4(sweep: xr.Dataset, size: Size = "huge") -> Verdict:
             label=lambda key: f"layer {key[0]}, {size}: {key[1].name} - {key[2].name}",
             quantity=CORRELATIONS,
         ),
-        "Compared is mean |rho|, as in Figure 2.",
+        "We compare mean |rho|, as in Figure 2.",
     )
 
 
@@ -103,8 +103,8 @@ def c6(sweep: xr.Dataset) -> Verdict:
             differences,
             label=lambda network: f"{network.size}: growth of {network.variant.name} - growth of vanilla",
         ),
-        "The growth of C5 is compared with vanilla's, for every weight of 1.0 or more in this sweep. It is "
-        "compared whether or not C5 found a trend that could reverse."
+        "The growth of C5 is compared with vanilla's, for every weight of 1.0 or more in this sweep. This is "
+        "done even if C5 found no trend that could reverse."
         + on_diverged(sweep, (VANILLA, *_heavy(sweep))),
     )
 
@@ -124,7 +124,7 @@ def c7(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
         "The more weight is placed on the regularizer, the more rapidly validation error drops over the "
         "first few epochs.",
         above_zero(differences, label=lambda key: f"{key[0]}: {key[1].name} - {key[2].name}"),
-        f"Compared is the error after {EARLY} epochs, as in Figure 4." + on_diverged(sweep, BY_WEIGHT, EARLY),
+        f"We compare the error after {EARLY} epochs, as in Figure 4." + on_diverged(sweep, BY_WEIGHT, EARLY),
     )
 
 
@@ -142,7 +142,7 @@ def c8(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
         "Placing too high a weight on the correlation regularizer adversely effects a network's ability to "
         "learn in the long-term.",
         above_zero(differences, label=minus_vanilla),
-        "Compared is the error after the last epoch, for every weight of 1.0 or more in this sweep."
+        "We compare the error after the last epoch, for every weight of 1.0 or more in this sweep."
         + on_diverged(sweep, (VANILLA, *_heavy(sweep))),
     )
 

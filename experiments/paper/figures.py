@@ -1,8 +1,8 @@
-"""Table 1 and Figures 1 to 4 in the paper's layout: ours over the seeds, the published numbers beside them.
+"""Table 1 and Figures 1 to 4 in the paper's layout: our seeds, and the published numbers beside them.
 
 Each is a function of a sweep from `gather`, and returns a matplotlib figure. Nothing is trained or computed
-on JAX. Bars are means over seeds with their 95% intervals, dots are seeds, black dashes what was published.
-`Missing` names the cells that a figure needs and the sweep lacks.
+on JAX. Bars are means over seeds with their 95% intervals, dots are seeds, and black dashes are the published
+numbers. `Missing` names the cells that a figure needs and the sweep lacks.
 """
 
 from dataclasses import replace
@@ -82,7 +82,7 @@ def figure1(sweep: xr.Dataset) -> Figure:
 
 
 def figure2(sweep: xr.Dataset) -> Figure:
-    """Figure 2: |rho| in layers 1 to 3 of the huge networks, a line for each weight of the penalty."""
+    """Figure 2: |rho| in layers 1 to 3 of the huge networks, with a line for each weight of the penalty."""
     need(sweep, (Network("huge", variant) for variant in published.FIGURE_2))
     figure, axes = drawing.grid(1, 3, width=2.0, height=2.6, sharey=True)
     for variant, layers in published.FIGURE_2.items():

@@ -29,12 +29,12 @@ CAPTIONS = {
 def of(
     sweep: xr.Dataset, others: Mapping[str, xr.Dataset], contrasted: Sequence[xr.Dataset]
 ) -> list[tuple[str, str, Callable[[], Figure]]]:
-    """The name, title and drawing of every picture but the claims' and the studies'.
+    """The name, title and drawing of every picture except those of claims and studies.
 
     Args:
       sweep: the sweep that is judged.
-      others: sweeps by name, whose weights and rates are shown if they have its data and protocol.
-      contrasted: the digits and MNIST, where both are there.
+      others: sweeps by name. Their weights and rates are shown if they have the same data and protocol.
+      contrasted: the digits and MNIST, if both exist.
     """
     scans = [sweep, *(other for other in others.values() if _same_protocol(sweep, other))]
     alone = {

@@ -19,7 +19,7 @@ TABLE_1: dict[Size, tuple[int, int, int]] = {
 
 
 class Histogram(NamedTuple):
-    """Fractions of unit pairs in equal bins of |rho| from 0. Those beyond the list are too low to be seen."""
+    """Fractions of unit pairs in equal bins of |rho| from 0. Bins beyond the list are too low to be seen."""
 
     bin_width: float
     fractions: tuple[float, ...]
@@ -71,8 +71,8 @@ FIGURE_3: dict[Variant, dict[Size, float]] = {
     VANILLA: {"large": 0.0003, "medium": 0.0021, "small": 0.0022, "tiny": 0.0097},
     CORR_01: {"large": 0.0, "medium": 0.0013, "small": 0.0017, "tiny": 0.0087},
 }
-"""Validation error minus that of the huge network of the variant, after 100 epochs; large-corr-0.1 shows no
-bar: zero or negative."""
+"""Validation error minus that of the variant's huge network, after 100 epochs. large-corr-0.1 shows no bar,
+so it is zero or negative."""
 
 FIGURE_4: dict[Variant, dict[Size, float]] = {
     VANILLA: {"huge": 0.0841, "large": 0.0785, "medium": 0.0744, "small": 0.041, "tiny": 0.0561},

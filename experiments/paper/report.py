@@ -83,8 +83,8 @@ def write_paper(
     Args:
       sweep: the sweep that is judged, from `gather`.
       out: the folder.
-      others: sweeps of other networks or protocols, by name: for the scans, the ablation, the studies, and
-        for the claims elsewhere.
+      others: sweeps of other networks or protocols, by name: for the scans, the ablation and the studies, and
+        for the same claims on other data.
       measured: what the studies measured, by name.
       further: verdicts of other commands on the paper's sentences.
 
@@ -143,8 +143,8 @@ def write_paper(
 
 
 def _contrast(sweep: xr.Dataset, others: Mapping[str, xr.Dataset]) -> tuple[str, list[xr.Dataset]]:
-    """Why the digits and MNIST seem to disagree, and both sweeps if their huge networks can be drawn. MNIST
-    is the committed sweep where only the digits are there."""
+    """Why the digits and MNIST seem to disagree, and both sweeps if their huge networks can be drawn. If only
+    the digits are given, MNIST is the committed sweep."""
     by_set = {
         stored.configuration(each)["dataset"]: each
         for each in (*(others[name] for name in ("digits", "mnist") if name in others), sweep)
@@ -161,7 +161,7 @@ def _show(folder: Path, exhibit: Exhibit, results: xr.Dataset | None) -> Shown:
 
     def draw() -> Figure:
         if results is None:
-            raise drawing.Missing("needs networks that are not trained")
+            raise drawing.Missing("its networks are not trained yet")
         return exhibit.figure(results)
 
     picture = drawing.picture(folder, exhibit.name, exhibit.title, draw)
@@ -207,7 +207,7 @@ def _about(
 
 
 def _without_diverged(sweep: xr.Dataset, verdicts: Sequence[Verdict]) -> dict[str, str]:
-    """The verdicts without networks that diverged, where that changes the comparisons."""
+    """The verdicts that change if networks that diverged are left out."""
 
     def sizes(verdict):
         return [comparison.finite.size for comparison in verdict.comparisons]
@@ -221,7 +221,7 @@ def _without_diverged(sweep: xr.Dataset, verdicts: Sequence[Verdict]) -> dict[st
 
 
 def judges(sweep: xr.Dataset) -> bool:
-    """Whether a sweep has the claims' networks, trained like in its protocol, and enough seeds to decide."""
+    """Whether a sweep has the networks of the claims, trained by its protocol, and enough seeds to decide."""
     trained = stored.configuration(sweep)["protocol"]
     protocol = dataclasses.asdict(PROTOCOLS[trained["name"]])
     if any(trained[name] != protocol[name] for name in ("optimiser", "optimisation")) or trained["widths"]:
@@ -255,5 +255,5 @@ def write_reference(data: Path, out: Path, further: Sequence[Verdict] = ()) -> P
     """`write_paper` of a reference run: MNIST is judged, and all other sweeps are given beside it."""
     sweeps = references(data)
     if "mnist" not in sweeps:
-        raise ResultsError(f"{data / 'mnist.nc'} is not there: make reference")
+        raise ResultsError(f"{data / 'mnist.nc'} is missing: run `make reference`")
     return write_paper(sweeps.pop("mnist"), out, sweeps, measurements_of(data), further)

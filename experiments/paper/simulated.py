@@ -32,7 +32,7 @@ def c1() -> Verdict:
 
 
 def _correlations_after_dropout(rho: float, keep: float) -> tuple[np.ndarray, np.ndarray]:
-    """Estimator and Pearson's correlation after dropout, relative to those before; [sample]."""
+    """Estimator and Pearson's correlation after dropout, relative to their values before; [sample]."""
     random = np.random.default_rng(0)
     x, y = random.standard_normal((2, 400, 1000))
 

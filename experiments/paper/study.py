@@ -44,11 +44,12 @@ class Study:
     cells: tuple[Cell, ...]
     """The networks that it needs."""
     measure: "Callable[[Path, Sequence[Cell], Dataset], xr.Dataset] | None" = None
-    """What is stored instead of the sweep: a function of the folder of cells, the cells and their data."""
+    """Measures what is stored instead of the sweep: a function of the folder of cells, the cells and their
+    data."""
     dimensions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The axes of each variable that `measure` returns."""
     judge: Callable[[xr.Dataset, xr.Dataset], tuple[Verdict, ...]] | None = None
-    """The verdicts by its results and the paper's own sweep; None: it judges no sentence."""
+    """The verdicts from its results and the paper's own sweep; None: it judges no sentence."""
     exhibit: Exhibit | None = None
 
     def verdicts(self, results: Results, main: xr.Dataset) -> tuple[Verdict, ...]:
@@ -57,7 +58,7 @@ class Study:
         return () if mine is None or self.judge is None else self.judge(mine, main)
 
     def find(self, results: Results) -> xr.Dataset | None:
-        """Its results; None until all of its networks are there."""
+        """Its results; None until all of its networks are trained."""
         mine = results.get(self.name)
         if mine is None or self.measure:
             return mine

@@ -23,7 +23,7 @@ _SOCKET = len("/ray/session_2026-01-02_03-04-05_678901_2345678/sockets/plasma_st
 """The path that Ray adds to the folder of temporary files."""
 
 _TRIES = 4
-"""How often a piece may fail between two checkpoints; then all work ends."""
+"""After so many failures of a piece between two checkpoints, all work ends."""
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def connect(address: str | None) -> Iterator[Resources]:
 
     Raises:
       RuntimeError: Ray is not installed.
-      ValueError: `address` is no address.
+      ValueError: `address` is not HOST:PORT.
       ConnectionError: no cluster answers at the address.
     """
     try:
@@ -62,7 +62,7 @@ def connect(address: str | None) -> Iterator[Resources]:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself tries for minutes."""
+    """Fails within seconds if no cluster answers. Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise ValueError(f"--address must be HOST:PORT; got {address!r}")
@@ -93,7 +93,7 @@ def run(
     *,
     resources: Resources,
 ) -> Iterator[tuple[Work, int, Any]]:
-    """As `local.run`, on the connected cluster. The driver itself runs nothing on JAX.
+    """Like `local.run`, but on the connected cluster. The driver itself runs nothing on JAX.
 
     If the machine or process of a piece dies, the piece continues from `read`'s checkpoint on another one.
 

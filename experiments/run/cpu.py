@@ -1,4 +1,4 @@
-"""The fastest training on a CPU: which form of matrix products, by the width of the network."""
+"""The fastest training on a CPU. The network's width decides which form of matrix products that is."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -77,7 +77,8 @@ class _Transposed:
 
 
 def _transpose(tree: Any) -> Any:
-    """Transposes kernels [input, output], and what an optimiser keeps of them. Twice gives the original."""
+    """Transposes kernels [input, output], and the optimiser's arrays of the same shape. Applied twice, it
+    changes nothing."""
 
     def turned(path: tuple[Any, ...], leaf: Any) -> Any:
         is_kernel = leaf.ndim == 2 and jax.tree_util.keystr(path[-1:], simple=True) == "kernel"

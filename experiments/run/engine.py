@@ -70,14 +70,14 @@ class Engine:
     def train_epoch(
         self, states: TrainingState, train: Split, last: bool
     ) -> tuple[TrainingState, EpochMetrics, Matrices]:
-        """The training of `epoch` alone: what `steps.train_epoch` returns, of all runs."""
+        """The training of `epoch` alone: what `steps.train_epoch` returns, for all runs."""
         program = order(self.layout, len(train.labels), self.trainer.batch_size)
         return training(self)(states, program(states.key, states.step), train, last)
 
 
 @functools.cache
 def initial(engine: Engine, features: int) -> Any:
-    """The program of `Engine.start`, of the seeds."""
+    """The program of `Engine.start`, a function of the seeds."""
 
     # The regulariser is added later. It changes nothing here, and each of its forms would be compiled.
     def one_run(seed):
@@ -92,7 +92,7 @@ def initial(engine: Engine, features: int) -> Any:
 
 @functools.cache
 def order(layout: Layout, samples: int, batch_size: int) -> Any:
-    """The program of the minibatches of an epoch, of (key, step)."""
+    """The program of the minibatches of an epoch, a function of (key, step)."""
 
     def one_run(key, step):
         return minibatches(key, step, samples, batch_size)
@@ -105,7 +105,7 @@ def order(layout: Layout, samples: int, batch_size: int) -> Any:
 
 @functools.cache
 def training(engine: Engine) -> Any:
-    """The program of `Engine.train_epoch`, of (states, order, train, last)."""
+    """The program of `Engine.train_epoch`, a function of (states, order, train, last)."""
     trainer = engine.trainer
     form = cpu.form(trainer) if engine.layout.platform == "cpu" else cpu.Form({}, steps.train_epoch)
 
@@ -120,7 +120,7 @@ def training(engine: Engine) -> Any:
 
 @functools.cache
 def evaluate(engine: Engine) -> Any:
-    """The program of the evaluation, of (variables, validation)."""
+    """The program of the evaluation, a function of (variables, validation)."""
 
     def one_run(variables, validation):
         return evaluation.evaluate(engine.trainer, variables, validation), slopes(variables["params"])

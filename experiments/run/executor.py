@@ -1,4 +1,5 @@
-"""Where work is done: here, in a process on each core or one for all accelerators; or on a Ray cluster."""
+"""Where work is done: on this machine (a process on each core, or one for all accelerators) or on a Ray
+cluster."""
 
 import functools
 import math

@@ -21,7 +21,8 @@ _PINNED = {
     "jax_threefry_partitionable": True,
     "jax_random_seed_offset": 0,
 }
-"""JAX's settings that would change results. No configuration has them, so they are fixed."""
+"""JAX's settings that would change results. They are fixed, because stored configurations do not have
+them."""
 
 
 def configure(cpu_devices: int | None = None) -> None:
@@ -45,7 +46,8 @@ def configure(cpu_devices: int | None = None) -> None:
 
 
 def _compiled() -> Path | None:
-    """The folder of compiled programs; None if this user cannot write there (JAX would warn of each)."""
+    """The folder of compiled programs; None if this user cannot write there (JAX would warn of each
+    program)."""
     if (folder := cache_dir()) is None:
         return None
     with contextlib.suppress(OSError):

@@ -18,7 +18,7 @@ _UNFUSED = {"xla_cpu_use_fusion_emitters": False}
 
 LANES = {"cpu": 1}
 """The most runs of a device in one vmap, by platform. On others all are in one. A CPU's cache holds the
-parameters of one large network at most: `--sections scaling` of the benchmark."""
+parameters of one large network at most, as `--sections scaling` of the benchmark shows."""
 
 _PER_RUN, _SHARED = PartitionSpec("run"), PartitionSpec()
 

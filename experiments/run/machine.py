@@ -70,8 +70,8 @@ def _words(path: Path) -> list[str]:
 
 
 def short_folder(added: int) -> str:
-    """A folder for sockets whose names add `added` bytes; a socket's path may have 107. It is TMPDIR or, if
-    that is too long, /tmp; ValueError without either."""
+    """A folder for sockets. Their names add `added` bytes, and a socket's path may have 107. It is TMPDIR or,
+    if that is too long, /tmp; ValueError without either."""
     for folder in (tempfile.gettempdir(), "/tmp"):
         if len(os.fsencode(folder)) + added <= 107 and os.access(folder, os.W_OK | os.X_OK):
             return folder

@@ -21,7 +21,8 @@ from experiments.run.layout import LANES
 _COPIES = 3
 """Copies of each activation at once: before and after the nonlinearity, and its gradient or z-scores."""
 _PATCHES = 1 + 9 / 4
-"""Copies in a layer with positions: each is in 9/4 of the next layer's 3 x 3 neighbourhoods."""
+"""Copies in a layer with positions. On average, each position is part of 9/4 of the next layer's 3 x 3
+neighbourhoods."""
 _STATES = 3
 """States of each run: before a step, after it, and in a checkpoint."""
 _LOOSE = 3

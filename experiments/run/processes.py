@@ -1,4 +1,4 @@
-"""Work on the cores of this machine: a process on each, whose checkpoints come back to the one that writes.
+"""Work on the cores of this machine. Each core has a process, which sends its checkpoints to this one.
 
 Two processes with a core each train more than one process with two, whose threads wait for each other.
 """
@@ -24,7 +24,7 @@ def run(
     *,
     processes: int,
 ) -> Iterator[tuple[Work, int, Any]]:
-    """As `local.run`, with each piece in a process of its own. This process runs nothing on JAX.
+    """Like `local.run`, but with each piece in a process of its own. This process runs nothing on JAX.
 
     Args:
       processes: how many run at once. They share out the cores that this process may use.
@@ -39,7 +39,7 @@ def run(
         if (piece := next(waiting, None)) is not None:
             checkpoint = read(piece)
             working[pipe] = piece
-            with suppress(OSError):  # it died, which is told where its events are awaited
+            with suppress(OSError):  # it died: the loop below, which waits for its events, reports that
                 pipe.send((piece, checkpoint))
 
     with ExitStack() as stack:
@@ -66,7 +66,7 @@ def run(
                     raise RuntimeError(f"{piece.name}: {event}")
                 if event[0] == piece.length:
                     del working[pipe]
-                    begin(pipe)  # before what waits for this event writes
+                    begin(pipe)  # before the receiver of this event writes it
                 yield piece, *event
 
 
@@ -79,7 +79,7 @@ def _shares(count: int) -> list[list[int]]:
 def _work(
     pipe: Connection, share: Sequence[int], training: Training, dataset: Any, checkpoint_seconds: float
 ) -> None:
-    """Trains the pieces that arrive, until the sender has gone."""
+    """Trains the pieces that it receives, until the sender has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, share)  # before JAX makes its threads
@@ -90,12 +90,12 @@ def _work(
             for event in training.run(piece, dataset, checkpoint, checkpoint_seconds, host.devices()):
                 pipe.send(event)
     except (EOFError, ConnectionError):
-        pass  # the other end has gone, and needs nothing any more
+        pass  # the other end has gone
     except Exception as error:
         pipe.send(repr(error))
 
 
 def _end(process: Any, pipe: Connection) -> None:
     pipe.close()
-    process.kill()  # nothing is lost: it writes nothing
+    process.kill()  # nothing is lost, because it writes no files
     process.join()

@@ -46,8 +46,8 @@ class SweepProgress:
         self._bar.stop()
 
     def show(self, block: Work, epoch: int) -> None:
-        """Shows a block's epoch. Call it with the first one, which may come from a checkpoint, and with each
-        after."""
+        """Shows a block's epoch. Call it with the first epoch, which may come from a checkpoint, and with
+        each later one."""
         epochs, cost = block.length, block.cost(self._image_shape)
         first = block not in self._epochs
         again = not first and epoch <= self._epochs[block]  # it died

@@ -15,8 +15,8 @@ def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     samples.
 
     Args:
-      logits: [..., sample, class]. If one is not finite, the error is that of guessing, 1 - 1 / classes, and
-        the others are NaN.
+      logits: [..., sample, class]. If a logit is not finite, the error is that of guessing, 1 - 1 / classes,
+        and the others are NaN.
       labels: [sample], integers.
 
     Returns:
@@ -41,9 +41,9 @@ def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def counted(errors: np.ndarray) -> np.ndarray:
-    """Errors as exact fractions of counted samples, as before float32 rounded them.
+    """Errors as exact fractions of counted samples, without float32's rounding.
 
-    Two differences of as many samples are then equal, up to the rounding of float64.
+    Differences by equally many samples are then equal, up to float64's rounding.
 
     Args:
       errors: [...], shares of the same samples, all wrong / samples; NaN where there is none.

@@ -34,7 +34,7 @@ class Effect(NamedTuple):
         return max(self.below(margin), mirrored.below(margin))
 
     def below(self, bound: float) -> float:
-        """p of the one-sided test that the mean is not below a bound; NaN of fewer than two sets."""
+        """p of the one-sided test that the mean is not below a bound; NaN for fewer than two sets."""
         if not np.isfinite(self.p):
             return float("nan")
         n, mean = len(self.sets), self.interval.estimate

@@ -65,7 +65,7 @@ class Comparison:
     """Allowed distance of the mean from `expected`, where the sentence names a value."""
     quantity: Quantity = PLAIN
     key: Hashable = None
-    """The compared things, as values. `what` has their words."""
+    """The compared things, as values. `what` has them in words."""
 
     @property
     def bound(self) -> float:

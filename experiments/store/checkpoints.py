@@ -34,7 +34,7 @@ def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
     begun = [
         Block(cell, int(match[1] or 0), int(match[2] or cell.seeds - 1))
         for match in matches
-        if int(match[1] or 0) >= done  # a sweep that was killed as it had finished left others
+        if int(match[1] or 0) >= done  # a sweep killed just after finishing leaves others
     ]
     taken = [seed for block in begun for seed in range(block.first, block.last + 1)]
     if len(taken) > len(set(taken)):

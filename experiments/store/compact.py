@@ -16,9 +16,9 @@ def load(path: Path) -> xr.Dataset:
     """A sweep in the form of `gather`, from a file that `save` wrote."""
     with netcdf.read(path) as stored:
         if missing := {*finished.VARIABLES, *finished.ATTRIBUTES} - {*map(str, stored.variables)}:
-            raise ResultsError(f"{path} is no sweep ({sorted(missing)[0]} is missing): move it away")
+            raise ResultsError(f"{path} is not a sweep ({sorted(missing)[0]} is missing): move it away")
         netcdf.check_dimensions(stored, finished.DIMENSIONS, "cell")
-        sweep = stored.load().drop_encoding()  # has the longest text, to which a longer one would be cut
+        sweep = stored.load().drop_encoding()  # which would cut a text to the longest stored one
         networks = [identify(str(stored)) for stored in sweep.configuration.values]
         for network in networks:
             if networks.count(network) > 1:

@@ -14,7 +14,7 @@ _OF_ONE_CELL = ("size", "variant", "widths", "regulariser", "seeds")
 
 
 def complete(stored: dict) -> dict:
-    """Adds the parts that older files lack to a stored configuration."""
+    """Adds to a stored configuration the parts that older files lack."""
     protocol: dict = {"family": "mlp", "widths": [], "optimiser": "sgd", "optimisation": {}}
     protocol |= stored.get("protocol", {})
     protocol["optimisation"] = {"schedule": "constant"} | protocol["optimisation"]
@@ -51,7 +51,7 @@ def check_numbers(source: object, stored: dict, wanted: dict) -> None:
     """ResultsError if the stored numbers or texts of a source are not the wanted ones."""
     if different := "; ".join(_differences(stored, wanted)):
         raise ResultsError(
-            f"{source} was made with other options ({different}): give the same ones, or another --out"
+            f"{source} was made with other options ({different}): give the same options, or another --out"
         )
 
 
@@ -62,13 +62,13 @@ def check_data(source: object, stored: str, wanted: str) -> None:
     """
     if not same_data(stored, wanted):
         raise ResultsError(
-            f"{source} was trained on other data (version {stored} there, not {wanted}): give those, or "
-            "another --out"
+            f"{source} was trained on other data (version {stored} there, not {wanted}): give that "
+            "data, or another --out"
         )
     if "sha256:" in wanted and not all("sha256:" in identity for identity in stored.split("; ")):
         warnings.warn(
-            f"{source} names the version of its data ({stored}) and not their content, which was not "
-            "compared",
+            f"{source} records the version of its data ({stored}) but not their content: only the version "
+            "was compared",
             stacklevel=2,
         )
 
@@ -87,7 +87,9 @@ def check_together(path: Path, stored: str, wanted: str) -> None:
         for text in (stored, wanted)
     )
     if different := "; ".join(_differences(theirs, ours)):
-        raise ResultsError(f"{path} is of another sweep ({different}): keep them in folders apart, by --out")
+        raise ResultsError(
+            f"{path} belongs to another sweep ({different}): keep the two in separate folders, by --out"
+        )
 
 
 def _differences(stored: object, wanted: object, name: str = "") -> list[str]:

@@ -17,7 +17,7 @@ from experiments.store import checkpoints, provenance
 from experiments.store.configuration import check, check_data, check_together
 
 if TYPE_CHECKING:
-    import xarray as xr  # below where it is used: what only trains does not wait for it
+    import xarray as xr  # imported where it is used, so that training alone does not wait for it
 
 # Dimensions, meaning and units of what is recorded, by name. The last epoch also has the parameters, and
 # correlation_1, ...: the hidden layers' matrices over the whole validation set.
@@ -95,7 +95,7 @@ def _is_network(name: str) -> bool:
 
 
 def missing(folder: Path, grid: Sequence[Cell]) -> dict[Cell, int]:
-    """The cells that a folder lacks, each with the number of its first seeds that are done.
+    """The unfinished cells of a folder, each with the number of seeds that are done.
 
     Raises:
       ResultsError: a file in the folder is of another sweep.
@@ -108,14 +108,14 @@ def missing(folder: Path, grid: Sequence[Cell]) -> dict[Cell, int]:
 
 
 def check_identity(folder: Path, identity: str) -> None:
-    """ResultsError if cells in a folder were trained on other data than these: `Dataset.identity`."""
+    """ResultsError if cells in a folder were trained on data with another `Dataset.identity`."""
     for path in paths(folder):
         with netcdf.read(path) as dataset:
             check_data(path, str(dataset.attrs.get("dataset_version", "")), identity)
 
 
 def configuration_of(path: Path, dataset: "xr.Dataset") -> str:
-    """The configuration of a cell, as JSON; ResultsError if the file is no cell's."""
+    """The configuration of a cell, as JSON; ResultsError if the file is not a cell's."""
     configuration = dataset.attrs.get("configuration")
     if not isinstance(configuration, str) or not {*VARIABLES} <= {*dataset.variables}:
         raise ResultsError(f"{path} was not written by a sweep: move it away")

@@ -23,7 +23,7 @@ def gather(folder: Path, networks: Sequence[Network] | None = None, seeds: int |
 
     Args:
       folder: the folder.
-      networks: to gather; None: all that are there.
+      networks: to gather; None: all in the folder.
       seeds: the number of seeds to gather; None: those that all cells have.
 
     Returns:
@@ -75,7 +75,7 @@ def _first_seeds(cell: xr.Dataset, seeds: int) -> xr.Dataset:
 
 
 def identify(configuration: str) -> Network:
-    """The network of a stored configuration; ValueError, or an error of json, if it is no cell's."""
+    """The network of a stored configuration; ValueError, or an error of json, if it is not a cell's."""
     stored = complete(json.loads(configuration))
     network = Network.parse(f"{stored['size']}-{stored['variant']}")
     like = Recipe(widths=(10,))
@@ -92,7 +92,7 @@ def concatenate(separate: Iterable[xr.Dataset]) -> xr.Dataset:
         if not same_data(identity, first):
             raise ResultsError(
                 f"{cell.cell.values} was trained on other data than {in_order[0].cell.values} "
-                f"(version {identity}, not {first}): keep them in folders apart, by --out"
+                f"(version {identity}, not {first}): keep the two in separate folders, by --out"
             )
     return xr.concat(
         in_order,

@@ -33,13 +33,13 @@ def load(path: Path, dimensions: Mapping[str, tuple[str, ...]]) -> xr.Dataset:
     """A measurement from a file that `save` wrote; its variables must have these dimensions."""
     with netcdf.read(path) as stored:
         if "configurations" not in stored.attrs:
-            raise ResultsError(f"{path} is no measurement: move it away")
+            raise ResultsError(f"{path} is not a measurement: move it away")
         netcdf.check_dimensions(stored, dimensions)
         return stored.load().drop_encoding()
 
 
 def is_done(path: Path, grid: Sequence[Cell]) -> bool:
-    """Whether a measurement of these cells is stored; ResultsError for one of other cells."""
+    """Whether a measurement of these cells is stored; ResultsError if it is of other cells."""
     if not path.exists():
         return False
     with netcdf.read(path) as stored:

@@ -24,7 +24,7 @@ def test_independent_penalty_refuses(m, d):
 
 @pytest.mark.parametrize(("m", "d"), [(float("nan"), 3), (5, 2.5), (5, float("nan")), (5, float("inf"))])
 def test_units_are_whole_numbers(m, d):
-    with pytest.raises(TypeError, match=f"units are whole numbers.*m = {m}, d = {d}"):
+    with pytest.raises(TypeError, match=f"d must be a whole number.*m = {m}, d = {d}"):
         independent_penalty(m, d)
 
 

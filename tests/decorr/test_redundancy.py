@@ -382,9 +382,9 @@ def test_arguments_on_an_explicit_mesh():
 
 @pytest.mark.parametrize("threshold", [0, -0.5, 1.01, np.nan])
 def test_a_threshold_out_of_range(threshold):
-    with pytest.raises(ValueError, match=r"the threshold is an absolute correlation in \(0, 1\]; got"):
+    with pytest.raises(ValueError, match=r"the threshold must be an absolute correlation in \(0, 1\]; got"):
         redundant_pairs(np.eye(3), threshold)
-    with pytest.raises(ValueError, match=r"the threshold is an absolute correlation in \(0, 1\]; got"):
+    with pytest.raises(ValueError, match=r"the threshold must be an absolute correlation in \(0, 1\]; got"):
         merge_units(activations(), *layers(), threshold=threshold)
 
 

@@ -25,15 +25,15 @@ def test_every_number_of_the_sentences_is_a_result():
     ("markdown", "mistakes"),
     [
         ("It errs on 2.5%, and three\ndiverge.\n\n| 7.7 |\n", []),
-        ("It errs on 2.6%, and three diverge.", ["2.6 is 2.5 by 5 / 2"]),
-        ("| a | errs on 2.6%, and three diverge |", ["2.6 is 2.5 by 5 / 2"]),
+        ("It errs on 2.6%, and three diverge.", ["2.6 should be 2.5, by 5 / 2"]),
+        ("| a | errs on 2.6%, and three diverge |", ["2.6 should be 2.5, by 5 / 2"]),
         ("It errs on 2%, and three diverge.", []),  # rounded
-        ("It errs on 2.5%, and four diverge.", ["four is 3 by 1 + 2"]),
-        ("It errs on 2.5%, and 3 diverge in 4.5 s.", ["is in no phrase: 4.5"]),
-        ("It wins.", ["stands there 0 times: errs on {5 / 2}%, and {1 + 2} diverge"]),
+        ("It errs on 2.5%, and four diverge.", ["four should be 3, by 1 + 2"]),
+        ("It errs on 2.5%, and 3 diverge in 4.5 s.", ["has no phrase: 4.5"]),
+        ("It wins.", ["occurs 0 times: errs on {5 / 2}%, and {1 + 2} diverge"]),
         (
             2 * "It errs on 2.5%, and 3 diverge. ",
-            ["stands there 2 times: errs on {5 / 2}%, and {1 + 2} diverge", "is in no phrase: 2.5%"],
+            ["occurs 2 times: errs on {5 / 2}%, and {1 + 2} diverge", "has no phrase: 2.5%"],
         ),
     ],
 )

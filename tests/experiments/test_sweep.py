@@ -164,7 +164,7 @@ def test_cells_of_two_sweeps_are_no_sweep(finished, tmp_path):
         changed = json.loads(cell.attrs["configuration"]) | {"matmul_precision": "tensorfloat32"}
         cell.attrs["configuration"] = json.dumps(changed)
     with pytest.raises(
-        ResultsError, match=r"tiny-corr-1.0.nc is of another sweep .matmul_precision is float32 th"
+        ResultsError, match=r"tiny-corr-1.0.nc belongs to another sweep .matmul_precision is float32 th"
     ):
         gather(folder)
 
@@ -218,7 +218,7 @@ def test_plan(finished, sweep):
     assert done.returncode == 0, done.stderr
     first, second, last = done.stdout.splitlines()
     assert first.split() == ["tiny-corr-0.1", "done"]
-    missing = r"tiny-drop            missing    \d x \d runs, \d MiB of [\d,]+ MiB on each device"
+    missing = r"tiny-drop +\d networks to train(, \d at a time)?: \d MiB of [\d,]+ MiB on each device"
     assert re.fullmatch(missing, second), second
     assert re.fullmatch(r"about 0:00:\d\d of one core left, without compiling", last), last
 
@@ -232,7 +232,7 @@ def test_plan_makes_no_folder_and_cuts_blocks_to_fit(tmp_path, monkeypatch, swee
     monkeypatch.setattr(machine, "memory", lambda: 30 * 2**20)
     lines = sweep("--out", tmp_path / "out", "--plan").stdout.splitlines()
     assert "of one core left" in lines.pop()  # by the committed reference run
-    assert len(lines) == 20 and all("missing" in line for line in lines)
+    assert len(lines) == 20 and all("networks to train" in line for line in lines)
     blocks = [int(line.split()[2]) for line in lines]
     assert set(blocks[:4]) == {1} and min(blocks[-4:]) > 1, blocks
     assert not any(tmp_path.iterdir())

@@ -25,7 +25,7 @@ def c12(sweep: xr.Dataset) -> Verdict:
         section="4",
         sentence="Another useful extension would be to extend the correlation regularizer so that it can be "
         "applied to convolutional layers.",
-        remark="Channels are the units and positions the samples. Compared is mean |rho| of each layer, over "
+        remark="Channels are the units and positions the samples. We compare mean |rho| of each layer, over "
         "the positions of minibatches.",
     )
 

@@ -45,7 +45,7 @@ BINS = 80
 
 
 def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Dataset:
-    """Correlations under dropout, observed and predicted, of every pair of units of a hidden layer.
+    """Correlations under dropout for every pair of units of a hidden layer, observed and predicted.
 
     Args:
       folder: of the finished cell.
@@ -108,8 +108,8 @@ def correlations(activations: Any, key: Any) -> tuple[np.ndarray, dict[str, np.n
       key: of the masks, a JAX random key.
 
     Returns:
-      Observed [pair], the mean over the masks; predicted [pair] by law; and the number of pairs left out. A
-      unit that is constant before or under a mask has no correlation.
+      Observed correlations [pair], averaged over the masks; predicted ones [pair] of each law; and the number
+      of pairs left out. A unit that is constant before or under a mask has no correlation.
     """
     matrices = [np.asarray(rho, np.float64) for rho in _matrices()(activations, key)]
     upper = np.triu_indices(activations.shape[-1], 1)
@@ -209,9 +209,9 @@ def text(measured: xr.Dataset) -> str:
     return (
         f"The picture compares the correlations of units under dropout with what three laws predict. The "
         f"rate is {RATE:g}, and correlations are averaged over {DRAWS} draws of masks on the validation set. "
-        "The slope is that of the line through the origin. R^2 is of observed = predicted and may be "
-        f"negative. Of {undefined + compared} pairs {undefined} are left out, because a unit is constant or "
-        "its network diverged."
+        "The slope belongs to the line through the origin. R^2 compares observed with predicted values, and "
+        f"may be negative. Of {undefined + compared} pairs {undefined} are left out, because a unit is "
+        "constant or its network diverged."
     )
 
 

@@ -52,7 +52,8 @@ class Basin(NamedTuple):
 
 
 class Sign(NamedTuple):
-    """A number early in training, and how well it separates networks that end above from the rest."""
+    """A number early in training, and how well it separates the networks that end above `FLAT` from the
+    rest."""
 
     quantity: str
     epoch: int
@@ -64,7 +65,7 @@ class Sign(NamedTuple):
 
 def basins(sweep: xr.Dataset) -> list[Basin]:
     """The groups, and how many networks end in each; [] without learned slopes. A network that diverged is in
-    no group, but counts among all.
+    no group, but counts in the total.
     """
     rows = []
     for name, group in by_slope(sweep, HUGE_VANILLA).items():
@@ -80,8 +81,8 @@ def signs(sweep: xr.Dataset) -> list[Sign]:
     is empty, or if the sweep ends before the last of `EPOCHS`.
 
     Each number has the area under its ROC curve, P(above > rest) + P(above = rest) / 2 over pairs of
-    networks. A two-sided permutation test is of |area - 1/2|. Networks that diverged are in no group, and are
-    left out.
+    networks. The two-sided permutation test uses |area - 1/2|. Networks that diverged are in no group, and
+    are left out.
     """
     numbers = _early_numbers(sweep)
     if not numbers:
@@ -119,10 +120,10 @@ def _early_numbers(sweep: xr.Dataset) -> dict[tuple[str, int], np.ndarray]:
 def _roc_test(above: tuple[float, ...], rest: tuple[float, ...]) -> tuple[float, float]:
     """The area under the ROC curve, and the p value of the permutation test."""
     n, m = len(above), len(rest)
-    ranks = stats.rankdata(np.concatenate([above, rest]))  # of ties the mean
+    ranks = stats.rankdata(np.concatenate([above, rest]))  # ties share their mean rank
 
     def area(ranks_above: np.ndarray, axis: int = -1) -> np.ndarray:
-        # Mann and Whitney's U over n m: the sum of ranks, less the least that it can be.
+        # Mann and Whitney's U over n m: the sum of ranks minus its smallest possible value.
         area: np.ndarray = (ranks_above.mean(axis=axis) - (n + 1) / 2) / m
         return area
 

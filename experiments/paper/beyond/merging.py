@@ -40,8 +40,7 @@ DIMENSIONS = {
 """The axes of each variable that `measure` returns."""
 
 _ROUNDING = 1e-6
-"""Errors are float32. Two that differ by the margin do so up to this number; one image is a hundred times
-it."""
+"""Rounding of a difference of two float32 errors. One image changes an error by a hundred times as much."""
 
 
 def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Dataset:
@@ -53,10 +52,10 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
       dataset: what they were trained on.
 
     Returns:
-      units [variant, seed, threshold, layer]: how many are left. error [variant, seed, threshold]: the
-      validation error of the merged networks. whole_error [variant, seed]: that of the trained networks.
+      units [variant, seed, threshold, layer]: how many are left. error [variant, seed, threshold]: the merged
+        networks' validation error. whole_error [variant, seed]: that of the trained networks.
       width [layer]. diverged [variant, seed]: 1 for a network that did. Its activations are NaN, so no
-      threshold means anything: it is recorded with no units left, and with the error of guessing.
+        threshold applies: it is recorded with no units left and with the error of guessing.
     """
     import jax
 
@@ -117,10 +116,10 @@ def merge(
     `decorr.merge_network` returns smaller arrays, so every threshold of every network would be compiled.
 
     Args:
-      run: what computes the network.
-      params: of it.
+      run: a function that computes the network.
+      params: its parameters.
       samples: inputs [sample, feature], over which units are compared.
-      threshold: of |rho|, as of `merge_units`.
+      threshold: of |rho|, as in `merge_units`.
 
     Returns:
       The parameters, and how many units are left of each hidden layer.
@@ -167,7 +166,7 @@ def c11(measured: xr.Dataset) -> Verdict:
     ]
     remark = (
         "Units that another one predicts are merged, at thresholds of |rho| from "
-        f"{THRESHOLDS[-1]:g} to {THRESHOLDS[0]:g}. Compared is the smallest share of hidden units left at "
+        f"{THRESHOLDS[-1]:g} to {THRESHOLDS[0]:g}. We compare the smallest share of hidden units left at "
         f"which the validation error is at most {100 * MARGIN:g} percentage points above the whole network's."
     )
     if counts:

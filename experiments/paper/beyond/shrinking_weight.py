@@ -33,7 +33,7 @@ def judge(cosine: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
             constant,
             claim="C8-cosine",
             comparisons=above_zero(differences, label=claims.minus_vanilla),
-            remark=f"The penalty's weight falls from {CORR_10.number} to 0 by a half cosine. Compared is the "
+            remark=f"The penalty's weight falls from {CORR_10.number} to 0 by a half cosine. We compare the "
             f"error after the last epoch. With a constant weight the mean differences are {means}."
             + claims.on_diverged(cosine, (SHRINKING,)),
         ),

@@ -1,4 +1,4 @@
-"""Networks of finished cells, to run again. Of the studies, only this file imports JAX."""
+"""Networks of finished cells, to run again. Among the studies, only this file imports JAX."""
 
 import functools
 from collections.abc import Callable

@@ -89,7 +89,7 @@ def test_outside_jit_it_is_the_same(seen, variables, data):
 
 
 def test_fewer_samples_than_a_minibatch(variables, data):
-    with pytest.raises(ValueError, match="minibatch of 48 needs as many samples; got 47"):
+    with pytest.raises(ValueError, match="minibatch of 48 needs at least 48 samples; got 47"):
         evaluate(dataclasses.replace(TRAINER, batch_size=48), variables, data)
 
 

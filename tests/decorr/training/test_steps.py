@@ -262,7 +262,7 @@ def test_a_vectorised_run_is_the_run_alone():
 @pytest.mark.parametrize(
     ("samples", "epochs", "message"),
     [
-        (BATCH - 1, 1, f"a minibatch of {BATCH} needs as many samples; got {BATCH - 1}"),
+        (BATCH - 1, 1, f"a minibatch of {BATCH} needs at least {BATCH} samples; got {BATCH - 1}"),
         (BATCH, 0, "at least one epoch; got 0"),
     ],
 )

@@ -137,7 +137,7 @@ def test_openmls_tables_come_from_its_downloads(downloaded):
 
 
 def test_what_openml_cannot_give_is_one_line(tmp_path):
-    with pytest.raises(ValueError, match="OpenML's 'no such set' cannot be had") as raised:
+    with pytest.raises(ValueError, match="OpenML's 'no such set' cannot be loaded") as raised:
         tables.openml("no such set", tmp_path)
     assert "\n" not in str(raised.value)
 

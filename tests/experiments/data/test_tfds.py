@@ -86,8 +86,8 @@ def test_unusable_contents(folders, changes, kind, words):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("imdb_reviews", "does not classify uint8 images of one size"),
-        ("celeb_a", "does not classify uint8 images of one size"),
+        ("imdb_reviews", "is not a classification set of uint8 images of one size"),
+        ("celeb_a", "is not a classification set of uint8 images of one size"),
         ("mnits", "Did you mean: mnits -> mnist ?"),
         ("mnist:9.9.9", "only: 3.0.1"),
     ],
@@ -110,7 +110,7 @@ def test_features_of_another_kind(folders):
         prepare(folder, features=features)
         with pytest.raises(ValueError) as caught:
             data.load("tiny", data_dir=folder)
-        one_line(caught, "'tiny' does not classify uint8 images of one size")
+        one_line(caught, "'tiny' is not a classification set of uint8 images of one size")
 
 
 def test_a_set_that_names_code_of_its_own_is_not_run(folders, tmp_path, monkeypatch):
@@ -122,7 +122,7 @@ def test_a_set_that_names_code_of_its_own_is_not_run(folders, tmp_path, monkeypa
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError) as caught:
         data.load("tiny", **folders)
-    one_line(caught, "its feature trap.FeaturesDict is not one of TFDS")
+    one_line(caught, "its feature trap.FeaturesDict is not TFDS's own")
     assert not (tmp_path / "executed").exists()
 
 
@@ -214,7 +214,7 @@ def test_a_set_that_was_not_copied_whole_is_not_prepared_anew(folders, monkeypat
     monkeypatch.setattr(tfds, "find_spec", lambda _: "TensorFlow")
     with pytest.raises(FileNotFoundError) as caught:
         data.load("mnist", **folders)
-    one_line(caught, "'mnist' is not whole", folder, INSTALL)
+    one_line(caught, "'mnist' is incomplete", folder, INSTALL)
     assert not caplog.records
 
 

@@ -71,7 +71,7 @@ NETCDF = {
     ),
     "references": (
         lambda file: file.create_dataset("a", (9,), h5py.ref_dtype),
-        "a is neither of numbers nor of texts",
+        "a holds neither numbers nor texts",
     ),
 }
 

@@ -48,7 +48,8 @@ def test_what_names_no_family_is_not_conv(tmp_path):
     ):
         check("it", before, conv)
     check_together(tmp_path, before, json.dumps(mlp.configuration()))
-    with pytest.raises(ResultsError, match=r"of another sweep \(protocol.family is mlp there, not conv\)"):
+    message = r"belongs to another sweep \(protocol.family is mlp there, not conv\)"
+    with pytest.raises(ResultsError, match=message):
         check_together(tmp_path, before, json.dumps(conv.configuration()))
 
 

@@ -126,7 +126,7 @@ def test_nothing_is_added_to_results_of_other_data(tmp_path):
     with pytest.raises(ResultsError):
         finished.check_identity(tmp_path, "2.0.0 sha256:0123")
     with pytest.warns(
-        UserWarning, match=f"^{path} names the version of its data .1998. and not their content"
+        UserWarning, match=f"^{path} records the version of its data .1998. but not their content"
     ):
         finished.check_identity(tmp_path, DATA)
     with pytest.raises(ResultsError):  # seeds of both kinds
