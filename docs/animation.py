@@ -29,7 +29,7 @@ from experiments.page.drawing import by_similarity, settings
 WEIGHTS = (0.0, 0.002, 0.02)
 EPOCHS = 40
 MILLISECONDS, AT_THE_END = 200, 4000  # of a frame
-PIXELS = 2  # of a correlation, each way
+PIXELS = 2  # width and height of a correlation
 COLOURS = 10  # of correlations: the file grows with them
 
 

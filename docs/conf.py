@@ -37,7 +37,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_co
 suppress_warnings = ["myst.header"]  # a page's headings may leave a level out
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
-myst_fence_as_directive = ["math"]  # as GitHub writes and sets formulas
+myst_fence_as_directive = ["math"]  # formulas are written in GitHub's syntax
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # as committed: `make notebooks` executes them
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # a slider needs a kernel, and its scripts the network
@@ -57,7 +57,7 @@ html_static_path = [
     str(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf"),
 ]
 html_css_files = ["style.css"]
-# Front door, which leads to docs/index.html; summary for language models.
+# The front page, which leads to docs/index.html; a summary for language models.
 html_extra_path = ["theme/index.html", "theme/llms.txt"]
 html_show_sphinx = False
 html_math_renderer = "mathml"

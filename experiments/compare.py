@@ -186,7 +186,7 @@ def _tunes(method: str) -> bool:
 
 
 def _work(options: Compare, setting: Setting, method: str, rows: list[Any]) -> Work:
-    """The work of a method, with the numbers that its finished networks chose."""
+    """The work of a method, with the numbers that were chosen by its finished networks."""
     from experiments.comparison import results
 
     if options.part == "features":

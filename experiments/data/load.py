@@ -51,9 +51,9 @@ def load(
 ) -> Dataset:
     """Loads a set by name: "digits", which is included, or a TFDS image classification set.
 
-    The last sixth of the training split, in stored order, validates and the rest trains: 50,000 and 10,000
-    for MNIST. The set's own test split, if any, is `test`. The digits have none, so their last 297 images are
-    `test`. Of the 1,500 before them, 1,250 train and 250 validate.
+    The last sixth of the training split, in stored order, is for validation, and the rest for training:
+    10,000 and 50,000 images of MNIST. The set's own test split, if any, is `test`. The digits have none, so
+    their last 297 images are `test`. Of the 1,500 before them, 1,250 train and 250 validate.
 
     The stored order is TFDS's, which sorts each split by the MD5 hash of split name and record key. It
     is the same on every machine for one version of the set, but not the order of the original file. So

@@ -98,7 +98,7 @@ def _parts(trainer: Trainer, train: int, pixels: int) -> tuple[float, float]:
 
     run = _STATES * (state + matrices) + 4 * train  # which is the order of the training samples
     sample = 4 * _COPIES * pixels + (maps if positions else units)
-    # Of a minibatch in training, of a chunk in the evaluation.
+    # In training there is a minibatch at a time, in the evaluation a chunk.
     return run, max(state + trainer.batch_size * sample, max(CHUNK, trainer.batch_size) * sample)
 
 
