@@ -104,8 +104,7 @@ def c6(sweep: xr.Dataset) -> Verdict:
             label=lambda network: f"{network.size}: growth of {network.variant.name} - growth of vanilla",
         ),
         "The growth of C5 is compared with vanilla's, for every weight of 1.0 or more in this sweep. This is "
-        "done even if C5 found no trend that could reverse."
-        + on_diverged(sweep, (VANILLA, *_heavy(sweep))),
+        "done even if C5 found no trend that could reverse." + on_diverged(sweep, (VANILLA, *_heavy(sweep))),
     )
 
 
