@@ -70,8 +70,7 @@ class CorrelationState(NamedTuple):
 
     @classmethod
     def init(cls, d: int, dtype: jax.typing.DTypeLike = jnp.float32) -> "CorrelationState":
-        """The state before the first sample, for `d` units. It accumulates in `dtype` (float32 or
-        float64)."""
+        """The state before any sample, for `d` units; it accumulates in `dtype` (float32 or float64)."""
         if d < 1:
             raise ValueError(f"a correlation state needs at least 1 unit; got d = {d}")
         if not jnp.issubdtype(dtype, jnp.floating) or jnp.finfo(dtype).bits < 32:
