@@ -63,11 +63,11 @@ NETCDF = {
     "a loop of groups": (lambda file: file.create_group("g").__setitem__("up", file["/"]), "a group"),
     "texts in an attribute": (
         lambda file: file.attrs.create("a", ["x", "y"], dtype=h5py.string_dtype()),
-        "its attribute a is neither",
+        "its attribute a holds neither",
     ),
     "texts in a list of dimensions": (
         lambda file: file.attrs.create("DIMENSION_LIST", ["x", "y"], dtype=h5py.string_dtype()),
-        "its attribute DIMENSION_LIST is neither",
+        "its attribute DIMENSION_LIST holds neither",
     ),
     "references": (
         lambda file: file.create_dataset("a", (9,), h5py.ref_dtype),
