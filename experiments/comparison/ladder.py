@@ -150,11 +150,15 @@ def figure(ladder: Ladder) -> Figure:
             for place, title in enumerate(titles):
                 if not results.of(ladder[name, title], method):
                     continue  # not finished yet
-                mean, low, high = gain(ladder[name, title], plain, method)
+                networks = ladder[name, title]
+                mean, low, high = gain(networks, plain, method)
                 x, y = place + shift, np.clip(mean, *SHOWN)
                 reach = [[y - np.clip(low, *SHOWN)], [np.clip(high, *SHOWN) - y]]
                 ax.errorbar(x, y, reach, fmt=marker, color=colour, capsize=2, label=label, clip_on=False)
                 label = ""
+                without = gain_where_none_failed(networks, plain, method).estimate
+                if without != mean:
+                    ax.plot(x, without, marker, color=colour, markerfacecolor="white")
                 if y != mean:
                     text = f"{mean:+.0f} [{low:+.0f}, {high:+.0f}]"
                     ax.text(place + 0.3, y, text, color=colour, size=7, va="center")

@@ -59,7 +59,8 @@ def heat_map(shown: Sequence[Stored]) -> Figure:
             values[y, x] = 100 * difference.estimate / plain
             failed = int(sum(row["failed"] for row in of_method))
             decided = difference.low > 0 or difference.high < 0
-            text = f"{values[y, x]:+.0f}" + (f"\n{failed} failed" if failed else "")
+            text = f"{values[y, x]:+.0f}".replace("-0", "0").replace("+0", "0")
+            text += f"\n{failed} failed" if failed else ""
             weight = "bold" if decided else "normal"
             ink = "white" if abs(values[y, x]) > 0.7 * limit else "black"
             ax.text(x, y, text, ha="center", va="center", size=7, weight=weight, color=ink)
