@@ -72,8 +72,8 @@ oldest: .venv-oldest/ready  ## each of the library's functions on the wheel and 
 	DECORR_INSTALLED=1 $(OLDEST)/python -P -m pytest -n $(WORKERS) $(OLDEST_TESTS) $(ARGS)
 
 # A run that skipped or found none of these tests is a failure.
-oracles: .venv-oracles/ready  ## penalties and statistics against other people's code (2 min)
-	$(ORACLES)/python -m pytest -m oracle --junit-xml=.venv-oracles/report.xml tests/oracles $(ARGS)
+oracles: .venv-oracles/ready  ## penalties and statistics against other people's code; recipes that need it (3 min)
+	$(ORACLES)/python -m pytest -m oracle --junit-xml=.venv-oracles/report.xml tests/oracles tests/test_recipes.py $(ARGS)
 	$(ORACLES)/python .ci/all_ran.py .venv-oracles/report.xml
 
 # -W: a link that leads nowhere, a page that no list names, a formula that cannot be set is a failure.

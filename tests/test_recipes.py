@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib.util
 import re
 from pathlib import Path
 
@@ -29,7 +30,9 @@ NAMES = {
 }
 PAGES = sorted(NAMES)
 """The pages that add a penalty to a model."""
-OTHERS = ("logging", "reweighting", "sensitive", "sparse_autoencoder")
+OTHERS = ("clu", "keras", "logging", "reweighting", "sensitive", "sparse_autoencoder")
+MARKS = {"clu": pytest.mark.oracle, "keras": pytest.mark.oracle, "sparse_autoencoder": pytest.mark.slow}
+"""`make oracles` has the packages of some pages."""
 WEIGHT = "0.002"
 PENALTY = jax.jit(correlation_penalty)
 
@@ -41,8 +44,8 @@ def blocks(page):
 @functools.cache
 def executed(page, *changes):
     """The names that a page's code leaves, some of its text replaced. Run once: leave them as they are."""
-    if page == "equinox":
-        pytest.importorskip("equinox", reason="the recipe needs Equinox: pip install -e '.[recipes]'")
+    if page in ("clu", "equinox", "keras") and importlib.util.find_spec(page) is None:
+        pytest.skip(f"the recipe needs what it is named after: pip install {page}")
     code = "".join(blocks(page))
     for old, new in changes:
         assert old in code, old
@@ -59,9 +62,7 @@ def marked(page):
 # -- pages that measure, or use other parts ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=[pytest.mark.slow] * (page == "sparse_autoencoder")) for page in OTHERS]
-)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=MARKS.get(page, ())) for page in OTHERS])
 def test_it_acts_as_the_comments_say(page, capsys):
     """The numbers in comments after `print`, or on a line of their own below it."""
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):  # as JAX is by default
@@ -71,6 +72,26 @@ def test_it_acts_as_the_comments_say(page, capsys):
         re.findall(r"-?\d+\.?\d*(?:e-\d+)?", text) for text in (" ".join(said), capsys.readouterr().out)
     )
     np.testing.assert_allclose(np.float64(printed), np.float64(said), rtol=0.15, atol=0.03)
+
+
+@pytest.mark.oracle
+def test_logging_to_tensorboard(tmp_path):
+    """The page's line, and what is in the file then."""
+    tensorboard = pytest.importorskip("tensorboardX", reason="`make oracles` has it")
+    from tensorboardX.proto.event_pb2 import Event
+
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        logs = executed("logging")["logs"]
+    (line,) = re.findall("`(for .*add_scalar.*)`", (RECIPES / "logging.md").read_text())
+    with tensorboard.SummaryWriter(str(tmp_path)) as writer:
+        exec(line, {"logs": logs, "writer": writer, "i": 450})
+    (path,) = tmp_path.iterdir()
+    data, found = path.read_bytes(), {}
+    while data:  # length, checksum, event, checksum
+        end = 12 + int.from_bytes(data[:8], "little")
+        event, data = Event.FromString(data[12:end]), data[end + 4 :]
+        found |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+    assert found == pytest.approx({(name, 450): value for name, value in logs[450].items()})
 
 
 # -- every page that adds a penalty -------------------------------------------------------------------------
