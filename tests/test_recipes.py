@@ -166,7 +166,10 @@ def test_linen_what_is_fed_back_grows():
 
 def test_linen_a_wrong_name_is_an_error():
     _, sown = applied(executed("linen"), mutable=["intermediates"])
-    with pytest.raises(ValueError, match=r"no layer is named 'gelu/.'; the layers are relu/0, relu/1"):
+    with pytest.raises(
+        ValueError,
+        match=r"no layer is named 'gelu/.' \(did you mean 'relu/.'\?\); the layers are relu/0, relu/1",
+    ):
         layer_penalties(sown["intermediates"], {"gelu/*": 0.002})
 
 
