@@ -10,6 +10,7 @@ import xarray as xr
 
 from decorr.chance import independent_penalty
 from experiments.comparison import analysis, ladder
+from experiments.comparison.planned import STEPS
 from experiments.comparison.results import stored
 from experiments.grid.networks import SIZES, Family, Network, Recipe, Size
 from experiments.grid.protocols import CORR_01, DROP, PAPER, RELEASED, VANILLA
@@ -18,6 +19,7 @@ from experiments.paper.beyond import STUDIES, merging
 from experiments.paper.claims import BELOW_HUGE
 from experiments.paper.slopes import FLAT, by_slope
 from experiments.paper.study import MARGIN
+from experiments.statistics.intervals import Interval
 from experiments.statistics.verdicts import Verdict
 from experiments.store import gathered
 
@@ -195,6 +197,32 @@ def each_set(method: str, other: str) -> dict[str, float]:
     networks = analysis.having(analysis.of(compared()), method, other)
     effect = analysis.effect(networks, method, other)
     return dict(zip(networks, (100 * np.expm1(effect.sets)).tolist(), strict=True))
+
+
+def rung(
+    pool: str, title: str, plain: str = "vanilla", method: str = "corr", failed: bool = True
+) -> Interval:
+    """The points that a method gains on a rung; failed: also over seeds of which a network failed."""
+    networks = ladder.of(compared())[pool, title]
+    return (ladder.gain if failed else ladder.gain_where_none_failed)(networks, plain, method)
+
+
+def gains(pool: str, plain: str = "vanilla", method: str = "corr") -> list[float]:
+    """The mean gain in points on each step after the released network."""
+    return [rung(pool, step, plain, method).estimate for step in STEPS]
+
+
+def rung_failed(pool: str, title: str, method: str) -> int:
+    """How many networks of a method failed on a rung."""
+    return int(ladder.errors(ladder.of(compared())[pool, title], method, "failed").sum() / 100)
+
+
+def statement(name: str, pool: str) -> str:
+    """The outcome of L1 or of S1 to S3."""
+    (found,) = (
+        each for each in ladder.statements(ladder.of(compared())) if (each.name, each.pool) == (name, pool)
+    )
+    return found.outcome
 
 
 def hypothesis(name: str) -> analysis.Judged:
