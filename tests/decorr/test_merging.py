@@ -75,5 +75,5 @@ def test_what_is_no_stack_of_dense_layers(change, says):
 
 
 def test_nonlinearities_are_one_a_hidden_layer():
-    with pytest.raises(ValueError, match="one for each of the 2 hidden layers; got 1"):
+    with pytest.raises(ValueError, match="one nonlinearity for each of the 2 hidden layers; got 1"):
         merge_network(X, network(), LEAKY[:1])
