@@ -83,7 +83,7 @@ def _readme(app: Sphinx, docname: str, source: list[str]) -> None:
     if docname == root_doc:
         readme = (Path(__file__).parents[1] / "README.md").read_text()
         screen = readme.partition("# decorr\n")[2].partition("## The experiments")[0]
-        screen = re.sub(r"\]\((?!https?:)", "](../", screen)
+        screen = re.sub(r"(\]\(|^\[\w+\]: )(?!https?:)", r"\1../", screen, flags=re.MULTILINE)
         facts = (
             f"Version {version} ([what changed](../CHANGELOG.md)), licence Apache-2.0, Python 3.11 or newer."
         )
