@@ -141,7 +141,7 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     )
     drawing.write_text(out / "compare.html", page)
     for name, of_file in {
-        "answers": [] if warning else [answers, hypotheses],
+        "answers": [answers, hypotheses],
         "ladder": [table for _, table in rungs],
         "without-labels": label_free.values(),
     }.items():

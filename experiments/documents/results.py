@@ -225,10 +225,15 @@ def statement(name: str, pool: str) -> str:
     return found.outcome
 
 
+@functools.cache
+def judged() -> dict[str, analysis.Judged]:
+    """H1 to H5, judged, by name."""
+    return {each.hypothesis.name: each for each in analysis.judge(analysis.of(compared()))}
+
+
 def hypothesis(name: str) -> analysis.Judged:
     """One of H1 to H5, judged."""
-    (judged,) = (each for each in analysis.judge(analysis.of(compared())) if each.hypothesis.name == name)
-    return judged
+    return judged()[name]
 
 
 def tested(setting: str, method: str) -> float:
