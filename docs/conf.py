@@ -23,6 +23,7 @@ import decorr
 sys.path.insert(0, str(Path(__file__).parent))
 
 from docstrings import PUBLIC, as_rst
+from formulas import FORMULAS
 
 project = html_title = "decorr"
 author = "The decorr authors"
@@ -36,7 +37,7 @@ exclude_patterns = [".*", "build", "decorr", "dist", "results", "site", "tests",
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
 suppress_warnings = ["myst.header"]  # a page's headings may leave a level out
 
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_enable_extensions = ["attrs_block", "colon_fence", "dollarmath"]
 myst_fence_as_directive = ["math"]  # formulas are written in GitHub's syntax
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # as committed: `make notebooks` executes them
@@ -79,7 +80,7 @@ def setup(app: Sphinx) -> None:
 
 
 def _readme(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Puts the README's first screen on the home page, with links relative to docs/, version and licence."""
+    """Puts the README's first screen on the home page, its first table as cards, with version and licence."""
     if docname == root_doc:
         readme = (Path(__file__).parents[1] / "README.md").read_text()
         screen = readme.partition("# decorr\n")[2].partition("## The experiments")[0]
@@ -88,6 +89,7 @@ def _readme(app: Sphinx, docname: str, source: list[str]) -> None:
             f"Version {version} ([what changed](../CHANGELOG.md)), licence Apache-2.0, Python 3.11 or newer."
         )
         screen = screen.replace("## Install\n", f"## Install\n\n{facts}\n")
+        screen = screen.replace("| you want to |", "{.cards}\n| you want to |", 1)
         source[0] = re.sub("<!-- README.md, .* -->", lambda _: screen, source[0])
 
 
@@ -132,7 +134,7 @@ def _mathml(node: nodes.Element, as_block: bool) -> str:
 
 
 def _docstring(app: Sphinx, what, name: str, value, options, lines: list[str]) -> None:
-    lines[:] = as_rst(lines, PUBLIC)
+    lines[:] = as_rst(lines, PUBLIC, FORMULAS)
 
 
 def _signature(app: Sphinx, what, name: str, value, options, signature, returns):

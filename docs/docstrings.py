@@ -1,4 +1,4 @@
-"""Docstrings as reStructuredText: sections as fields, Markdown's backticks, formulas as plain text.
+"""Docstrings as reStructuredText: sections as fields, Markdown's backticks, formulas as mathematics.
 
 Sphinx's own reader of Google style does not know `Numerics:` and `Call:`, nor a section that begins on its
 header's line, like `Source:`. It takes the stars, bars and underscores of a formula for markup.
@@ -24,10 +24,16 @@ _HEADER = re.compile(rf"({'|'.join(SECTIONS)}):\s*(.*)")
 _NAMES = re.compile(r"(\w+(?:, \w+)*): (.*)")
 
 
-def as_rst(lines: list[str], public: Mapping[str, str]) -> list[str]:
-    """A docstring's lines, without indentation, in reStructuredText; names of the library become links."""
+def as_rst(lines: list[str], public: Mapping[str, str], formulas: Mapping[str, str]) -> list[str]:
+    """A docstring's lines in reStructuredText.
+
+    Args:
+      lines: without indentation.
+      public: addresses by name; the names become links.
+      formulas: TeX by the text that a docstring has for it.
+    """
     rst: list[str] = []
-    for section, body in _sections(lines):
+    for section, body in _sections(_with_mathematics(lines, formulas)):
         if section is None:
             rst += _blocks(body, public)
             continue
@@ -38,6 +44,17 @@ def as_rst(lines: list[str], public: Mapping[str, str]) -> list[str]:
         else:
             rst += [f"  {line}".rstrip() for line in _blocks(body, public)]
     return [*rst, ""]
+
+
+def _with_mathematics(lines: list[str], formulas: Mapping[str, str]) -> list[str]:
+    """The lines with `$TeX` in backticks in place of each formula, which may go over several of them."""
+    longest_first = sorted(formulas, key=len, reverse=True)  # a short one may be part of a long one
+    pattern = "|".join(r"\s+".join(map(re.escape, text.split())) for text in longest_first)
+
+    def tex(formula: re.Match) -> str:
+        return f"`${formulas[' '.join(formula[0].split())]}`"
+
+    return re.sub(pattern, tex, "\n".join(lines)).split("\n") if formulas else lines
 
 
 def _sections(lines: list[str]) -> list[tuple[str | None, list[str]]]:
@@ -86,10 +103,12 @@ def _bold(names: str) -> str:
 
 
 def _inline(text: str, public: Mapping[str, str]) -> str:
-    """One line, with code in backticks, and links for the library's names and arXiv."""
+    """One line, with code and mathematics in backticks, and links for the library's names and arXiv."""
     rst = ""
     for i, part in enumerate(text.split("`")):
-        if i % 2:
+        if i % 2 and part.startswith("$"):
+            rst += f":math:`{part[1:]}`"
+        elif i % 2:
             name = part.removeprefix("decorr.").removeprefix("diagnostics.")
             rst += f":py:obj:`{name} <{public[name]}>`" if name in public else f"``{part}``"
         else:

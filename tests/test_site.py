@@ -19,6 +19,7 @@ from tests.pages import python_of, script
 DOCS = Path(__file__).parent.parent / "docs"
 REFERENCE = {path.name: path.read_text() for path in sorted((DOCS / "reference").glob("*.md"))}
 PUBLIC = script(DOCS / "docstrings.py").PUBLIC
+FORMULAS = script(DOCS / "formulas.py").FORMULAS
 WORDS = re.compile(r"[^\s`:,*\\_|-]+")
 
 
@@ -124,7 +125,7 @@ def test_the_index_of_the_reference_names_them_where_they_are():
 @pytest.mark.parametrize("name", PUBLIC)
 def test_nothing_of_a_docstring_is_lost(docstrings, name):
     text = inspect.getdoc(getattr(decorr, name))
-    found = "\n".join(docstrings.as_rst(text.split("\n"), {}))
+    found = "\n".join(docstrings.as_rst(text.split("\n"), {}, {}))
     found = re.sub(r"`(arXiv:[\d.]+) <\S+>`__", r"\1", found)
     assert WORDS.findall(found) == WORDS.findall(text)
     for header in re.findall(r"^([A-Z]\w+):(?: |$)", text, re.MULTILINE):
@@ -154,8 +155,14 @@ def test_the_code_of_a_docstring_runs(name):
         jax.eval_shape(run, key, x, a)
 
 
+def test_every_formula_of_the_reference_stands_in_a_docstring():
+    texts = [" ".join(inspect.getdoc(getattr(decorr, name)).split()) for name in PUBLIC]
+    assert [formula for formula in FORMULAS if not any(formula in text for text in texts)] == []
+
+
 def test_sections_fields_and_formulas(docstrings):
-    text = """What is *not* markup: a_ |rho|.
+    text = """What is *not* markup: a_ |rho|, but y = sum_i
+x_i is mathematics.
 
     x = a_i * b_i
 
@@ -169,8 +176,10 @@ Returns:
 
 Source: somebody (arXiv:1234.56789), and
   another."""
-    assert docstrings.as_rst(text.split("\n"), {"zscore": "decorr.zscore"}) == [
-        r"What is \*not\* markup: a\_ \|rho\|.",
+    assert docstrings.as_rst(
+        text.split("\n"), {"zscore": "decorr.zscore"}, {"y = sum_i x_i": r"y = \sum_i x_i"}
+    ) == [
+        r"What is \*not\* markup: a\_ \|rho\|, but :math:`y = \sum_i x_i` is mathematics.",
         "",
         "::",
         "",
