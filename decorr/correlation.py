@@ -76,7 +76,8 @@ def correlation_matrix(
       a: activations [..., unit], floating point; m samples in all.
       undefined: the value of every entry of a constant unit, including its diagonal entry. Its entry with a
         NaN unit is NaN.
-      where, weights, axis_name: as in `zscore`.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `zscore`.
 
     Returns:
       rho [unit, unit], symmetric, in [-1, 1] up to rounding; float32 for half-precision input.
@@ -115,7 +116,8 @@ def covariance_matrix(
     Args:
       a: activations [..., unit], floating point; m samples in all.
       ddof: 1, unbiased, or 0.
-      where, weights, axis_name: as in `zscore`.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `zscore`.
 
     Returns:
       C [unit, unit], symmetric, in units of a^2; float32 for half-precision input. On a mesh every device has

@@ -68,7 +68,8 @@ def fit_whitening(
       method: "zca", "pca" or "cholesky".
       shrinkage: in [0, 1], may be traced. 0: C as it is; 1: units are only divided by their common scale.
       components: how many leading directions "pca" keeps. Default: all.
-      where, weights, axis_name: as in `zscore`.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `zscore`.
 
     Returns:
       Whitening(mean [unit], matrix [component, unit], inverse [unit, component]), with `whiten` and

@@ -101,7 +101,8 @@ def whiten(
       method, shrinkage, iterations: as in `whitening_matrix`.
       groups: number of groups, each of d / groups consecutive units, which are whitened alone. It divides d.
         More groups are cheaper and need fewer samples: m should be a few times d / groups.
-      where, weights, axis_name: as in `zscore`. Weights count in mean and covariance.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `zscore`. Weights count in mean and covariance.
 
     Returns:
       y, the shape of `a`, without unit of measure; 0 for invalid samples. float32 for half-precision input,

@@ -32,8 +32,9 @@ def linear_cka(
       a: activations [..., unit] of one layer, floating point; all leading axes together are the m samples.
       b: activations of the other layer or network, of the same samples. The number of units may differ.
       debias: whether to subtract what chance adds. This needs at least four valid samples.
-      where, weights, axis_name: as in `pair_penalty`, of both. With weights the U-statistic is the weighted
-        mean over quadruples of different samples.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `pair_penalty`, of both. With weights the U-statistic is the weighted mean over quadruples of
+        different samples.
 
     Returns:
       A scalar; float32 for half-precision input. Raw in [0, 1]; debiased it may be a little below 0. It is 0

@@ -23,7 +23,8 @@ def activity(
     Args:
       a: activations [..., unit], floating point. All leading axes together are the m samples, including the
         positions of a convolution. One sample is enough.
-      where, weights, axis_name: as in `zscore`. Weights count in the means over the samples.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `zscore`. Weights count in the means over the samples.
 
     Returns:
       s [unit], in [0, d], without unit; float32 for half-precision input, else the dtype of `a`. All 0 if all
@@ -58,7 +59,8 @@ def dormant_units(
       a: activations [..., unit], floating point, as `activity`. Take them after the nonlinearity. Before it,
         a unit that is silent afterwards still varies.
       threshold: a scalar that may be traced; 0, 0.025 and 0.1 are in use.
-      where, weights, axis_name: as in `activity`.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `activity`.
 
     Returns:
       Which units are dormant [unit], bool. All of them if all activations are 0.

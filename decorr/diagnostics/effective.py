@@ -28,8 +28,9 @@ def mean_square_correlation(
     Args:
       a: activations [..., unit], floating point; m samples in all.
       debias: whether to subtract what chance adds.
-      where, weights, axis_name: as in `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum
-        w^2: m, if all are valid and alike.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum w^2: m, if all are valid
+        and alike.
 
     Returns:
       r2, a scalar; float32 for half-precision input. Raw in [0, 1]; debiased it may be a little below 0.
@@ -70,7 +71,8 @@ def effective_units(
       a: activations [..., unit], floating point; m samples in all.
       debias: whether to subtract what chance adds to r2. Without it, m samples never show more than m - 1
         units.
-      where, weights, axis_name: as in `mean_square_correlation`.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `mean_square_correlation`.
 
     Returns:
       A scalar in [1, d]; float32 for half-precision input.

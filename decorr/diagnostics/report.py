@@ -50,7 +50,8 @@ def layer_report(
         `decorr.diagnostics.report.METRICS`, that is `effective_units`, `mean_square_correlation`, and the
         share of units that are `dormant`. With one more:
         `{**METRICS, "rankme": functools.partial(effective_rank, power=1, kind="moment")}`.
-      where, weights, axis_name: as in `zscore`. What you give is passed to every metric.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `zscore`. What you give is passed to every metric.
 
     Returns:
       The metrics of each layer, by the layer's name. A metric may be NaN where it is unknown.

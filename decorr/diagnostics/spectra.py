@@ -37,7 +37,8 @@ def spectrum(
       kind: "correlation": each unit divided by its standard deviation. "covariance": values minus their
         means, divided by m - 1. "moment": values as they are, divided by m. Its eigenvalues are the squared
         singular values of the activations, divided by m.
-      where, weights, axis_name: as in `zscore`.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `zscore`.
 
     Returns:
       The min(m, d) largest eigenvalues, largest first; the others are 0. Those of correlations have no unit,
@@ -93,7 +94,8 @@ def effective_rank(
       kind: as in `spectrum`.
       debias: whether to correct for few samples, which show few directions. Only for order 2 and power 2, of
         covariances or correlations.
-      where, weights, axis_name: as in `zscore`.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `zscore`.
 
     Returns:
       A scalar in [1, d]; float32 for half-precision input. 1 if no unit varies ("moment": if all are 0).
@@ -145,7 +147,8 @@ def rank_at(
       share: in (0, 1], may be traced.
       power: of the singular values, above 0.
       kind: as in `spectrum`.
-      where, weights, axis_name: as in `zscore`.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `zscore`.
 
     Returns:
       k, a whole number >= 1 as a floating scalar, with derivative 0; float32 for half-precision input.
@@ -183,8 +186,9 @@ def rank_above(
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       threshold: in units of a, may be traced.
-      where, weights, axis_name: as in `zscore`. With weights s_i / sqrt(m) is the root of an eigenvalue of
-        sum_k w_k a^(k) a^(k)T / sum_k w_k.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `zscore`. With weights s_i / sqrt(m) is the root of an eigenvalue of sum_k w_k a^(k) a^(k)T /
+        sum_k w_k.
 
     Returns:
       A whole number >= 0 as a floating scalar, with derivative 0; float32 for half-precision input.

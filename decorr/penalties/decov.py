@@ -21,7 +21,8 @@ def decov_loss(
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      where, weights, axis_name: as in `pair_penalty`.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `pair_penalty`.
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`. For units z-scored by their biased

@@ -43,8 +43,9 @@ def sigreg_loss(
       knots: how many t_k, at least 2; static.
       t_max: the largest t_k; static. A larger one shows finer details of the distribution, but also more
         noise.
-      where, weights, axis_name: as in `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum
-        w^2: m, if all are valid and alike.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum w^2: m, if all are valid
+        and alike.
 
     Returns:
       L, a scalar >= 0; float32 for half-precision input, else the dtype of `a`.

@@ -28,7 +28,8 @@ def correlation_penalty(
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      where, weights, axis_name: as in `pair_penalty`.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `pair_penalty`.
 
     Returns:
       P, a scalar; float32 for half-precision input, else the dtype of `a`.
@@ -62,7 +63,8 @@ def penalty_gradient(
 
     Args:
       a: activations [..., unit], floating point.
-      where, weights, axis_name: as in `pair_penalty`.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `pair_penalty`.
 
     Returns:
       dP/da, shape and dtype of `a`, in units of 1 / a. Equal to `jax.grad(correlation_penalty)(a)`; 0 where
@@ -96,9 +98,9 @@ def gradient_terms(
 
     Args:
       a: activations [..., unit], floating point.
-      where, weights, axis_name: as in `pair_penalty`. B and C are multiplied by a sample's weight, and A has
-        V1
-        - V2 / V1 instead of m - 1.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `pair_penalty`. B and C are multiplied by a sample's weight, and A has V1 - V2 / V1 instead of m
+        - 1.
 
     Returns:
       GradientTerms(A, B, C), with A [unit] in units of 1 / a, and B and C [..., unit] without unit; float32

@@ -33,7 +33,8 @@ def vcreg_loss(
       variance_weight: alpha, a scalar that may be traced.
       covariance_weight: beta, a scalar that may be traced.
       delta: where squares become linear, > 0, in units of a^2. None: nowhere.
-      where, weights, axis_name: as in `pair_penalty`.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `pair_penalty`.
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`. On z-scored units the covariance

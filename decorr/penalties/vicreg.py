@@ -27,7 +27,8 @@ def variance_penalty(
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      where, weights, axis_name: as in `pair_penalty`.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `pair_penalty`.
 
     Returns:
       v, a scalar in [0, 0.99]; float32 for half-precision input, else the dtype of `a`.
@@ -113,7 +114,8 @@ def vicreg_loss(
       b: embeddings of the other view, the shape of `a`.
       invariance_weight, variance_weight, covariance_weight: scalars that may be traced.
       coefficients: a tuple of the three weights, instead of the three arguments.
-      where, weights, axis_name: as in `pair_penalty`, of both views.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `pair_penalty`, of both views.
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`. On z-scored units, K / d of one

@@ -23,7 +23,8 @@ def xcov_loss(
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       b: activations [..., unit] of the same samples. The number of units may differ.
-      where, weights, axis_name: as in `pair_penalty`, of both.
+      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+        as in `pair_penalty`, of both.
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`. For z-scored units (biased) it is
