@@ -104,8 +104,8 @@ def merge_units(
     """Removes the units of a layer that another unit predicts, and adjusts the next layer to match.
 
     If two units in the same layer respond alike, one can be removed and "the weights on the remaining unit"
-    rescaled (Section 1.1). Here |rho_ij| may be below 1, and units may differ by more than a factor. The
-    least-squares line of unit j on its partner i over the samples is
+    rescaled (Section 1.1). Here |rho_ij| may be below 1, and units may differ by an offset as well as by a
+    factor. The least-squares line of unit j on its partner i over the samples is
 
         a_j ~ intercept + slope a_i,  slope = rho_ij sigma_j / sigma_i,  intercept = mean_j - slope mean_i,
 

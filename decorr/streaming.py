@@ -64,7 +64,7 @@ class CorrelationState(NamedTuple):
     high: jax.Array
     """[unit], the largest value."""
     pairs: jax.Array
-    """[], the sum over pairs of different samples of the products of their weights, weight^2 - square."""
+    """[], the sum of w_k w_l over all k != l, with w the weights: weight^2 - square."""
     rest: Sums
     """The rounding errors of the fields with the same names."""
 

@@ -124,7 +124,7 @@ def parse(options: type[Options], name: str) -> Options:
 
 
 def time_left(seconds: float, platform: str = "cpu") -> str:
-    """The text of a plan about the time that is left."""
+    """The remaining time as text, for the output of a plan."""
     return f"{timedelta(seconds=round(seconds))} of one {'core' if platform == 'cpu' else 'accelerator'} left"
 
 

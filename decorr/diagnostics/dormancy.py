@@ -27,7 +27,7 @@ def activity(
         as in `zscore`. Weights count in the means over the samples.
 
     Returns:
-      s [unit], in [0, d], without unit; float32 for half-precision input, else the dtype of `a`. All 0 if all
+      s [unit], in [0, d]; float32 for half-precision input, else the dtype of `a`. All 0 if all
       activations are 0, or if no sample is valid.
 
     Raises:

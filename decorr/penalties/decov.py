@@ -32,7 +32,7 @@ def decov_loss(
       ValueError, TypeError: as in `pair_penalty`.
 
     Numerics:
-      As in `pair_penalty`: L is half of it with kind="covariance", normalise="sum", ddof=0.
+      As in `pair_penalty`: L is half of that penalty with kind="covariance", normalise="sum", ddof=0.
 
     Source: Cogswell et al., Reducing Overfitting in Deep Networks by Decorrelating Representations
       (arXiv:1511.06068), Equation 1; Chainer's `decov` gives the same.

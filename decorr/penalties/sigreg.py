@@ -99,7 +99,7 @@ def _sigreg_loss(
         sine, less = jnp.sin(angle), 2 * jnp.square(jnp.sin(angle / 2))  # 1 - cos, to full precision
 
         def turn(point: tuple[jax.Array, jax.Array], _: None) -> Any:
-            """From one knot to the next by a rotation, which is cheaper than cos and sin of all knots."""
+            """Goes to the next knot by a rotation, which is cheaper than cos and sin of all knots."""
             x, y = point
             next_point = x - (less * x + sine * y), y - (less * y - sine * x)
             return next_point, [samples.weighted(each).sum(axis=0) for each in point]

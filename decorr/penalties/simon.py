@@ -103,7 +103,7 @@ def gradient_terms(
         - 1.
 
     Returns:
-      GradientTerms(A, B, C), with A [unit] in units of 1 / a, and B and C [..., unit] without unit; float32
+      GradientTerms(A, B, C), with A [unit] in units of 1 / a, and B and C [..., unit] dimensionless; float32
       for half-precision input.
 
     Raises:

@@ -54,7 +54,7 @@ class Judged(NamedTuple):
     hypothesis: Hypothesis
     effect: Effect
     better: intervals.Interval
-    """P(A > B): how often a network of the method errs less; 95% of bootstrap samples."""
+    """P(A > B): how often a network of the method errs less, with a 95% bootstrap interval."""
     p: float
     """Corrected by Holm for the five."""
     equivalent: float
@@ -63,7 +63,7 @@ class Judged(NamedTuple):
 
 
 def by_set(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dict[str, Stored]:
-    """The settings of one kind with reported networks, by data set, the plan's first.
+    """The settings of one kind that have reported networks, by data set; the plan's data sets come first.
 
     Args:
       settings: of a folder.
@@ -131,7 +131,7 @@ def judge(networks: Networks) -> list[Judged]:
 
 
 def c10(settings: Sequence[Stored]) -> tuple[Verdict, ...]:
-    """The paper's sentence on correlations and covariances, by H3; () until all data sets have it."""
+    """The paper's sentence on correlations and covariances, judged by H3; () until H3 has all data sets."""
     networks = of(settings)
     (h3,) = (each for each in judge(networks) if each.hypothesis.name == "H3")
     if len(h3.effect.sets) < len(SETS):
@@ -197,5 +197,5 @@ def better_of(networks: Networks, method: str, other: str) -> str:
 
 
 def kind(networks: Networks, images: bool) -> dict[str, list[Row]]:
-    """The data sets that are images, or those that are tables: only images are blurred."""
+    """The data sets of images, or those of tables. Only images have a blur_error."""
     return {name: rows for name, rows in networks.items() if ("blur_error" in rows[0]) == images}

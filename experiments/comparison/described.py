@@ -19,14 +19,14 @@ EDGE = 0.05
 
 
 class Standing(NamedTuple):
-    """A method among all, over the data sets that have all of them."""
+    """A method's place among the methods that all data sets have."""
 
     method: str
     rank: float
     ratio: Effect
     """Of its errors to vanilla's."""
     interquartile: Interval
-    """The interquartile mean of its errors over vanilla's mean error of the set; 95% of bootstrap samples."""
+    """The interquartile mean of its errors / vanilla's mean error of the set; 95% bootstrap interval."""
     failed: int
     networks: int
 
@@ -86,7 +86,7 @@ def edges(settings: Sequence[Stored]) -> Iterator[Edge]:
 
 
 def best_of(stored: Stored, method: str, tried: int) -> float:
-    """The expected tuning error of a method's best point, of so many that are tried."""
+    """The expected tuning error of a method's best point, if `tried` points are drawn."""
     errors = np.array([row["tuning_error"] for row in results.of(stored.searched, method)], float)
     return over_sets.expected_best(errors, errors, tried)
 
@@ -98,7 +98,7 @@ ELSEWHERE = {
     "convolutional, 1,000 images": ("conv", 1000),
     "all images": ("", 60_000),
 }
-"""Titles and rows of the settings that are described, by what the page calls them."""
+"""By the name that the page gives them: title and rows of the settings that are described."""
 PAIRS = (("corr", "vanilla"), ("corr-dropout", "dropout"), ("corr-dropout", "vanilla"))
 
 

@@ -20,8 +20,9 @@ from experiments.run.local import Training
 
 
 def split(pool: Pool, rows: int, seed: int) -> tuple[Sample, np.ndarray]:
-    """The sample of a seed from the first half of the classes, and rows of the other classes. Of each other
-    class max(SHOTS) rows come first, class by class. Then up to `TEST` rows of all of them test."""
+    """The sample of a seed from the first half of the classes, and rows of the other classes. First come
+    max(SHOTS) rows of each of the other classes, class by class. Then follow up to `TEST` test rows of all
+    these classes."""
     known = np.flatnonzero(pool.labels < pool.classes // 2).astype(np.int32)
     there = pool._replace(features=pool.features[known], labels=pool.labels[known], test=0)
     sample = Sample(*(known[part] for part in there.sample(there.rows(rows), seed)))

@@ -58,7 +58,7 @@ def fit(
       copied: slopes [step, layer] that replace the network's own after each step.
 
     Returns:
-      The model's variables after the last step, and the slopes after each [step, layer].
+      The model's variables after the last step, and the slopes [step, layer] after every step.
     """
     init_key, order_key, dropout_key = jax.random.split(key, 3)
     variables = model.init(init_key, x[:1])

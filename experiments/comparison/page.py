@@ -86,12 +86,14 @@ def seeds_that_decide(shown: Sequence[Stored]) -> str:
 
 
 def unfinished(settings: Sequence[Stored]) -> str:
-    """A warning while the plan's data sets are not all done: nothing is read from some of them. Else ""."""
+    """A warning while some of the plan's data sets are not done: no answer is read from a part. Else ""."""
     planned = analysis.of([each for each in settings if each.setting["budget"] == asdict(Budget())])
     done = len(analysis.having(planned, *JUDGED))
     if not planned or done == len(SETS):
         return ""
-    return f"{done} of the plan's {len(SETS)} data sets are done. Nothing is judged before all of them are."
+    return (
+        f"{done} of the plan's {len(SETS)} data sets are done. Nothing is judged before all of them are done."
+    )
 
 
 def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:

@@ -62,7 +62,7 @@ clipping; momentum; tuned weight decay of kernels; batch normalisation."""
 
 
 def rungs() -> dict[str, Recipe]:
-    """The ladder, by name: the released network, and after each step with those before it."""
+    """The ladder's recipes, by name: the released network, then one for each step, with all earlier steps."""
     made = {"released": _RELEASED}
     for step in STEPS:
         made[step] = _with(list(made.values())[-1], step)
@@ -92,7 +92,7 @@ TABLES = (
 )
 SETS = ("mnist", "fashion_mnist", "digits", *TABLES)
 LARGE = ("mnist", "fashion_mnist", "letter", "magic", "penbased", "satimage", "marketing")
-"""The sets with 5,000 rows, and a quarter of that to test."""
+"""The sets with 5,000 rows for a sample, and at least a quarter as many for the test."""
 JUDGED = ("vanilla", "dropout", "corr", "corr-fading", "decov", "corr-dropout")
 """The methods of the hypotheses."""
 FEW = ("vanilla", "dropout", "batchnorm", "corr", "corr-dropout")
@@ -121,7 +121,7 @@ def comparison() -> Iterator[Part]:
 
 
 SHOTS = (5, 50)
-"""Rows of each other class from which a probe of features learns."""
+"""Rows of each held-out class that a probe of features learns from."""
 
 
 def features() -> Iterator[Part]:

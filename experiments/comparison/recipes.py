@@ -51,8 +51,8 @@ class Recipe:
     clip: bool = True
     """Whether the gradient is clipped to a global norm of 1."""
     weight_decay: float | None = None
-    """Weight decay of all parameters, like in the paper's released code. None: it is tuned, and only for
-    kernels."""
+    """Weight decay of all parameters, like in the paper's released code. None: the decay is tuned,
+    and acts on kernels only."""
     batch_size: int = 100
     steps: int = 1500
     penalty: Penalty = "none"
@@ -166,7 +166,7 @@ def _between(draw: float, low: float, high: float, evenly: bool) -> float:
 
 @functools.cache
 def _sobol(count: int) -> tuple[tuple[float, ...], ...]:
-    from scipy.stats import qmc  # it takes its time
+    from scipy.stats import qmc  # slow to import
 
     points = qmc.Sobol(4, rng=np.random.default_rng(0)).random_base2(max(1, math.ceil(math.log2(count))))
     return tuple(map(tuple, points[:count].tolist()))

@@ -14,7 +14,7 @@ from experiments.statistics.over_sets import Effect
 
 
 def change(rows: Sequence[Row], method: str) -> intervals.Interval:
-    """The test error of a method less vanilla's in points, paired by seed, with Student's 95% interval."""
+    """The test error of a method minus vanilla's, in points: paired by seed, with Student's 95% interval."""
     gain = ladder.gain(list(rows), "vanilla", method)
     return intervals.Interval(-gain.estimate, -gain.high, -gain.low)
 
@@ -63,7 +63,7 @@ READERS = {
     "H1": "You use nothing against overfitting",
     "H2": "You use dropout",
     "H3": "You use DeCov",
-    "H5": "You use dropout, for noise and 80% of weights pruned",
+    "H5": "You use dropout, on noisy inputs or with 80% of weights pruned",
 }
 """Whose question a hypothesis of the plan answers."""
 SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails": "do not use it"}
@@ -154,7 +154,7 @@ def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
 
 
 def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
-    """All methods over the data sets that have them all, and what tells them apart; ("") of one method."""
+    """The methods that all data sets have, with their standings; and a note on which mean ranks differ."""
     columns = analysis.by_set(settings)
     if not columns:
         return Table([], []), ""

@@ -26,7 +26,7 @@ from experiments.run.local import Training
 EMBEDDED = 64
 """Number of units that the losses take."""
 FEW = 100
-"""Number of labels for the probe that chooses numbers."""
+"""Number of labels for the probe whose error chooses a method's numbers."""
 DRAWS = 5
 """Number of samples of so few labels; the probe's error is averaged over them."""
 NOISE = 0.2

@@ -17,7 +17,8 @@ class Training(NamedTuple):
     """(room, work, data): ValueError if the work does not fit into the room."""
     run: Callable[[Any, Any, Any, float, Sequence[jax.Device]], Iterator[tuple[int, Any]]]
     """(work, data, checkpoint or None, least seconds between two checkpoints, devices) -> an iterator. It
-    gives the number of units done, at the start and after each, with a checkpoint or None."""
+    gives the number of units done so far, and a checkpoint or None: first at the start, then as units are
+    finished."""
 
 
 def run(
