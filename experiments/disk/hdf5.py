@@ -1,6 +1,7 @@
 """Checks HDF5 files, including netCDF4 files, before they are read: anybody may have made them."""
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -9,11 +10,20 @@ _NUMBERS_AND_TEXTS = "biufS"
 """Kinds of types that are read, besides texts of variable length."""
 
 
-def check(path: Path) -> None:
-    """Raises an error of any kind unless a file has this project's form: its root holds variables of numbers
-    and texts, which are stored in the file itself."""
+class Header(NamedTuple):
+    """What a file says about itself."""
+
+    attrs: dict[str, Any]
+    variables: dict[str, tuple[int, ...]]
+    """Shapes by name."""
+
+
+def check(path: Path) -> Header:
+    """The header of a file. Raises an error of any kind unless the file has this project's form: its root
+    holds variables of numbers and texts, which are stored in the file itself."""
     with h5py.File(path) as file:
         _check_attributes(file)
+        shapes = {}
         for name in file:
             link = file.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink) or not isinstance(variable := file[name], h5py.Dataset):
@@ -23,6 +33,8 @@ def check(path: Path) -> None:
             if variable.dtype.kind not in _NUMBERS_AND_TEXTS and not _is_of_texts(variable.dtype):
                 raise ValueError(f"{name} holds neither numbers nor texts")
             _check_attributes(variable)
+            shapes[name] = variable.shape
+        return Header(dict(file.attrs), shapes)
 
 
 def _check_attributes(of: h5py.File | h5py.Dataset) -> None:

@@ -11,6 +11,8 @@ from experiments.disk.files import write_atomically
 if TYPE_CHECKING:
     import xarray as xr  # imported where it is used, so that training alone does not wait for it
 
+    from experiments.disk.hdf5 import Header
+
 _PACKED = {"zlib": True, "complevel": 9, "shuffle": True}
 
 
@@ -20,12 +22,23 @@ def read(path: Path) -> "Iterator[xr.Dataset]":
     the context. So code that relies on the content belongs within the context."""
     import xarray as xr
 
+    with header(path), xr.open_dataset(path, engine="h5netcdf") as dataset:
+        yield dataset
+
+
+@contextmanager
+def header(path: Path) -> "Iterator[Header]":
+    """Reads what a file says about itself, which takes a tenth of the time of `read`. Errors as in `read`."""
     from experiments.disk import hdf5
 
+    with _explained(path):
+        yield hdf5.check(path)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
     try:
-        hdf5.check(path)
-        with xr.open_dataset(path, engine="h5netcdf") as dataset:
-            yield dataset
+        yield
     except ResultsError:
         raise
     except Exception as error:  # many kinds, for a file that is not netCDF4 or has another form

@@ -19,6 +19,8 @@ from experiments.store.configuration import check, check_data, check_together
 if TYPE_CHECKING:
     import xarray as xr  # imported where it is used, so that training alone does not wait for it
 
+    from experiments.disk.hdf5 import Header
+
 # Dimensions, meaning and units of what is recorded, by name. The last epoch also has the parameters, and
 # correlation_1, ...: the hidden layers' matrices over the whole validation set.
 VARIABLES = {
@@ -102,22 +104,22 @@ def missing(folder: Path, grid: Sequence[Cell]) -> dict[Cell, int]:
     """
     done = {cell: seeds_done(folder, cell) for cell in grid}
     for path in sorted({*paths(folder)} - {path_of(folder, cell.network) for cell in grid}):
-        with netcdf.read(path) as dataset:
-            check_together(path, configuration_of(path, dataset), json.dumps(grid[0].configuration()))
+        with netcdf.header(path) as header:
+            check_together(path, configuration_of(path, header), json.dumps(grid[0].configuration()))
     return {cell: seeds for cell, seeds in done.items() if seeds < cell.seeds}
 
 
 def check_identity(folder: Path, identity: str) -> None:
     """ResultsError if cells in a folder were trained on data with another `Dataset.identity`."""
     for path in paths(folder):
-        with netcdf.read(path) as dataset:
-            check_data(path, str(dataset.attrs.get("dataset_version", "")), identity)
+        with netcdf.header(path) as header:
+            check_data(path, str(header.attrs.get("dataset_version", "")), identity)
 
 
-def configuration_of(path: Path, dataset: "xr.Dataset") -> str:
+def configuration_of(path: Path, stored: "xr.Dataset | Header") -> str:
     """The configuration of a cell, as JSON; ResultsError if the file is not a cell's."""
-    configuration = dataset.attrs.get("configuration")
-    if not isinstance(configuration, str) or not {*VARIABLES} <= {*dataset.variables}:
+    configuration = stored.attrs.get("configuration")
+    if not isinstance(configuration, str) or not {*VARIABLES} <= {*stored.variables}:
         raise ResultsError(f"{path} was not written by a sweep: move it away")
     return configuration
 
@@ -127,9 +129,9 @@ def seeds_done(folder: Path, cell: Cell) -> int:
     path = path_of(folder, cell.network)
     if not path.exists():
         return 0
-    with netcdf.read(path) as dataset:
-        seeds = dataset.sizes["seed"]
-        check(path, configuration_of(path, dataset), replace(cell, seeds=seeds))
+    with netcdf.header(path) as header:
+        seeds = header.variables["seed"][0]
+        check(path, configuration_of(path, header), replace(cell, seeds=seeds))
     return min(seeds, cell.seeds)
 
 
