@@ -11,6 +11,9 @@ from scipy import stats
 
 from experiments.statistics.intervals import Interval
 
+_AT_ONCE = 50
+"""Resamples of which a statistic is taken at once."""
+
 
 class Effect(NamedTuple):
     """The mean over sets of a log ratio, by a random-effects meta-analysis."""
@@ -95,42 +98,50 @@ def _paule_mandel(y: np.ndarray, v: np.ndarray) -> float:
     return (low + high) / 2
 
 
-def better(a: np.ndarray, b: np.ndarray) -> float:
+def better(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """P(A > B): the probability that a network of method a has a lower error than one of b, mean over sets.
 
     Each set gives the share of pairs of seeds in which a has the lower error. Ties count half (Mann and
     Whitney's U).
 
     Args:
-      a, b: errors [set, seed].
+      a, b: errors [..., set, seed].
+
+    Returns:
+      [...]
 
     Source: Bouthillier et al., Accounting for Variance in Machine Learning Benchmarks (2021); rliable's
       `probability_of_improvement`.
     """
-    pairs = np.asarray(a)[:, :, None] - np.asarray(b)[:, None, :]
-    return float(((pairs < 0) + (pairs == 0) / 2).mean(axis=(1, 2)).mean())
+    a, b = a[..., :, None], b[..., None, :]
+    return ((a < b).mean(axis=(-3, -2, -1)) + (a <= b).mean(axis=(-3, -2, -1))) / 2
 
 
-def interquartile_mean(scores: np.ndarray) -> float:
-    """The mean of the middle half of all scores [set, seed], as rliable's `aggregate_iqm`."""
-    in_order = np.sort(scores, axis=None)  # 25 times faster than SciPy's trim_mean, for each resample
-    cut = in_order.size // 4
-    return float(in_order[cut : in_order.size - cut].mean())
+def interquartile_mean(scores: np.ndarray) -> np.ndarray:
+    """The mean of the middle half of all scores [..., set, seed], as rliable's `aggregate_iqm`."""
+    in_order = np.sort(scores.reshape(*scores.shape[:-2], -1))
+    cut = in_order.shape[-1] // 4
+    return in_order[..., cut : in_order.shape[-1] - cut].mean(axis=-1)
 
 
 def bootstrap_interval(
-    statistic: Callable[..., float], *scores: np.ndarray, resamples: int = 2000
+    statistic: Callable[..., np.ndarray], *scores: np.ndarray, resamples: int = 2000
 ) -> Interval:
-    """A statistic of scores [set, seed] with its bootstrap interval: sets are drawn, then seeds within."""
+    """A statistic with its 95% bootstrap interval: sets are drawn, then seeds within.
+
+    Args:
+      statistic: [...] of arrays [..., set, seed].
+      scores: its arrays [set, seed].
+      resamples: number of samples that are drawn.
+    """
     rng = np.random.default_rng(0)
-    arrays = [np.asarray(x, np.float64) for x in scores]
     drawn = []
-    for _ in range(resamples):
-        sets = rng.integers(0, len(arrays[0]), len(arrays[0]))
-        again = [np.take_along_axis(x, rng.integers(0, x.shape[1], x.shape), axis=1) for x in arrays]
-        drawn.append(statistic(*(x[sets] for x in again)))
+    for _ in range(0, resamples, _AT_ONCE):
+        sets = rng.integers(0, len(scores[0]), (_AT_ONCE, len(scores[0]), 1))
+        seeds = (rng.integers(0, x.shape[1], (_AT_ONCE, *x.shape)) for x in scores)
+        drawn.append(statistic(*(x[sets, of_set] for x, of_set in zip(scores, seeds, strict=True))))
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(float(statistic(*arrays)), float(low), float(high))
+    return Interval(float(statistic(*scores)), float(low), float(high))
 
 
 class Ranks(NamedTuple):

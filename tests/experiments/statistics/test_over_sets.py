@@ -55,7 +55,11 @@ def test_the_interquartile_mean_leaves_out_a_quarter_on_both_sides():
 
 def test_the_bootstrap_draws_sets_and_then_seeds():
     alike = np.repeat([[0.1], [0.9]], 5, axis=1)  # sets differ, their seeds do not
-    assert tuple(over_sets.bootstrap_interval(np.mean, alike, resamples=50)) == pytest.approx((0.5, 0.1, 0.9))
+
+    def mean(errors):
+        return errors.mean(axis=(-2, -1))
+
+    assert tuple(over_sets.bootstrap_interval(mean, alike, resamples=50)) == pytest.approx((0.5, 0.1, 0.9))
     one_set = over_sets.bootstrap_interval(over_sets.interquartile_mean, A[:1], resamples=200)
     assert one_set.low < one_set.estimate < one_set.high
 
