@@ -107,7 +107,7 @@ def test_a_pattern_without_a_layer(pattern, hint):
 def test_weights_that_are_not_by_pattern(weights):
     with pytest.raises(
         TypeError,
-        match=r"weights must be a dict by pattern, as {'\*': 0\.002}; got " + re.escape(repr(weights)),
+        match=r"weights must be a dict by pattern, like {'\*': 0\.002}; got " + re.escape(repr(weights)),
     ):
         layer_penalties(activations(), weights)
 

@@ -172,10 +172,10 @@ def test_the_effective_number_of_samples():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"max_samples": 2}, ValueError, "max_samples must be at least one an example, 3; got 2"),
+        ({"max_samples": 2}, ValueError, "max_samples must be at least one per example, 3; got 2"),
         ({"max_samples": 2.5}, TypeError, "float"),
         ({"a": np.zeros(3, np.float32)}, ValueError, r"\[example, ..., unit\].*got \(3,\)"),
-        ({"a": np.zeros((0, 4, 2), np.float32)}, ValueError, r"none of them 0; got \(0, 4, 2\)"),
+        ({"a": np.zeros((0, 4, 2), np.float32)}, ValueError, r"no axis of length 0; got \(0, 4, 2\)"),
         ({"a": np.zeros((3, 4, 2), np.int32)}, TypeError, "real floating-point dtype; got int32"),
         ({"where": np.ones((3, 4, 5))}, TypeError, "where must be bool, True for a valid sample; got float"),
         (

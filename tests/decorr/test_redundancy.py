@@ -434,7 +434,7 @@ INCOMING, KERNEL, BIAS = {"bias": np.ones(D)}, np.ones((D, OUTPUTS)), np.ones(OU
         ({"weights": np.zeros(2)}, "activations must hold >= 2 valid samples; got 0"),
         (
             {"a": np.where(np.arange(D) == 3, np.nan, A)},
-            "valid activations must be finite; got others in 1 units, first 3",
+            "valid activations must be finite; got NaN or infinity in 1 units, first in unit 3",
         ),
     ],
 )

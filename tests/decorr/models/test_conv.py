@@ -141,7 +141,11 @@ def test_networks_under_vmap_are_the_networks_alone():
     ("x", "error", "message"),
     [
         (np.ones((1, 84), np.uint8), TypeError, "ConvNet's inputs .* floating-point dtype; got uint8"),
-        (np.ones((1, 64), np.float32), ValueError, r"\(7, 6, 2\) flattened images, 84 pixels; got \(1, 64\)"),
+        (
+            np.ones((1, 64), np.float32),
+            ValueError,
+            r"the 84 pixels of flattened images \(7, 6, 2\); got \(1, 64\)",
+        ),
         (np.ones((), np.float32), ValueError, r"84 pixels; got \(\)"),
     ],
 )
