@@ -51,8 +51,8 @@ def zscore(
       1e-30 is not. Units are shifted and scaled onto [0, 1] before anything is squared. So large means and
       extreme scales cost no accuracy beyond the rounding of the input. A unit with a NaN or an infinity is
       NaN throughout. Spans below 1e-31 lose digits in float32. With fewer than two valid samples every unit
-      is constant. One weight may exceed all others by any factor, because divisor and deviations never
-      subtract nearly equal numbers.
+      is constant. One weight may exceed all others by any factor, because no step subtracts nearly equal
+      numbers.
 
     Source: Simon, Decorrelating Neural Network Activations, Sections 2.1 and 3.1.
     """
