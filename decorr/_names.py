@@ -8,7 +8,7 @@ Name = TypeVar("Name", bound=str)
 
 
 def check_name(what: str, name: str, names: Iterable[Name]) -> Name:
-    """Returns a known name. For others, raises ValueError with the closest known name and a list of all."""
+    """Returns the name if it is known. Otherwise ValueError, with the closest known name and all names."""
     known = list(names)
     for each in known:
         if each == name:

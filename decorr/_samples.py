@@ -249,7 +249,10 @@ def centre(samples: Samples) -> tuple[jax.Array, jax.Array]:
 
 
 def centre_in_spans(samples: Samples) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns centred values [sample, unit] divided by spans, the spans [1, unit], and which are constant."""
+    """Centres the values and divides each unit by its span.
+
+    Returns the result [sample, unit], the spans [1, unit], and which units are constant [1, unit].
+    """
     low, high = samples.extremes()
     constant = is_constant(low, high)
     # Every unit is mapped onto [0, 1] first. So no square under- or overflows, and a large mean costs no

@@ -40,7 +40,7 @@ def zscore(
       0.
 
     Raises:
-      ValueError: fewer than two dimensions, two samples or one unit; `where` or `weights` of another shape;
+      ValueError: fewer than two dimensions or samples, or no unit; `where` or `weights` of another shape;
         weights of valid samples below 0 or infinite. If such a weight is traced, there is no error, and
         z-scores other than 0 become NaN.
       TypeError: a dtype that is not real floating point, a `where` that is not bool.

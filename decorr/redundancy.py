@@ -48,9 +48,9 @@ def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
     """Finds pairs of units that respond alike: pairs whose correlation reaches a threshold, strongest first.
 
     They are all i < j with |rho_ij| >= threshold - 64 eps, where eps is the rounding of rho's dtype. Computed
-    correlations of exact duplicates are 1 only up to some roundings, so the threshold 1 finds them. One of
-    two such units can be removed, and the other's outgoing weights rescaled (Section 1.1). `merge_units` does
-    this.
+    correlations of exact duplicates are 1 only up to rounding. Because of the 64 eps, the threshold 1 still
+    finds them. One of two such units can be removed, and the other's outgoing weights rescaled (Section 1.1).
+    `merge_units` does this.
 
     Args:
       rho: correlations [unit, unit], floating point, such as those of `correlation_matrix`. Entries below the

@@ -137,7 +137,7 @@ class CorrelationState(NamedTuple):
     def correlation(self) -> jax.Array:
         """Pearson correlations [unit, unit] of all samples; NaN where unknown.
 
-        0 for a constant unit, and everywhere for fewer than two samples.
+        Entries of a constant unit are 0. With fewer than two samples all entries are 0.
         """
         moment, constant = jnp.diagonal(self.comoment), self._constant()
         # Outside of these limits squares have over- or underflowed, and their quotient could be any number.
@@ -151,7 +151,7 @@ class CorrelationState(NamedTuple):
     def covariance(self, ddof: int = 1) -> jax.Array:
         """Covariances [unit, unit] of all samples, in units of a^2, as in `covariance_matrix`.
 
-        0 for a constant unit, and everywhere for fewer than two samples.
+        Entries of a constant unit are 0. With fewer than two samples all entries are 0.
         """
         check_ddof(ddof)
         constant = self._constant()

@@ -52,8 +52,8 @@ def pair_penalty(
       L, a scalar; float32 for half-precision input, else the dtype of `a`.
 
     Raises:
-      ValueError: fewer than two dimensions, two samples or one unit; an unknown kind or normalisation,
-        another ddof; `where` or `weights` of another shape; weights below 0 or infinite (if traced, L is NaN
+      ValueError: fewer than two dimensions or samples, or no unit; an unknown kind or normalisation, another
+        ddof; `where` or `weights` of another shape; weights below 0 or infinite (if traced, L is NaN
         instead).
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
 

@@ -61,7 +61,7 @@ def sigreg_loss(
       largest size that divides `slices` and 64). So memory is [knot, sample, 64], in the derivative too.
       Embeddings are not shifted or scaled, so a phase t x of 1e4 loses four digits in float32. Without a
       valid sample L is 0. If all embeddings are equal, they all have the same gradient: it moves them towards
-      0, and never apart. With an `axis_name`, devices sum 2 (knots - 1) slices numbers.
+      0, and never apart. With an `axis_name`, devices sum 2 * (knots - 1) * slices numbers.
 
     Source: Balestriero & LeCun, LeJEPA (arXiv:2511.08544), and the authors' EppsPulley and
       SlicingUnivariateTest. Epps & Pulley, A test for normality based on the empirical characteristic

@@ -35,7 +35,7 @@ def correlation_penalty(
       P, a scalar; float32 for half-precision input, else the dtype of `a`.
 
     Raises:
-      ValueError: fewer than two dimensions, two samples or one unit.
+      ValueError: fewer than two dimensions or samples, or no unit.
       TypeError: a dtype that is not real floating point.
 
     Numerics:

@@ -75,8 +75,8 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
     P depends on the number of samples (`decorr.independent_penalty`). So it is averaged over minibatches of
     the training size, in stored order, to be comparable with training. It uses all minibatches, or every k-th
     if at least `MINIBATCHES` are left. All other measurements stream all samples. For a layer with positions,
-    `subsample` draws some by a fixed key. P takes as many positions from each minibatch as training does. The
-    correlations take that many from the whole set, but at least one from each sample.
+    `subsample` draws some positions by a fixed key. P takes as many of them from each minibatch as training
+    does. The correlations take that many from the whole set, but at least one from each sample.
 
     Args:
       trainer: the model, and the minibatch size, which is m in P; static.
