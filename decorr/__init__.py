@@ -56,13 +56,13 @@ _MODULES = {
     "streaming": "CorrelationState",
     "whitening": "whiten whitening_matrix",
 }
-"""The names for daily use, which `dir` lists: losses, models, and what to print beside a loss."""
+"""The names for daily use, by module. `__all__` and `dir` list them."""
 _RARE = {
     "diagnostics": "CKAState activity dormant_units linear_cka mean_square_correlation rank_above rank_at "
     "redundant_pairs spectrum",
     "penalties": "GradientTerms VICRegParts gradient_terms vicreg_parts",
 }
-"""Further measurements and penalties. Their modules list them, and they can be imported from here too."""
+"""Further measurements and penalties. They can be imported from here, but only their modules list them."""
 
 
 def _homes(modules: dict[str, str]) -> dict[str, str]:

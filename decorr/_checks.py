@@ -17,7 +17,7 @@ def check_floating(x: jax.typing.ArrayLike, what: str, xp: ModuleType) -> Any: .
 
 
 def check_floating(x: jax.typing.ArrayLike, what: str, xp: ModuleType = jnp) -> Any:
-    """x as an array of JAX or NumPy; TypeError if its dtype is not real floating point."""
+    """Returns x as a JAX or NumPy array. TypeError if its dtype is not real floating point."""
     array: Any = xp.asarray(x)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{what} must have a real floating-point dtype; got {array.dtype}")
@@ -25,7 +25,7 @@ def check_floating(x: jax.typing.ArrayLike, what: str, xp: ModuleType = jnp) -> 
 
 
 def check_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
-    """A number as an array; ValueError if it is not in [0, 1]. A traced number outside [0, 1] becomes NaN."""
+    """Returns a number as an array. ValueError if it is outside [0, 1]; if traced, it becomes NaN instead."""
     array = jnp.asarray(number)
     if isinstance(number, jax.core.Tracer):
         floating = array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.float32)
@@ -38,7 +38,7 @@ def check_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
 
 
 def check_scalar_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
-    """A scalar as an array, checked like in `check_probability`; ValueError for another shape."""
+    """Checks a scalar like `check_probability`, and returns it as an array. ValueError for another shape."""
     array = check_probability(number, what)
     if array.ndim:
         raise ValueError(f"{what} must be a scalar; got shape {array.shape}")
@@ -46,13 +46,13 @@ def check_scalar_probability(number: jax.typing.ArrayLike, what: str) -> jax.Arr
 
 
 def check_ddof(ddof: int) -> None:
-    """ValueError unless ddof is 1 or 0."""
+    """Raises ValueError unless ddof is 0 or 1."""
     if ddof not in (0, 1):
         raise ValueError(f"ddof must be 0 or 1; got {ddof}")
 
 
 def check_where(where: jax.typing.ArrayLike, shape: tuple[int, ...], xp: ModuleType = jnp) -> Any:
-    """The mask of valid samples, an array of JAX or NumPy of the samples' shape."""
+    """Returns the mask of valid samples as a JAX or NumPy array, broadcast to the samples' shape."""
     valid = _broadcast(where, shape, "where", xp)
     if valid.dtype != bool:
         raise TypeError(f"where must be bool, True for a valid sample; got {valid.dtype}")
@@ -65,10 +65,10 @@ def check_weights(
     shape: tuple[int, ...],
     xp: ModuleType = jnp,
 ) -> Any:
-    """The weights of the samples, an array of JAX or NumPy of the samples' shape; 0 for invalid samples.
+    """Returns the samples' weights as a JAX or NumPy array of the samples' shape; 0 for invalid samples.
 
-    ValueError for a negative or infinite weight of a valid sample. If weights or mask are traced, that weight
-    becomes NaN.
+    ValueError if a valid sample has a negative or infinite weight. If weights or mask are traced, such a
+    weight becomes NaN instead.
     """
     where = True if where is None else where
     valid, given = check_where(where, shape, xp), _broadcast(weights, shape, "weights", xp)

@@ -32,32 +32,34 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
       ValueError: a rate that is not a scalar or not in [0, 1]. A traced rate outside [0, 1] gives all NaN.
 
     Numerics:
-      A mask takes 16 random bits an element, half of what a uniform number takes. Random bits are most of the
-      cost of dropout. So the rate is rounded to a multiple of 2^-16, and a rate below 1 to at most 1 - 2^-16.
-      The scale is that of the rounded rate, so E[y] = x exactly. Half precision is scaled in float32.
+      Random bits are most of the cost of dropout. So the mask takes only 16 per element, half as many as a
+      uniform number. The rate is therefore rounded to a multiple of 2^-16, and a rate below 1 to at most
+      1 - 2^-16. The scale is that of the rounded rate, so E[y] = x exactly. Half-precision inputs are scaled
+      in float32.
 
     Source: Srivastava et al., Dropout (2014), with the scaling moved to training. Random bits: Salmon et
       al., Parallel random numbers: as easy as 1, 2, 3 (2011), Threefry-2x32 with 20 rounds, as in JAX.
     """
     x = check_floating(x, "the inputs of dropout")
     keep = 1 - check_scalar_probability(rate, "rate").astype(jnp.float32)
-    # How many of the 2^16 values of a half word keep an element. With none, the scale would be infinite.
+    # How many of the 2^16 values of a half word keep an element: at least 1 if keep > 0, because 0 would make
+    # the scale infinite.
     kept = jnp.where(keep > 0, jnp.maximum(jnp.round(keep * 2**16), 1), 0)
-    words = _words(jax.random.bits(key, (2,), jnp.uint32), -(-x.size // 4))  # a block gives four masks
+    words = _words(jax.random.bits(key, (2,), jnp.uint32), -(-x.size // 4))  # four elements per block
     halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]
     # Compared as int32, because keep = 1 is 2^16, one more than the largest half.
     mask = halves.reshape(x.shape).astype(jnp.int32) < kept.astype(jnp.int32)
     wide = widen(x)
     scale = 2**16 / jnp.maximum(kept, 1).astype(wide.dtype)
-    # A traced rate outside [0, 1] is NaN: nothing is kept, and all that is dropped becomes NaN.
+    # If a traced rate is outside [0, 1], keep is NaN. Then no element is kept, and all become NaN.
     dropped = jnp.where(jnp.isnan(keep), jnp.nan, 0).astype(x.dtype)
     return jnp.where(mask, (wide * scale).astype(x.dtype), dropped)
 
 
-# Jitted, because otherwise each call outside of a program would compile the loop again.
+# Jitted, because otherwise each call outside of `jit` would compile the loop again.
 @functools.partial(jax.jit, static_argnums=1)
 def _words(key: jax.Array, blocks: int) -> jax.Array:
-    """Threefry's blocks of the counters 0, 1, ...: their first words, then their second ones."""
+    """Returns Threefry's blocks for the counters 0, 1, ...: all first words, then all second words."""
 
     def encrypt(counter: jax.Array) -> tuple[jax.Array, jax.Array]:
         return _threefry(key, counter, jnp.zeros_like(counter))
@@ -73,12 +75,12 @@ def _words(key: jax.Array, blocks: int) -> jax.Array:
         first, second = jax.lax.map(encrypt, counters)
         return first.reshape(-1)[:blocks], second.reshape(-1)[:blocks]
 
-    # On a CPU XLA does so despite the barrier, unless the words come from a loop.
+    # On a CPU XLA computes words twice despite the barrier, unless they come from a loop.
     return jnp.concatenate(jax.lax.platform_dependent(cpu=in_two, default=at_once))
 
 
 def _threefry(key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Threefry-2x32-20 of the counters x, y. JAX's own is a loop on a CPU, which doubles dropout's time."""
+    """Threefry-2x32-20 of the counters x, y. On a CPU JAX's own is a loop, and doubles dropout's time."""
     keys = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
     x, y = x + keys[0], y + keys[1]
     for group in range(5):
@@ -92,19 +94,19 @@ def _threefry(key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, ja
 
 
 def dropout_estimator(rho: jax.typing.ArrayLike, rate: jax.typing.ArrayLike) -> jax.Array:
-    """Section 2.1's law: what dropout does to the unnormalised estimator of a correlation.
+    """Predicts how dropout changes the unnormalised estimator of a correlation: the law of Section 2.1.
 
-    E[sum_k r_i z_i^(k) r_j z_j^(k) / (m - 1)] = keep^2 rho_ij for i != j, where z are the z-scores
-    before dropout. Masks are applied without the 1 / keep scaling (with it, the law is rho itself).
-    This is not the correlation after dropout: the estimator does not divide by the variances, which
-    dropout lowers to keep. That is `dropout_correlation`.
+    E[sum_k r_i z_i^(k) r_j z_j^(k) / (m - 1)] = keep^2 rho_ij for i != j, where z are the z-scores before
+    dropout. The masks r are not scaled by 1 / keep; with this scaling, the expectation is rho_ij itself. The
+    estimator is not the correlation after dropout, which `dropout_correlation` gives. It does not divide by
+    the variances, which dropout lowers from 1 to keep.
 
     Args:
       rho: correlations of different units before dropout, any shape.
       rate: probability to drop, broadcastable to `rho`.
 
     Returns:
-      The expected estimator, the broadcast shape.
+      The expected estimator, in the broadcast shape of the arguments.
 
     Raises:
       ValueError: a rate outside [0, 1]; a traced one gives NaN.
@@ -121,20 +123,20 @@ def dropout_correlation(
     ratio_i: jax.typing.ArrayLike = 0.0,
     ratio_j: jax.typing.ArrayLike = 0.0,
 ) -> jax.Array:
-    """Pearson's correlation of two different units after dropout, for any means and variances.
+    """Predicts Pearson's correlation of two different units after dropout, for any means and variances.
 
     rho' = keep rho / sqrt((1 + rate mu_i^2/sigma_i^2) (1 + rate mu_j^2/sigma_j^2)). Dropout turns a unit's
     mean into variance, so units far from zero lose more correlation. Z-scored units (mu = 0, the default)
     have rho' = keep rho. The scaling by 1 / keep does not change Pearson's correlation.
 
     Args:
-      rho: correlations before dropout, any shape. For the matrix [unit, unit], give the ratios as r[:, None]
+      rho: correlations before dropout, any shape. For a matrix [unit, unit], give the ratios as r[:, None]
         and r[None, :], and ignore the diagonal.
       rate: probability to drop, in [0, 1]; at 1 every unit is constant, and rho' = 0.
       ratio_i, ratio_j: mean / standard deviation of unit i and of unit j before dropout.
 
     Returns:
-      rho', the broadcast shape of the arguments.
+      rho', in the broadcast shape of the arguments.
 
     Raises:
       ValueError: a rate outside [0, 1]; a traced one gives NaN.

@@ -1,4 +1,4 @@
-"""Eigenvalues of a layer's matrix, by the smaller of two, with derivatives also where they coincide."""
+"""Eigenvalues of a layer's matrix or of its smaller counterpart, with derivatives even if some coincide."""
 
 import functools
 from typing import Literal, NamedTuple
@@ -10,7 +10,7 @@ from jax import lax
 from decorr._samples import AxisName, Samples, at_most, centre_in_spans, product, standardise
 
 Kind = Literal["correlation", "covariance", "moment"]
-"""The matrices of a layer [unit, unit]: of z-scores, of values minus their means, or of raw values."""
+"""Which matrix [unit, unit] of a layer: that of its z-scores, of its centred values, or of its raw values."""
 
 
 class Spectrum(NamedTuple):
@@ -19,7 +19,7 @@ class Spectrum(NamedTuple):
     values: jax.Array
     """[min(m, d)], largest first, in units of scale^2."""
     scale: jax.Array
-    """A scalar without derivative. After division by it, no square under- or overflows."""
+    """A scalar with derivative 0. After values are divided by it, no square under- or overflows."""
 
 
 def spectrum_of(kind: Kind, samples: Samples) -> Spectrum:
@@ -29,7 +29,7 @@ def spectrum_of(kind: Kind, samples: Samples) -> Spectrum:
     if samples.weights is None:
         b = u / jnp.sqrt(size)
     else:
-        # An upper bound is enough, and no share of it is denormal.
+        # Weights are divided by an upper bound of the largest one: their sum.
         heaviest = samples.everywhere(samples.weights.sum())
         heaviest = jnp.where(heaviest > 0, heaviest, 1)
         b = u * (_root(samples.weights / heaviest) * jnp.sqrt(heaviest / size))[:, None]
@@ -39,11 +39,11 @@ def spectrum_of(kind: Kind, samples: Samples) -> Spectrum:
 
 
 def factor(kind: Kind, samples: Samples) -> tuple[jax.Array, jax.Array]:
-    """U [sample, unit] over a scale, and this scale, such that no square of an entry overflows."""
+    """Returns U [sample, unit] divided by a scale, so that no square overflows, and the scale."""
     if kind == "correlation":
         z = standardise(samples).z
         return z, jnp.ones((), z.dtype)
-    if kind == "covariance":  # by the largest span, which no deviation exceeds
+    if kind == "covariance":  # divided by the largest span, which no deviation exceeds
         c, span, constant = centre_in_spans(samples)
         scale = _divisor(jnp.max(jnp.where(constant, 0, span)))
         return samples.select(jnp.where(constant, 0, c * (span / scale))), scale
@@ -56,9 +56,9 @@ def factor(kind: Kind, samples: Samples) -> tuple[jax.Array, jax.Array]:
 def eigenvalues(axis_name: AxisName, b: jax.Array) -> jax.Array:
     """The eigenvalues of B^T B, largest first; all are NaN if an entry is not finite.
 
-    They are |B v|^2, where v are the rounded eigenvectors of B^T B. So their error is some eps^2 of the
-    largest eigenvalue. That of `jnp.linalg.eigvalsh` is some eps. A small singular value is right to eps of
-    the largest one.
+    They are |B v|^2, where v are the rounded eigenvectors of B^T B. So their error is a few eps^2 times the
+    largest eigenvalue, compared with a few eps for `jnp.linalg.eigvalsh`. A small singular value is accurate
+    to eps times the largest one.
     """
     return _quotients(axis_name, b, _vectors(axis_name, b))
 
@@ -67,7 +67,7 @@ def eigenvalues(axis_name: AxisName, b: jax.Array) -> jax.Array:
 def _eigenvalues_jvp(
     axis_name: AxisName, primals: tuple[jax.Array], tangents: tuple[jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    # The vectors move too, but to first order no |B v|^2 moves with them.
+    # The eigenvectors change too, but to first order this changes no |B v|^2.
     v = _vectors(axis_name, *primals)
     return jax.jvp(lambda b: _quotients(axis_name, b, v), primals, tangents)
 

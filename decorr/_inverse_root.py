@@ -10,7 +10,7 @@ from decorr._samples import product
 def inverse_root(c: jax.Array, least: jax.Array) -> jax.Array:
     """c^(-1/2) of a symmetric c [unit, unit] whose eigenvalues are at least `least`, up to rounding.
 
-    NaN where `least` is 0 and an eigenvalue is 0 up to rounding.
+    The result is NaN if `least` is 0 and an eigenvalue is 0 up to rounding.
     """
     known, least = lax.stop_gradient((c, least))
     values, vectors = jnp.linalg.eigh(known)
@@ -49,9 +49,9 @@ def _inverse_root_jvp(
 
 
 def newton_inverse_root(c: jax.Array, iterations: int) -> jax.Array:
-    """c^(-1/2) approached by Newton-Schulz iterations: y to (c / norm)^(1/2), z to its inverse.
+    """Approximates c^(-1/2) by Newton-Schulz iterations. y tends to (c / norm)^(1/2), and z to its inverse.
 
-    With z alone, as in IterNorm, rounding would grow from step to step.
+    With z alone, as in IterNorm, rounding errors would grow from step to step.
     """
     identity = jnp.eye(c.shape[0], dtype=c.dtype)
     norm = jnp.sqrt(jnp.sum(c * c))
@@ -62,7 +62,7 @@ def newton_inverse_root(c: jax.Array, iterations: int) -> jax.Array:
         factor = (3 * identity - product(z, y)) / 2
         return product(y, factor), product(factor, z)
 
-    # The first iteration, from y = c and z = 1, is written out. So z varies over the same mapped axes as c.
+    # The first iteration, from y = c and z = I, is written out. So z varies over the same mapped axes as c.
     first = (3 * identity - c) / 2
     z: jax.Array = lax.fori_loop(1, iterations, step, (product(c, first), first))[1]
     return z / jnp.sqrt(norm)

@@ -20,16 +20,16 @@ def over_mesh(
 ) -> Result:
     """Calls function(*static, *arrays), also for arrays on a mesh whose axes are Explicit.
 
-    The axes of `jax.make_mesh` are Explicit. On such axes every operation must say where its result lies.
-    Inside the function the compiler decides instead, like for Auto axes. A profile shows the
+    The axes of `jax.make_mesh` are Explicit. On such axes every operation must state the layout of its
+    result. Inside the function the compiler decides it instead, like for Auto axes. A profile shows the
     operations under the function's name, for example `decorr.zscore`.
 
     Args:
-      function: the same object each time; a new object is compiled again.
+      function: pass the same object each time, because a new object is compiled again.
       arrays: activations [..., unit] first.
       static: hashable arguments that come before the arrays.
-      specs: from the activations' layout on the mesh to that of the results: one for all, or a tree. Default:
-        whole on every device.
+      specs: a function from the activations' layout on the mesh to the layout of the results: one for all
+        results, or a tree of layouts. Default: every device has the whole results.
     """
     given = [None if array is None else jnp.asarray(array) for array in arrays]
     shardings = [jax.typeof(array).sharding for array in given if array is not None]
@@ -51,9 +51,10 @@ def over_mesh(
 
 
 def _by_samples(a: jax.Array) -> jax.Array:
-    """Activations spread over their samples instead of their units, if there are fewer units.
+    """Spreads activations over their samples instead of their units, if they have fewer units than samples.
 
-    Each device sends the others only their parts. The compiler alone would gather everything on every device.
+    Each device sends every other device only the part that it needs. The compiler alone would gather
+    everything on every device.
     """
     sharding = jax.typeof(a).sharding
     axes = jax.tree.leaves(tuple(sharding.spec))
@@ -70,5 +71,5 @@ def _compiler_decides(function: Callable[..., Any], static: tuple[Any, ...], mes
         name for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit
     ]
     chosen = functools.partial(function, *static)
-    # Compiled, because outside of `jit` the axes of a mesh change under `jax.set_mesh` only.
+    # Compiled, because outside of `jit` the type of a mesh's axes changes only under `jax.set_mesh`.
     return jax.jit(jax.sharding.auto_axes(chosen, axes=tuple(explicit), out_sharding=out))

@@ -8,7 +8,7 @@ Name = TypeVar("Name", bound=str)
 
 
 def check_name(what: str, name: str, names: Iterable[Name]) -> Name:
-    """The name, if it is known; otherwise ValueError, with the closest known name and a list of all."""
+    """Returns the name if it is known. Otherwise ValueError, with the closest known name and all names."""
     known = list(names)
     for each in known:
         if each == name:
@@ -17,6 +17,6 @@ def check_name(what: str, name: str, names: Iterable[Name]) -> Name:
 
 
 def meant(name: str, names: Iterable[str]) -> str:
-    """` (did you mean 'NAME'?)` for the closest of some names; empty if none is close."""
+    """Returns ` (did you mean 'NAME'?)` with the closest of some names; an empty string if none is close."""
     close = difflib.get_close_matches(str(name), list(names), n=1)
     return f" (did you mean {close[0]!r}?)" if close and close[0] != name else ""

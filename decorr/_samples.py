@@ -1,4 +1,4 @@
-"""Where all activations enter: checked, as [sample, unit] with weights; then centred and standardised."""
+"""Checks activations and turns them into [sample, unit] with weights; centres and standardises them."""
 
 import math
 from collections.abc import Callable
@@ -20,17 +20,17 @@ _ROUNDINGS = 4
 
 
 def product(x: jax.Array, y: jax.Array) -> jax.Array:
-    """The matrix product in full float32, also where the hardware would round to bfloat16 or TF32."""
+    """The matrix product in full float32, even on hardware that would round to bfloat16 or TF32."""
     return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)
 
 
 def at_most(size: int, limit: int) -> bool:
-    """Whether size <= limit. True if one of them is a symbol, in an exported program."""
+    """Whether size <= limit. True if one of them is symbolic, as in an exported program."""
     return not (isinstance(size, int) and isinstance(limit, int)) or size <= limit
 
 
 def widen(x: Any) -> Any:
-    """Half precision becomes float32. Other floating point stays."""
+    """Converts half precision to float32. Other floating-point types stay as they are."""
     return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
 
 
@@ -48,17 +48,17 @@ class Samples:
     values: jax.Array
     """[sample, unit], float32 or better; 0 where the weight is 0, whatever value was given there."""
     weights: jax.Array | None
-    """[sample], 0 for an invalid sample. None: all are 1, at no cost."""
+    """[sample], 0 for an invalid sample. None: all weights are 1, which costs nothing."""
     axis_name: AxisName = field(metadata={"static": True})
 
     @property
     def number(self) -> int:
-        """The number of samples of all devices, including those of weight 0."""
+        """The number of samples on all devices, including samples of weight 0."""
         shards = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
         return self.values.shape[0] * shards
 
     def select(self, x: jax.Array, other: float = 0) -> jax.Array:
-        """x [sample, ...], with `other` for invalid samples."""
+        """Returns x [sample, ...], with `other` in place of invalid samples."""
         if self.weights is None:
             return x
         return jnp.where(_column(self.weights, x) > 0, x, other)
@@ -72,19 +72,19 @@ class Samples:
         return x if self.axis_name is None else lax.psum(x, self.axis_name)
 
     def total(self, x: jax.Array) -> jax.Array:
-        """The weighted sum of x [sample, ...] over all samples, [1, ...]."""
+        """The weighted sum [1, ...] of x [sample, ...] over all samples."""
         return self.everywhere(jnp.sum(self.weighted(x), axis=0, keepdims=True))
 
     def moment(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        """The weighted sum over all samples of x y^T [unit, unit], x and y [sample, unit]."""
+        """The weighted sum [unit, unit] of x y^T over all samples, for x and y [sample, unit]."""
         return self.everywhere(product(self.weighted(x).T, y))
 
     def gathered(self, x: jax.Array) -> jax.Array:
-        """x [sample, ...] of all devices."""
+        """Returns x [sample, ...] gathered from all devices."""
         return x if self.axis_name is None else lax.all_gather(x, self.axis_name, axis=0, tiled=True)
 
     def whole(self, x: jax.Array) -> jax.Array:
-        """x [sample, unit] of all devices, known to JAX to be the same on each. Costs a sum over devices."""
+        """Like `gathered`, but JAX knows that every device has the same result. Costs a sum over devices."""
         if self.axis_name is None:
             return x
         place = lax.axis_index(self.axis_name) * x.shape[0]
@@ -111,13 +111,13 @@ class Samples:
         return jnp.where(squares > 0, 1 / jnp.where(squares > 0, squares, 1), 0)
 
     def _shares(self) -> tuple[jax.Array, jax.Array]:
-        """V1, and each weight's share of it. No square of a share over- or underflows."""
+        """V1, and each weight's share of it. Squares of shares cannot overflow, unlike squares of weights."""
         weights = jnp.asarray(self.weights)
         first = self.everywhere(weights.sum())
         return first, weights / jnp.where(first > 0, first, 1)
 
     def extremes(self) -> tuple[jax.Array, jax.Array]:
-        """The smallest and the largest value [1, unit] of every unit; 0 without samples. No derivative."""
+        """The smallest and largest value [1, unit] of every unit; 0 without valid samples. Derivative 0."""
         values = lax.stop_gradient(self.values)
         low = self.select(values, jnp.inf).min(axis=0, keepdims=True)
         high = self.select(values, -jnp.inf).max(axis=0, keepdims=True)
@@ -129,7 +129,7 @@ class Samples:
         return low, high
 
     def origin(self, low: jax.Array) -> jax.Array:
-        """`low`, or with weights the value [1, unit] of the heaviest sample, to subtract first.
+        """The value [1, unit] to subtract first: `low`, or with weights the value of the heaviest sample.
 
         A sample that outweighs all others lies at the mean. Measured from another origin, its deviation would
         be only rounding.
@@ -143,8 +143,8 @@ class Samples:
 
 
 def pairs_of_shares(shares: jax.Array, everywhere: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """sum_i!=j s_i s_j = 1 - sum_i s_i^2 of shares with sum 1. Precise also if one share is near 1."""
-    dominant = shares > 0.75  # at most one share is
+    """sum_i!=j s_i s_j = 1 - sum_i s_i^2, for shares with sum 1. Precise even if one share is near 1."""
+    dominant = shares > 0.75  # true for at most one share
     others = everywhere(jnp.sum(jnp.where(dominant, 0, shares)))
     return everywhere(jnp.sum(shares * jnp.where(dominant, others, 1 - shares)))
 
@@ -173,7 +173,7 @@ def as_samples(
 ) -> Samples:
     """Checks activations [..., unit], and the mask and weights of their samples.
 
-    Where one sample is enough, like on each device of a mapped axis, it may be an array [unit].
+    If one sample is enough, as on each device of a mapped axis, the activations may be an array [unit].
     """
     a = jnp.asarray(a)
     minimum = minimum if axis_name is None else 1
@@ -212,25 +212,25 @@ def _as_weights(
     shape: tuple[int, ...],
     dtype: jax.typing.DTypeLike,
 ) -> jax.Array | None:
-    """[sample], from a mask and weights; None if neither is given."""
+    """Combines a mask and weights into weights [sample]. Returns None if neither is given."""
     if weights is not None:
         return jnp.asarray(check_weights(weights, where, shape)).reshape(-1).astype(dtype)
     return None if where is None else jnp.asarray(check_where(where, shape)).reshape(-1).astype(dtype)
 
 
 class Standardised(NamedTuple):
-    """Z-scores and deviations of the units; all 0 for a constant unit."""
+    """Z-scores and standard deviations of the units; all 0 for a constant unit."""
 
     z: jax.Array
     """[sample, unit], z-scores; 0 for invalid samples."""
     sigma: jax.Array
     """[unit], standard deviations."""
     constant: jax.Array
-    """[unit] bool. A sigma of 0 does not show this, because it may have underflowed."""
+    """[unit] bool, which units are constant. sigma = 0 does not show this: it may have underflowed."""
 
 
 def standardise(samples: Samples, ddof: int = 1) -> Standardised:
-    """Z-scores by the standard deviations of V1 - ddof V2 / V1 (see `Samples.size`)."""
+    """Z-scores the units. Variances are divided by V1 - ddof V2 / V1 (see `Samples.size`)."""
     c, span, constant = centre_in_spans(samples)
     variance = samples.total(c * c) / samples.size(ddof)
     # Two `where`s: the inner one keeps 1 / 0 out of the derivative, and the outer one sets the value.
@@ -240,21 +240,25 @@ def standardise(samples: Samples, ddof: int = 1) -> Standardised:
 
 
 def centre(samples: Samples) -> tuple[jax.Array, jax.Array]:
-    """The values minus their means [sample, unit], and which units are constant [unit].
+    """Returns the values minus their means [sample, unit], and which units are constant [unit].
 
-    0 for a constant unit, and for invalid samples.
+    The centred values are 0 for a constant unit, and for invalid samples.
     """
     c, span, constant = centre_in_spans(samples)
     return samples.select(jnp.where(constant, 0, c * span)), constant[0]
 
 
 def centre_in_spans(samples: Samples) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The values minus their means, in units of the span [1, unit]; which units are constant [1, unit]."""
+    """Centres the values and divides each unit by its span.
+
+    Returns the result [sample, unit], the spans [1, unit], and which units are constant [1, unit].
+    """
     low, high = samples.extremes()
     constant = is_constant(low, high)
     # Every unit is mapped onto [0, 1] first. So no square under- or overflows, and a large mean costs no
     # digits. z does not depend on shift and span, and neither do its derivatives. Values of both signs may
-    # span more than the largest number. The inverse of such a span is denormal.
+    # span more than the largest float, and the inverse of such a span would be denormal. Then nothing is
+    # shifted, and an eighth of the largest float is the span.
     largest = jnp.finfo(low.dtype).max
     shift = jnp.where(high - low < largest, samples.origin(low), 0)
     span = jnp.where(constant, 1, jnp.minimum(high - low, largest / 8))

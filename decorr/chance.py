@@ -1,10 +1,10 @@
-"""Chance: the correlations that independent units have over few samples. Plain Python."""
+"""The correlations that independent units show by chance over few samples. Plain Python."""
 
 from typing import Any
 
 
 def independent_penalty(m: float, d: int) -> float:
-    """The expected penalty of d independent Gaussian units over m samples: the floor of P.
+    """Returns the penalty P that d independent Gaussian units show on average over m samples.
 
     E[P] = (1 + (d-1)/(m-1)) / 2, because E[rho_ij^2] = 1/(m-1) for i != j. A P near this value is not
     evidence against independence, however large it is.
@@ -16,7 +16,7 @@ def independent_penalty(m: float, d: int) -> float:
 
     Returns:
       E[P]. Exact for Gaussian units, and whenever the samples of every unit are exchangeable. With weights it
-      is an approximation, somewhat too large if they are very unequal.
+      is an approximation, somewhat too large if the weights are very unequal.
 
     Raises:
       ValueError: m < 2, or infinite, or d < 1.
@@ -33,14 +33,17 @@ def independent_penalty(m: float, d: int) -> float:
 
 
 def debiased(r2: Any, n: Any) -> Any:
-    """A mean square of correlations over n > 2 samples, minus what chance adds: r2 - (1 - r2) / (n - 2)."""
+    """Subtracts what chance adds to a mean square r2 of correlations over n > 2 samples.
+
+    The result is r2 - (1 - r2) / (n - 2).
+    """
     return r2 - (1 - r2) / (n - 2)
 
 
 def participation(r2: Any, d: Any) -> Any:
     """The participation ratio d / (1 + (d - 1) r2) of d units.
 
-    r2, the mean square of their correlations, and d are numbers, or arrays of any library. An r2 that chance
-    made negative counts as 0.
+    r2 is the mean squared correlation of the units. r2 and d are numbers, or arrays of any library. A
+    negative r2, which debiasing can give, counts as 0.
     """
     return d / (1 + (d - 1) * (r2 + abs(r2)) / 2)

@@ -1,6 +1,6 @@
 """Architectures, optimisers and regularisers as values: frozen dataclasses, standard library only.
 
-Sources, as named at each field: "text" is the paper; "code" is the author's released Torch7 code.
+Each field names its source: "text" is the paper, and "code" is the author's released Torch7 code.
 """
 
 import itertools
@@ -31,8 +31,8 @@ class Architecture:
     negative_slope: float = 0.25
     """The slope below zero; for prelu its initial value, 0.25 in Torch (code)."""
     initialisation: Initialisation = "torch"
-    """torch: weights and biases uniform in +-1/sqrt(fan_in) (code). flax: Flax's defaults,
-    truncated normal of variance 1/fan_in and zero biases. he: the same of variance 2/fan_in."""
+    """torch: weights and biases uniform in +-1/sqrt(fan_in) (code). flax: Flax's defaults, weights from a
+    truncated normal of variance 1/fan_in and zero biases. he: the same with variance 2/fan_in."""
     input_dropout: bool = True
     """Whether dropout acts on the inputs too (code), not only after each hidden layer."""
     normalisation: Normalisation = "none"
@@ -44,11 +44,11 @@ class Architecture:
         check_name("normalisation", self.normalisation, get_args(Normalisation))
 
     def weights(self, features: int) -> int:
-        """The number of weights of fully connected hidden layers, with this many input features."""
+        """The number of weights of hidden layers that are fully connected and take `features` inputs."""
         return sum(i * o for i, o in itertools.pairwise((features, *self.widths)))
 
     def convolutional_products(self, image_shape: tuple[int, ...]) -> int:
-        """The number of products for one image, of convolutions with 3 x 3 weights and stride 2."""
+        """The number of multiplications per image in hidden layers of 3 x 3 convolutions with stride 2."""
         *sides, channels = image_shape
         total = 0
         for i, o in itertools.pairwise((channels, *self.widths)):
@@ -65,24 +65,24 @@ class Optimisation:
     """Step size (text, code)."""
     momentum: float = 0.0
     """Heavy-ball momentum, undamped. It is 0 in the code, which makes a new momentum buffer at every call, so
-    that it never acts. The text says 0.8."""
+    that momentum never acts. The text says 0.8."""
     weight_decay: float = 1e-4
-    """Multiplies the parameters, and the product is added to the gradient (text, code); for biases and slopes
-    too (code)."""
+    """This multiple of the parameters is added to the gradient (text, code), for biases and slopes too
+    (code)."""
     batch_size: int = 50
     """Samples in a minibatch (text, code). An incomplete last minibatch of an epoch is left out."""
     schedule: Schedule = "constant"
     """How the learning rate shrinks over all epochs: not at all (text, code), by a half cosine to 0, or
-    exponentially to a hundredth. Section 4 suggests that it should."""
+    exponentially to a hundredth. Section 4 suggests that it should shrink."""
 
 
 class Regulariser(NamedTuple):
-    """What a variant adds to the training of one network. None: it is not used, and costs nothing.
+    """What a variant adds to the training of one network. A field that is None is not used and costs nothing.
 
-    A PyTree, whose numbers may be arrays: networks that differ only in them share one program.
+    A PyTree, whose numbers may be arrays. Networks that differ only in these numbers share one program.
     """
 
     penalty_weight: float | None = None
-    """Multiplier of the sum over hidden layers of P (Section 3.1) in the loss that is differentiated."""
+    """Multiplies P (Section 3.1), summed over the hidden layers, in the training loss."""
     dropout_rate: float | None = None
     """Probability to drop an activation in training."""

@@ -29,8 +29,8 @@ def zscore(
       where: which samples are valid, bool, broadcastable to a.shape[:-1]. The others are left out, so padding
         may hold anything, even NaN. Default: all.
       weights: of samples, floating, finite, >= 0, broadcastable to a.shape[:-1], like aweights of numpy.cov.
-        They weigh mean and variance, and the variance is divided by V1 - V2 / V1 (V1 = sum w, V2 = sum w^2).
-        Default: all alike. A sample of weight 0 is not valid. Their scale does not matter.
+        Mean and variance are weighted, and the variance is divided by V1 - V2 / V1 (V1 = sum w, V2 = sum
+        w^2). Default: all alike. A sample of weight 0 is not valid. The scale of the weights does not matter.
       axis_name: one or several mapped axes (of `jax.shard_map`, `jax.pmap` or `jax.vmap`) over which the
         samples are spread. Mean and variance are then those of all samples. A device may hold a single
         sample, given as an array [unit], or no valid one.
@@ -40,7 +40,7 @@ def zscore(
       0.
 
     Raises:
-      ValueError: fewer than two dimensions, two samples or one unit; `where` or `weights` of another shape;
+      ValueError: fewer than two dimensions or samples, or no unit; `where` or `weights` of another shape;
         weights of valid samples below 0 or infinite. If such a weight is traced, there is no error, and
         z-scores other than 0 become NaN.
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
@@ -49,10 +49,10 @@ def zscore(
       A constant unit has z = 0 and derivative 0. A unit is constant if its values span at most 4 roundings (4
       eps max|a|). There is no absolute epsilon: 0.1 repeated is constant in float32, and a unit of scale
       1e-30 is not. Units are shifted and scaled onto [0, 1] before anything is squared. So large means and
-      extreme scales cost no accuracy beyond that of the input. A unit with a NaN or an infinity is NaN
-      throughout. Spans below 1e-31 lose digits in float32. With fewer than two valid samples every unit is
-      constant. One weight may exceed all others by any factor, because divisor and deviations never subtract
-      nearly equal numbers.
+      extreme scales cost no accuracy beyond the rounding of the input. A unit with a NaN or an infinity is
+      NaN throughout. Spans below 1e-31 lose digits in float32. With fewer than two valid samples every unit
+      is constant. One weight may exceed all others by any factor, because no step subtracts nearly equal
+      numbers.
 
     Source: Simon, Decorrelating Neural Network Activations, Sections 2.1 and 3.1.
     """
@@ -74,8 +74,8 @@ def correlation_matrix(
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
-      undefined: the value of every entry of a constant unit, including its diagonal entry. Its entry with a
-        NaN unit is NaN.
+      undefined: the value of every entry of a constant unit, including its diagonal entry. The entry of a
+        constant unit and a NaN unit is NaN.
       where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
         as in `zscore`.
 
@@ -86,9 +86,9 @@ def correlation_matrix(
       ValueError, TypeError: as in `zscore`.
 
     Numerics:
-      As `zscore`. A constant unit has no correlation: by default its entries are 0, and the 0 on the diagonal
-      shows which units are constant. numpy.corrcoef gives NaN there, and the author's code 1. On a mesh every
-      device has the whole matrix.
+      As in `zscore`. A constant unit has no correlation: by default its entries are 0, and the 0 on the
+      diagonal shows which units are constant. numpy.corrcoef gives NaN there, and the author's code 1. On a
+      mesh every device has the whole matrix.
 
     Source: Simon, Section 3.1; the same matrix as numpy.corrcoef(a, rowvar=False).
     """
@@ -127,8 +127,8 @@ def covariance_matrix(
       ValueError, TypeError: as in `zscore`; another ddof.
 
     Numerics:
-      Values are centred before they are squared. A constant unit (see `zscore`) has exactly 0. With fewer
-      than two valid samples everything is 0.
+      Values are centred before they are squared. Covariances of a constant unit (see `zscore`) are exactly 0.
+      With fewer than two valid samples all are 0.
 
     Source: the same matrix as numpy.cov(a, rowvar=False, ddof=ddof, aweights=weights).
     """

@@ -29,11 +29,11 @@ class Whitening(NamedTuple):
     """[unit, component], in units of a. With fewer components than units, the pseudoinverse of W."""
 
     def whiten(self, a: jax.typing.ArrayLike) -> jax.Array:
-        """z = (a - mean) W^T [..., component], for activations [..., unit], also of a single sample."""
+        """Returns z = (a - mean) W^T [..., component], for activations [..., unit] or one sample [unit]."""
         return _apply(_whiten, "activations", a, self.mean.shape[0], self)
 
     def unwhiten(self, z: jax.typing.ArrayLike) -> jax.Array:
-        """mean + z inverse^T [..., unit], for the result of `whiten` [..., component]."""
+        """Returns mean + z inverse^T [..., unit], for z [..., component] from `whiten`."""
         return _apply(_unwhiten, "whitened activations", z, self.matrix.shape[0], self)
 
 
@@ -50,12 +50,12 @@ def fit_whitening(
     """Fits a map that whitens activations. It applies to other activations too, and can be undone.
 
     W C' W^T = I, with C' = (1 - shrinkage) C + shrinkage mean_i(C_ii) I and C the unbiased covariance, as in
-    `whitening_matrix`. C' = E diag(l) E^T, largest l first:
+    `whitening_matrix`. With C' = E diag(l) E^T, largest l first, the methods are:
 
     - "zca": W = E diag(l)^(-1/2) E^T, inverse E diag(l)^(1/2) E^T. Unit i stays unit i.
     - "pca": W = diag(l)^(-1/2) E^T, inverse E diag(l)^(1/2). Directions are sorted by falling variance, and
       you can keep only the first ones.
-    - "cholesky": W = L^(-1), inverse L, C' = L L^T. Unit i is whitened by the units before it.
+    - "cholesky": W = L^(-1), inverse L, C' = L L^T. Whitened unit i depends on the first i units only.
 
         whitening = fit_whitening(a)
         z = whitening.whiten(a)
@@ -77,16 +77,16 @@ def fit_whitening(
       `decorr.whiten` differentiates its statistics.
 
     Raises:
-      ValueError, TypeError: as in `zscore` and `whitening_matrix`; components outside 1 to d, or for another
-        method than "pca". In `whiten` and `unwhiten`: another number of units, or of components.
+      ValueError, TypeError: as in `zscore` and `whitening_matrix`; components outside 1 to d, or given for a
+        method other than "pca". In `whiten` and `unwhiten`: another number of units, or of components.
 
     Numerics:
-      Eigenvalues below d eps of the largest are rounding errors, and are replaced by this bound. So W is
+      Eigenvalues below d eps times the largest are rounding errors, and are raised to this bound. So W is
       finite at shrinkage 0 too. The method `Whitening.whiten` multiplies by W and then corrects the error of
-      the round trip. So the round trip is exact up to some eps of the largest activation, even if C has the
-      condition number 1e6. A constant unit has the variance that shrinkage gives it. If no unit varies, or
-      fewer than two samples are valid, matrix and inverse are 0. A value that is not finite makes them NaN.
-      The largest entry of each "pca" direction is positive, like in scikit-learn.
+      the round trip. So the round trip is exact up to a few eps times the largest activation, even if C has
+      the condition number 1e6. A constant unit has the variance that shrinkage gives it. If no unit varies,
+      or fewer than two samples are valid, matrix and inverse are 0. A value that is not finite makes both
+      NaN. The largest entry of each "pca" direction is positive, like in scikit-learn.
 
     Source: Kessy, Lewin & Strimmer, Optimal Whitening and Decorrelation. At shrinkage 0, "pca" is
     scikit-learn's PCA(whiten=True).
@@ -96,7 +96,7 @@ def fit_whitening(
 
 
 def _check_form(method: str, components: int | None, d: int) -> None:
-    """ValueError for an unknown method, or a number of components that it cannot have."""
+    """Raises ValueError for an unknown method, or for components that the method cannot have."""
     check_name("method", method, METHODS)
     if components is None:
         return
@@ -109,7 +109,7 @@ def _check_form(method: str, components: int | None, d: int) -> None:
 def of_covariance(
     method: str, components: int | None, mean: jax.Array, c: jax.Array, shrinkage: jax.Array
 ) -> Whitening:
-    """The whitening of samples with a mean [unit] and a covariance [unit, unit]."""
+    """Returns the map that whitens samples of a mean [unit] and a covariance [unit, unit]."""
     _check_form(method, components, len(mean))
     mean, c, shrinkage = lax.stop_gradient((mean, c, shrinkage.astype(c.dtype)))
     identity, variance = jnp.eye(len(c), dtype=c.dtype), jnp.mean(jnp.diagonal(c))
@@ -171,7 +171,7 @@ def _whiten(a: jax.Array, mean: jax.Array, matrix: jax.Array, inverse: jax.Array
     c, mean, matrix, inverse = _alike(a, mean, matrix, inverse)
     c = c - mean[None]
     z = product(c, matrix.T)
-    # The inverse magnifies the rounding error of z, so z takes one step of refinement.
+    # The inverse magnifies the rounding error of z, so z gets one step of iterative refinement.
     z = z + product(c - product(z, inverse.T), matrix.T)
     return z.reshape(*a.shape[:-1], len(matrix))
 
@@ -182,6 +182,6 @@ def _unwhiten(z: jax.Array, mean: jax.Array, matrix: jax.Array, inverse: jax.Arr
 
 
 def _alike(x: jax.Array, *fitted: jax.Array) -> tuple[jax.Array, ...]:
-    """x as [sample, ...], and the fitted arrays; all with the same dtype."""
+    """Returns x reshaped to [sample, ...] and the fitted arrays, all with the same dtype."""
     dtype = jnp.promote_types(widen(x).dtype, fitted[0].dtype)
     return tuple(y.astype(dtype) for y in (x.reshape(-1, x.shape[-1]), *fitted))

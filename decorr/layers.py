@@ -31,10 +31,10 @@ def layer_penalties(
     Args:
       activations: a PyTree of arrays [..., unit], each of one layer. If a scan has stacked layers, [layer,
         ..., unit], their leading axis would count as samples: see `docs/recipes/scan.md`.
-      weights: by pattern. In a pattern * stands for any characters, even slashes, and ? for one character.
-        Brackets are ordinary characters. A layer has the weight of the first pattern that matches its name.
-        Without a match it has no penalty. Weights are scalars that may be traced, so a schedule causes no
-        recompilation.
+      weights: a dict of weights by pattern. In a pattern, * stands for any characters, even slashes, and ?
+        for one character. Brackets are ordinary characters. A layer has the weight of the first pattern that
+        matches its name. Without a match it has no penalty. Weights are scalars that may be traced, so a
+        schedule causes no recompilation.
       penalty: a scalar function of one layer's activations. Use `functools.partial` to give it options, such
         as `where` and `axis_name`.
       reference_width: the width for which the weights are meant. A layer of d units has its weight times
@@ -43,7 +43,8 @@ def layer_penalties(
         differently. Default: weights are used as they are.
 
     Returns:
-      The total, a scalar; and by name the penalty of each layer that has a weight, not multiplied by it.
+      The total, a scalar; and a dict by name with the penalty of each layer that has a weight. These
+      penalties are not multiplied by the weights.
 
     Raises:
       ValueError: a pattern that matches no layer (the error lists the names); two layers with the same name;
@@ -52,7 +53,7 @@ def layer_penalties(
       TypeError: weights that are not a dict by pattern.
     """
     if not isinstance(weights, Mapping):
-        raise TypeError(f"weights must be a dict by pattern, as {{'*': 0.002}}; got {weights!r}")
+        raise TypeError(f"weights must be a dict by pattern, like {{'*': 0.002}}; got {weights!r}")
     if reference_width is not None and not reference_width >= 1:
         raise ValueError(f"reference_width must be >= 1; got {reference_width}")
     layers = layers_by_name(activations)
@@ -84,7 +85,7 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def layers_by_name(activations: Any) -> dict[str, Any]:
-    """The leaves of a PyTree by their paths; ValueError for two with the same name."""
+    """Returns the leaves of a PyTree by their paths. ValueError if two have the same name."""
     layers: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(activations):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -95,11 +96,11 @@ def layers_by_name(activations: Any) -> dict[str, Any]:
 
 
 def scalar_of(function: Callable[[jax.Array], jax.Array], a: jax.Array, place: str, what: str) -> jax.Array:
-    """function(a). Errors name the place, also if the result is not a scalar."""
+    """Returns function(a), which must be a scalar. Errors name the place."""
     try:
         value = function(a)
     except (TypeError, ValueError) as error:
-        # Not the same class, because some of JAX's errors take no message.
+        # Not the error's own class, because some of JAX's error classes take no message.
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{place}: {error}") from error
     if shape := jnp.shape(value):

@@ -37,9 +37,9 @@ def merge_network(
 ) -> MergedNetwork:
     """Removes the redundant units of all hidden layers of a stack of dense layers.
 
-    It applies `merge_units` to every hidden layer, first to last. After a layer is merged, the next one's
-    activations are those of the merged network. So each layer makes up for the losses of the layers before
-    it.
+    It applies `merge_units` to every hidden layer, first to last. After a layer is merged, the next layer's
+    activations are computed by the merged network. So each layer is fitted to the inputs that it gets in the
+    merged network.
 
         merged = merge_network(x, layers)
         widths = [len(kept) for kept in merged.kept]
@@ -47,22 +47,22 @@ def merge_network(
     Args:
       x: inputs of the first layer [..., feature], floating point, over which units are compared.
       layers: the stack, first to last. Each has a "kernel" [input, unit] and a "bias" [unit], like the
-        parameters of a Flax Dense layer. The last one's units are the outputs, and all stay.
-      nonlinearity: after each hidden layer, entry by entry. A sequence has one for each layer, for example
-        with learned slopes.
+        parameters of a Flax Dense layer. The last layer's units are the outputs, and all of them stay.
+      nonlinearity: a function applied to each hidden layer, entry by entry. Or a sequence with one function
+        for each hidden layer, for example with learned slopes.
       threshold, where, weights: as in `merge_units`.
 
     Returns:
       MergedNetwork(layers, kept, errors).
 
     Raises:
-      ValueError, TypeError: as in `merge_units`; fewer than two layers; shapes that do not fit each other;
-        a number of nonlinearities that is not that of the hidden layers.
+      ValueError, TypeError: as in `merge_units`; fewer than two layers; shapes that do not fit each other; a
+        sequence without exactly one nonlinearity for each hidden layer.
 
     Numerics:
-      As `merge_units`. Activations have the precision of x, float32 for half precision. For another threshold
-      merge the trained network again, not the merged one. The errors of the layers add up: measure the
-      merged network on held-out data.
+      As in `merge_units`. Activations have the precision of x, float32 for half precision. For another
+      threshold, merge the trained network again instead of the merged one. The errors of the layers add up:
+      measure the merged network on held-out data.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
@@ -94,7 +94,7 @@ def _affine(layer: Mapping[str, Any], x: jax.Array) -> jax.Array:
 
 
 def _check_stack(stack: Sequence[Mapping[str, Any]], width: int) -> None:
-    """ValueError unless each layer takes the units of the one before."""
+    """Raises ValueError unless each layer's inputs are the units of the layer before."""
     if len(stack) < 2:
         raise ValueError(f"a network must have >= 2 layers, the last with its outputs; got {len(stack)}")
     for i, layer in enumerate(stack):

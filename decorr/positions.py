@@ -1,4 +1,4 @@
-"""Some positions of convolutional maps and sequences, the same number for every example."""
+"""Draws some positions of convolutional maps and sequences, equally many of every example."""
 
 import math
 import operator
@@ -37,15 +37,15 @@ def sample_positions(
         penalty = correlation_penalty(seen)       # all leading axes are samples
 
     Examples are independent. Positions of one example are not, because neighbours see nearly the same. So the
-    effective number of samples lies between the number of examples and p times that. So independent units
-    show a larger penalty by chance than `independent_penalty` for p * examples samples. If maps vary slowly,
-    a few positions show nearly as much as all, at a fraction of the cost.
+    effective number of samples is between examples and p * examples. Independent units therefore show a
+    larger penalty by chance than `independent_penalty` gives for p * examples samples. If maps vary slowly, a
+    few positions show nearly as much as all, at a fraction of the cost.
 
     Args:
       a: activations [example, ..., unit], floating point; the axes between are positions. Channels come last:
         for [example, channel, row, column], give `jnp.moveaxis(a, 1, -1)`.
       key: a JAX random key. Use a new one each step, or training only ever sees some positions.
-      max_samples: how many samples there may be in all, at least one an example; static.
+      max_samples: the most samples in all, at least one per example; static.
       where: bool, broadcastable to a.shape[:-1]: which positions are valid. Valid ones are drawn first.
 
     Returns:
@@ -60,18 +60,20 @@ def sample_positions(
 
     Numerics:
       Values are copied. The gradient is scattered back, and is 0 where nothing was drawn. It costs one random
-      word per position, finding the p largest of them, and memory for p * examples * unit numbers. A penalty
-      of m samples of d units takes 2 m d min(m, d) multiply-adds with its gradient. That is 105 billion for
-      all positions of (256, 56, 56, 256), and half a billion for 4096 samples. `jit`, `vmap` and `grad` work.
-      Examples may be spread over a mesh, of Auto or Explicit axes.
+      word per position, a search for the p largest words of each example, and memory for p * examples * unit
+      numbers. A penalty of m samples of d units takes 2 m d min(m, d) multiply-adds with its gradient. That
+      is 105 billion for all positions of an array (256, 56, 56, 256), and half a billion for 4096 samples.
+      `jit`, `vmap` and `grad` work. Examples may be spread over a mesh, of Auto or Explicit axes.
     """
     a = check_floating(a, "activations")
     if a.ndim < 2 or 0 in a.shape:
-        raise ValueError(f"activations must have shape [example, ..., unit], none of them 0; got {a.shape}")
+        raise ValueError(
+            f"activations must have shape [example, ..., unit], no axis of length 0; got {a.shape}"
+        )
     examples, positions = a.shape[0], math.prod(a.shape[1:-1])
     p = min(positions, operator.index(max_samples) // examples)
     if p < 1:
-        raise ValueError(f"max_samples must be at least one an example, {examples}; got {max_samples}")
+        raise ValueError(f"max_samples must be at least one per example, {examples}; got {max_samples}")
     valid = None if where is None else check_where(where, a.shape[:-1]).reshape(examples, -1)
     samples: tuple[jax.Array, jax.Array] = over_mesh(
         _sample_positions, (a, key, valid), p, specs=_of_examples
@@ -92,8 +94,8 @@ def _sample_positions(
     mask = jnp.ones(shape, bool) if valid is None else valid
     if p == shape[1]:
         return flat, mask
-    # The p largest random words, whose highest bit marks the valid positions. Numbers in [0, 1) would tie
-    # with a chance of 2^-23, and the first position would win each tie.
+    # The p largest random words decide. Their highest bit marks the valid positions. Random numbers in [0, 1)
+    # would tie with a chance of 2^-23, and the first position would win each tie.
     words = jax.random.bits(key, shape, jnp.uint32) >> 1
     _, index = jax.lax.top_k(words | mask.astype(jnp.uint32) << 31, p)
     return jnp.take_along_axis(flat, index[:, :, None], axis=1), jnp.take_along_axis(mask, index, axis=1)

@@ -21,7 +21,7 @@ class Merged(NamedTuple):
     """A layer without its redundant units."""
 
     kept: np.ndarray
-    """[kept], integer, rising: which units are left."""
+    """[kept], integer, increasing: which units are left."""
     incoming: Any
     """The arrays that were given, without the removed units."""
     kernel: jax.Array | np.ndarray
@@ -34,7 +34,7 @@ class Merged(NamedTuple):
 
 
 class _Lines(NamedTuple):
-    """a_j ~ intercept_j + slope_j a_partner_j of every removed unit j; all [removed]."""
+    """The line a_j ~ intercept_j + slope_j a_partner_j of every removed unit j; all arrays are [removed]."""
 
     removed: np.ndarray
     partner: np.ndarray
@@ -47,9 +47,10 @@ class _Lines(NamedTuple):
 def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
     """Finds pairs of units that respond alike: pairs whose correlation reaches a threshold, strongest first.
 
-    i < j with |rho_ij| >= threshold - 64 eps, where eps is the rounding of rho's dtype. Computed correlations
-    of exact duplicates are 1 only up to some roundings, so the threshold 1 finds them. One of two such units
-    can be removed, and the other's outgoing weights rescaled (Section 1.1): `merge_units` does it.
+    They are all i < j with |rho_ij| >= threshold - 64 eps, where eps is the rounding of rho's dtype. Computed
+    correlations of exact duplicates are 1 only up to rounding. Because of the 64 eps, the threshold 1 still
+    finds them. One of two such units can be removed, and the other's outgoing weights rescaled (Section 1.1).
+    `merge_units` does this.
 
     Args:
       rho: correlations [unit, unit], floating point, such as those of `correlation_matrix`. Entries below the
@@ -57,8 +58,8 @@ def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
       threshold: an absolute correlation in (0, 1].
 
     Returns:
-      i and j, an integer NumPy array [pair, 2], sorted by falling |rho_ij|, then i, then j. Without pairs it
-      is [0, 2].
+      i and j, an integer NumPy array [pair, 2], sorted by falling |rho_ij|, then i, then j. Without pairs its
+      shape is [0, 2].
 
     Raises:
       ValueError: rho is not square, or has entries outside [-1, 1]; a threshold outside (0, 1].
@@ -68,10 +69,10 @@ def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
     Numerics:
       eps is 1.2e-7 for half precision and float32, and 2.2e-16 for float64. NumPy's arrays keep float64 here
       even without jax_enable_x64. The sums behind a measured correlation are rounded too, by 100 eps for
-      units that rarely fire. The diagonal shows this error. If it is within sqrt(eps) of 1, correlations are
-      divided by it. A constant unit is in no pair if its correlations are 0 or NaN, like those of
-      `correlation_matrix` and numpy.corrcoef. By chance, m samples show |rho| of about 1/sqrt(m), and two
-      samples always show 1.
+      units that rarely fire. The diagonal shows this error. If a unit's diagonal entry is within sqrt(eps) of
+      1, the unit's correlations are divided by that entry's root. A constant unit is in no pair if its
+      correlations are 0 or NaN, like those of `correlation_matrix` and numpy.corrcoef. Over m samples,
+      independent units show |rho| of about 1/sqrt(m) by chance, and always 1 over two samples.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
@@ -107,13 +108,14 @@ def merge_units(
     rescaled (Section 1.1). Here |rho_ij| may be below 1, and units may differ by an offset as well as by a
     factor. The least-squares line of unit j on its partner i over the samples is
 
-        a_j ~ intercept + slope a_i,  slope = rho_ij sigma_j / sigma_i,  intercept = mean_j - slope mean_i,
+        a_j ~ intercept + slope a_i,  slope = rho_ij sigma_j / sigma_i,  intercept = mean_j - slope mean_i.
 
-    and slope * kernel[j] is added to kernel[i], intercept * kernel[j] to the bias. A constant unit is
-    removed, and its mean * kernel[j] is added to the bias. Of the units that are not yet decided, the one
-    that predicts most others is kept; the first, if several do. The units that it predicts are removed. This
-    repeats until every unit is kept or removed. So no two kept units predict each other. The partner of a
-    removed unit is the kept unit with the largest |rho|. For the first layer of the library's MLP:
+    Then slope * kernel[j] is added to kernel[i], and intercept * kernel[j] to the bias. A constant unit is
+    removed, and its mean * kernel[j] is added to the bias. At first all other units are undecided. The
+    undecided unit that predicts the most undecided units is kept, and those units are removed. If several
+    predict equally many, the first is kept. This repeats until every unit is kept or removed. So no two kept
+    units predict each other. The partner of a removed unit is the kept unit with the largest |rho|. For the
+    first layer of the library's MLP:
 
         logits, activations = model.apply({"params": params}, x)
         merged = merge_units(activations[0], params["hidden_1"], **params["hidden_2"], threshold=0.99)
@@ -128,9 +130,11 @@ def merge_units(
       incoming: the parameters of these units: any PyTree of arrays whose last axis is the unit. Examples are
         a Dense layer's kernel [input, unit] and bias [unit], a convolution's kernel [height, width, input,
         unit], a norm's scale [unit]. Leave out what all units share, such as the single slope of a PReLU.
-      kernel: the next layer's [..., unit, output], floating point. For a Dense layer after flattened
-        positions, reshape [position * unit, output] to [position, unit, output], and the result back.
-      bias: the next layer's [output], floating point. Give zeros if it has none; it may need the new bias.
+      kernel: the next layer's kernel [..., unit, output], floating point. For a Dense layer after flattened
+        positions, reshape it from [position * unit, output] to [position, unit, output], and reshape the
+        result back.
+      bias: the next layer's bias [output], floating point. If the layer has none, give zeros; it may need the
+        new bias.
       threshold: a unit predicts another if |rho| reaches this number in (0, 1], like in `redundant_pairs`.
       where: which samples are valid, bool, broadcastable to a.shape[:-1]. The others are ignored, so padding
         may be NaN.
@@ -139,9 +143,9 @@ def merge_units(
     Returns:
       Merged(kept [kept], incoming, kernel [..., kept, output], bias [output], error). Arrays keep their
       dtypes. Without jax_enable_x64 a float64 array stays a NumPy array. error is the root mean square, over
-      samples and outputs, of the change of a @ kernel + bias. It is relative to the root mean square of the
-      output's deviations from its mean. Each position in front of the kernel's unit axis counts as outputs of
-      its own.
+      samples and outputs, of the change of a @ kernel + bias. It is divided by the root mean square of the
+      output's deviations from its mean. Each position in front of the kernel's unit axis has outputs of its
+      own.
 
     Raises:
       ValueError: shapes that do not fit; fewer than two valid samples; valid activations that are not finite.
@@ -151,15 +155,16 @@ def merge_units(
 
     Numerics:
       Dead units, and units that are an affine function of their partner for any input, are removed exactly,
-      up to rounding. Examples are units with the same weights, also scaled by a factor > 0 before a ReLU or
-      its relatives. Otherwise the result is exact only on average over these samples, and `error` says how
-      well. A unit that is constant on these samples, or follows another one by chance, may act differently on
-      other samples. So take many more samples than units. Only a linear map may lie between a and the next
-      layer's sum. Average pooling and inverted dropout are fine. Max pooling breaks a line with a negative
-      slope, and a norm breaks any. A convolution that pads with zeros adds the intercept at the padding too.
-      There it is exact only if all intercepts are 0. Computed in float64 by NumPy. Results lie on the default
-      device, whatever mesh the arguments are spread over. If all units are constant, none is kept, and arrays
-      have an axis of length 0.
+      up to rounding. Examples are units with the same incoming weights and, before a ReLU or its relatives,
+      units whose weights differ by a factor > 0. Otherwise the result is exact only on average over these
+      samples, and `error` measures the deviation. A unit that is constant on these samples, or follows
+      another one by chance, may act differently on other samples. So take many more samples than units. Only
+      a linear map may come between a and the next layer's sum. Average pooling and inverted dropout are fine.
+      Max pooling invalidates lines with a negative slope, and a norm invalidates all lines. A convolution
+      that pads with zeros adds the intercept at the padding too. There the result is exact only if all
+      intercepts are 0. Results are computed in float64 by NumPy, and placed on the default device, whatever
+      mesh the arguments are spread over. If all units are constant, none is kept, and arrays have an axis of
+      length 0.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
@@ -191,12 +196,12 @@ def merge_units(
 
 
 def _unrounded(x: np.ndarray) -> jax.Array | np.ndarray:
-    """x on the default device. It stays as it is if JAX would round it: float64 without jax_enable_x64."""
+    """Puts x on the default device, unless JAX would round it there: float64 without jax_enable_x64."""
     return jnp.asarray(x) if jax.dtypes.canonicalize_dtype(x.dtype) == x.dtype else x
 
 
 def _check_values(name: str, arrays: Any, threshold: float) -> None:
-    """TypeError for traced values, ValueError for a threshold outside (0, 1]."""
+    """Raises TypeError for traced values, and ValueError for a threshold outside (0, 1]."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((arrays, threshold))):
         raise TypeError(
             f"{name} needs values, because the shape of its result depends on them: call it outside jit"
@@ -219,12 +224,12 @@ def _check_shapes(d: int, incoming: Any, kernel: np.ndarray, bias: np.ndarray) -
 
 
 def _transpose_hint(shape: tuple[int, ...], axis: int, d: int) -> str:
-    """A hint for a matrix in the other convention, such as Equinox's and PyTorch's."""
+    """A hint for a transposed matrix, as in Equinox and PyTorch."""
     return ": its transpose fits, give it with .T" if len(shape) == 2 and shape[axis] == d else ""
 
 
 def _lowest(threshold: float, x: np.ndarray) -> float:
-    """The smallest |rho| that reaches the threshold, by the rounding of x's dtype; never 0."""
+    """The smallest |rho| that counts as reaching the threshold, given the rounding of x's dtype; never 0."""
     return max(threshold - _ROUNDINGS * float(jnp.finfo(widen(x).dtype).eps), np.finfo(np.float64).tiny)
 
 
@@ -239,13 +244,17 @@ def _valid(a: np.ndarray, where: Any, weights: Any) -> tuple[np.ndarray, np.ndar
     if not np.isfinite(samples).all():
         units = np.flatnonzero(~np.isfinite(samples).all(axis=0))
         raise ValueError(
-            f"valid activations must be finite; got others in {len(units)} units, first {units[0]}"
+            f"valid activations must be finite; got NaN or infinity in {len(units)} units, "
+            f"first in unit {units[0]}"
         )
     return samples, share / share.max() / (share / share.max()).sum()
 
 
 def _centred(samples: np.ndarray, weights: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Deviations from the means [sample, unit], 0 for units constant in a's dtype; the means [unit]."""
+    """Returns the deviations [sample, unit] from the means, and the means [unit].
+
+    Deviations are 0 for units that are constant in a's dtype.
+    """
     low, high = (x.astype(widen(a).dtype) for x in (samples.min(axis=0), samples.max(axis=0)))
     # Measured from the heaviest sample, which lies at the mean if it outweighs all others.
     c = samples - samples[weights.argmax()]
@@ -275,7 +284,7 @@ def _lines(centred: np.ndarray, mean: np.ndarray, weights: np.ndarray, lowest: f
 def _kept(reaches: np.ndarray, constant: np.ndarray) -> np.ndarray:
     """Which units are kept [unit].
 
-    No two of them reach the threshold. Any other unit is constant, or reaches it with one of them.
+    No two kept units reach the threshold. Any other unit is constant, or reaches it with a kept unit.
     """
     predicts = reaches & ~np.eye(len(reaches), dtype=bool)  # a constant unit has rho 0
     kept, undecided, counts = np.zeros(len(reaches), bool), ~constant, predicts.sum(axis=1)

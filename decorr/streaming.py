@@ -29,11 +29,11 @@ class CorrelationState(NamedTuple):
 
     It holds the weighted moments of the samples so far. Two sets of samples are combined by M = M_a + M_b +
     delta delta^T w_a w_b / (w_a + w_b), with delta = mean_b - mean_a and w the sums of weights (Chan et al.).
-    This never subtracts large sums from each other. Sums are compensated: what an addition rounds off is kept
-    beside them, so float32 is enough for streams of any length. Unlike `zscore` it squares values as they
-    are. So in float32 a unit's standard deviation should lie between 1e-15 and 1e15. Its correlations are NaN
-    if squares over- or underflowed, or if a value was not finite. All methods are pure functions. Use the
-    state as a `lax.scan` carry or under `vmap`, and merge states across devices.
+    This never subtracts large sums from each other. Sums are compensated: the rounding error of each addition
+    is kept beside the sum. So float32 is enough for streams of any length. Unlike `zscore` it squares values
+    as they are. So in float32 a unit's standard deviation should lie between 1e-15 and 1e15. Its correlations
+    are NaN if squares over- or underflowed, or if a value was not finite. All methods are pure functions. Use
+    the state as a `lax.scan` carry or under `vmap`, and merge states across devices.
 
         state = CorrelationState.init(d)
         for a in batches:                 # [..., unit]
@@ -41,8 +41,8 @@ class CorrelationState(NamedTuple):
         rho = state.correlation()         # [unit, unit]
 
     Raises:
-      ValueError, TypeError: in `update`, as `zscore`, and activations of another number of units; in `init`,
-        no units, or a dtype that is neither float32 nor float64.
+      ValueError, TypeError: in `update`, as in `zscore`, and activations of another number of units; in
+        `init`, no units, or a dtype that is neither float32 nor float64.
       ValueError, TypeError: in `merge`, a state of another number of units, or of another dtype.
 
     Source: Chan, Golub, LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample
@@ -89,7 +89,7 @@ class CorrelationState(NamedTuple):
     ) -> "CorrelationState":
         """The state after more samples [..., unit]; arguments as in `zscore`, but one sample is enough.
 
-        The scale of the weights matters between minibatches. Their squares should not over- or underflow.
+        Give all minibatches weights on the same scale. The squares of weights should not over- or underflow.
         """
         a = jnp.asarray(a)
         if a.shape[-1:] != self.mean.shape:
@@ -98,7 +98,7 @@ class CorrelationState(NamedTuple):
         return self.merge(over_mesh(_correlation_state, arrays, self.mean.dtype, axis_name))
 
     def merge(self, other: "CorrelationState") -> "CorrelationState":
-        """The state of the samples of two states with the same units. Their order changes only rounding."""
+        """Combines two states of the same units. The order of the two changes only rounding."""
         if self.mean.shape != other.mean.shape:
             d, other_d = len(self.mean), len(other.mean)
             raise ValueError(f"states of {d} and of {other_d} units cannot be merged")
@@ -135,9 +135,9 @@ class CorrelationState(NamedTuple):
         return _state(sums, rest, *extremes_over(axis_name, self.low, self.high))
 
     def correlation(self) -> jax.Array:
-        """Pearson correlations [unit, unit] of all samples; NaN: unknown.
+        """Pearson correlations [unit, unit] of all samples; NaN where unknown.
 
-        0 for a constant unit, and everywhere for fewer than two samples.
+        Entries of a constant unit are 0. With fewer than two samples all entries are 0.
         """
         moment, constant = jnp.diagonal(self.comoment), self._constant()
         # Outside of these limits squares have over- or underflowed, and their quotient could be any number.
@@ -151,7 +151,7 @@ class CorrelationState(NamedTuple):
     def covariance(self, ddof: int = 1) -> jax.Array:
         """Covariances [unit, unit] of all samples, in units of a^2, as in `covariance_matrix`.
 
-        0 for a constant unit, and everywhere for fewer than two samples.
+        Entries of a constant unit are 0. With fewer than two samples all entries are 0.
         """
         check_ddof(ddof)
         constant = self._constant()
@@ -166,7 +166,7 @@ class CorrelationState(NamedTuple):
         shrinkage: jax.typing.ArrayLike = 1e-3,
         components: int | None = None,
     ) -> Whitening:
-        """The map that whitens, fitted to all samples; as in `fit_whitening`."""
+        """Fits a whitening map to all samples, as in `fit_whitening`."""
         shrinkage = check_scalar_probability(shrinkage, "shrinkage")
         return of_covariance(method, components, self.mean, self.covariance(), shrinkage)
 

@@ -33,17 +33,17 @@ def whitening_matrix(
 
     - "zca": W = C'^(-1/2), symmetric. Its whitened activations are the nearest to the centred ones, so unit i
       stays unit i. Takes an eigendecomposition.
-    - "cholesky": W = L^(-1), with C' = L L^T: unit i is whitened by the units before it. The cheapest exact
-      method. It depends on the order of the units.
+    - "cholesky": W = L^(-1), with C' = L L^T: whitened unit i depends on the first i units only. The cheapest
+      exact method. It depends on the order of the units.
     - "newton": approaches C'^(-1/2) by Newton-Schulz iterations, which are matrix products only. Directions
       of small variance converge last. For 256 units and 9 iterations, max |W C' W^T - I| is below 1e-4 at
-      condition number 10, and .01 at 100. After 15 iterations it is below 1e-4 at 100.
+      condition number 10, and 0.01 at 100. After 15 iterations it is below 1e-4 at 100.
 
     Args:
       c: covariances [unit, unit], floating point; only the symmetric part counts. `jax.vmap` adds axes.
       method: "zca", "cholesky" or "newton".
       shrinkage: in [0, 1], may be traced. 0: C as it is. 1: units are only divided by their common scale.
-      iterations: of "newton", >= 1.
+      iterations: the number of iterations of "newton", >= 1.
 
     Returns:
       W [unit, unit], in units of 1 / a; float32 for half-precision input, else the dtype of `c`.
@@ -54,19 +54,19 @@ def whitening_matrix(
       TypeError: a dtype that is not real floating point, iterations that are not an integer.
 
     Numerics:
-      C is divided by its mean variance first, so W for s C is W / sqrt(s) for every s. A constant unit has
-      the variance that shrinkage gives it. C = 0 gives W = 0, with derivative 0. An entry that is NaN or
-      infinite makes all of W NaN. For every other covariance, a shrinkage > 0 makes "zca" and "newton"
-      finite. "cholesky" is finite if shrinkage exceeds rounding, some d eps. With shrinkage 0 and a C that
-      is singular up to rounding, "zca" is NaN. "cholesky" is then NaN or mere rounding; "newton" is finite
-      but does not whiten. Derivatives of "zca" divide by sums of roots of eigenvalues, never by differences
-      of eigenvalues. So they are right, of every order, at repeated and nearly repeated eigenvalues. Those of
-      `jnp.linalg.eigh` are NaN or wrong there.
+      C is divided by its mean variance first, so the matrix for s C is W / sqrt(s), for every s > 0. A
+      constant unit has the variance that shrinkage gives it. C = 0 gives W = 0, with derivative 0. An entry
+      that is NaN or infinite makes all of W NaN. For every other covariance, a shrinkage > 0 makes "zca" and
+      "newton" finite. "cholesky" is finite if shrinkage exceeds rounding, about d eps. With shrinkage 0 and a
+      C that is singular up to rounding, "zca" is NaN. "cholesky" is then NaN or mere rounding; "newton" is
+      finite but does not whiten. Derivatives of "zca" divide by sums of roots of eigenvalues, never by
+      differences of eigenvalues. So derivatives of every order are right at repeated and nearly repeated
+      eigenvalues. Those of `jnp.linalg.eigh` are NaN or wrong there.
 
     Source: "zca" and "cholesky": Kessy, Lewin & Strimmer, Optimal Whitening and Decorrelation. "newton":
     Huang et al., Iterative Normalization (IterNorm), in the coupled form of Higham, Functions of Matrices,
-    Section 6.7. C' is divided by its Frobenius norm. The trace is never smaller, and more iterations would be
-    needed.
+    Section 6.7. C' is divided by its Frobenius norm. IterNorm divides by the trace, which is never smaller,
+    and so needs more iterations.
     """
     c = check_floating(c, "a covariance matrix")
     if c.ndim != 2 or c.shape[0] != c.shape[1] or c.shape[0] < 1:
@@ -99,14 +99,14 @@ def whiten(
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       method, shrinkage, iterations: as in `whitening_matrix`.
-      groups: number of groups, each of d / groups consecutive units, which are whitened alone. It divides d.
-        More groups are cheaper and need fewer samples: m should be a few times d / groups.
+      groups: the number of groups, a divisor of d. Each group is whitened alone, and has d / groups
+        consecutive units. More groups are cheaper and need fewer samples: m should be a few times d / groups.
       where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
         as in `zscore`. Weights count in mean and covariance.
 
     Returns:
-      y, the shape of `a`, without unit of measure; 0 for invalid samples. float32 for half-precision input,
-      else the dtype of `a`.
+      y, the shape of `a`, dimensionless; 0 for invalid samples. float32 for half-precision input, else the
+      dtype of `a`.
 
     Raises:
       ValueError, TypeError: as in `zscore` and `whitening_matrix`; groups that do not divide the units.
@@ -125,14 +125,14 @@ def whiten(
 
 
 def check_method(method: str, iterations: int) -> None:
-    """ValueError unless there is such a method, and at least one iteration."""
+    """Raises ValueError for an unknown method, or for fewer than one iteration."""
     check_name("method", method, METHODS)
     if operator.index(iterations) < 1:
         raise ValueError(f"iterations must be >= 1; got {iterations}")
 
 
 def check_groups(d: int, groups: int) -> None:
-    """ValueError unless d units make groups of equal size."""
+    """Raises ValueError unless d units can be divided into this many groups of equal size."""
     if operator.index(groups) < 1 or d % groups:
         raise ValueError(f"groups must divide the {d} units; got {groups}")
 
@@ -161,7 +161,7 @@ class Whitened(NamedTuple):
 
 
 def specs(spec: PartitionSpec) -> Whitened:
-    """The layout of a result on a mesh: y has that of the activations; the rest is whole on every device."""
+    """The layout of a result on a mesh: y is spread like the activations; the rest is replicated."""
     return Whitened._make((spec, PartitionSpec(), PartitionSpec(), PartitionSpec()))
 
 
@@ -206,14 +206,14 @@ def whiten_by_running(
 
 
 def _by_group(x: jax.Array, groups: int) -> jax.Array:
-    """[sample, unit] as [group, sample, unit]."""
+    """Reshapes x [sample, unit] to [group, sample, unit]."""
     m, d = x.shape
     check_groups(d, groups)
     return x.reshape(m, groups, d // groups).transpose(1, 0, 2)
 
 
 def _project(form: Form, c: jax.Array, covariance: jax.Array, shrinkage: jax.Array) -> jax.Array:
-    """Centred activations [group, sample, unit] times W^T, as [sample, unit]."""
+    """Returns centred activations c [group, sample, unit] times W^T, as [sample, unit]."""
     w = jax.vmap(lambda block: _whitening_matrix(form.method, form.iterations, block, shrinkage))(covariance)
     return product(c, w.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(c.shape[1], c.shape[0] * c.shape[2])
 

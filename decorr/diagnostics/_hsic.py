@@ -1,8 +1,8 @@
 """HSIC of linear kernels: how alike the distances between samples are in two layers.
 
-Samples have shares w_k (sum 1), and X, Y [sample, unit] are centred by them. With K = X X^T, L = Y Y^T,
-M = X^T W Y and N = X^T W^2 Y the raw HSIC is |M|^2 = sum_kl w_k w_l K_kl L_kl. The unbiased one is the mean
-over all quadruples of different samples, weighted by the products of their weights, of
+Samples have shares w_k (sum 1), and X, Y [sample, unit] are centred by them. With W = diag(w), K = X X^T,
+L = Y Y^T, M = X^T W Y and N = X^T W^2 Y, the raw HSIC is |M|^2 = sum_kl w_k w_l K_kl L_kl. The unbiased HSIC
+is a mean over all quadruples of different samples, weighted by the products of their weights. Its terms are
 
     (x_i - x_j).(x_k - x_l) (y_i - y_j).(y_k - y_l) / 4.
 
@@ -11,10 +11,10 @@ The weighted sum over the quadruples is, with p_n = sum_k w_k^n,
     (1 - p_2) (|M|^2 - sum_k w_k^2 K_kk L_kk) - 2 <M, N> + 2 |N|^2 + sum_k w_k^2 K_kk sum_k w_k^2 L_kk
     - 2 sum_k w_k^2 (L_kk x_k.sum_l w_l^2 x_l + K_kk y_k.sum_l w_l^2 y_l),
 
-and the weights of the quadruples sum to 1 - 6 p_2 + 3 p_2^2 + 8 p_3 - 6 p_4. Where all weights are alike,
-that is HSIC_1 of Song et al., Feature Selection via Dependence Maximization (2012). For X = Y it estimates
-tr(C^2), C the covariance matrix. The same mean of |x_i - x_j|^2 |x_k - x_l|^2 / 4 estimates (tr C)^2. Its sum
-is larger by
+and the weights of the quadruples sum to 1 - 6 p_2 + 3 p_2^2 + 8 p_3 - 6 p_4. If all weights are alike, the
+unbiased HSIC is HSIC_1 of Song et al., Feature Selection via Dependence Maximization (2012). For X = Y it
+estimates tr(C^2), where C is the covariance matrix. With the terms |x_i - x_j|^2 |x_k - x_l|^2 / 4, the same
+mean estimates (tr C)^2. The sum of these terms is larger by
 
     (1 - p_2) ((tr M)^2 - |M|^2) - 2 (tr M tr N - <M, N>).
 """
@@ -28,12 +28,12 @@ from decorr._samples import Samples, at_most, product
 
 
 def hsic(samples: Samples, x: jax.Array, y: jax.Array) -> jax.Array:
-    """The raw HSIC of centred values [sample, unit] of the same samples."""
+    """The raw HSIC of two layers' centred values x and y [sample, unit], of the same samples."""
     return _inner_products(samples, _shares(samples, x), x, y)[0]
 
 
 def unbiased_hsic(samples: Samples, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The unbiased HSIC of centred values [sample, unit], 0 where it is unknown; and whether it is known.
+    """Returns the unbiased HSIC of centred values [sample, unit], 0 if unknown, and whether it is known.
 
     It is unknown if fewer than four samples are valid, or if one sample has all the weight up to rounding.
     """
@@ -42,7 +42,7 @@ def unbiased_hsic(samples: Samples, x: jax.Array, y: jax.Array) -> tuple[jax.Arr
 
 
 def unbiased_traces(samples: Samples, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Unbiased (tr C)^2 and tr(C^2) of centred values; whether they are known, as `unbiased_hsic`."""
+    """Returns unbiased (tr C)^2 and tr(C^2) of centred values, and whether they are known."""
     sums, w = _sums(samples, x, x), _shares(samples, x)
     norms = jnp.sum(x * x, axis=1)
     m, n = (samples.everywhere(jnp.sum(shares * norms)) for shares in (w, w**2))
@@ -63,8 +63,8 @@ class _Sums(NamedTuple):
 
 
 def _mean(sums: _Sums, total: jax.Array) -> jax.Array:
-    # A total that is mere rounding compared with |M|^2 is 0, for example if all differences of samples are
-    # orthogonal.
+    # A total that is only rounding error compared with |M|^2 counts as 0. An example: all differences of
+    # samples are orthogonal.
     rounding = jnp.abs(total) <= 64 * jnp.finfo(total.dtype).eps * sums.mm
     return jnp.where(sums.known & ~rounding, total / jnp.where(sums.known, sums.weight, 1), 0)
 
@@ -98,7 +98,7 @@ def _shares(samples: Samples, x: jax.Array) -> jax.Array:
 def _inner_products(
     samples: Samples, w: jax.Array, x: jax.Array, y: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """|M|^2, <M, N> and |N|^2, by the smaller of [unit, unit] and [sample, sample]."""
+    """|M|^2, <M, N> and |N|^2, from [unit, unit] or [sample, sample] matrices, whichever are smaller."""
     if at_most(x.shape[1] * y.shape[1], samples.number**2):
         if samples.weights is None:
             m = samples.moment(x, y) / samples.size()
@@ -118,6 +118,6 @@ def _inner_products(
 
 
 def _of_equal_weights(samples: Samples, mm: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """All three sums, computed like the first: N is M over the number of samples."""
+    """All three sums from the first. With equal weights, N is M divided by the number of samples."""
     size = samples.size()
     return mm, mm / size, mm / size / size

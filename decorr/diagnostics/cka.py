@@ -24,8 +24,8 @@ def linear_cka(
     """Compares two layers of any width over the same samples: 1 if one is a rotation of the other.
 
     CKA = h(a, b) / sqrt(h(a, a) h(b, b)). Raw, h(a, b) = |C_ab|^2, the sum of the squared covariances of the
-    units of a with those of b. Debiased, h is the U-statistic of that sum (HSIC_1), so two independent layers
-    have 0 on average. Raw CKA tends to 1 if there are fewer samples than units. Rotations, shifts and a
+    units of a with those of b. Debiased, h is the U-statistic of that sum (HSIC_1), so h is 0 on average for
+    two independent layers. Raw CKA tends to 1 if there are fewer samples than units. Rotations, shifts and a
     common factor of a layer's units change nothing.
 
     Args:
@@ -33,21 +33,21 @@ def linear_cka(
       b: activations of the other layer or network, of the same samples. The number of units may differ.
       debias: whether to subtract what chance adds. This needs at least four valid samples.
       where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
-        as in `pair_penalty`, of both. With weights the U-statistic is the weighted mean over quadruples of
-        different samples.
+        as in `pair_penalty`, for both layers. With weights the U-statistic is the weighted mean over
+        quadruples of different samples.
 
     Returns:
       A scalar; float32 for half-precision input. Raw in [0, 1]; debiased it may be a little below 0. It is 0
       where it is undefined: if no unit of a layer varies, if samples are too few, or if a debiased h(a, a) is
-      0 up to rounding. The last happens if all samples are equally far from each other.
+      0 up to rounding. The last case occurs if all samples are equally far from each other.
 
     Raises:
       ValueError, TypeError: as in `pair_penalty`; a and b of different samples.
 
     Numerics:
-      From one d_a x d_b or two m x m matrices, whichever is smaller. Each layer is divided by its largest
-      deviation first, so no scale under- or overflows. Only a value that is not finite gives NaN. Where CKA
-      is undefined its gradient is 0. A constant unit (see `zscore`) does not count.
+      Uses one d_a x d_b matrix or two m x m matrices, whichever is smaller. Each layer is divided by its
+      largest deviation first, so no scale under- or overflows. Only a value that is not finite gives NaN.
+      Where CKA is undefined its gradient is 0. A constant unit (see `zscore`) does not count.
 
     Source: Kornblith et al., Similarity of Neural Network Representations Revisited (arXiv:1905.00414);
       HSIC_1: Song et al., Feature Selection via Dependence Maximization (2012).
@@ -60,7 +60,7 @@ class CKAState(NamedTuple):
 
     Each of h(a, b), h(a, a) and h(b, b) is averaged over the minibatches, and the ratio is taken at the end.
     Because each is unbiased, the size of the minibatches does not change what is estimated. A mean of the
-    minibatches' own ratios would be biased.
+    minibatches' CKA would be biased.
 
         state = CKAState.init()
         for a in batches:                 # [..., unit]
@@ -70,7 +70,7 @@ class CKAState(NamedTuple):
     Values are not rescaled, so in float32 deviations should lie between 1e-8 and 1e8.
 
     Raises:
-      ValueError, TypeError: in `update`, as `linear_cka`; in `init`, a dtype that is neither float32 nor
+      ValueError, TypeError: in `update`, as in `linear_cka`; in `init`, a dtype that is neither float32 nor
         float64.
 
     Source: Nguyen et al., Do Wide and Deep Networks Learn the Same Things? (arXiv:2010.15327), Equation 3.
@@ -101,15 +101,15 @@ class CKAState(NamedTuple):
         weights: jax.typing.ArrayLike | None = None,
         axis_name: AxisName = None,
     ) -> "CKAState":
-        """The state after one more minibatch of both layers; as in `linear_cka`."""
+        """The state after one more minibatch of both layers. Arguments as in `linear_cka`."""
         return self.merge(over_mesh(_cka_of_batch, (a, b, where, weights), self.ab.dtype, axis_name))
 
     def merge(self, other: "CKAState") -> "CKAState":
-        """The state of the minibatches of two states together."""
+        """Combines two states: the result covers the minibatches of both."""
         return CKAState(*(x + y for x, y in zip(self, other, strict=True)))
 
     def psum(self, axis_name: str | tuple[str, ...]) -> "CKAState":
-        """The state of the minibatches of all devices of a mapped axis, the same on each."""
+        """Combines the states of all devices along a mapped axis. Each device gets the same result."""
         return CKAState(*(lax.psum(x, axis_name) for x in self))
 
     def cka(self) -> jax.Array:

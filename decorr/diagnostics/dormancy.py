@@ -15,7 +15,7 @@ def activity(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Compares each unit's mean size with that of its layer: the score of dormant units.
+    """Scores each unit's activity: its mean absolute value, divided by the mean over all units of its layer.
 
     s_i = mean_k |a_i^(k)| / (1/d sum_j mean_k |a_j^(k)|). 0: the unit is silent. 1: it is as active as the
     layer's units are on average. The mean over the units is 1.
@@ -53,12 +53,13 @@ def dormant_units(
 ) -> jax.Array:
     """Finds the units that contribute almost nothing: those whose `activity` is at most a threshold.
 
-    Their share is `dormant_units(a).mean()`, and the mask says which units to initialise again.
+    The result is a mask of units, for example to initialise these again. `dormant_units(a).mean()` is their
+    share.
 
     Args:
-      a: activations [..., unit], floating point, as `activity`. Take them after the nonlinearity. Before it,
-        a unit that is silent afterwards still varies.
-      threshold: a scalar that may be traced; 0, 0.025 and 0.1 are in use.
+      a: activations [..., unit], floating point, as in `activity`. Take them after the nonlinearity. Before
+        it, even a unit that is silent afterwards varies.
+      threshold: a scalar that may be traced; common values are 0, 0.025 and 0.1.
       where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
         as in `activity`.
 
@@ -69,7 +70,7 @@ def dormant_units(
       ValueError, TypeError: as in `activity`.
 
     Numerics:
-      As `activity`. If one activation is NaN, no unit is dormant.
+      As in `activity`. If one activation is NaN, no unit is dormant.
 
     Source: as in `activity`.
     """

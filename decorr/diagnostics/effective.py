@@ -21,16 +21,16 @@ def mean_square_correlation(
 ) -> jax.Array:
     """How redundant a layer is: the mean squared correlation over pairs of units, minus what chance adds.
 
-    r2 = 1/(d(d-1)) sum_i!=j rho_ij^2, debiased r2 - (1 - r2) / (n - 2). Debiased it is about 0 for
-    independent units, whatever m and d; the raw mean is 1/(m - 1). It is 1 if all units are alike. So
-    you can compare layers of any width, over any number of samples.
+    r2 = 1/(d(d-1)) sum_i!=j rho_ij^2; debiased, r2 - (1 - r2) / (n - 2) replaces it. The debiased value is
+    about 0 for independent units, whatever m and d; the raw mean is 1/(m - 1). Both are 1 if all units are
+    alike. So you can compare layers of any width, over any number of samples.
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
       debias: whether to subtract what chance adds.
       where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
-        as in `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum w^2: m, if all are valid
-        and alike.
+        as in `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum w^2. It is m if all
+        samples are valid and have equal weights.
 
     Returns:
       r2, a scalar; float32 for half-precision input. Raw in [0, 1]; debiased it may be a little below 0.
@@ -39,8 +39,8 @@ def mean_square_correlation(
       ValueError, TypeError: as in `pair_penalty`.
 
     Numerics:
-      As `pair_penalty`. The mean is over the d units that are not constant (see `zscore`). It is NaN for
-      fewer than two such units, and for fewer than two samples, or three if debiased. The adjustment is exact
+      As in `pair_penalty`. The mean is over the d units that are not constant (see `zscore`). It is NaN with
+      fewer than two such units, and with fewer than two samples (three if debiased). The adjustment is exact
       for independent and for identical units. Between them, where rho^2 is about 1/2, it subtracts up to 1/m
       too much: with 20 samples, a true 0.49 becomes 0.47. If weights are very unequal, chance adds somewhat
       less than 1/(n - 1).
@@ -60,7 +60,7 @@ def effective_units(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Counts a layer's effective units: as many uncorrelated units would carry as much variation.
+    """Counts a layer's effective units: how many uncorrelated units would carry as much variation.
 
     It is the participation ratio of the correlation matrix R, (tr R)^2 / tr(R^2) = d / (1 + (d - 1) r2),
     where r2 is `mean_square_correlation`. d: all units are uncorrelated. 1: all are alike. If no unit is
@@ -69,8 +69,8 @@ def effective_units(
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
-      debias: whether to subtract what chance adds to r2. Without it, m samples never show more than m - 1
-        units.
+      debias: whether to subtract what chance adds to r2. Without debiasing, m samples never show more than
+        m - 1 units.
       where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
         as in `mean_square_correlation`.
 
@@ -100,7 +100,7 @@ def _mean_square_correlation(
 
 
 def mean_square(samples: Samples, debias: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The mean over pairs of rho^2, 0 where it is unknown; whether it is known; how many units vary."""
+    """Returns the mean of rho^2 over pairs (0 if unknown), whether it is known, and how many units vary."""
     varying = jnp.sum(~is_constant(*samples.extremes())).astype(samples.values.dtype)
     pairs = varying * (varying - 1)
     r2, known = pair_sum(_SQUARES, samples) / jnp.where(pairs > 0, pairs, 1), pairs > 0

@@ -22,7 +22,7 @@ METRICS: Mapping[str, Callable[..., jax.Array]] = {
     "mean_square_correlation": mean_square_correlation,
     "dormant": _dormant,
 }
-"""The default metrics of `layer_report`. None needs eigenvalues, and all share one matrix of a layer."""
+"""The default metrics of `layer_report`. They need no eigenvalues, and together one matrix per layer."""
 
 
 def layer_report(
@@ -41,15 +41,15 @@ def layer_report(
         report = layer_report(activations)
         flat = {f"{layer}/{name}": x for layer, metrics in report.items() for name, x in metrics.items()}
 
-    Call it under `jit`. Outside of `jit` every operation of every layer is a program of its own.
+    Call it under `jit`. Outside of `jit`, every operation of every layer is compiled as a program of its own.
 
     Args:
       activations: a PyTree of arrays [..., unit], each of one layer. If a scan has stacked layers, [layer,
         ..., unit], their leading axis would count as samples: see `docs/recipes/scan.md`.
-      metrics: functions by name, of one layer's activations. Each gives a scalar. Default:
-        `decorr.diagnostics.report.METRICS`, that is `effective_units`, `mean_square_correlation`, and the
-        share of units that are `dormant`. With one more:
-        `{**METRICS, "rankme": functools.partial(effective_rank, power=1, kind="moment")}`.
+      metrics: a dict of functions by name. Each takes one layer's activations and gives a scalar. Default:
+        `decorr.diagnostics.report.METRICS`, which has `effective_units`, `mean_square_correlation`, and the
+        share of units that are `dormant`. With one more: `{**METRICS, "rankme":
+        functools.partial(effective_rank, power=1, kind="moment")}`.
       where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
         as in `zscore`. What you give is passed to every metric.
 
@@ -62,15 +62,16 @@ def layer_report(
       TypeError: metrics that are not a dict by name.
 
     Numerics:
-      As in the metrics. Under `jit` they share common parts. The default ones together take one product for
-      each layer, that of the smaller of the d x d and m x m matrices. A training step of a dense layer takes
-      three products with its kernel. The participation ratio, `functools.partial(effective_rank, order=2,
-      debias=True)`, takes a second matrix, and a report with it about twice the time. So it is no default:
-      `effective_units` is the same number of correlations. Ranks by eigenvalues take min(m, d)^3 operations.
+      As in the metrics. Under `jit` they share common parts. The default metrics together take one matrix
+      product for each layer, which gives the smaller of the d x d and m x m matrices. A training step of a
+      dense layer takes three products with its kernel. The participation ratio,
+      `functools.partial(effective_rank, order=2, debias=True)`, takes a second matrix, and a report with it
+      takes about twice the time. So it is not a default metric. `effective_units` is the same measure for
+      correlations. Ranks by eigenvalues take min(m, d)^3 operations.
     """
     if not isinstance(metrics, Mapping):
         raise TypeError(
-            f"metrics must be a dict of functions by name, as {{'rank': effective_rank}}; got {metrics!r}"
+            f"metrics must be a dict of functions by name, like {{'rank': effective_rank}}; got {metrics!r}"
         )
     given = {"where": where, "weights": weights, "axis_name": axis_name}
     given = {name: value for name, value in given.items() if value is not None}

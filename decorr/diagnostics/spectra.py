@@ -28,9 +28,9 @@ def spectrum(
 ) -> jax.Array:
     """Shows how a layer's variation is spread over directions: the eigenvalues of its matrix.
 
-    l_1 >= l_2 >= ... of the correlation matrix R, of the covariance matrix C, or of the second moments 1/m
-    sum_k a^(k) a^(k)T. A few large eigenvalues mean that the units repeat each other. Equal ones mean that
-    all directions vary alike.
+    They are l_1 >= l_2 >= ... of the correlation matrix R, of the covariance matrix C, or of the second
+    moments 1/m sum_k a^(k) a^(k)T. A few large eigenvalues mean that the units repeat each other. Equal
+    eigenvalues mean that all directions vary alike.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
@@ -41,8 +41,9 @@ def spectrum(
         as in `zscore`.
 
     Returns:
-      The min(m, d) largest eigenvalues, largest first; the others are 0. Those of correlations have no unit,
-      the others are in units of a^2. float32 for half-precision input, else the dtype of `a`.
+      The min(m, d) largest eigenvalues, largest first; the others are 0. Eigenvalues of correlations are
+      dimensionless, and those of the other kinds are in units of a^2. float32 for half-precision input, else
+      the dtype of `a`.
 
     Raises:
       ValueError, TypeError: as in `zscore`; an unknown kind.
@@ -50,10 +51,10 @@ def spectrum(
     Numerics:
       Uses the smaller of d x d and m x m. No eigenvalue is below 0. An eigenvalue is computed as |B v|^2,
       with v the eigenvector and B^T B the matrix. So a singular value of 1e-6 times the largest is still
-      right in float32. Singular values below 1e-3 of the largest mix with each other, but their sum of
+      accurate in float32. Singular values below 1e-3 of the largest mix with each other, but their sum of
       squares is right. A constant unit (see `zscore`) adds 0 to correlations and covariances. A value that is
       not finite makes all NaN. The gradient never divides by a difference of eigenvalues. So the gradient of
-      a sum over all eigenvalues is right even if some coincide. Second derivatives are then NaN.
+      a sum over all eigenvalues is right even if some coincide. If some do, second derivatives are NaN.
 
     Source: numpy.linalg.eigvalsh of numpy.corrcoef(a, rowvar=False), or of numpy.cov.
     """
@@ -89,11 +90,12 @@ def effective_rank(
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      order: of the Hill number, above 0; `math.inf` too. A larger order counts small shares less.
-      power: of the singular values, above 0. 2: shares of eigenvalues; 1: shares of their roots.
+      order: the order of the Hill number, above 0; may be `math.inf`. A larger order gives small shares less
+        weight.
+      power: the exponent of the singular values, above 0. 2: shares of eigenvalues; 1: shares of their roots.
       kind: as in `spectrum`.
-      debias: whether to correct for few samples, which show few directions. Only for order 2 and power 2, of
-        covariances or correlations.
+      debias: whether to correct for the number of samples, because few samples show few directions. Only for
+        order 2 and power 2, of covariances or correlations.
       where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
         as in `zscore`.
 
@@ -105,13 +107,13 @@ def effective_rank(
         combination that `debias` does not support.
 
     Numerics:
-      As `spectrum`. With order 2 and power 2 it needs no eigenvalues, and uses the smaller of d x d and m x
-      m. Singular values below min(m, d) eps of the largest count as 0, because rounding can produce them. In
-      float32 this limit is 3e-5 for min(m, d) = 256. So a collapsed layer of any width has rank 1 and a
+      As in `spectrum`. With order 2 and power 2 it needs no eigenvalues, and uses the smaller of d x d and m
+      x m. Singular values below min(m, d) eps of the largest count as 0, because rounding can produce them.
+      In float32 this limit is 3e-5 for min(m, d) = 256. So a collapsed layer of any width has rank 1 and a
       finite gradient. The gradient is 0 if no unit varies. Debiased covariances give the ratio of unbiased
       estimates of (tr C)^2 and tr(C^2). Both are U-statistics over four different samples. The result is d if
-      the second is not above 0, and NaN for fewer than four valid samples. Debiased correlations: as in
-      `effective_units`.
+      the estimate of tr(C^2) is not above 0, and NaN for fewer than four valid samples. Debiased
+      correlations: as in `effective_units`.
 
     Source: Hill, Diversity and Evenness (1973). Roy & Vetterli, The effective rank (2007). Garrido et al.,
       RankMe (arXiv:2210.02885). U-statistic: Song et al., Feature Selection via Dependence Maximization
@@ -136,16 +138,16 @@ def rank_at(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Counts the directions that hold a share of a layer: srank, or the approximate rank.
+    """Counts the directions that hold a given share of a layer's spectrum: srank, or the approximate rank.
 
-    The least k with sum_{i<=k} s_i^power >= share sum_i s_i^power, where s are the roots of the eigenvalues
-    of `spectrum`. With kind "moment", power 1 is srank (Kumar et al.), which some code calls the stable rank.
-    Power 2 is the approximate rank (Yang et al.).
+    It is the least k with sum_{i<=k} s_i^power >= share sum_i s_i^power, where s are the roots of the
+    eigenvalues of `spectrum`. With kind "moment", power 1 is srank (Kumar et al.), which some code calls the
+    stable rank. Power 2 is the approximate rank (Yang et al.).
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       share: in (0, 1], may be traced.
-      power: of the singular values, above 0.
+      power: the exponent of the singular values, above 0.
       kind: as in `spectrum`.
       where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
         as in `zscore`.
@@ -158,7 +160,8 @@ def rank_at(
         in [0, 1].
 
     Numerics:
-      Singular values that rounding can produce count as 0, as in `effective_rank`. k is 1 if all are 0.
+      Singular values so small that rounding can produce them count as 0, as in `effective_rank`. k is 1 if
+      all are 0.
 
     Source: Kumar et al., Implicit Under-Parameterization (arXiv:2010.14498), delta = 0.01. Yang et al.,
       Harnessing Structures for Value-Based Planning and Reinforcement Learning (arXiv:1909.12255).
@@ -178,10 +181,11 @@ def rank_above(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Counts the directions along which a layer's values exceed a threshold: the feature rank.
+    """Counts the directions along which a layer's root mean square exceeds a threshold: the feature rank.
 
-    The number of i with s_i / sqrt(m) > threshold, where s are the singular values of the activations as they
-    are. So it depends on the scale of the activations, and a large mean counts as a direction.
+    It is the number of i with s_i / sqrt(m) > threshold, where s are the singular values of the activations.
+    Means are not subtracted. So the rank depends on the scale of the activations, and a large mean counts as
+    a direction.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
@@ -197,7 +201,7 @@ def rank_above(
       ValueError, TypeError: as in `zscore`.
 
     Numerics:
-      Singular values that rounding makes count as 0, as in `effective_rank`.
+      Singular values so small that rounding can produce them count as 0, as in `effective_rank`.
 
     Source: Lyle et al., Understanding and Preventing Capacity Loss in Reinforcement Learning
       (arXiv:2204.09560), epsilon = 0.01.
@@ -257,7 +261,7 @@ def _participation(kind: Kind, debias: bool, samples: Samples) -> jax.Array:
 
 
 def _singular_values(values: jax.Array) -> jax.Array:
-    """The roots of eigenvalues, largest first. Those that rounding can produce are 0, with derivative 0."""
+    """The roots of eigenvalues, largest first. Roots that rounding can produce are 0, with derivative 0."""
     rounding = len(values) * jnp.finfo(values.dtype).eps
     kept = ~(values <= rounding * rounding * values[0])  # NaN stays
     return jnp.where(kept, jnp.sqrt(jnp.where(kept, values, 1)), 0)
@@ -290,5 +294,5 @@ def _rank_above(
 
 
 def _count(true: jax.Array, known: jax.Array) -> jax.Array:
-    """How many are true; NaN if one of the numbers is NaN."""
+    """Returns how many entries of `true` are True; NaN if an entry of `known` is NaN."""
     return jnp.where(jnp.isnan(known).any(), jnp.nan, jnp.sum(true.astype(known.dtype)))

@@ -18,9 +18,9 @@ class ConvNet(nn.Module):
     """A convolutional network that returns `(logits, activations)`, like `MLP`, for flattened images.
 
     Each hidden layer is a convolution with 3 x 3 weights and stride 2, then nonlinearity and dropout like in
-    `MLP`. Its maps have half the rows and columns of those before, rounded up. The last layer's maps,
-    flattened, are the classifier's inputs, because a mean over positions would average dropout out of them.
-    Channels are units, and positions are samples, though not independent ones. A penalty of all positions is
+    `MLP`. Its maps have half as many rows and columns as its inputs, rounded up. The classifier's inputs are
+    the flattened maps of the last layer, because a mean over positions would average dropout out. Channels
+    are units, and positions are samples, though not independent ones. A penalty over all positions is
     expensive: see `decorr.sample_positions`.
 
         model = ConvNet(Architecture((36, 72, 144)), 10, image_shape=(28, 28, 1))
@@ -36,20 +36,20 @@ class ConvNet(nn.Module):
     Call:
       x: inputs [..., pixel], floating point.
       dropout_rate: probability to drop, a scalar that may be traced; None: no dropout, and no cost.
-      train: for an architecture with normalisation. True: it normalises by the batch's statistics, and
-        updates the running ones (the collection "batch_stats"). False: it uses the running ones.
+      train: matters only with normalisation. True: normalises by the batch's statistics, and updates the
+        running statistics (the collection "batch_stats"). False: normalises by the running statistics.
 
     Returns:
       logits [..., class], and a tuple with one array [..., row, column, channel] for each hidden layer.
 
     Raises:
       TypeError: inputs that are not floating point.
-      ValueError: the number of pixels is not that of the images.
+      ValueError: inputs of another number of pixels than `image_shape` has.
 
     Numerics:
-      A convolution is one matrix product of patches. Under `vmap` over networks it is a batch of products. A
-      convolution of many kernels would take longer on a CPU. The patches take 9/4 of the memory of a layer's
-      inputs.
+      Each convolution is computed as one matrix product of patches, and under `vmap` over networks as a batch
+      of products. A convolution with many kernels would take longer on a CPU. The patches take 9/4 of the
+      memory of a layer's inputs.
 
     Source: the paper has no convolutional network. Layers that halve by strides: Springenberg et al.,
       Striving for Simplicity: The All Convolutional Net (2014).
@@ -64,11 +64,11 @@ class ConvNet(nn.Module):
         self, x: jax.typing.ArrayLike, dropout_rate: jax.typing.ArrayLike | None = None, train: bool = False
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """Runs the network: see Call, above."""
-        x = check_floating(x, "a ConvNet's inputs (pixels: divide them by the largest)")
+        x = check_floating(x, "a ConvNet's inputs (divide pixels by the largest value)")
         if x.shape[-1:] != (math.prod(self.image_shape),):
             raise ValueError(
-                f"inputs must be [..., pixel] of {self.image_shape} flattened images, "
-                f"{math.prod(self.image_shape)} pixels; got {x.shape}"
+                f"inputs must have shape [..., pixel], with the {math.prod(self.image_shape)} pixels of "
+                f"flattened images {self.image_shape}; got {x.shape}"
             )
         leading = x.shape[:-1]
         affine = functools.partial(_convolution, self.architecture)
@@ -99,7 +99,7 @@ class _Convolution(nn.Module):
 
 
 def _patches(x: jax.Array) -> jax.Array:
-    """The 3 x 3 neighbourhoods of every second row and column: [image, row, column, 9 * channel]."""
+    """The 3 x 3 neighbourhoods [image, row, column, 9 * channel] around every second row and column."""
     height, width = (-(-side // 2) for side in x.shape[1:3])
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     shifts = (

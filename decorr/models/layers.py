@@ -16,7 +16,7 @@ Affine = Callable[[str, int, jax.Array], jax.Array]
 
 
 def initialisers(architecture: Architecture, fan_in: int) -> dict[str, Any]:
-    """Initialisers of kernel and bias, as arguments of a Linen layer with `fan_in` inputs a unit."""
+    """Returns the initialisers of a Linen layer with `fan_in` inputs per unit, as keyword arguments."""
     if architecture.initialisation == "flax":
         return {}
     if architecture.initialisation == "he":
@@ -30,7 +30,7 @@ def initialisers(architecture: Architecture, fan_in: int) -> dict[str, Any]:
 
 
 def dense(architecture: Architecture, name: str, width: int, x: jax.Array, **options: Any) -> jax.Array:
-    """A fully connected layer, with any other options of `nn.Dense`. Call it in a compact method."""
+    """Applies a fully connected layer, with any other options of `nn.Dense`. Call it in a compact method."""
     return nn.Dense(width, name=name, **options, **initialisers(architecture, x.shape[-1]))(x)
 
 
@@ -42,7 +42,7 @@ def hidden_layers(
     dropout_rate: jax.typing.ArrayLike | None,
     train: bool,
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """The last hidden layer's output, after dropout, and each layer's activations, before dropout."""
+    """Returns the last hidden layer's output after dropout, and each layer's activations before dropout."""
 
     def drop(x: jax.Array) -> jax.Array:
         return x if dropout_rate is None else dropout(module.make_rng("dropout"), x, dropout_rate)
@@ -71,8 +71,8 @@ def _leaky(module: nn.Module, architecture: Architecture, name: str, x: jax.Arra
     slope = jnp.asarray(architecture.negative_slope, x.dtype)
     if architecture.nonlinearity == "prelu":
         slope = module.param(name, lambda _: slope.astype(jnp.float32)).astype(x.dtype)
-        # Its gradient is summed over samples first, then over units. A sum over both at once is slow on a
-        # CPU.
+        # With the barrier, the slope's gradient is summed over samples first, then over units. A sum over
+        # both at once is slow on a CPU.
         slope = jax.lax.optimization_barrier(jnp.full((1,) * (x.ndim - 1) + x.shape[-1:], slope))
     return jnp.where(x > 0, x, slope * x)
 

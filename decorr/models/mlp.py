@@ -26,13 +26,13 @@ class MLP(nn.Module):
     Attributes:
       architecture: widths, nonlinearity, initialisation, and whether dropout acts on the inputs too.
       classes: number of classes.
-      dot_general: the product of a layer's inputs and its kernel, as in `flax.linen.Dense`.
+      dot_general: the function that multiplies a layer's inputs by its kernel, as in `flax.linen.Dense`.
 
     Call:
       x: inputs [..., feature], floating point.
       dropout_rate: probability to drop, a scalar that may be traced; None: no dropout, and no cost.
-      train: for an architecture with normalisation. True: it normalises by the batch's statistics, and
-        updates the running ones (the collection "batch_stats"). False: it uses the running ones.
+      train: matters only with normalisation. True: normalises by the batch's statistics, and updates the
+        running statistics (the collection "batch_stats"). False: normalises by the running statistics.
 
     Returns:
       logits [..., class], and a tuple with one array [..., unit] for each hidden layer.
@@ -52,7 +52,7 @@ class MLP(nn.Module):
         self, x: jax.typing.ArrayLike, dropout_rate: jax.typing.ArrayLike | None = None, train: bool = False
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
         """Runs the network: see Call, above."""
-        x = check_floating(x, "an MLP's inputs (pixels: divide them by the largest)")
+        x = check_floating(x, "an MLP's inputs (divide pixels by the largest value)")
         affine = functools.partial(dense, self.architecture, dot_general=self.dot_general)
         x, activations = hidden_layers(self, self.architecture, affine, x, dropout_rate, train)
         return affine("logits", self.classes, x), activations

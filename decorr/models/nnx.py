@@ -11,7 +11,7 @@ from decorr.models.whitening import affine, evaluated, form_of, start, trained
 
 
 class BatchWhitening(nnx.Module):
-    """`decorr.BatchWhitening` for Flax NNX: whitens by the batch in training, later by running statistics.
+    """`decorr.BatchWhitening` for Flax NNX: whitens by the batch in training, then by running statistics.
 
         layer = BatchWhitening(64)
         y = layer(x)          # training: moves layer.mean and layer.covariance
@@ -22,7 +22,7 @@ class BatchWhitening(nnx.Module):
       num_features: the number of units d.
       use_running_average: whether to whiten by the running statistics; `train()` and `eval()` set it.
       momentum, method, shrinkage, iterations, groups, axis_name, dtype, use_bias, use_scale: as in
-      `decorr.BatchWhitening`.
+        `decorr.BatchWhitening`.
 
     Call:
       x: activations [..., unit], floating point.
@@ -37,7 +37,7 @@ class BatchWhitening(nnx.Module):
       ValueError, TypeError, UserWarning: as in `decorr.BatchWhitening`, and another number of units.
 
     Numerics:
-      As `decorr.BatchWhitening`. Needs Flax 0.12.
+      As in `decorr.BatchWhitening`. Needs Flax 0.12.
 
     Source: as in `decorr.BatchWhitening`.
     """

@@ -15,16 +15,16 @@ from decorr._samples import AxisName, at_most
 from decorr.whitening import Form, check_groups, check_method, specs, whiten_by_batch, whiten_by_running
 
 UNITS = 16
-"""By default at most so many units are whitened together."""
+"""The largest number of units that are whitened together by default."""
 
 
 class BatchWhitening(nn.Module):
-    """Whitens activations by the batch's statistics, or by running ones: batch normalisation for all pairs.
+    """Whitens activations by batch or running statistics: batch normalisation that also decorrelates units.
 
-    y = scale * (a - mean) W^T + bias, W as in `whitening_matrix`. In training, mean and covariance are the
-    batch's, like in `whiten`. The running ones move towards them: running <- momentum * running + (1 -
-    momentum) * batch. The layer averages the covariance instead of W, because a mean of W over noisy batches
-    does not whiten.
+    y = scale * (a - mean) W^T + bias, W as in `whitening_matrix`. In training, mean and covariance are those
+    of the batch, like in `whiten`. The running statistics move towards these: running <- momentum * running +
+    (1 - momentum) * batch. The layer averages the covariance instead of W, because a mean of W over noisy
+    batches does not whiten.
 
         layer = BatchWhitening()
         variables = layer.init(key, x, use_running_average=True)
@@ -33,25 +33,25 @@ class BatchWhitening(nn.Module):
         y = layer.apply(variables, x, use_running_average=True)               # evaluation
 
     Attributes:
-      use_running_average: whether to whiten by the running statistics, here or in the call.
+      use_running_average: whether to whiten by the running statistics. Give it here or in the call.
       momentum: of the running statistics; 0.99, the default of `flax.linen.BatchNorm`.
       method, shrinkage, iterations, axis_name: as in `whiten`; `axis_name` is ignored while the module is
         initialised.
-      groups: as in `whiten`. Default: the fewest that have at most 16 units. Larger groups need larger
-        batches, because W is fitted to the noise of a small one. A prime number of units above 16 is whitened
-        unit by unit, which is batch normalisation.
+      groups: as in `whiten`. Default: the fewest groups of at most 16 units each. Larger groups need larger
+        batches, because on a small batch W fits noise. A prime number of units above 16 is whitened unit by
+        unit, which is batch normalisation.
       dtype: of the result. Default: that of `whiten`.
       use_bias, use_scale: whether a bias and a scale [unit] are learned, in float32.
 
     Call:
       x: activations [..., unit], floating point.
-      use_running_average: the same, if the attribute is not given.
+      use_running_average: as the attribute, if that is not given.
       where: which samples are valid, like in `whiten`; y is 0 for the others.
 
     Returns:
       y, the shape of x. The collection "batch_stats" holds `mean` [unit] and `covariance` [group, unit,
-      unit], unbiased, in float32. They begin as 0 and the identity. Initialisation, and fewer than two valid
-      samples, leave them as they are.
+      unit], unbiased, in float32. They begin as 0 and the identity. Initialisation does not change them, and
+      neither do fewer than two valid samples.
 
     Raises:
       ValueError, TypeError: as in `whiten`. At initialisation and with running statistics one sample is
@@ -59,7 +59,7 @@ class BatchWhitening(nn.Module):
       UserWarning: in training, fewer than 4 samples for each unit of a group.
 
     Numerics:
-      As `whiten`. With running statistics, every call computes W from d x d matrices only.
+      As in `whiten`. With running statistics, every call computes W from d x d matrices only.
 
     Source: Huang et al., Decorrelated Batch Normalization; the running covariance is this library's.
     """
@@ -104,11 +104,11 @@ class BatchWhitening(nn.Module):
         return affine(y.astype(self.dtype or y.dtype), scale, bias, where)
 
 
-# What this layer shares with the one in `decorr.models.nnx`.
+# Shared with the layer in `decorr.models.nnx`.
 
 
 def form_of(method: str, iterations: int, groups: int | None, d: int) -> Form:
-    """How d units are whitened; ValueError for invalid options."""
+    """Returns how d units are whitened. ValueError for invalid options."""
     check_method(method, iterations)
     if groups is None:
         groups = next(n for n in range(1, d + 1) if d % n == 0 and d // n <= UNITS)
@@ -129,7 +129,7 @@ def evaluated(
     running: tuple[jax.Array, jax.Array],
     shrinkage: jax.typing.ArrayLike,
 ) -> jax.Array:
-    """x, whitened by the running mean and covariance."""
+    """Whitens x by the running mean and covariance."""
     arrays = x, where, *running, check_scalar_probability(shrinkage, "shrinkage")
     return over_mesh(whiten_by_running, arrays, form, specs=lambda spec: spec)
 
@@ -143,7 +143,7 @@ def trained(
     running: tuple[jax.Array, jax.Array],
     shrinkage: jax.typing.ArrayLike,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """x, whitened by its own mean and covariance, and the updated running ones."""
+    """Whitens x by its own mean and covariance. Returns the updated running ones too."""
     arrays = x, where, None, check_scalar_probability(shrinkage, "shrinkage")
     batch = over_mesh(whiten_by_batch, arrays, form, axis_name, specs=specs)
     m = math.prod(x.shape[:-1]) * (1 if axis_name is None else lax.axis_size(axis_name))
@@ -165,7 +165,7 @@ def trained(
 def affine(
     y: jax.Array, scale: jax.Array | None, bias: jax.Array | None, where: jax.typing.ArrayLike | None
 ) -> jax.Array:
-    """y [..., unit] times a scale [unit] plus a bias [unit]; 0 for invalid samples."""
+    """Returns y [..., unit] times a scale [unit] plus a bias [unit]; 0 for invalid samples."""
     shape = (1,) * (y.ndim - 1) + (y.shape[-1],)
     if scale is not None:
         y = y * scale.astype(y.dtype).reshape(shape)

@@ -3,12 +3,12 @@
 There are m samples of d units. M = U^T W U / N [unit, unit] and K = U U^T / N [sample, sample] have the same
 sum of squares: sum_ij M_ij^2 = sum_kl w_k w_l K_kl^2. U holds the z-scores or the centred values, W = diag(w)
 the samples' weights. N is the number of samples minus the degrees of freedom. Over several devices, M is
-summed if d <= m. Else U is gathered, and each device has its own rows of K. For two layers these are X^T W Y
-/ N and (X X^T) (Y Y^T) / N^2.
+summed if d <= m. Otherwise U is gathered, and each device has its own rows of K. For two layers X and Y, M is
+X^T W Y / N, and (X X^T)_kl (Y Y^T)_kl / N^2 replaces K_kl^2.
 
-Without the diagonal, the squares of the variances are subtracted from the sum of K's squares. For
-covariances, a few units of a much larger scale would leave nothing but rounding of the rest. So the units
-with the largest variances are set apart, and parts of M pair them with all others.
+To leave out the diagonal, squared variances are subtracted from the sum of K's squares. With covariances of a
+few units of much larger scale, only rounding errors of the other units would be left. So the units with the
+largest variances are set apart. Their pairs with all units are computed from parts of M.
 """
 
 import functools
@@ -38,7 +38,7 @@ class Form(NamedTuple):
 
 
 class GradientTerms(NamedTuple):
-    """The terms of Section 3.1: dP/da = A * (B - C). A [unit], B and C [..., unit]."""
+    """The terms A [unit], B and C [..., unit] of Section 3.1: dP/da = A * (B - C)."""
 
     A: jax.Array
     B: jax.Array
@@ -46,7 +46,7 @@ class GradientTerms(NamedTuple):
 
 
 def cross_sum(samples: Samples, x: jax.Array, y: jax.Array, *, diagonal: bool = True) -> jax.Array:
-    """The sum of squares of M = X^T W Y / V1, x and y [sample, unit] of the same samples."""
+    """The sum of squares of M = X^T W Y / V1, for x and y [sample, unit] of the same samples."""
     size = samples.size()
     if at_most(x.shape[1] * y.shape[1], samples.number**2):
         matrix = samples.moment(x, y) / size
@@ -57,7 +57,7 @@ def cross_sum(samples: Samples, x: jax.Array, y: jax.Array, *, diagonal: bool = 
 
 
 def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, GradientTerms]:
-    """`pair_sum` and the terms of its gradient w A (B - C) [sample, unit], w the samples' weights."""
+    """Returns `pair_sum` and the terms of its gradient w A (B - C) [sample, unit]; w: samples' weights."""
     u, scale_of_units, constant = _units(form, samples)
     size, apart = samples.size(form.ddof), None
     if at_most(u.shape[1], samples.number):
@@ -101,7 +101,7 @@ def _pair_sum_jvp(
     (samples,), (moved,) = primals, tangents
     value, (A, B, C) = pair_sum_and_terms(form, samples)
     tangent = jnp.sum(samples.weighted(A[None] * (B - C)) * moved.values)
-    if samples.weights is None or moved.weights is None:  # these come together
+    if samples.weights is None or moved.weights is None:  # both or neither are None
         return value, samples.everywhere(tangent)
     # A sample's weight acts through its part of M, and through N. Correlations do not depend on N.
     u, *_ = _units(form, samples)
@@ -112,7 +112,7 @@ def _pair_sum_jvp(
 
 
 def _units(form: Form, samples: Samples) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """U [sample, unit]; the deviations [unit] that divided it; which units are constant [unit]."""
+    """Returns U [sample, unit], the deviations [unit] that divide it, and which units are constant [unit]."""
     if form.kind == "correlation":
         return standardise(samples, form.ddof)
     c, constant = centre(samples)
@@ -123,13 +123,13 @@ class _Apart(NamedTuple):
     """The units that are set apart."""
 
     which: jax.Array
-    """[large], their places among all."""
+    """[large], the indices of these units."""
     u: jax.Array
     """[sample, large]."""
     among: jax.Array
     """M [large, large], 0 on the diagonal."""
     cross: jax.Array
-    """M [large, unit], 0 where the unit is large too."""
+    """M [large, unit], 0 for pairs of two units that are set apart."""
 
     def sum(self) -> jax.Array:
         """The sum over the pairs with at least one large unit."""
@@ -137,7 +137,7 @@ class _Apart(NamedTuple):
 
 
 def _set_apart(form: Form, samples: Samples, u: jax.Array) -> tuple[jax.Array, _Apart | None]:
-    """U without the units of the largest variances, and these; none for z-scores or a diagonal."""
+    """Sets apart the units of U with the largest variances; none for z-scores, or with the diagonal."""
     if form.diagonal or form.kind == "correlation":
         return u, None
     _, which = lax.top_k(lax.stop_gradient(samples.total(u * u)[0]), min(_APART, samples.number))
@@ -158,5 +158,5 @@ def _off_diagonal(matrix: jax.Array) -> jax.Array:
 
 
 def _of_columns(samples: Samples, k: jax.Array) -> jax.Array:
-    """K [sample of this device, sample of all] times the weights of its columns."""
+    """Multiplies K [sample of this device, sample of all devices] by the weights of its columns."""
     return k if samples.weights is None else k * samples.gathered(samples.weights)[None]

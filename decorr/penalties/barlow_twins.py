@@ -28,7 +28,7 @@ def barlow_twins_loss(
       b: embeddings of the other view, the shape of `a`.
       off_diagonal_weight: the paper's lambda, a scalar that may be traced.
       where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
-        as in `pair_penalty`, of both views.
+        as in `pair_penalty`, for both views.
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`. If both views are the same, L =

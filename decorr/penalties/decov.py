@@ -14,7 +14,7 @@ def decov_loss(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """The DeCov loss: half the squared covariances of different units.
+    """The DeCov loss: half the sum of squared covariances of different units.
 
     L = 1/2 (||C||_F^2 - ||diag C||_2^2), C = sum_k (a^(k) - mean) (a^(k) - mean)^T / m, the biased
     covariance. It shrinks with the scale of the activations; `correlation_penalty` does not.

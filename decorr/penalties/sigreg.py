@@ -31,21 +31,22 @@ def sigreg_loss(
     L = n mean_u sum_k w_k exp(-t_k^2 / 2) ((mean cos(t_k x) - exp(-t_k^2 / 2))^2 + (mean sin(t_k x))^2), with
     x = a . u along a random direction u, and means over the n samples. It is the Epps-Pulley statistic, a
     distance between characteristic functions. It is integrated from -t_max to t_max by the trapezoidal rule.
-    The knots t_k lie evenly on [0, t_max]. w_k is twice their distance, and at both ends that distance. For a
-    standard normal sample of any size it is about 1. Unlike decorrelation it also sees means, scales and the
-    shape of the distribution. LeJEPA adds the distance of the views: see the conversion page.
+    The knots t_k are evenly spaced on [0, t_max]. w_k is twice their spacing, but the spacing itself at both
+    ends. For a standard normal sample of any size, L is about 1. Unlike decorrelation, L also depends on
+    means, scales and the shape of the distribution. LeJEPA adds the distance of the views: see the conversion
+    page.
 
     Args:
       a: embeddings [..., unit], floating point; all leading axes together are the samples.
       key: a JAX random key. Use a new one each step, or training only ever sees some directions. Use the same
         one on every device of an `axis_name`.
-      slices: how many directions, static.
-      knots: how many t_k, at least 2; static.
+      slices: the number of directions; static.
+      knots: the number of t_k, at least 2; static.
       t_max: the largest t_k; static. A larger one shows finer details of the distribution, but also more
         noise.
       where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
-        as in `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum w^2: m, if all are valid
-        and alike.
+        as in `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum w^2. It is m if all
+        samples are valid and have equal weights.
 
     Returns:
       L, a scalar >= 0; float32 for half-precision input, else the dtype of `a`.
@@ -56,11 +57,11 @@ def sigreg_loss(
 
     Numerics:
       The directions are the columns of jax.random.normal(key, (unit, slices)), drawn in float32 whatever the
-      dtype of `a`, divided by their lengths. They are taken in blocks of at most 64 (the largest that divides
-      `slices` and 64), so memory is [knot, sample, 64], in the derivative too. Shifts and scales count, so a
-      phase t x of 1e4 has lost four digits in float32. Without a valid sample L is 0. If all embeddings are
-      equal, they all have the same gradient: it moves them towards 0, and never apart. Over an `axis_name` 2
-      (knots - 1) slices numbers are summed.
+      dtype of `a`, divided by their lengths. They are processed in blocks of at most 64 directions (the
+      largest size that divides `slices` and 64). So memory is [knot, sample, 64], in the derivative too.
+      Embeddings are not shifted or scaled, so a phase t x of 1e4 loses four digits in float32. Without a
+      valid sample L is 0. If all embeddings are equal, they all have the same gradient: it moves them towards
+      0, and never apart. With an `axis_name`, devices sum 2 * (knots - 1) * slices numbers.
 
     Source: Balestriero & LeCun, LeJEPA (arXiv:2511.08544), and the authors' EppsPulley and
       SlicingUnivariateTest. Epps & Pulley, A test for normality based on the empirical characteristic
@@ -88,13 +89,13 @@ def _sigreg_loss(
     values = samples.values
     u = jax.random.normal(key, (values.shape[1], slices), jnp.float32).astype(values.dtype)
     u = u / jnp.linalg.norm(u, axis=0, keepdims=True)
-    t = np.linspace(0, t_max, knots)[1:]  # the distance at 0 is 0
+    t = np.linspace(0, t_max, knots)[1:]  # at t = 0 both characteristic functions are 1
     normal = np.exp(-t * t / 2)
     share = normal * 2 * t[0]
     share[-1] /= 2
 
     def sums(u: jax.Array) -> list[jax.Array]:
-        """The sums of cos(t x) and sin(t x) over the samples of this device, [knot, slice]."""
+        """The sums [knot, slice] of cos(t x) and sin(t x) over the samples of this device."""
         angle = t[0] * product(values, u)
         sine, less = jnp.sin(angle), 2 * jnp.square(jnp.sin(angle / 2))  # 1 - cos, to full precision
 
@@ -107,7 +108,8 @@ def _sigreg_loss(
         local: list[jax.Array] = lax.scan(turn, (1 - less, sine), length=len(t))[1]
         return local
 
-    # In blocks, computed again for the derivative: all at once would be [knot, sample, slice].
+    # In blocks that are computed again for the derivative. All directions at once would need [knot, sample,
+    # slice].
     blocks = u.reshape(len(u), -1, math.gcd(slices, _BLOCK)).swapaxes(0, 1)
     local = lax.map(jax.checkpoint(sums, prevent_cse=False), blocks)
     real, imaginary = (samples.everywhere(x) / samples.size() for x in local)

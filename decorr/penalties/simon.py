@@ -35,7 +35,7 @@ def correlation_penalty(
       P, a scalar; float32 for half-precision input, else the dtype of `a`.
 
     Raises:
-      ValueError: fewer than two dimensions, two samples or one unit.
+      ValueError: fewer than two dimensions or samples, or no unit.
       TypeError: a dtype that is not real floating point.
 
     Numerics:
@@ -57,9 +57,9 @@ def penalty_gradient(
 ) -> jax.Array:
     """The gradient dP/da of `correlation_penalty` by the paper's closed form.
 
-    dP/da_l^(k) = 2 / (d (m-1) sigma_l) sum_i rho_il (z_i^(k) - z_l^(k) rho_il)   (Section 3.1). It is large
-    if sample k is unusual in the same way for unit l and for the units correlated with it. With weights it is
-    multiplied by w_k, and V1 - V2 / V1 replaces m - 1.
+    dP/da_l^(k) = 2 / (d (m-1) sigma_l) sum_i rho_il (z_i^(k) - z_l^(k) rho_il) (Section 3.1). It is large if
+    sample k is unusual in the same way for unit l and for the units correlated with it. With weights, the
+    gradient is multiplied by w_k, and V1 - V2 / V1 replaces m - 1.
 
     Args:
       a: activations [..., unit], floating point.
@@ -67,8 +67,8 @@ def penalty_gradient(
         as in `pair_penalty`.
 
     Returns:
-      dP/da, shape and dtype of `a`, in units of 1 / a. Equal to `jax.grad(correlation_penalty)(a)`; 0 where
-      there is no valid sample.
+      dP/da, shape and dtype of `a`, in units of 1 / a. Equal to `jax.grad(correlation_penalty)(a)`; 0 for
+      invalid samples.
 
     Raises:
       ValueError, TypeError: as in `correlation_penalty`.
@@ -110,7 +110,7 @@ def gradient_terms(
       ValueError, TypeError: as in `correlation_penalty`.
 
     Numerics:
-      As `correlation_penalty`. All three are 0 for a constant unit, where 1 / sigma_l is undefined.
+      As in `correlation_penalty`. All three are 0 for a constant unit, where 1 / sigma_l is undefined.
 
     Source: Simon, Section 3.1.
     """

@@ -23,13 +23,13 @@ def vcreg_loss(
 ) -> jax.Array:
     """The VCReg loss of one layer of a supervised network: keeps variances up and covariances down.
 
-    L = alpha v(a) + beta / (d (d-1)) sum_i!=j C_ij^2, where v is `variance_penalty` and C the unbiased
-    covariance. With `delta`, the square of an entry x with |x| > delta is replaced by 2 delta |x| - delta^2
-    (smooth L1).
+    L = alpha v(a) + beta / (d (d-1)) sum_i!=j C_ij^2, where v is `variance_penalty` and C is the unbiased
+    covariance. With `delta`, the square of an entry x of C with |x| > delta is replaced by 2 delta
+    |x| - delta^2 (smooth L1).
 
     Args:
-      a: activations [..., unit], floating point; all leading axes together are the m samples. The paper too
-        takes the positions of a convolutional map as samples.
+      a: activations [..., unit], floating point; all leading axes together are the m samples. Positions of a
+        convolutional map count as samples, like in the paper.
       variance_weight: alpha, a scalar that may be traced.
       covariance_weight: beta, a scalar that may be traced.
       delta: where squares become linear, > 0, in units of a^2. None: nowhere.
@@ -47,8 +47,9 @@ def vcreg_loss(
       As in `pair_penalty` and `variance_penalty`. With `delta` it always uses the d x d matrix.
 
     Source: Zhu et al., Variance-Covariance Regularization Improves Representation Learning
-      (arXiv:2306.13292). No code of its authors was found. The ports agree on epsilon and divisors. Only in
-      Algomancer/VCReg does the gradient of the covariance part lack the factor 1 / (m - 1).
+      (arXiv:2306.13292). No code of its authors was found. Published ports agree on epsilon and divisors,
+      with one exception: in Algomancer/VCReg, the gradient of the covariance part lacks the factor
+      1 / (m - 1).
     """
     if delta is not None and not delta > 0:
         raise ValueError(f"delta must be above 0, or None; got {delta}")
@@ -61,7 +62,7 @@ def vcreg_loss(
 def _vcreg_loss(
     axis_name: AxisName, delta: float | None, a: jax.Array, *stat: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
-    """The terms of variance and covariance."""
+    """The variance term and the covariance term."""
     samples, d = as_samples(axis_name, a, *stat), a.shape[-1]
     c, _ = centre(samples)
     form = Form("covariance", diagonal=False, scale=1 / max(d * (d - 1), 1))

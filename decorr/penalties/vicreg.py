@@ -22,8 +22,8 @@ def variance_penalty(
 ) -> jax.Array:
     """VICReg's variance term: how far the standard deviations of the units fall short of 1, on average.
 
-    v = 1/d sum_i max(0, 1 - sqrt(var_i + 1e-4)), var divided by m - 1. A penalty of covariances alone shrinks
-    the activations. This term keeps their scale.
+    v = 1/d sum_i max(0, 1 - sqrt(var_i + 1e-4)), where var_i is divided by m - 1. A penalty of covariances
+    alone shrinks the activations. This term keeps their scale.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
@@ -37,9 +37,9 @@ def variance_penalty(
       ValueError, TypeError: as in `pair_penalty`.
 
     Numerics:
-      A constant unit (see `zscore`) counts 0.99 with gradient 0, because no direction is better for its
-      samples. With fewer than two valid samples every unit is constant. Units with a deviation above 1 have
-      gradient 0.
+      A constant unit (see `zscore`) adds 0.99 to the sum, with gradient 0, because no direction is better for
+      its samples. With fewer than two valid samples every unit is constant. Units with a deviation above 1
+      have gradient 0.
 
     Source: Bardes et al., VICReg (arXiv:2105.04906), Equation 1, gamma = 1, epsilon = 1e-4.
     """
@@ -82,7 +82,7 @@ def vicreg_parts(
       ValueError, TypeError: as in `vicreg_loss`.
 
     Numerics:
-      As `vicreg_loss`.
+      As in `vicreg_loss`.
 
     Source: as in `vicreg_loss`.
     """
@@ -105,9 +105,9 @@ def vicreg_loss(
 
     L = i mean (a - b)^2 + v (v(a) + v(b)) / 2 + c (K(a) + K(b)) / d. i, v and c are the weights of
     invariance, variance and covariance. v(.) is `variance_penalty`, and K = sum_i!=j C_ij^2 with the unbiased
-    covariance C. The paper's text differs from its code in two terms. It takes the mean over samples of the
-    squared distance, which is d times the code's mean over samples and units. And it takes v(a) + v(b), which
-    the code halves. `vicreg_parts` gives the three terms for a log.
+    covariance C. The paper's text differs from its code in two terms. The text takes the mean over samples of
+    the squared distance, which is d times the code's mean over samples and units. The text also takes v(a) +
+    v(b), which the code halves. `vicreg_parts` gives the three terms for a log.
 
     Args:
       a: embeddings [..., unit] of one view, floating point; all leading axes together are the m samples.
@@ -115,7 +115,7 @@ def vicreg_loss(
       invariance_weight, variance_weight, covariance_weight: scalars that may be traced.
       coefficients: a tuple of the three weights, instead of the three arguments.
       where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
-        as in `pair_penalty`, of both views.
+        as in `pair_penalty`, for both views.
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`. On z-scored units, K / d of one

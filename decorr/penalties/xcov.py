@@ -15,7 +15,7 @@ def xcov_loss(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Keeps two layers uncorrelated: half the squared covariances between their units.
+    """Keeps two layers uncorrelated: half the sum of squared covariances between their units.
 
     L = 1/2 sum_ij (1/m sum_k (a_i^(k) - mean) (b_j^(k) - mean))^2. 0: no unit of a is linearly related to one
     of b. It separates two codes, such as class and style.
@@ -24,11 +24,11 @@ def xcov_loss(
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       b: activations [..., unit] of the same samples. The number of units may differ.
       where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
-        as in `pair_penalty`, of both.
+        as in `pair_penalty`, for both layers.
 
     Returns:
-      L, a scalar; float32 for half-precision input, else the dtype of `a`. For z-scored units (biased) it is
-      half the sum of the squared cross-correlations.
+      L, a scalar; float32 for half-precision input, else the dtype of `a`. For units z-scored by their biased
+      standard deviations, it is half the sum of the squared cross-correlations.
 
     Raises:
       ValueError, TypeError: as in `pair_penalty`; a and b of different samples.

@@ -13,15 +13,15 @@ from decorr.training.steps import Activations, Trainer
 from decorr.training.subsample import subsample
 
 BINS = 40
-"""Bins of |rho| from 0 to 1. They have Figure 1's width 0.025, and four of them make one of Figure 2's."""
+"""Bins of |rho| from 0 to 1. Their width is 0.025, as in Figure 1. Four of them make one bin of Figure 2."""
 
 CHUNK = 500
-"""The number of samples that go through the network at once, or one minibatch if that is more. So many stay
+"""The number of samples that go through the network at once, or one minibatch if that is more. This many stay
 in a CPU's cache."""
 
 MINIBATCHES = 100
-"""P is averaged over at least this many minibatches, if a set has so many. For MNIST that is half of the
-validation set, and gives P within 1% for fully connected networks."""
+"""P is averaged over at least this many minibatches, if a set has that many. For MNIST this is half of the
+validation set, and P is within 1% for fully connected networks."""
 
 
 class Evaluation(NamedTuple):
@@ -33,11 +33,11 @@ class Evaluation(NamedTuple):
     """[], in [0, 1]."""
     penalty: jax.Array
     """[layer], the mean of P over minibatches of the training size, evenly spaced over the set. P is measured
-    whatever penalty was trained."""
+    even if another penalty was trained."""
     mean_correlation: jax.Array
     """[layer], the mean |rho| over pairs of units, with rho over the whole set."""
     correlation: tuple[jax.Array, ...]
-    """The matrices behind it, one [unit, unit] for each hidden layer."""
+    """The correlation matrices [unit, unit] behind the means, one for each hidden layer."""
 
 
 class _Sums(NamedTuple):
@@ -49,7 +49,7 @@ class _Sums(NamedTuple):
     """The state of each layer."""
 
     def update(self, logits: jax.Array, labels: jax.Array, activations: Activations) -> "_Sums":
-        """The sums with these samples too. `activations` may have only some positions of a layer."""
+        """Adds these samples to the sums. `activations` may have only some positions of a layer."""
         states = zip(self.correlation, activations, strict=True)
         return _Sums(
             nll=self.nll + len(labels) * negative_log_likelihood(logits, labels),
@@ -58,7 +58,7 @@ class _Sums(NamedTuple):
         )
 
     def evaluation(self, samples: int, penalty: jax.Array) -> Evaluation:
-        """The evaluation, from the sums over `samples` samples."""
+        """Computes the evaluation from the sums over `samples` samples."""
         correlation = tuple(state.correlation() for state in self.correlation)
         return Evaluation(
             nll=self.nll / samples,
@@ -73,10 +73,10 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
     """Evaluates one network on a whole split, without dropout.
 
     P depends on the number of samples (`decorr.independent_penalty`). So it is averaged over minibatches of
-    the training size, in stored order, to be comparable with training. It uses all of them, or every k-th if
-    at least `MINIBATCHES` are left. Everything else uses all samples, streamed. For a layer with positions,
-    `subsample` draws some by a fixed key. From each minibatch P takes as many positions as in training. The
-    correlations take as many from the whole set, but at least one from each sample.
+    the training size, in stored order, to be comparable with training. It uses all minibatches, or every k-th
+    if at least `MINIBATCHES` are left. All other measurements stream all samples. For a layer with positions,
+    `subsample` draws some positions by a fixed key. P takes as many of them from each minibatch as training
+    does. The correlations take that many from the whole set, but at least one from each sample.
 
     Args:
       trainer: the model, and the minibatch size, which is m in P; static.
@@ -97,12 +97,12 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
     if batches < 1:
         raise ValueError(f"a minibatch of {size} needs at least {size} samples; got {samples}")
     whole = batches * size
-    together = largest_divisor(batches, CHUNK // size)  # minibatches of a chunk
+    together = largest_divisor(batches, CHUNK // size)  # minibatches per chunk
     spacing = largest_divisor(together, batches // MINIBATCHES)
     positions = max(1, trainer.max_samples // samples)  # per sample, for the correlations
 
     def add(sums: _Sums, numbers: jax.Array, images: Any, labels: Any) -> tuple[_Sums, Activations]:
-        """The sums with the samples of these minibatches, and their activations [minibatch, sample, ...]."""
+        """Adds these minibatches. Returns the sums, and the activations [minibatch, sample, ...]."""
         x, labels = data._replace(images=images, labels=labels).batch(...)
         logits, activations = trainer.model.apply(variables, x)
         length = len(labels) // len(numbers)
@@ -127,7 +127,7 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
 
 
 def _draw(activations: Activations, numbers: jax.Array, max_samples: int) -> Activations:
-    """Draws samples of the layers in minibatches [minibatch, sample, ...], by the minibatches' numbers."""
+    """Draws samples from activations [minibatch, sample, ...]. A minibatch's number decides what is drawn."""
     key = jax.random.key(0)
     return jax.vmap(lambda a, number: subsample(a, key, number, max_samples))(activations, numbers)
 
@@ -150,7 +150,7 @@ def histogram(rho: jax.Array, bins: int = BINS) -> jax.Array:
 
     Args:
       rho: correlations [unit, unit], of at least two units.
-      bins: number of equal bins from 0 to 1, the last one closed.
+      bins: number of equal bins from 0 to 1; the last one includes 1.
 
     Returns:
       Fractions [bin] with sum 1; all NaN if any entry of rho is not finite.

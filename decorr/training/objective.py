@@ -21,13 +21,13 @@ def negative_log_likelihood(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Raises:
       TypeError: labels that are not integers.
-      ValueError: labels that are not one for each row of logits.
+      ValueError: not exactly one label for each row of logits.
 
     Source: Simon, Section 1.3; optax.softmax_cross_entropy_with_integer_labels.
     """
     _check_labels(logits, labels)
     nll = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    # A label too large is NaN already; one below 0 would count from the last class.
+    # A label that is too large gives NaN already. A negative label would count from the last class.
     return jnp.where(labels < 0, jnp.nan, nll).mean()
 
 
@@ -71,7 +71,7 @@ def regularised_loss(
       labels: [...], integer class indices.
       activations: one array [..., unit] for each hidden layer.
       penalty_weight: scalar, may be traced; None: no penalty, and no cost.
-      penalty: of one layer's activations; a scalar.
+      penalty: a scalar function of one layer's activations.
 
     Returns:
       A scalar in nats.

@@ -24,15 +24,16 @@ class Keys(NamedTuple):
 def minibatches(
     key: jax.Array, step: jax.Array | int, samples: int, batch_size: int, count: int | None = None
 ) -> jax.Array:
-    """Which samples make each minibatch of an epoch: a fresh permutation, cut into minibatches.
+    """Returns the samples of each minibatch of an epoch: a fresh permutation, cut into minibatches.
 
     Args:
       key: the run's seed, as in `TrainingState.key`.
-      step: minibatches trained before, as in `TrainingState.step`. It decides the epoch, and may be traced.
-      samples: how many there are; static.
-      batch_size: samples a minibatch; static. An incomplete last minibatch is left out.
-      count: how many minibatches from this step on, even across epochs; static. None: all of the step's
-        epoch.
+      step: the number of minibatches trained before, as in `TrainingState.step`. It decides the epoch, and
+        may be traced.
+      samples: the number of samples; static.
+      batch_size: samples per minibatch; static. An incomplete last minibatch is left out.
+      count: how many minibatches to return from this step on, even across epochs; static. None: all
+        minibatches of the step's epoch.
 
     Returns:
       Indices [minibatch, batch], int32.
@@ -56,10 +57,10 @@ def minibatches(
 
 
 def _permutation(key: jax.Array, n: int) -> jax.Array:
-    """`jax.random.permutation(key, n)`, bit for bit, in a fifth of its time on a CPU.
+    """Returns `jax.random.permutation(key, n)`, bit for bit, in a fifth of its time on a CPU.
 
     JAX sorts the numbers by random words, in rounds. Sorting words with numbers beside them needs a slow
-    comparator. Here a word and the place of its number are one integer, which XLA sorts natively.
+    comparator. Here a word and the place of its number are packed into one integer, which XLA sorts natively.
     """
     order = jnp.arange(n, dtype=jnp.int32)
     for _ in range(math.ceil(3 * math.log(max(1, n)) / math.log(2**32 - 1))):

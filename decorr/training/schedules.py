@@ -15,14 +15,14 @@ LAST = 0.01
 
 @functools.cache
 def schedule(kind: Schedule, steps: int) -> optax.Schedule:
-    """The factor of step t = 0, 1, ..., steps - 1, in float32, beginning at 1.
+    """Returns a function from the step t = 0, 1, ..., steps - 1 to a float32 factor, which begins at 1.
 
     constant: 1. cosine: (1 + cos(pi t / steps)) / 2, which ends at 0. exponential: 0.01^(t / steps). Equal
-    arguments give the same function object, so networks that share them share a program.
+    arguments give the same function object, so networks with the same schedule share a program.
 
     Args:
       kind: constant, cosine or exponential.
-      steps: of the whole training.
+      steps: the number of steps of the whole training.
 
     Raises:
       ValueError: an unknown kind, or no step.

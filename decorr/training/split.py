@@ -20,7 +20,7 @@ class Split(NamedTuple):
     """Scalar float32, by which every pixel is then divided."""
 
     def batch(self, index: Any) -> tuple[Any, Any]:
-        """Some samples as a network's inputs: (images[index] - offset) / scale.
+        """Returns some samples as a network's inputs, (images[index] - offset) / scale, and their labels.
 
         NumPy arrays give NumPy arrays, unless the index is traced. Pass a Split to a jitted function as an
         argument (it is a PyTree). Otherwise its pixels become constants of the program.

@@ -1,7 +1,7 @@
 """Training one network: its state, one step, and whole epochs as one `lax.scan`.
 
 The caller vmaps over runs. Everything that may differ between runs is an array in the state: parameters,
-seed, penalty weight, dropout rate. The trainer, which is static, holds what shapes the program.
+seed, penalty weight, dropout rate. The trainer is static, and holds everything that shapes the program.
 """
 
 import functools
@@ -36,8 +36,8 @@ class Model(Protocol):
 
         Logits are [..., class]. Activations are a tuple of one array for each hidden layer, [..., unit] or
         with positions [..., row, column, unit]. Without a rate, dropout is off. A model whose variables have
-        "batch_stats" is trained with train=True, mutable=["batch_stats"]. It then also returns what it
-        changed, like a Linen module.
+        "batch_stats" is trained with train=True, mutable=["batch_stats"]. Then `apply` also returns the
+        changed collections, like a Linen module.
         """
 
 
@@ -49,9 +49,9 @@ class Trainer:
     """The network."""
     optimiser: optax.GradientTransformation
     """Any optimiser of optax whose update takes only params, value, grad and value_fn. Each optimiser object
-    compiles its own program: `sgd` returns the same object for the same numbers."""
+    compiles a program of its own. `sgd` returns the same object for equal numbers."""
     batch_size: int
-    """Samples a minibatch."""
+    """Samples per minibatch."""
     penalty: Callable[[jax.Array], jax.Array] = correlation_penalty
     """A scalar function of one layer's activations [..., unit]."""
     penalty_schedule: optax.Schedule | None = None
@@ -72,8 +72,8 @@ class TrainingState(NamedTuple):
     step: jax.Array
     """[] int32, minibatches trained on so far."""
     regulariser: Regulariser
-    """Numbers, or None. Networks that differ only in the numbers share one program. None costs nothing in
-    it."""
+    """Numbers, or None. Networks that differ only in the numbers share one program. A field that is None
+    costs nothing."""
     batch_stats: Any
     """Running statistics of the model's normalisation; {} if it has none."""
 
@@ -98,7 +98,7 @@ class Minibatch(NamedTuple):
 class EpochMetrics(NamedTuple):
     """Means over the minibatches of an epoch, measured while parameters change, with dropout.
 
-    Several epochs have a leading axis [epoch].
+    For several epochs, the arrays have a leading axis [epoch].
     """
 
     nll: jax.Array
@@ -109,13 +109,13 @@ class EpochMetrics(NamedTuple):
 
 @functools.cache
 def sgd(optimisation: Optimisation, steps: int | None = None) -> optax.GradientTransformation:
-    """Stochastic gradient descent as optax: v <- momentum v + (g + weight_decay w); w <- w - rate v.
+    """Stochastic gradient descent in optax: v <- momentum v + (g + weight_decay w); w <- w - rate v.
 
     Equal numbers give the same object, so networks that share them share a program.
 
     Args:
-      optimisation: its numbers.
-      steps: of the whole training; only a shrinking rate needs it.
+      optimisation: learning rate, momentum, weight decay and schedule.
+      steps: the number of steps of the whole training. Only a shrinking rate needs it.
 
     Raises:
       ValueError: a shrinking rate without `steps`.
@@ -169,7 +169,7 @@ def step(
 ) -> tuple[TrainingState, Minibatch]:
     """One step of gradient descent on one minibatch.
 
-    For layers with positions the penalty takes what `subsample` draws, new ones in every step.
+    In layers with positions, the penalty takes some positions, which `subsample` draws anew in every step.
 
     Args:
       trainer: model, optimiser and penalty; static.
@@ -178,7 +178,7 @@ def step(
       labels: [batch], integer.
 
     Returns:
-      The state after, and the minibatch before the update.
+      The state after the step, and the measurements of the minibatch before the update.
     """
     key = jax.random.fold_in(Keys.of(state.key).dropout, state.step)
     weight, rate = state.regulariser
@@ -237,10 +237,10 @@ def train_epoch(
         for each layer and step.
 
     Returns:
-      The state after; EpochMetrics of scalars; and for each hidden layer the correlation matrix [unit, unit],
-      averaged over the minibatches, where undefined entries count as 1. The paper's Figures 1 and 2 show its
-      absolute value. In layers with positions it covers the samples that the penalty takes. All 0 if not
-      observed.
+      The state after these minibatches; EpochMetrics of scalars; and for each hidden layer the correlation
+      matrix [unit, unit]. It is averaged over the minibatches, where undefined entries count as 1. The
+      paper's Figures 1 and 2 show its absolute value. In layers with positions it covers the samples that the
+      penalty takes. It is all 0 if not observed.
 
     Source: Simon, Section 1.3; the author's released code.
     """
@@ -273,10 +273,10 @@ def train_epochs(
     """Trains for `n` epochs, each over a fresh permutation of the data, in one `lax.scan`.
 
     It is for a notebook or a script: a whole training in one call. `experiments` trains one epoch per call,
-      so that it can evaluate and save in between.
+    so that it can evaluate and save in between.
 
-    Training n epochs and then k gives the same bits as training n + k. Permutations and masks depend only on
-    the key and the step.
+    Training for n epochs and then for k gives the same bits as training for n + k. Permutations and masks
+    depend only on the key and the step.
 
     Args:
       trainer: model, optimiser, penalty and minibatch size; static.

@@ -7,10 +7,11 @@ import jax
 from decorr.positions import sample_positions
 
 MAX_SAMPLES = 16384
-"""Largest number of samples of a layer with positions, in training. It is far more than a layer's units, and
-allows all positions of small images. In those, drawing some would cost more than a penalty of all."""
+"""The most samples that training takes from a layer with positions. This is far more than a layer has units,
+and allows all positions of small images. For such images, drawing some positions would cost more than a
+penalty over all."""
 
-_STREAM = 3  # a random stream of its own, besides the keys in `order`
+_STREAM = 3  # a random stream of its own, beside the keys in `order`
 
 
 def subsample(
@@ -19,12 +20,12 @@ def subsample(
     step: jax.typing.ArrayLike,
     max_samples: int = MAX_SAMPLES,
 ) -> tuple[jax.Array, ...]:
-    """Activations as they are; for layers with positions, some positions of every sample.
+    """Draws some positions of every sample in layers with positions, and leaves other layers as they are.
 
     Args:
       activations: [sample, unit], or with positions [sample, ..., unit], of each layer.
       key: the run's seed, as in `TrainingState.key`.
-      step: which draw it is, such as `TrainingState.step`; may be traced.
+      step: the number of the draw, such as `TrainingState.step`; may be traced.
       max_samples: the most positions that may be drawn from a layer, at least one for each sample; static.
 
     Returns:
@@ -32,7 +33,7 @@ def subsample(
       step draws anew. Layers without positions draw nothing, and cost nothing.
 
     Raises:
-      ValueError: a layer with positions, of more samples than `max_samples`.
+      ValueError: a layer with positions that has more samples than `max_samples`.
     """
 
     def of_layer(layer: int, a: jax.Array) -> jax.Array:

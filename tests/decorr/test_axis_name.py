@@ -1,4 +1,5 @@
-"""Samples over a mapped axis: value and gradient of all that takes `axis_name` are those of one device."""
+"""Every function with `axis_name` gives the value and gradient of one device, with samples over a mapped
+axis."""
 
 import functools
 
@@ -22,7 +23,7 @@ def streamed(a, axis_name=None, **stat):
 
 
 def streamed_apart(a, axis_name=None, **stat):
-    """Each device its own stream, merged in the end."""
+    """Each device has its own stream. The streams are merged at the end."""
     state = CorrelationState.init(a.shape[-1], a.dtype).update(a, **stat).update(3 * a, **stat)
     state = state if axis_name is None else state.psum(axis_name)
     return state.correlation(), state.covariance(ddof=0)
@@ -86,7 +87,7 @@ def by_shard_map(function, check_vma):
 
 
 def mapped(function, transform):
-    """By `vmap` or `pmap`, over shards of the samples."""
+    """Maps a function over shards of the samples by `vmap` or `pmap`."""
 
     def whole(*arrays):
         n = jax.device_count()
@@ -105,7 +106,7 @@ ROUTES = {
 
 
 def number(name):
-    """What a function gives, as one number that every part of it counts in."""
+    """Reduces a function's results to one number that depends on every part of them."""
 
     def value(a, direction, where, weights, axis_name=None):
         leaves = jax.tree.leaves(FUNCTIONS[name](a, where=where, weights=weights, axis_name=axis_name))
@@ -131,7 +132,7 @@ def samples(d, dtype):
     where[m // n : 2 * m // n] = np.arange(m // n) == 1
     where[-1] = True
     a[~where] = np.nan
-    if n == 2:  # or one sample would be all there is
+    if n == 2:  # otherwise there would be only one sample
         where[m // n :] = True
         a[m // n :] = rng.normal(size=(m // 2, d)) + rng.normal(size=(m // 2, 1))
     return [
@@ -145,9 +146,9 @@ def samples(d, dtype):
     ]
 
 
-# All routes where d < m; where d > m one, for they share the program. `pmap` compiles by shard_map.
+# All routes if d < m. One route if d > m, because they share the program. `pmap` compiles by shard_map.
 ALL, FEW = tuple(FUNCTIONS), ("zscore", "penalty_gradient", "correlation_penalty", "xcov_loss")
-# Where d > m these are computed as where d < m, or are sums of what others are.
+# If d > m, these are computed as for d < m, or are sums of other functions' results.
 ANY_D = {"correlation_matrix", "covariance_matrix", "streamed", "streamed apart"}
 ANY_D |= {"sigreg_loss", "variance_penalty", "vcreg_loss", "vicreg_loss", "activity", "CKAState"}
 WIDE = tuple(name for name in ALL if name not in ANY_D)
@@ -156,13 +157,13 @@ CASES += [(FEW, d, "shard_map, unchecked") for d in (5, 40)]
 
 
 def differentiated(names, route):
-    """Value and gradient by name: one program, for compiling is all that takes time."""
+    """Value and gradient by name, in one program, because nearly all time is compilation."""
     return lambda *arrays: {name: jax.value_and_grad(route(number(name)))(*arrays) for name in names}
 
 
 @functools.cache
 def alone(d):
-    """On one device, in float64."""
+    """The value and gradient on one device, in float64."""
     with jax.enable_x64(True):
         names = ALL if d == 5 else WIDE
         found = jax.jit(differentiated(names, lambda function: function))(*samples(d, np.float64))
@@ -195,7 +196,7 @@ def test_in_single_precision_too():
 
 def test_one_sample_a_device_may_have_no_sample_axis(float64):
     a = np.random.default_rng(1).normal(size=(9, 4))
-    # In a stream of each device's own an update knows of no axis.
+    # If each device has its own stream, an update has no axis name.
     functions = {name: function for name, function in FUNCTIONS.items() if name != "streamed apart"}
 
     def of_every(a, **axis):
@@ -249,7 +250,7 @@ def test_value_and_gradient_communicate_once(m, d):
 
 
 def gradients_inside(check_vma, total, reduce):
-    """The gradient by shared parameters, taken inside of a map, as the data-parallel recipe has it."""
+    """The gradient with respect to shared parameters, taken inside a map as in the data-parallel recipe."""
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
     rng = np.random.default_rng(3)
     x, w = rng.normal(size=(24, 4)), rng.normal(size=(4, 6))

@@ -1,4 +1,4 @@
-"""Z-scores and correlations against NumPy in float64, and at their corners."""
+"""Z-scores and correlations against NumPy in float64, and in corner cases."""
 
 import functools
 
@@ -24,7 +24,7 @@ def oracle(a):
 
 @jax.jit
 def both(a, **stat):
-    """Z-scores and correlations: one program."""
+    """Z-scores and correlations, in one program."""
     return zscore(a, **stat), correlation_matrix(a, **stat)
 
 
@@ -62,7 +62,7 @@ def test_masks_and_weights_are_numpys(float64):
 
 
 def test_derivatives_of_zscore(float64):
-    """The first by complex steps, exact up to rounding; the second by differences of these."""
+    """First derivatives by complex steps, exact up to rounding; second derivatives by differences of them."""
     a, g, direction = (activations((6, 3), seed) for seed in range(3))
 
     def wanted(a):

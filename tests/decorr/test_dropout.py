@@ -25,7 +25,7 @@ draw = jax.jit(jax.vmap(dropout, in_axes=(0, None, None)))
 
 
 def masked(x, rate):
-    """`MASKS` times the dropped x, in float64."""
+    """x after dropout, drawn `MASKS` times, in float64."""
     return np.asarray(draw(jax.random.split(KEY, MASKS), x, rate), np.float64)
 
 
@@ -59,7 +59,7 @@ def test_the_mean_is_kept_at_every_rate(rate):
 def test_half_precision_is_scaled_in_float32(dtype):
     x = jnp.asarray(np.linspace(1, 2, 4001), dtype)
     y = np.asarray(drop(KEY, x, 0.3), np.float64)
-    # 1 / 0.7 in bfloat16 is too large by 0.07%: rounded once, products are so no longer on average.
+    # 1 / 0.7 in bfloat16 is too large by 0.07%. Products that are rounded only once have no such bias.
     assert abs((y[y > 0] * 0.7 / np.asarray(x, np.float64)[y > 0]).mean() - 1) < 2e-4
 
 
@@ -125,7 +125,7 @@ def test_words_are_those_of_a_counter(blocks):
     key = jnp.asarray([1, 2], jnp.uint32)
     counter = jnp.arange(blocks, dtype=jnp.uint32)
     wanted = np.concatenate(_threefry(key, counter, jnp.zeros_like(counter)))
-    np.testing.assert_array_equal(_words(key, blocks), wanted)  # on this platform's way
+    np.testing.assert_array_equal(_words(key, blocks), wanted)  # by this platform's branch
 
 
 def test_vmap_over_keys_and_rates_is_a_loop():

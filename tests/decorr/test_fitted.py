@@ -1,4 +1,4 @@
-"""Whitening as a fitted map, against scikit-learn and NumPy, and there and back."""
+"""Whitening as a fitted map, against scikit-learn and NumPy, and its round trip."""
 
 import functools
 
@@ -16,10 +16,10 @@ of_every_method = pytest.mark.parametrize("method", METHODS)
 M, D = 12, 4
 
 
-# One program has all methods, and tests share its shapes: compiling is what takes time.
+# One program has all methods, and tests share its shapes, because compilation takes most of the time.
 @jax.jit
 def fitted(a, shrinkage=1e-3, **stat):
-    """By method: the map, and these activations there and back."""
+    """By method: the map, the whitened activations, and the activations after the round trip."""
 
     def of(method):
         whitening = fit_whitening(a, method=method, shrinkage=shrinkage, **stat)
@@ -66,7 +66,7 @@ def test_others_are_the_whitening_matrix_and_all_have_an_inverse(float64):
 @pytest.mark.parametrize("condition", [1e6, 1e12])
 @pytest.mark.parametrize("shrinkage", [0.0, 1e-3])
 def test_there_and_back_in_single_precision(condition, shrinkage):
-    """Also where the smallest eigenvalues of the covariance are rounding."""
+    """Accurate even if the smallest eigenvalues of the covariance are only rounding."""
     rng, d = np.random.default_rng(0), 32
     q, _ = np.linalg.qr(rng.normal(size=(d, d)))
     a = (rng.normal(size=(100, d)) * np.geomspace(1, condition**-0.5, d) @ q.T).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Penalties and metrics of a PyTree of layers: names, weights, and what is said of a wrong one."""
+"""Penalties and metrics of a PyTree of layers: names, weights, and error messages."""
 
 import functools
 import re
@@ -19,7 +19,7 @@ from decorr.diagnostics import (
 
 
 def activations():
-    """Of one shape, for which each operation is compiled once."""
+    """Layers of one shape, so that each operation is compiled once."""
     first, second, head = jnp.asarray(np.random.default_rng(0).normal(size=(3, 12, 4)), jnp.float32)
     return {"blocks": [{"relu": (first,)}, {"relu": (second,)}], "head": head}
 
@@ -72,7 +72,7 @@ def test_gradients_reach_the_layers_that_have_a_weight():
 
 
 def test_one_weight_for_layers_of_any_width():
-    """Of units that share a cause the gradient grows with the root of the width."""
+    """If units share a cause, the gradient grows with the root of the width."""
     rng = np.random.default_rng(0)
     cause = rng.normal(size=(64, 1))
     a = {str(d): jnp.asarray(cause + rng.normal(size=(64, d)), jnp.float32) for d in (16, 64)}
@@ -107,7 +107,7 @@ def test_a_pattern_without_a_layer(pattern, hint):
 def test_weights_that_are_not_by_pattern(weights):
     with pytest.raises(
         TypeError,
-        match=r"weights must be a dict by pattern, as {'\*': 0\.002}; got " + re.escape(repr(weights)),
+        match=r"weights must be a dict by pattern, like {'\*': 0\.002}; got " + re.escape(repr(weights)),
     ):
         layer_penalties(activations(), weights)
 
@@ -146,7 +146,7 @@ def test_an_error_names_the_layer():
 
 
 def test_what_is_no_scalar_names_its_layer_or_pattern():
-    stacked = jnp.stack([activations()["head"]] * 3)  # [layer, sample, unit], of a scan
+    stacked = jnp.stack([activations()["head"]] * 3)  # [layer, sample, unit], from a scan
     with pytest.raises(ValueError, match=r"^layer blocks: a penalty must be a scalar; got shape \(3,\)$"):
         layer_penalties({"blocks": stacked}, {"*": 1.0}, jax.vmap(correlation_penalty))
     with pytest.raises(ValueError, match=r"^the weight of 'head' must be a scalar; got shape \(3,\)$"):

@@ -1,4 +1,4 @@
-"""Streams longer than float32 can count: a minibatch is small beside what came before."""
+"""Streams longer than float32 can count: each minibatch is small compared with all before it."""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ def test_small_minibatches_after_many_samples():
 
 
 def test_devices_that_saw_the_same_have_its_mean():
-    """What rounding left out of a mean is averaged over devices like the mean, and not summed."""
+    """A mean's rounding error is averaged over devices, like the mean, and not summed."""
 
     @jax.jit
     def alone_and_of_both():

@@ -20,13 +20,13 @@ from decorr import (
 )
 from decorr.diagnostics import linear_cka, spectrum
 
-# What a program calls of a platform: its solvers, for whitening's eigenvectors and triangular factors. That
-# of the largest is XLA's own.
+# The platform's solvers that programs may call, for whitening's eigenvectors and triangular factors. XLA
+# itself provides mhlo.topk, which finds the units with the largest variances.
 SOLVERS = {"cuda": r"cu\w+|mhlo.topk", "tpu": r"Eigh|Qr|mhlo.topk"}
 
 
 def with_gradient(function, **keywords):
-    """Value and gradient, over samples of which some are valid."""
+    """The value and gradient over samples, some of which are valid."""
     return jax.value_and_grad(lambda a, where: function(a, where=where, **keywords).sum())
 
 
@@ -67,7 +67,7 @@ WIDE = (
     "covariance",
     "spectrum",
     "cka",
-)  # taken by another matrix where units are more than samples
+)  # computed from another matrix if there are more units than samples
 
 
 @pytest.mark.parametrize(

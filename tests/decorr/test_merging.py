@@ -1,4 +1,4 @@
-"""A stack of dense layers whose redundant units are merged, by NumPy's forward pass."""
+"""Merges redundant units in a stack of dense layers, and compares forward passes in NumPy."""
 
 import itertools
 
@@ -13,7 +13,7 @@ LEAKY = [lambda h, slope=slope: np.maximum(h, slope * h) for slope in SLOPES]
 
 
 def network():
-    """3 - 6 - 5 - 2, with a scaled copy of a unit in either hidden layer, and a constant one."""
+    """A 3-6-5-2 network. Each hidden layer has a scaled copy of a unit, and a constant unit."""
     rng = np.random.default_rng(1)
     sizes = (3, 6, 5, 2)
     layers = [
@@ -42,7 +42,7 @@ def test_what_is_redundant_in_every_layer_goes_and_the_outputs_stay():
     for x in (X, OTHERS):
         np.testing.assert_allclose(outputs(merged.layers, x), outputs(layers, x), rtol=1e-4, atol=1e-4)
     assert max(merged.errors) < 1e-5
-    np.testing.assert_array_equal(layers[1]["kernel"], network()[1]["kernel"])  # what was given stays
+    np.testing.assert_array_equal(layers[1]["kernel"], network()[1]["kernel"])  # the given layers stay
 
 
 def test_a_layer_is_compared_as_the_merged_network_has_it():

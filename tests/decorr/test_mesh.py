@@ -1,4 +1,4 @@
-"""Activations spread over devices: on Auto and Explicit axes, what one device gives."""
+"""Activations spread over Auto or Explicit mesh axes give the results of one device."""
 
 import contextlib
 import functools
@@ -44,7 +44,7 @@ FUNCTIONS = {
 
 
 def masked(function):
-    """Value and gradient under a mask and weights, of which nothing is told where they lie."""
+    """Value and gradient with a mask and weights that have no layout on the mesh."""
 
     def value(a):
         where, weights = jnp.arange(len(a)) % 4 > 0, jnp.linspace(1, 2, len(a))
@@ -65,7 +65,7 @@ OTHERS = {
     "spectrum": decorr.diagnostics.spectrum,
     "ranks": lambda a: decorr.diagnostics.rank_at(a) + decorr.diagnostics.rank_above(a),
     "activity": decorr.diagnostics.activity,
-    # Debiased it cancels: in float32 a digit of rounding stays, and test_axis_name.py has it in float64.
+    # Debiasing cancels digits, and in float32 one digit is rounding. test_axis_name.py tests it in float64.
     "linear_cka, raw": masked(of_twins(functools.partial(decorr.diagnostics.linear_cka, debias=False))),
     "decov_loss": masked(decorr.decov_loss),
     "vcreg_loss": masked(lambda a, **stat: decorr.vcreg_loss(a, 1.0, 2.0, delta=0.3, **stat)),
@@ -93,7 +93,7 @@ SETTINGS = {  # axes, compiled, in a mesh context
 }
 
 
-# All settings of some, for the others share their way over the mesh.
+# All settings for some functions only, because the others share their code for meshes.
 FEW = {name: FUNCTIONS[name] for name in ("zscore", "correlation_penalty", "gradient_terms", "grad")}
 IN_SETTING = {
     "explicit, jit": FUNCTIONS,
@@ -109,7 +109,7 @@ IN_SETTING = {
 @pytest.mark.parametrize("shape", [(12, 4), (6, 16)], ids=["d < m", "d > m"])
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_mesh_gives_what_one_device_gives(setting, shape, spec):
-    """All functions are one program, for compiling is all that takes time."""
+    """All functions are in one program, because nearly all time is compilation."""
     assert_a_mesh_gives_what_one_device_gives(IN_SETTING[setting], *SETTINGS[setting], shape, spec)
 
 
@@ -117,7 +117,7 @@ def test_a_mesh_gives_what_one_device_gives(setting, shape, spec):
     ("shape", "spec"), [((12, 4), P("data")), ((6, 16), P(None, "data"))], ids=["samples", "units"]
 )
 def test_a_mesh_gives_of_other_functions_what_one_device_gives(shape, spec):
-    """Samples where they are more, units where these are: either is the axis that is summed over."""
+    """The larger axis is spread, samples or units. It is the axis that is summed over."""
     assert_a_mesh_gives_what_one_device_gives(OTHERS, *SETTINGS["explicit, jit"], shape, spec)
 
 
@@ -154,14 +154,14 @@ def test_the_gradient_lies_as_the_activations_do():
 
 
 def exchanged(function, spec, shape, kind):
-    """What a compiled program sends between all devices: pairs of operation and the shape of its result."""
+    """What a compiled program sends between devices, as pairs (operation, shape of its result)."""
     n = jax.device_count()
     sizes = (n // 2, 2) if len(spec) == 2 and None not in spec else (n,)
     axes = ("data", "model")[: len(sizes)]
     mesh = jax.make_mesh(sizes, axes, axis_types=(kind,) * len(sizes))
     argument = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, spec))
     text = jax.jit(function).lower(argument).compile().as_text()
-    text = re.sub(r"/\*.*?\*/", "", text)  # a result of more than five parts counts them
+    text = re.sub(r"/\*.*?\*/", "", text)  # HLO numbers the parts of a result if there are more than five
     sent = re.findall(
         r"= ([^=]*?) (all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute)\(", text
     )
@@ -180,7 +180,7 @@ def exchanged(function, spec, shape, kind):
 )
 @pytest.mark.parametrize("name", ["correlation_penalty", "decov_loss"])
 def test_nothing_is_gathered_where_units_are_fewer(name, kind, spec):
-    """Summed are one d x d matrix and vectors of units; units that are spread are exchanged for samples."""
+    """Devices sum one d x d matrix and vectors of units, and exchange spread units for samples."""
     sent = exchanged(jax.value_and_grad(getattr(decorr, name)), spec, (512, 16), kind)
     sums = [result for operation, result in sent if operation == "all-reduce"]
     assert sums.count("f32[16,16]") == 1 and set(sums) <= {"f32[16,16]", "f32[16]", "f32[1,16]", "f32[]"}
@@ -189,14 +189,14 @@ def test_nothing_is_gathered_where_units_are_fewer(name, kind, spec):
 
 
 def test_of_more_units_than_samples_spread_units_are_not_gathered():
-    """Summed are one m x m matrix and scalars."""
+    """Devices sum one m x m matrix and scalars."""
     sent = exchanged(jax.value_and_grad(correlation_penalty), P(None, "data"), (16, 512), AxisType.Auto)
     assert sorted(sent) == [("all-reduce", "f32[16,16]"), ("all-reduce", "f32[]")]
 
 
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
 def test_of_more_units_than_samples_spread_samples_are_gathered(kind):
-    """The z-scores, twice; else vectors of units are summed."""
+    """Devices gather the z-scores twice. Otherwise they only sum vectors of units."""
     sent = exchanged(jax.value_and_grad(correlation_penalty), P("data"), (16, 512), kind)
     gathered = [result for operation, result in sent if operation == "all-gather"]
     assert sorted(gathered) == ["f32[16,512]", "f32[512,16]"]

@@ -1,4 +1,4 @@
-"""Positions drawn of every example: which, how often, and how many samples they are worth."""
+"""Which positions of every example are drawn, how often, and their effective number of samples."""
 
 import functools
 
@@ -16,18 +16,18 @@ SHAPE = (3, 4, 5, 2)
 
 
 def numbered(shape=SHAPE):
-    """Activations of which every one is another number."""
+    """Activations that are all different numbers."""
     return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
 
 
 def drawn(samples, shape=SHAPE):
-    """Which positions [example, position] samples of `numbered` are."""
+    """Returns the positions [example, position] from which samples of `numbered` were drawn."""
     examples, positions, units = shape[0], int(np.prod(shape[1:-1])), shape[-1]
     index = np.asarray(samples)[..., 0].astype(int) // units - positions * np.arange(examples)[:, None]
     np.testing.assert_array_equal(
         np.asarray(samples) % units, np.broadcast_to(np.arange(units), samples.shape)
     )
-    assert ((index >= 0) & (index < positions)).all()  # of their own example
+    assert ((index >= 0) & (index < positions)).all()  # each sample is from its own example
     return index
 
 
@@ -38,7 +38,7 @@ def test_as_many_of_every_example_without_replacement(max_samples, p):
     index = drawn(samples)
     assert all(len(set(of_example)) == p for of_example in index.tolist())
     if p > 1:
-        assert (index[0] != index[1]).any()  # each example has its own
+        assert (index[0] != index[1]).any()  # each example has its own draw
 
 
 @pytest.mark.parametrize("max_samples", [60, 4096])
@@ -150,8 +150,8 @@ def test_a_mesh_gives_what_one_device_gives(kind, compiled, masked):
 
 
 def test_the_effective_number_of_samples():
-    """1 / E[rho^2] of independent units: between the examples and the samples, where an example is at its own
-    level; the samples, where its positions are independent."""
+    """The effective number is 1 / E[rho^2] of independent units. If each example has its own level, it lies
+    between examples and samples. If positions are independent, it is the number of samples."""
 
     @jax.jit
     @functools.partial(jax.vmap, in_axes=(None, 0))
@@ -172,10 +172,10 @@ def test_the_effective_number_of_samples():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"max_samples": 2}, ValueError, "max_samples must be at least one an example, 3; got 2"),
+        ({"max_samples": 2}, ValueError, "max_samples must be at least one per example, 3; got 2"),
         ({"max_samples": 2.5}, TypeError, "float"),
         ({"a": np.zeros(3, np.float32)}, ValueError, r"\[example, ..., unit\].*got \(3,\)"),
-        ({"a": np.zeros((0, 4, 2), np.float32)}, ValueError, r"none of them 0; got \(0, 4, 2\)"),
+        ({"a": np.zeros((0, 4, 2), np.float32)}, ValueError, r"no axis of length 0; got \(0, 4, 2\)"),
         ({"a": np.zeros((3, 4, 2), np.int32)}, TypeError, "real floating-point dtype; got int32"),
         ({"where": np.ones((3, 4, 5))}, TypeError, "where must be bool, True for a valid sample; got float"),
         (

@@ -1,4 +1,4 @@
-"""What holds for every public function: no NaN on the way to a finite number, and programs of any batch."""
+"""Every public function has no NaN on the way to a finite number, and programs for any batch size."""
 
 import functools
 
@@ -46,14 +46,14 @@ def of_twins(function):
 
 
 def compared(a, **stat):
-    """A layer and another, over two minibatches."""
+    """Two layers compared over two minibatches."""
     state = (
         decorr.diagnostics.CKAState.init(a.dtype).update(a, jnp.sin(a), **stat).update(a, jnp.cos(a), **stat)
     )
     return state.cka()
 
 
-# Of activations, of samples that may be masked and weighted.
+# Functions of activations whose samples may be masked and weighted.
 OF_SAMPLES = {
     "CKAState": compared,
     "CorrelationState": streamed,
@@ -98,7 +98,7 @@ OF_SAMPLES = {
 
 
 def network(kind, **options):
-    """A model's outputs, with dropout, of inputs [sample, 3]; its parameters do not depend on these."""
+    """A model's outputs, with dropout, for inputs [sample, 3]. Its parameters do not depend on the inputs."""
     norm = options.pop("normalisation", "none")
     architecture = Architecture((4, 3), "prelu", 0.25, "torch", input_dropout=False, normalisation=norm)
     model = kind(architecture, classes=2, **options)
@@ -116,7 +116,7 @@ def whitened(a, running=False):
     return layer.apply(variables, a, mutable=["batch_stats"])[0]
 
 
-# Of activations alone.
+# Functions of activations alone.
 OTHERS = {
     "BatchWhitening": whitened,
     "BatchWhitening, running": functools.partial(whitened, running=True),
@@ -130,7 +130,7 @@ OTHERS = {
     "sample_positions": lambda a: decorr.sample_positions(a[None], KEY, 4),
     "whitening_matrix": lambda a: decorr.whitening_matrix(a.T @ a),
 }
-# Plain Python and NumPy, a type.
+# Functions in plain Python and NumPy, and a type.
 NOT_TRACED = {
     "GradientTerms",
     "VICRegParts",
@@ -147,7 +147,8 @@ def test_every_public_function_is_here():
 
 
 def cases():
-    """Activations and weights: a unit that is dead, at first, one alive, none; an empty first minibatch."""
+    """Activations and weights. Cases: a dead unit, a unit dead at first, one live unit, no live unit, an
+    empty first minibatch."""
     rng = np.random.default_rng(0)
     a = rng.normal(size=(5, M, D)) + rng.normal(size=(5, M, 1))
     weights = rng.uniform(0.5, 2, (5, M))
@@ -160,7 +161,7 @@ def cases():
 
 
 CASES, A, WEIGHTS = cases()
-# A mean over no pair, and no unit.
+# Cases in which a function is undefined: a mean over no pair, or over no unit.
 UNKNOWN = {
     "layer_report": ["one alive", "none alive"],
     "mean_square_correlation": ["one alive", "none alive"],
@@ -170,7 +171,7 @@ UNKNOWN = {
 
 
 def scalar(name):
-    """A sum of all that a function gives, no two of which have the same factor."""
+    """A sum of all numbers that a function gives, each with another factor."""
 
     def of_arrays(a, weights):
         given = OF_SAMPLES[name](a, weights=weights) if name in OF_SAMPLES else OTHERS[name](a)
@@ -184,7 +185,7 @@ def scalar(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OF_SAMPLES)
 def test_no_nan_on_the_way(name):
-    """Outside of `jit`, where `jax_debug_nans` looks at every operation."""
+    """Runs outside of `jit`, where `jax_debug_nans` checks every operation."""
     finite = [index for case, index in CASES.items() if case not in UNKNOWN.get(name, ())]
     with jax.debug_nans(True):
         gradient = jax.vmap(jax.grad(scalar(name), argnums=(0, 1)))
@@ -192,7 +193,7 @@ def test_no_nan_on_the_way(name):
             assert np.isfinite(x).all()
 
 
-# What the contract of the penalties does not differentiate, and what is no other's sum, product or selection.
+# Functions that test_contract.py does not differentiate, and that do not merely combine other functions.
 STATISTICS = (
     "CorrelationState",
     "CorrelationState, merged",
@@ -210,10 +211,10 @@ STATISTICS = (
 
 
 def test_gradients_beside_constant_units_are_the_central_differences(float64):
-    """Along one direction, of a sum of functions: of each those cases in which it is known."""
+    """Along one direction, for a sum of functions. Each function counts in the cases where it is defined."""
     rng, h = np.random.default_rng(1), 1e-6
     known = np.array([[case not in UNKNOWN.get(name, ()) for name in STATISTICS] for case in CASES])
-    # A unit that is no longer constant has other correlations, and a sample that counts another range.
+    # A unit that is no longer constant has other correlations. An additional sample changes a unit's range.
     along_a = rng.normal(size=A.shape) * (np.ptp(A, axis=1, keepdims=True) > 0)
     along_weights = rng.normal(size=WEIGHTS.shape) * (WEIGHTS > 0)
 
@@ -236,10 +237,10 @@ def test_gradients_beside_constant_units_are_the_central_differences(float64):
     np.testing.assert_allclose(slope, (values[1] - values[2]) / (2 * h), rtol=1e-5, atol=1e-6)
 
 
-# The number of samples that are drawn is a shape.
+# Without `sample_positions`, because the number of samples that it draws is a shape.
 @pytest.mark.parametrize("name", sorted({**OF_SAMPLES, **OTHERS}.keys() - {"sample_positions"}))
 def test_programs_serve_any_number_of_samples(name):
-    """Traced with a symbol; how an exported program is lowered is JAX's own."""
+    """Programs are traced with a symbolic size. Lowering of exported programs is left to JAX."""
     (m,) = export.symbolic_shape("2 * half")
     shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((m, D), (m,))]
     assert jax.eval_shape(scalar(name), *shapes).shape == ()

@@ -1,4 +1,4 @@
-"""Redundant units against numpy.corrcoef and numpy.polyfit, and through a network that runs without them."""
+"""Redundant units against numpy.corrcoef and numpy.polyfit, and in a network that runs without them."""
 
 import dataclasses
 from functools import partial
@@ -21,14 +21,14 @@ def activations(m=200, d=D, seed=0):
 
 
 def layers(d=D, seed=1):
-    """incoming, kernel and bias around a layer of d units."""
+    """Returns incoming, kernel and bias around a layer of d units."""
     rng = np.random.default_rng(seed)
     incoming = {"kernel": rng.normal(size=(4, d)), "bias": rng.normal(size=d)}
     return jax.tree.map(jnp.asarray, (incoming, rng.normal(size=(d, OUTPUTS)), rng.normal(size=OUTPUTS)))
 
 
 def alike(a, into, of, rho, seed=2):
-    """a, with unit `into` made to correlate with unit `of` by exactly rho."""
+    """Returns a, with unit `into` changed so that its correlation with unit `of` is exactly rho."""
     a, x = a.copy(), a[:, of] - a[:, of].mean()
     noise = np.random.default_rng(seed).normal(size=len(a))
     noise -= noise.mean()
@@ -69,12 +69,12 @@ def test_duplicates_reach_the_threshold_1(m, dtype):
 
 
 def test_duplicates_of_units_that_rarely_fire_reach_the_threshold_1():
-    """The sums of squares of a product in float32 are off by 50 roundings and more."""
+    """The sums of squares in a float32 product are off by 50 roundings and more."""
     x = np.maximum(np.random.default_rng(1).normal(size=(1000, 64)) - np.linspace(0, 2.5, 64), 0)
     x = jnp.asarray(x[:, (x > 0).sum(axis=0) > 1], jnp.float32)
     rho = np.array(correlation_matrix(jnp.concatenate([x, 2 * x], axis=1)))
     d = x.shape[1]
-    # As far off as the largest that was seen, whatever this processor's product does.
+    # Set to the largest errors that were seen, because this processor's product may have smaller ones.
     rho[1, 1], rho[1, d + 1], rho[d + 1, d + 1] = np.float32([1.000012, 1.000012, 1.000012])
     rho[2, 2], rho[2, d + 2], rho[d + 2, d + 2] = np.float32([0.999988, 0.999988, 0.999988])
     wanted = {(i, i + d) for i in range(d)}
@@ -109,8 +109,8 @@ LEAKY = Architecture((9, 6, 4), "leaky_relu", 0.01, "flax", input_dropout=False)
 
 
 def network(architecture, dtype=jnp.float32):
-    """An MLP whose first layer has, of unit 0, a copy, one three times as large and one negated before the
-    nonlinearity; and two constant units, of which one is dead in the sense of a bias alone."""
+    """An MLP with redundant units in its first layer. Units 2, 4 and 5 are unit 0 times 1, 3 and -1 before
+    the nonlinearity. Units 3 and 7 have only a bias, so they are constant."""
     x = jnp.asarray(np.random.default_rng(3).normal(size=(400, 7)), jnp.float32)
     model = MLP(architecture, classes=10)
     params = jax.jit(model.init)(jax.random.key(0), x)["params"]
@@ -123,12 +123,12 @@ def network(architecture, dtype=jnp.float32):
 
 
 def run(model, params, x):
-    """Compiled: operation by operation it takes longer."""
+    """Runs the network compiled, which is faster than operation by operation."""
     return jax.jit(model.apply)({"params": params}, x)
 
 
 def pruned(architecture, params, x, **options):
-    """As the docstring shows."""
+    """Merges the first layer's units as the docstring of `merge_units` shows."""
     _, a = run(MLP(architecture, classes=10), params, x)
     merged = merge_units(a[0], params["hidden_1"], **params["hidden_2"], **options)
     params = params | {"hidden_1": merged.incoming}
@@ -141,7 +141,7 @@ def pruned(architecture, params, x, **options):
 def test_a_network_without_its_duplicates_says_the_same(architecture):
     model, params, x = network(architecture)
     smaller, fewer, merged = pruned(architecture, params, x, threshold=0.9999)
-    # Negation does not pass a leaky ReLU: unit 5 is another.
+    # Negation does not pass through a leaky ReLU, so unit 5 is no duplicate.
     np.testing.assert_array_equal(merged.kept, [0, 1, 5, 6, 8])
     assert merged.error < 1e-6
     other = np.random.default_rng(1).normal(size=x.shape).astype(np.float32)  # exact for any input
@@ -158,7 +158,7 @@ def test_in_float64_too(float64):
 
 
 def test_affine_copies_of_a_linear_unit(float64):
-    """Negated, scaled and shifted: no nonlinearity stands between the units and the next layer."""
+    """Copies are negated, scaled and shifted. No nonlinearity stands between the units and the next layer."""
     a = activations(60, 6)
     a[:, 1], a[:, 3], a[:, 4] = -a[:, 2], 100 * a[:, 2] + 3, 5 - 1e-3 * a[:, 0]
     incoming, kernel, bias = layers(6)
@@ -247,7 +247,7 @@ def test_error_is_what_the_network_shows():
 
 
 def test_a_chain_is_not_merged_through_its_ends():
-    """a ~ b ~ c, but not a ~ c: b predicts both, and what predicts is kept."""
+    """a ~ b ~ c, but not a ~ c: b predicts both others, so b is kept."""
     rng = np.random.default_rng(0)
     b, noise = rng.normal(size=(2, 4000))
     a = np.stack([b + 0.3 * noise, rng.normal(size=4000), b, b - 0.3 * noise], axis=1)
@@ -258,7 +258,8 @@ def test_a_chain_is_not_merged_through_its_ends():
 
 
 def test_who_predicts_most_of_those_not_yet_decided_on():
-    """Unit 4 predicts 4 others, as many as any but 0; of these 0 removes 3, so that 5 comes next."""
+    """Only unit 0 predicts more units than 4, which predicts 4. Unit 0 removes 3 of these, so unit 5 comes
+    next."""
     edges = [(0, 1), (0, 2), (0, 3), (0, 8), (0, 9), (1, 4), (2, 4), (3, 4), (4, 5), (5, 6), (5, 7)]
     rho = np.eye(10)
     for i, j in edges:
@@ -269,7 +270,7 @@ def test_who_predicts_most_of_those_not_yet_decided_on():
 
 
 def test_the_partner_is_the_strongest_and_no_pair_is_left():
-    """On correlated units, against the rules one by one."""
+    """Checks each rule on correlated units."""
     rng = np.random.default_rng(5)
     a = rng.normal(size=(500, 4)) @ rng.normal(size=(4, 40)) + 0.1 * rng.normal(size=(500, 40))
     _, kernel, bias = layers(40)
@@ -291,7 +292,7 @@ def test_the_partner_is_the_strongest_and_no_pair_is_left():
 
 
 def test_nothing_left_to_vary():
-    """The next layer received the difference of two units that are nearly alike: all of it is lost."""
+    """The next layer received only the difference of two nearly equal units, and all of it is lost."""
     a = alike(activations(50, 2), into=1, of=0, rho=0.99)
     slope, _ = np.polyfit(a[:, 0], a[:, 1], 1)
     merged = merge_units(a, [], jnp.asarray([[-slope], [1.0]]), jnp.zeros(1), threshold=0.9)
@@ -331,7 +332,7 @@ def test_a_dense_layer_after_flattened_positions():
     np.testing.assert_allclose(found, received(a.reshape(50, 12), kernel, bias), rtol=1e-4, atol=1e-5)
 
 
-# Samples: which, and of what weight.
+# Which samples count, and with what weight.
 
 
 def test_padding_is_not_looked_at(float64):
@@ -434,7 +435,7 @@ INCOMING, KERNEL, BIAS = {"bias": np.ones(D)}, np.ones((D, OUTPUTS)), np.ones(OU
         ({"weights": np.zeros(2)}, "activations must hold >= 2 valid samples; got 0"),
         (
             {"a": np.where(np.arange(D) == 3, np.nan, A)},
-            "valid activations must be finite; got others in 1 units, first 3",
+            "valid activations must be finite; got NaN or infinity in 1 units, first in unit 3",
         ),
     ],
 )

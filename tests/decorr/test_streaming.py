@@ -1,4 +1,4 @@
-"""Streamed correlations against NumPy on all samples at once, and at their corners."""
+"""Streamed correlations against NumPy on all samples at once, and in corner cases."""
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +56,7 @@ def test_masks_and_weights_are_numpys(float64):
 
 def test_merging_is_associative(float64):
     a, b, c = (stream([activations((m, D), seed=m)], np.float64) for m in (1, 7, 19))
-    for one, other in zip(a.merge(b).merge(c)[:-1], c.merge(b.merge(a))[:-1], strict=True):  # but rounding
+    for one, other in zip(a.merge(b).merge(c)[:-1], c.merge(b.merge(a))[:-1], strict=True):  # up to rounding
         np.testing.assert_allclose(one, other, rtol=1e-12)
 
 

@@ -1,4 +1,4 @@
-"""Importance weights of which one outweighs all others: what float64 and numpy.cov make of them."""
+"""Importance weights, one of which outweighs all others, against float64 and numpy.cov."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def weights(small):
 
 
 def moments(w):
-    """Mean and unbiased covariance, from the sample that outweighs the others."""
+    """Centred values and unbiased covariance, measured from the sample that outweighs the others."""
     c = WIDE - WIDE[7]
     mean = w @ c / w.sum()
     others = np.delete(w, 7)
@@ -83,7 +83,7 @@ def test_one_weight_may_dominate(small):
     w = weights(small).astype(np.float32)
     found = statistics(jnp.asarray(A, jnp.float32), w)
     c, covariance = moments(w.astype(np.float64))
-    if small >= 1e-8:  # beyond, NumPy rounds too
+    if small >= 1e-8:  # for smaller weights, NumPy rounds too
         np.testing.assert_allclose(covariance, np.cov(WIDE, rowvar=False, aweights=w), rtol=1e-6)
     sigma = np.sqrt(np.diag(covariance))
     close = dict(rtol=2e-5, atol=1e-6)
@@ -92,18 +92,18 @@ def test_one_weight_may_dominate(small):
     for merged in found["over devices"]:
         np.testing.assert_allclose(merged, covariance, **close)
     np.testing.assert_allclose(found["zscore"], c / sigma, **close)
-    np.testing.assert_allclose(found["zscore"][7], c[7] / sigma, rtol=1e-4)  # which lies at the mean
+    np.testing.assert_allclose(found["zscore"][7], c[7] / sigma, rtol=1e-4)  # this sample is at the mean
     np.testing.assert_allclose(found["variance"], np.maximum(1 - np.sqrt(sigma**2 + 1e-4), 0).mean(), **close)
     np.testing.assert_allclose(found["correlation"], covariance / np.outer(sigma, sigma), **close)
     y = np.asarray(found["whitened"], np.float64)
     size = np.trace((w[:, None] * c).T @ c) / np.trace(covariance)
     np.testing.assert_allclose((w[:, None] * y).T @ y / size, np.eye(3), rtol=1e-3, atol=1e-3)
-    if small > 1e-20:  # they grow like 1 / small
+    if small > 1e-20:  # gradients grow like 1 / small
         with jax.enable_x64(True):
             wanted = jax.tree.leaves(gradients(WIDE, w.astype(np.float64)))
         for x, y in zip(jax.tree.leaves(found["gradients"]), wanted, strict=True):
             np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4 * np.abs(y).max())
-    assert found["unknown"] == (small <= 1e-2)  # beside two samples at most
+    assert found["unknown"] == (small <= 1e-2)  # effectively at most two samples
 
 
 def test_merging_units_by_weights_of_which_one_dominates():

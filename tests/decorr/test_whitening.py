@@ -1,4 +1,4 @@
-"""Whitening against NumPy and scikit-learn, and at its corners."""
+"""Whitening against NumPy and scikit-learn, and in corner cases."""
 
 import functools
 
@@ -15,12 +15,12 @@ METHODS = ["zca", "cholesky", "newton"]
 of_every_method = pytest.mark.parametrize("method", METHODS)
 
 
-# Each program has all methods, and tests share its shapes: compiling is what takes time.
+# Each program has all methods, and tests share its shapes, because compilation takes most of the time.
 
 
 @functools.partial(jax.jit, static_argnames="iterations")
 def matrices(c, shrinkage=1e-3, iterations=9):
-    """By method."""
+    """The whitening matrices by method."""
     options = {"shrinkage": shrinkage, "iterations": iterations}
     return {method: whitening_matrix(c, method=method, **options) for method in METHODS}
 
@@ -72,7 +72,7 @@ def oracle(c, shrinkage=0.0):
 
 
 def oracle_change(method, c, direction, shrinkage=0.0):
-    """The derivative of W along a direction, without differences of eigenvalues."""
+    """The derivative of W along a direction, computed without differences of eigenvalues."""
     c, e = shrink(c, shrinkage), shrink((direction + direction.T) / 2, shrinkage)
     if method == "cholesky":
         w = np.linalg.inv(np.linalg.cholesky(c))
@@ -150,7 +150,7 @@ def test_derivatives(float64, method, c):
 
 
 def test_second_derivatives(float64):
-    """Against the difference of first ones."""
+    """Compares with differences of first derivatives."""
 
     @jax.jit
     def second(c):
@@ -181,7 +181,7 @@ def test_third_derivatives_at_one_repeated_variance(float64):
 @pytest.mark.parametrize("method", ["zca", "newton"])
 def test_nearly_repeated_variances(float64, method):
     q, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))
-    for gap in (1e-5, 1e-7, 1e-9):  # the last two are rounding in float32
+    for gap in (1e-5, 1e-7, 1e-9):  # in float32 the last two gaps are only rounding
         c = (q * np.array([1.0, 1 + gap, 2.0, 3.0])) @ q.T
         wanted = oracle_gradient(method, c, G)
         _, _, gradient = derivatives(c, DIRECTION, G, 0.0, iterations=15)[method]
@@ -301,7 +301,7 @@ def test_equal_to_scikit_learn_up_to_a_rotation(float64, method):
 
 @of_every_method
 def test_the_gradient_of_whitening(float64, method):
-    """Along a direction, in which mean, covariance and matrix change too."""
+    """Compares along a direction in which mean, covariance and matrix change too."""
     a, g, e = (activations(POSITIONS, seed) for seed in range(3))
     found = np.sum(np.asarray(whitened(a, g, 1e-3, 15)[method][1]) * e)
     rows, g, e = (x.reshape(-1, 4) for x in (a, g, e))
@@ -352,7 +352,7 @@ def test_corners_are_finite(method):
     for count in (0, 1):  # nothing to whiten
         for found in whitened(a, g, where=np.arange(12) < count)[method]:
             np.testing.assert_array_equal(found, 0)
-    for count in (2, 4):  # fewer than units, or as many
+    for count in (2, 4):  # fewer samples than units, or as many
         for found in whitened(a, g, where=np.arange(12) < count)[method]:
             assert np.isfinite(found).all()
     a[:, 1] = 0.1
@@ -381,7 +381,7 @@ def with_gradient(function, a, g):
 def test_over_a_mapped_axis_as_on_one_device(how):
     a = activations((2, 12, 4)).astype(np.float32)
     g = np.sin(9 * a)
-    where = np.arange(12)[None] < np.array([[12], [3]])  # as uneven as can be
+    where = np.arange(12)[None] < np.array([[12], [3]])  # as uneven as possible
 
     def one(a):
         return whiten(a, groups=2, where=jnp.asarray(where))

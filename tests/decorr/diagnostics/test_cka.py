@@ -10,7 +10,7 @@ import pytest
 
 from decorr.diagnostics import CKAState, linear_cka
 
-TALL, WIDE = (7, 2, 3), (6, 8, 5)  # samples, units of either layer
+TALL, WIDE = (7, 2, 3), (6, 8, 5)  # the number of samples, and of units of each layer
 of_both = pytest.mark.parametrize("sizes", [TALL, WIDE], ids=["m > d", "m < d"])
 
 
@@ -26,7 +26,7 @@ def weights_of(sizes, weighted):
 
 
 def raw(a, b, w):
-    """The sum of the squared covariances."""
+    """Raw HSIC: the sum of the squared covariances."""
     c, other = (x - np.average(x, axis=0, weights=w) for x in (a, b))
     return np.sum(((w[:, None] * c).T @ other / w.sum()) ** 2)
 
@@ -42,7 +42,7 @@ def of_quadruples(a, b, w):
 
 
 def hsic1(a, b):
-    """As Song et al. and the packages have it."""
+    """HSIC_1 as in Song et al. and in other packages."""
     n = len(a)
     k, l = (x @ x.T * (1 - np.eye(n)) for x in (a, b))  # noqa: E741
     total = np.trace(k @ l) + k.sum() * l.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (k @ l).sum()
@@ -70,7 +70,7 @@ def test_values(float64, sizes, weighted):
 
 
 def test_what_changes_nothing(float64):
-    """A rotation, a shift, a factor, and what stands where there is no sample."""
+    """CKA does not change with a rotation, a shift, a factor, or the values of invalid samples."""
     a, b = layers(WIDE)
     rotation = np.linalg.qr(np.random.default_rng(2).normal(size=(8, 8)))[0]
     np.testing.assert_allclose(both(a @ rotation - 2, 7e-5 * (b + 4)), both(a, b), rtol=1e-9)
@@ -95,7 +95,7 @@ def test_gradients_are_central_differences(float64):
 
 
 def test_independent_layers_show_nothing_on_average():
-    """20 samples of 500 units: the raw one is nearly 1."""
+    """For 20 samples of 500 units, raw CKA is nearly 1."""
     a, b = jax.random.normal(jax.random.key(0), (2, 20, 20, 500))
     biased, debiased = jax.jit(jax.vmap(both))(a, b)
     assert biased.min() > 0.9
@@ -103,9 +103,9 @@ def test_independent_layers_show_nothing_on_average():
 
 
 def test_where_it_is_undefined_it_is_0_and_pulls_nowhere():
-    """A constant layer, three valid samples, one that outweighs all others, no h(a, a); then NaN."""
+    """Cases: a constant layer, three valid samples, one dominant weight, h(a, a) = 0; then a NaN."""
     a, b = (x.astype(np.float32) for x in layers(TALL))
-    # Differences of different pairs are orthogonal, up to rounding, whose sign depends on the angle.
+    # Differences of different pairs are orthogonal up to rounding. Its sign depends on the angle.
     corners = np.array([[0, 0], [4, 0], [1, 3], [1, 1], [0, 0], [0, 0], [0, 0]])
     angles = [np.array([[np.cos(t), np.sin(t)], [-np.sin(t), np.cos(t)]]) for t in (0.3, 0.7, 1.1, 1.9)]
     turned = [(0.37 * corners @ rotation).astype(np.float32) for rotation in angles]
@@ -139,7 +139,7 @@ def test_half_precision_is_summed_in_single():
 
 @jax.jit
 def streamed(batches, others, where):
-    """By `scan`, and merged of each minibatch's own over a mapped axis."""
+    """CKA by `scan`, and by merging one state per minibatch over a mapped axis."""
     step = lambda state, batch: (state.update(*batch[:2], where=batch[2]), None)  # noqa: E731
     state, _ = jax.lax.scan(step, CKAState.init(batches.dtype), (batches, others, where))
     own = lambda a, b, where: step(CKAState.init(a.dtype), (a, b, where))[0].psum("batch")  # noqa: E731

@@ -9,13 +9,13 @@ from decorr.diagnostics import activity, dormant_units
 
 
 def activations(shape=(6, 2, 5), seed=0):
-    """After a ReLU; one unit is silent, one nearly."""
+    """Activations after a ReLU. One unit is silent, and one nearly so."""
     a = np.maximum(np.random.default_rng(seed).normal(size=shape), 0)
     return (a * np.array([1, 0, 0.02, 3, 1])).astype(np.float32)
 
 
 def dopamines(a):
-    """Its score, of [sample, unit]."""
+    """The score in dopamine's code, for activations [sample, unit]."""
     score = np.mean(np.abs(a), axis=0)
     return score / (np.mean(score) + 1e-9)
 

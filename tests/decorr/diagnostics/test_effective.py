@@ -12,7 +12,7 @@ FUNCTIONS = [mean_square_correlation, effective_units]
 
 @jax.jit
 def values(a, **stat):
-    """The mean square and the number of units, debiased and as they are: one program."""
+    """The mean square and the number of effective units, debiased and raw, in one program."""
     return [
         (mean_square_correlation(a, debias=debias, **stat), effective_units(a, debias=debias, **stat))
         for debias in (True, False)
@@ -56,7 +56,7 @@ def test_weights_count_as_effective_samples():
     runs = jax.random.normal(jax.random.key(2), (400, 40, 12))
     (found, _), (unweighted, _) = jax.tree.map(np.asarray, by_run(runs, weights=weights))
     n = float(weights.sum() ** 2 / (weights**2).sum())
-    assert unweighted.mean() == pytest.approx(1 / (n - 1), rel=0.2)  # an approximation; 1 / 39 is half of it
+    assert unweighted.mean() == pytest.approx(1 / (n - 1), rel=0.2)  # approximate; 1 / 39 is half as much
     assert abs(found.mean()) < 0.2 * unweighted.mean()
 
 

@@ -14,10 +14,10 @@ from decorr.diagnostics import effective_rank, rank_above, rank_at, spectrum
 
 KINDS = ("correlation", "covariance", "moment")
 TALL, WIDE = (9, 4), (6, 8)
-# Kind, order, power: RankMe, the other ranks in use, and some between.
+# (kind, order, power) of RankMe, of the other ranks in use, and of some in between.
 RANKS = [("moment", 1, 1), ("covariance", 2, 2), ("covariance", 1, 2), ("moment", math.inf, 2)]
 RANKS += [("correlation", 0.5, 1)]
-# Of the other matrix one kind is enough.
+# For the other matrix one kind is enough.
 PROGRAMS = {TALL: (KINDS, RANKS), WIDE: (("covariance",), RANKS[:2])}
 
 
@@ -28,7 +28,7 @@ def activations(shape, seed=0):
 
 @functools.partial(jax.jit, static_argnums=0)
 def library(shape, a, weights):
-    """Spectra, effective ranks, and counts."""
+    """The library's spectra, effective ranks, and counts."""
     kinds, ranks = PROGRAMS[shape]
     return (
         [spectrum(a, kind=kind, weights=weights) for kind in kinds],
@@ -38,7 +38,7 @@ def library(shape, a, weights):
 
 
 def matrix(kind, a, w):
-    """[unit, unit], as a textbook has it."""
+    """The matrix [unit, unit] of a kind, as in a textbook."""
     if kind == "moment":
         return (w[:, None] * a).T @ a / w.sum()
     covariance = np.cov(a, rowvar=False, aweights=w)
@@ -77,7 +77,7 @@ def test_values(float64, shape, weighted):
 
 
 def test_gradients_are_central_differences(float64):
-    """Of fewer samples than units; `test_public_functions.py` has the other matrix."""
+    """With fewer samples than units; `test_public_functions.py` tests the other matrix."""
     a, direction = activations(WIDE), np.random.default_rng(2).normal(size=WIDE)
 
     def total(a):
@@ -91,7 +91,7 @@ def test_gradients_are_central_differences(float64):
 
 
 def test_second_derivatives_are_those_of_the_matrix(float64):
-    """Of the entropy, where no eigenvalues coincide, by the derivative of the gradient."""
+    """Differentiates the gradient of the entropy, where no eigenvalues coincide."""
     a, direction = activations((6, 3)), np.random.default_rng(2).normal(size=(6, 3))
     gradient = jax.jit(jax.grad(functools.partial(effective_rank, power=1)))
     h = 1e-5
@@ -112,7 +112,7 @@ def extremes(a):
 
 
 def test_collapsed_layers_have_rank_one_and_isotropic_ones_all_units():
-    """With finite gradients: on one line, at one point, on as many lines as units, and at 0."""
+    """Samples lie on one line, at one point, on as many lines as units, or at 0. Gradients are finite."""
     rng = np.random.default_rng(0)
     line = rng.normal(size=(16, 1)) * rng.normal(size=(1, 8))
     point = np.broadcast_to(rng.normal(size=(1, 8)), (16, 8))
@@ -137,7 +137,8 @@ def test_a_wholly_collapsed_layer_of_thousands_of_units():
 
 
 def test_small_singular_values_keep_their_size_in_single_precision():
-    """To 1e-5 of the largest, where the eigenvalues of a Gram matrix in float32 are rounding below 3e-4."""
+    """Accurate to 1e-5 of the largest. Roots of a Gram matrix's eigenvalues in float32 are only rounding
+    below 3e-4."""
     rng = np.random.default_rng(0)
     s = np.logspace(0, -5, 8)
     left, right = (np.linalg.qr(rng.normal(size=(n, 8)))[0] for n in (16, 8))
@@ -176,7 +177,7 @@ def test_debiased_are_means_over_quadruples(float64, shape, weighted):
 
 
 def test_debiased_do_not_depend_on_the_number_of_samples():
-    """Of 12 directions with variances 1/i; the inverse of the mean inverse over runs."""
+    """For 12 directions with variances 1/i. Compares the inverse of the mean inverse over runs."""
     deviation = 1 / np.sqrt(np.arange(1, 13))
     wanted = np.sum(deviation**2) ** 2 / np.sum(deviation**4)
     runs = jax.random.normal(jax.random.key(0), (400, 16, 12)) * deviation[None, None].astype(np.float32)

@@ -1,4 +1,4 @@
-"""What the tests of several networks look at."""
+"""Checks that the tests of several networks share."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture
 def check_fills_bound():
-    """That the parameters of a layer are uniform between minus and plus a bound."""
+    """Checks that the parameters of a layer are uniform between minus and plus a bound."""
 
     def check(layer, bound):
         for values in map(np.asarray, (layer["kernel"], layer["bias"])):

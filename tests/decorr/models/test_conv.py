@@ -17,7 +17,7 @@ from decorr.models import slopes
 KEY = jax.random.key(0)
 CLASSES = 3
 SHAPE = (7, 6, 2)
-"""Sides odd and even."""
+"""An image shape with an odd and an even side."""
 PRELU = Architecture((4, 5, 6), "prelu", 0.25, "torch", input_dropout=True)
 LEAKY = Architecture((4, 5, 6), "leaky_relu", 0.01, "flax", input_dropout=False)
 X = np.random.default_rng(0).normal(size=(5, math.prod(SHAPE))).astype(np.float32)
@@ -40,7 +40,7 @@ def network(architecture):
 
 @jax.jit
 def flax_forward(params, x, slope):
-    """The same by Flax's own layers."""
+    """The same network built from Flax's own layers."""
     x, activations = x.reshape(-1, *SHAPE), []
     for layer in (1, 2, 3):
         hidden = params[f"hidden_{layer}"]
@@ -117,7 +117,7 @@ def test_slopes_are_learned():
 def test_activations_are_taken_before_dropout(input_dropout):
     model, params = network(dataclasses.replace(PRELU, input_dropout=input_dropout))
     _, plain = apply(model, params, X, 0.0)
-    # With every input of a layer dropped, its activations are those of its biases: not zero.
+    # If every input of a layer is dropped, its activations depend on its biases only, and are not zero.
     logits, dropped = apply(model, params, X, 1.0)
     for layer, found in enumerate(dropped, start=1):
         alone = np.broadcast_to(params[f"hidden_{layer}"]["bias"], found.shape)
@@ -141,7 +141,11 @@ def test_networks_under_vmap_are_the_networks_alone():
     ("x", "error", "message"),
     [
         (np.ones((1, 84), np.uint8), TypeError, "ConvNet's inputs .* floating-point dtype; got uint8"),
-        (np.ones((1, 64), np.float32), ValueError, r"\(7, 6, 2\) flattened images, 84 pixels; got \(1, 64\)"),
+        (
+            np.ones((1, 64), np.float32),
+            ValueError,
+            r"the 84 pixels of flattened images \(7, 6, 2\); got \(1, 64\)",
+        ),
         (np.ones((), np.float32), ValueError, r"84 pixels; got \(\)"),
     ],
 )

@@ -95,7 +95,7 @@ def test_slopes_are_learned_only_by_prelu():
 def test_activations_are_taken_before_dropout(input_dropout):
     model, params = network(dataclasses.replace(PRELU, input_dropout=input_dropout))
     _, plain = apply(model, params, X, 0.0)
-    # With every input of a layer dropped, its activations are those of its biases: not zero.
+    # If every input of a layer is dropped, its activations depend on its biases only, and are not zero.
     logits, dropped = apply(model, params, X, 1.0)
     bias = lambda name: np.broadcast_to(params[name]["bias"], (len(X), params[name]["bias"].size))  # noqa: E731
     for layer in (1, 2, 3):
@@ -113,7 +113,7 @@ def test_masks_are_drawn_anew_for_every_layer_and_key():
     x = np.ones((200, 6), np.float32)
     first, second, third = map(np.asarray, apply(model, params, x, 0.5)[1])
     assert (first == 1).all()
-    # Kept with 1/2 by the first mask and with 1/4 by the first two: no mask is used twice.
+    # The first mask keeps 1/2 and the first two together 1/4, so no mask is used twice.
     for kept, share in (((second != 0).mean(), 0.5), ((third != 0).mean(), 0.25)):
         assert abs(kept - share) < 4 * (share * (1 - share) / x.size) ** 0.5
     assert (apply(model, params, x, 0.5, key=jax.random.key(1))[1][1] != second).any()

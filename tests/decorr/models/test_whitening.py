@@ -127,7 +127,7 @@ def test_a_unit_a_group_is_batch_normalisation():
     y, updates = apply(ours, variables | {"params": params}, x)
     wanted, theirs_updates = apply(theirs, other | {"params": params}, x)
     wanted = np.asarray(wanted)
-    unbiased = np.sqrt((m - 1) / m)  # theirs divides the variance by m
+    unbiased = np.sqrt((m - 1) / m)  # BatchNorm divides the variance by m
     np.testing.assert_allclose(
         y, (wanted - params["bias"][None]) * unbiased + params["bias"][None], atol=1e-3
     )
@@ -237,7 +237,7 @@ def test_one_sample_is_too_few_to_train():
 
 
 def test_single_examples_as_batch_norm_takes_them():
-    """[unit], none, and one example of each lane of a mapped axis, at initialisation and after."""
+    """Inputs: [unit], no example, and one example per lane of a mapped axis; at initialisation and after."""
     x = jnp.asarray(activations((5, 6)))
     layer, norm = (kind(axis_name="batch") for kind in (BatchWhitening, nn.BatchNorm))
     variables = layer.init(KEY, x[0], use_running_average=False)

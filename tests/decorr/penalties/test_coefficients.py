@@ -1,4 +1,4 @@
-"""A keyword for each coefficient, beside the spellings before."""
+"""Each coefficient has a keyword, beside the older spellings."""
 
 import numpy as np
 import pytest

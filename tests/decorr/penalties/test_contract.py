@@ -1,6 +1,6 @@
 """What every penalty of the library promises, against formulas as a textbook writes them, in float64.
 
-Compiling is all that takes time here. So one program has the values and gradients of all penalties, and tests
+Nearly all time here is compilation. So one program computes the values and gradients of all penalties. Tests
 share two shapes: more samples than units, and fewer.
 """
 
@@ -18,13 +18,13 @@ import decorr
 from decorr import pair_penalty
 
 KEY, SLICES = jax.random.key(0), 4
-"""Directions that are drawn."""
+"""The number of directions that are drawn."""
 
-# Formulas of [..., sample, unit] and weights [..., sample], which take complex numbers too.
+# Formulas for activations [..., sample, unit] and weights [..., sample]. They take complex numbers too.
 
 
 def moments(a, w, ddof):
-    """Centred values [sample, unit] and the covariance matrix, as numpy.cov with aweights."""
+    """Centred values [sample, unit] and the covariance matrix, as in numpy.cov with aweights."""
     w = w[..., None]
     total = w.sum(axis=-2, keepdims=True)
     c = a - (w * a).sum(axis=-2, keepdims=True) / total
@@ -106,7 +106,7 @@ def naive_sigreg(a, w):
     return n * ((real - normal) ** 2 + imaginary**2).dot(width * normal).mean(axis=-1)
 
 
-# The normalisation is one factor, so that each combination of the others has one.
+# The normalisation is only a factor, so each combination of the other options is tested with one of them.
 PAIRS = {
     f"pairs {kind} {'with' if diagonal else 'off'} diagonal by {normalise} ddof {ddof}": dict(
         kind=kind, diagonal=diagonal, normalise=normalise, ddof=ddof
@@ -117,7 +117,7 @@ PAIRS = {
         strict=False,
     )
 }
-# By name: views, the penalty, the formula.
+# By name: the number of views, the penalty, the formula.
 PENALTIES = {
     name: (1, functools.partial(pair_penalty, **form), functools.partial(naive_pairs, **form))
     for name, form in PAIRS.items()
@@ -146,12 +146,13 @@ PENALTIES = {
 }
 EVERY = tuple(PENALTIES)
 HAND_ON = ("correlation_penalty", "decov_loss", "vcreg_loss")
-"""These hand their arguments to another of the penalties."""
-# One of each other kind: of PAIRS a correlation without the diagonal and a covariance with it.
+"""These penalties hand their arguments to another penalty."""
+# One penalty of each other kind. From PAIRS: a correlation without the diagonal, and a covariance with it.
 FEW = (*[*PAIRS][:: len(PAIRS) - 1], *(name for name in EVERY if name not in (*PAIRS, *HAND_ON)))
 OF_DEVIATIONS = tuple(name for name in FEW if name != "sigreg_loss")
-"""The others compare with one distribution: means and constant units count, and one sample."""
-# Value of no sample, where it is not 0.
+"""Without `sigreg_loss`, which compares with a fixed distribution: there means, constant units and single
+samples count."""
+# The value without a valid sample, where it is not 0.
 FLAT = {
     "variance_penalty": 0.99,
     "vcreg_loss, smooth": 0.16 * 0.99,
@@ -193,7 +194,7 @@ def penalty(name, arrays, weights=None, where=None):
 
 @functools.partial(jax.jit, static_argnums=0)
 def library(names, arrays, weights=None, where=None):
-    """By name: the value, and the gradients by the views and by the weights, if there are any."""
+    """By name: the value, and the gradients with respect to the views and, if given, the weights."""
 
     def result(name):
         function = functools.partial(penalty, name, where=where)
@@ -204,14 +205,15 @@ def library(names, arrays, weights=None, where=None):
 
 
 def derivative(function, arguments, i):
-    """By argument i, exact up to rounding: the imaginary part of a complex step, whose square vanishes."""
+    """The derivative with respect to argument i, exact up to rounding: the imaginary part of a complex
+    step."""
     x, step = arguments[i], 1e-30
     steps = x + 1j * step * np.eye(x.size).reshape(-1, *x.shape)
     return function(*arguments[:i], steps, *arguments[i + 1 :]).imag.reshape(x.shape) / step
 
 
 def formula(name, arrays, weights=None):
-    """The same by the formula, in NumPy's float64 whatever the type of the arrays."""
+    """The same by the formula, in float64 by NumPy, whatever the type of the arrays."""
     arrays = [np.asarray(a, np.float64) for a in views(name, arrays)]
     weights = np.ones(arrays[0].shape[:-1]) if weights is None else weights
     arguments = [*map(samples, arrays), weights.ravel()]
@@ -259,7 +261,7 @@ def of_each_mask(arrays, where):
 def masked():
     """The same arrays four times, with two masks, one sample, and none; NaN where no sample is valid.
 
-    Below 0, which a sample that is not valid must not stand for.
+    Values are below 0, so that an invalid sample counted as 0 would show.
     """
     where = np.random.default_rng(2).uniform(size=(4, *TALL[:-1])) < 0.6
     where[2:] = np.arange(20).reshape(5, 4) < np.array([1, 0])[:, None, None]
@@ -271,13 +273,13 @@ def masked():
 
 @of_few
 def test_where_is_a_subset_and_padding_does_not_leak(float64, name, masked):
-    """Under `vmap`, which is a loop."""
+    """The masks are mapped by `vmap`, which must give what a loop gives."""
     whole, arrays, where, found = masked
     for run in range(2):
         one = jax.tree.map(lambda leaf, run=run: leaf[run], found[name])
         weights = where[run].astype(np.float64)
         assert_close(one[:2], formula(name, whole, weights)[:2], 1e-11)
-        # A weight of 0 is the same.
+        # A weight of 0 has the same effect.
         assert_close(library(FEW, [a[run] for a in arrays], weights)[name][:2], one[:2], 1e-13)
     for gradient in found[name].gradients:
         np.testing.assert_array_equal(gradient[~where], 0)
@@ -296,7 +298,7 @@ def test_fewer_than_two_valid_samples_pull_nowhere(name, masked):
 
 @functools.partial(jax.jit, static_argnums=0)
 def second_derivatives(names, arrays, direction, weights=None):
-    """By name: the Hessian times a direction; of the primitive of pairs in every order of the two modes."""
+    """By name: the Hessian times a direction. For `pair_penalty`, in every order of the two modes."""
 
     def result(name):
         at, along = views(name, arrays), views(name, direction)
@@ -317,9 +319,9 @@ def second_derivatives(names, arrays, direction, weights=None):
     ("shape", "weights"), [((8, 3), None), ((3, 5), np.linspace(0.5, 2, 3))], ids=["m > d", "m < d, weights"]
 )
 def test_every_derivative(float64, name, shape, weights):
-    """Along a direction drawn at random, in which any wrong second derivative shows."""
+    """Along a random direction, so that any wrong second derivative shows."""
     arrays, direction = activations(shape, 3), tuple(a - 3 for a in activations(shape, 4))
-    # The difference of exact gradients, of the fourth order.
+    # A fourth-order difference of exact gradients.
     h, wanted = 1e-3, 0
     for step, factor in {1: 8, -1: -8, 2: -1, -2: 1}.items():
         moved = [a + step * h * e for a, e in zip(arrays, direction, strict=True)]
@@ -365,7 +367,8 @@ def test_a_constant_unit_pulls_nowhere_and_adds_no_pair(name, shape):
 
 @of_few
 def test_nothing_on_the_way_is_nan(name):
-    """Operation by operation: what is selected away was a number too, as `jax_debug_nans` wants it."""
+    """Runs operation by operation: even values that `where` discards must be numbers, for
+    `jax_debug_nans`."""
     arrays = single(TALL)
     for a in arrays:
         a[..., 2] = 0.1
@@ -395,7 +398,7 @@ def test_large_means_cost_no_digits(name, shape):
 @of_deviations
 @of_both
 def test_a_unit_of_another_scale_costs_no_digits(name, shape):
-    """Of covariances most of K is then what the diagonal takes away again."""
+    """For covariances, subtracting the diagonal then cancels most of K."""
     arrays = single(shape)
     for a in arrays:
         a[..., 3] *= 1e4
@@ -487,9 +490,8 @@ def test_two_layers_may_differ_in_units():
 @of_few
 @pytest.mark.parametrize(("m", "d"), [(37, 5), (41, 43)])
 def test_what_is_not_in_the_program(name, m, d):
-    """Nothing of masks and weights that are not given, no array of the larger size squared.
-
-    In the program as the library writes it; `test_simon.py` has what XLA makes of one.
+    """Programs have no operations for masks and weights that are not given, and no array of the larger size
+    squared. This is the program as the library writes it. `test_simon.py` checks one that XLA compiled.
     """
 
     def program(**stat):

@@ -1,4 +1,4 @@
-"""SIGReg beside what the contract of the penalties asks: its size, its collapse, its options."""
+"""SIGReg beyond the contract of all penalties: its size, its gradient at collapse, its options."""
 
 import functools
 
@@ -13,7 +13,7 @@ KEY = jax.random.key(0)
 
 
 def test_a_standard_normal_sample_has_about_1_and_others_more():
-    """Its expectation is the integral of exp(-t^2 / 2) (1 - exp(-t^2))."""
+    """The expected loss is the integral of exp(-t^2 / 2) (1 - exp(-t^2))."""
     a = jax.random.normal(KEY, (64, 32, 4))
 
     @jax.jit

@@ -1,6 +1,6 @@
-"""The penalty and its gradient in closed form against NumPy in float64, and at their corners.
+"""The penalty and its closed-form gradient against NumPy in float64, and in corner cases.
 
-Second derivatives, `vmap` and more: `test_contract.py`.
+`test_contract.py` tests second derivatives, `vmap` and more.
 """
 
 import functools
@@ -18,7 +18,7 @@ of_every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 @jax.jit
 def penalty_and_gradients(a, **stat):
-    """The penalty, its gradient by differentiation and in closed form, and its terms: one program."""
+    """The penalty, its gradient by differentiation and in closed form, and its terms, in one program."""
     value, gradient = jax.value_and_grad(functools.partial(correlation_penalty, **stat))(a)
     return value, gradient, penalty_gradient(a, **stat), gradient_terms(a, **stat)
 
@@ -43,7 +43,7 @@ def oracle(a):
 
 
 def oracle_gradient(a):
-    """By the correlations with other units: a unit adds nothing to its own gradient."""
+    """The gradient from the correlations with other units. A unit adds nothing to its own gradient."""
     samples = a.reshape(-1, a.shape[-1])
     m, d = samples.shape
     sigma = samples.std(axis=0, ddof=1)
@@ -71,7 +71,7 @@ def test_value_and_gradient(float64, shape):
 
 @pytest.mark.parametrize("shape", [(9, 9), (6, 15)])
 def test_masks_and_weights(float64, shape):
-    """By the gradient of the penalty, of which the contract has it that it is right."""
+    """Compares with the gradient of the penalty, which `test_contract.py` checks."""
     m, rng = shape[0], np.random.default_rng(1)
     where, weights = np.arange(m) % 3 > 0, rng.uniform(0.5, 2, m)
     found = penalty_and_gradients(
@@ -127,7 +127,7 @@ def test_constant_units_are_absent(shape):
 
 
 def test_half_precision_accumulates_in_float32():
-    """As bfloat16 does: the contract."""
+    """`test_contract.py` tests bfloat16."""
     a = jnp.asarray(activations((9, 9)), jnp.float16)
     value, slope, _, _ = penalty_and_gradients(a)
     assert value.dtype == jnp.float32 and slope.dtype == jnp.float16

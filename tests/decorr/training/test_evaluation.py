@@ -1,4 +1,4 @@
-"""What is measured of a trained network, against NumPy."""
+"""Measurements of a trained network against NumPy."""
 
 import dataclasses
 
@@ -68,7 +68,7 @@ def test_correlations_are_of_the_whole_set(seen, outputs):
 
 
 def test_a_large_set_is_streamed_and_p_is_of_every_second_minibatch(variables):
-    """200 minibatches and 7 samples: 2 x `MINIBATCHES`, in four chunks and a remainder."""
+    """The set has 2 x `MINIBATCHES` = 200 minibatches and 7 more samples: four chunks and a remainder."""
     rng = np.random.default_rng(1)
     images = rng.integers(0, 16, (2007, 6), np.uint8)
     many = Split(images, rng.integers(0, 3, 2007, np.int32), np.float32(2), np.float32(5))
@@ -130,7 +130,7 @@ def test_histogram_of_nan_is_nan():
 
 @pytest.fixture(scope="module")
 def convolutional(data):
-    """Trainer, variables and outputs of a network of 3 x 1 and 2 x 1 positions."""
+    """Trainer, variables and outputs of a network whose layers have 3 x 1 and 2 x 1 positions."""
     model = ConvNet(dataclasses.replace(MODEL.architecture, widths=(4, 5)), 3, (6, 1, 1))
     variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 6)))
     logits, activations = jax.jit(model.apply)(variables, data.batch(...)[0])
@@ -154,13 +154,13 @@ def test_with_room_for_all_positions_all_are_seen(convolutional, data):
 
 
 def test_at_least_one_position_of_each_sample_is_seen(convolutional, data, monkeypatch):
-    """Fewer samples than the set has: one position of each, and every time the same."""
+    """`max_samples` is below the size of the set. So each sample gives one position, the same every time."""
     trainer, variables, _, activations = convolutional
     few = dataclasses.replace(trainer, max_samples=20)
     found, again = (jax.jit(evaluate, static_argnums=0)(few, variables, data) for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, found, again)
     for layer, a in enumerate(activations):
-        # One position of every sample has all their means and spreads, near enough.
+        # One position of every sample has nearly the means and spreads of all positions.
         assert np.isfinite(found.correlation[layer]).all()
         np.testing.assert_allclose(found.correlation[layer], correlation(a), atol=0.6)
         assert not np.allclose(found.correlation[layer], correlation(a), atol=1e-4)

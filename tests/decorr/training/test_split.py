@@ -1,4 +1,4 @@
-"""Minibatches of a split: scaled as NumPy would in float64, wherever index and pixels live."""
+"""Minibatches of a split are scaled as by NumPy in float64, for an index and pixels in JAX or NumPy."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Training: against SGD in plain NumPy, and what makes runs resumable, paired and independent."""
+"""Training against SGD in plain NumPy; runs are resumable, paired and independent."""
 
 import dataclasses
 import functools
@@ -45,7 +45,7 @@ def split(samples, seed=1):
 
 
 class Recorder:
-    """A split that notes which samples each minibatch held."""
+    """A split that records which samples each minibatch held."""
 
     def __init__(self, samples):
         self.split, self.labels, self.seen = split(samples), split(samples).labels, []
@@ -178,7 +178,7 @@ def test_running_statistics_are_trained_and_evaluated_with():
 
 
 def test_epochs_in_two_calls_are_epochs_in_one():
-    # Two at least in each call: XLA rounds otherwise where a loop has one iteration.
+    # At least two epochs per call, because XLA rounds differently if a loop has one iteration.
     data, start = split(47), initial(BOTH)
     one, metrics, correlation = train_epochs(TRAINER, start, data, 4)
     half, first, _ = train_epochs(TRAINER, start, data, 2)
@@ -190,7 +190,7 @@ def test_epochs_in_two_calls_are_epochs_in_one():
 
 
 def test_epochs_are_their_steps_and_observe_their_mean_correlation():
-    """Outside of `jit`, which NumPy's arrays allow: inside of it they are the same."""
+    """Runs outside of `jit`, which NumPy's arrays allow. Results inside of `jit` must be the same."""
     data, start = Recorder(47), initial(BOTH)
     after, metrics, correlation = data.train(start, 2, observe=True)
     orders = [np.asarray(minibatches(start.key, step, 47, BATCH)) for step in (0, 4)]
@@ -219,12 +219,12 @@ def test_every_epoch_is_another_permutation_and_incomplete_minibatches_are_left_
 
 
 def test_regularisers_change_neither_the_order_nor_the_initial_network():
-    """The order is drawn with the key and the step alone."""
+    """The order depends on the key and the step only."""
     plain, both = initial(Regulariser()), initial(BOTH)
     assert_identical(arrays(both._replace(regulariser=plain.regulariser)), arrays(plain))
 
 
-@pytest.mark.parametrize("samples", [1, 1625, 1626])  # JAX sorts once, up to 1625; then twice
+@pytest.mark.parametrize("samples", [1, 1625, 1626])  # JAX sorts once up to 1625 samples, then twice
 def test_the_order_is_jaxs_permutation(samples):
     @jax.jit
     @jax.vmap
@@ -298,7 +298,7 @@ def test_every_layer_and_step_draws_other_positions():
 
 
 def test_the_penalty_sees_what_is_drawn():
-    """A step against the gradient of what `subsample` gives of the same state."""
+    """Compares a step with the gradient at the samples that `subsample` draws for the same state."""
     state, (x, labels) = initial(PENALISED, CONV), split(BATCH).batch(...)
     after, minibatch = step(CONV, state, x, labels)
     assert [a.shape for a in minibatch.activations] == [(BATCH, 3, 1, 4), (BATCH, 2, 1, 5)]
@@ -325,7 +325,7 @@ def test_correlations_observed_are_of_what_is_drawn():
 
 
 def test_fewer_samples_than_a_minibatch_cannot_be_seen():
-    with pytest.raises(ValueError, match="max_samples must be at least one an example, 10; got 9"):
+    with pytest.raises(ValueError, match="max_samples must be at least one per example, 10; got 9"):
         jax.eval_shape(
             functools.partial(steps.step, dataclasses.replace(CONV, max_samples=9)),
             initial(PENALISED, CONV),
@@ -342,10 +342,10 @@ def test_optimisers_that_look_at_the_loss(name):
     if "loss" in inspect.signature(optimiser.update).parameters:
         pytest.skip("a newer optax calls it value")
     optimiser = optimiser if name == "lbfgs" else optax.chain(optax.sgd(0.1), optimiser)
-    trainer = Trainer(MODEL, optimiser, 40)  # of all samples, whose loss falls in every step
+    trainer = Trainer(MODEL, optimiser, 40)  # the minibatch is the whole set, so its loss falls in every step
     state, data = initial(Regulariser(penalty_weight=0.1), trainer), split(40)
     losses = []
-    with jax.numpy_dtype_promotion("standard"):  # as optax's line search needs it
+    with jax.numpy_dtype_promotion("standard"):  # optax's line search needs this
         for _ in range(8):
             state, minibatch = step(trainer, state, *data.batch(...))
             losses.append(minibatch.nll)
