@@ -48,7 +48,7 @@ class Compare:
     finalists: int = 2
     """Number of the best settings, which get more seeds before one is chosen."""
     more_seeds: int = 2
-    """Number of these additional seeds."""
+    """Number of additional seeds for each of the best settings."""
     report_seeds: int = 8
     """Number of seeds for the final test, different from those of the trials."""
     part: Unset[Literal["ladder", "comparison", "features", "views"]] = None

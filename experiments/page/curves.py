@@ -227,8 +227,7 @@ def _numbered(sweeps: Sequence[xr.Dataset], kind: str) -> dict[float, Variant]:
 def _first(
     sweeps: Sequence[xr.Dataset], wanted: Mapping[float, Network], take: Callable[[xr.Dataset], xr.DataArray]
 ) -> dict[float, np.ndarray]:
-    """The values [seed] that `take` finds in the cell of each network, in the first sweep that has the
-    network."""
+    """The values [seed] that `take` returns for each network, from the first sweep that has the network."""
     values = {}
     for key in sorted(wanted):
         having = [sweep for sweep in sweeps if wanted[key] in networks(sweep)]
