@@ -22,7 +22,7 @@ from experiments.grid.cells import Work
 from experiments.run import machine
 from experiments.run.progress import SweepProgress
 
-if TYPE_CHECKING:  # they bring JAX, for which --help does not wait
+if TYPE_CHECKING:  # they import JAX, and --help must not wait for it
     from experiments.run.executor import Executor
     from experiments.run.local import Training
 
@@ -88,24 +88,25 @@ def train(
     read: Callable[[Any], Any] = lambda _: None,
     checkpoint_seconds: float = 0.0,
 ) -> None:
-    """Trains work and shows how far it is.
+    """Trains pieces of work and shows the progress.
 
     Args:
       executor: where to train.
       training: how to train.
       work: the pieces, the longest first, so that no long one is left for the end.
-      dataset: its data, in the form that `training` takes.
+      dataset: the data for all pieces, in the form that `training` takes.
       console: where progress is shown.
-      keep: called with a piece of work, the number of its units done, and its checkpoint or None.
-      read: the last checkpoint of a piece; None if there is none.
-      checkpoint_seconds: least time between two checkpoints of a piece.
+      keep: called with a piece of work, how many epochs or networks of it are done, and its checkpoint or
+        None.
+      read: a function that returns the last checkpoint of a piece, or None.
+      checkpoint_seconds: minimum number of seconds between two checkpoints of a piece.
 
     Raises:
       ValueError: a piece does not fit into memory. Nothing is trained then.
     """
     for piece in work:
         training.check(executor.room, piece, dataset)
-    # Always closed, so that an interruption here ends the training there.
+    # Always closed, so that an interruption ends the executor's training too.
     running = closing(executor.run(training, work, dataset, read, checkpoint_seconds))
     live = is_live(console.file)
     with SweepProgress(console, work, dataset.image_shape, live) as progress, running as events:
@@ -115,7 +116,7 @@ def train(
 
 
 def parse(options: type[Options], name: str) -> Options:
-    """The options of `python -m experiments.NAME`, a dataclass; ~ in paths is the home folder."""
+    """Parses the options of `python -m experiments.NAME` into a dataclass. ~ in paths is the home folder."""
     parsed: Any = tyro.cli(options, prog=f"python -m experiments.{name}")
     paths = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(parsed)}
     return dataclasses.replace(
@@ -129,8 +130,8 @@ def time_left(seconds: float, platform: str = "cpu") -> str:
 
 
 def make_console() -> Console:
-    """Standard output, where text is printed as it is. Outside of terminals it is wide enough for the
-    table."""
+    """Returns a console on standard output that prints text as it is. Outside of terminals it is wide enough
+    for the table."""
     if sys.stdout is None:  # closed
         return Console(file=io.StringIO(), width=160, markup=False, highlight=False)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -140,13 +141,13 @@ def make_console() -> Console:
 
 
 def is_live(stream: Any) -> bool:
-    """Whether a stream is a terminal on which a line can be drawn again."""
+    """Whether a stream is a terminal on which a line can be overwritten."""
     return stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Prints each warning, and each error that users can mend, as one line without a traceback."""
+    """Prints each warning, and each error that users can fix, as one line without a traceback."""
     default = warnings.formatwarning
     warnings.formatwarning = lambda message, *_: f"warning: {first_line(message)}\n"
     try:

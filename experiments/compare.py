@@ -1,4 +1,4 @@
-"""Does a method help? All are tuned alike and tested once. `python -m experiments.compare --help`."""
+"""Does a method help? All methods are tuned alike and tested once. `python -m experiments.compare --help`."""
 
 import dataclasses
 import itertools
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from experiments.data.pool import Pool
 
 ALIASES = {"drop": "dropout"}
-"""A sweep's name of a method -> its name here."""
+"""Maps a method's name in sweeps to its name here."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Compare:
     finalists: int = 2
     """Number of the best settings, which get more seeds before one is chosen."""
     more_seeds: int = 2
-    """Number of these additional seeds."""
+    """Number of additional seeds for each of the best settings."""
     report_seeds: int = 8
     """Number of seeds for the final test, different from those of the trials."""
     part: Unset[Literal["ladder", "comparison", "features", "views"]] = None
@@ -78,7 +78,7 @@ class Compare:
             raise ValueError(f"{slopes[0]} is a method of the ladder's first rung: give --part ladder")
 
     def parts(self) -> list[Part]:
-        """The settings to train: a part of the plan, or those of the options."""
+        """The settings to train: those of a part of the plan, or those of the options."""
         if self.part is not None:
             parts = list(PLANNED[self.part]())
             pools = dict.fromkeys(part.pool for part in parts)
@@ -124,7 +124,7 @@ def compare(options: Compare, console: Console) -> None:
 
 
 def _setting(pool: "Pool", part: Part) -> tuple[Setting, Sequence[str]]:
-    """A part's setting on a data set; ValueError if they do not fit."""
+    """Returns a part's setting on a data set, and its methods; ValueError if data and part do not fit."""
     if part.plain.family == "conv" and pool.image_shape is None:
         raise ValueError(f"{pool.name} is a table: --family conv needs images")
     rows = pool.rows(part.rows)
@@ -170,7 +170,7 @@ def _train(
         return results.of(kept[work.setting], work.method)
 
     wanted = [(setting, method) for setting, methods in settings for method in methods]
-    for tunes in (True, False):  # the others need what these choose
+    for tunes in (True, False):  # methods that do not tune need the points that others chose
         wave = [
             _work(options, setting, method, kept[setting])
             for setting, method in wanted
@@ -186,7 +186,7 @@ def _tunes(method: str) -> bool:
 
 
 def _work(options: Compare, setting: Setting, method: str, rows: list[Any]) -> Work:
-    """The work of a method, with the numbers that were chosen by its finished networks."""
+    """Returns the work of a method. If it does not tune here, finished networks have chosen its point."""
     from experiments.comparison import results
 
     if options.part == "features":
@@ -198,7 +198,7 @@ def _work(options: Compare, setting: Setting, method: str, rows: list[Any]) -> W
         networks = results.of(rows, name, "search", "selection")
         if len(networks) < setting.budget.networks("search") + setting.budget.networks("selection"):
             raise ValueError(
-                f"{setting.name} uses the numbers that {name} chose: run --part comparison first"
+                f"{setting.name} uses the hyperparameters that {name} chose: run --part comparison first"
             )
         return results.chosen(networks, setting.budget.finalists)
 

@@ -25,7 +25,7 @@ class Report:
 
 def write(options: Report) -> list[Path]:
     """Writes the pages that are asked for; returns their paths."""
-    # Imported here, so that --help does not wait for what draws.
+    # Imported here, so that --help does not wait for the modules that draw.
     from experiments.comparison import analysis, page, results
     from experiments.paper import report
     from experiments.store.gathered import gather

@@ -36,7 +36,7 @@ SWEEPS = {
     "mnist-rates": Sweep(
         dataset="mnist", sizes=("tiny", "huge"), variants=("drop-0.1", "drop-0.5", "drop-0.7"), seeds=3
     ).cells(),
-    # With five seeds or fewer, no sign-flip test could decide after the correction.
+    # With five seeds or fewer, no sign-flip test could be significant after the correction.
     "fashion_mnist": Sweep(dataset="fashion_mnist").cells(),
 }
 SWEEPS |= {study.name: study.cells for study in STUDIES if not study.measure}
@@ -50,10 +50,10 @@ SWEEPS |= {
     ).cells()
     for recipe in (*ABLATION, *WITHOUT)
 }
-"""Name -> the networks of each sweep: the paper's, those of studies, the ablation's."""
+"""The networks of each sweep, by the sweep's name: for the paper, the studies and the ablations."""
 
 MEASUREMENTS = {study.name: study for study in STUDIES if study.measure}
-"""Name -> each study that measures its networks by their parameters."""
+"""The studies that measure the parameters of their networks, by name."""
 
 COMPARISONS = {
     "ladder": Compare(part="ladder"),
@@ -61,7 +61,7 @@ COMPARISONS = {
     "features": Compare(part="features"),
     "views": Compare(part="views"),
 }
-"""Name -> options of each part of the comparison's plan."""
+"""The options for each part of the comparison's plan, by the part's name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Reproduce:
 
 
 def train_cells(options: Reproduce, name: str, grid: Sequence[Cell], console: Console) -> Path:
-    """Trains the cells that the folder of a name lacks; returns the folder."""
+    """Trains the cells that the results folder of this name lacks; returns the folder."""
     folder = options.results / name
     train(Sweep(data_dir=options.data_dir), grid, folder, console)
     return folder
@@ -111,16 +111,16 @@ def reproduce(options: Reproduce, name: str, grid: Sequence[Cell], console: Cons
 
 
 def measure(options: Reproduce, study: Study, console: Console) -> None:
-    """Trains the networks of a study and stores its measurements, unless these are stored."""
+    """Trains the networks of a study and stores its measurements, unless they are stored already."""
     path = options.out / NETWORKS / f"{study.name}.nc"
     if study.measure is None or measurements.is_done(path, study.cells):
         return
     console.print(f"{study.name}: {', '.join(cell.name for cell in study.cells)}")
     folder = train_cells(options, study.name, study.cells, console)
 
-    from experiments.run import host  # which brings JAX: --help need not wait for it
+    from experiments.run import host  # imports JAX: --help must not wait for it
 
-    host.configure()  # needed if nothing was left to train, and impossible once JAX has run
+    host.configure()  # still needed if nothing was trained, and impossible once JAX has run
     dataset = load_data(study.cells[0], options.data_dir, folder)
     measurements.save(study.measure(folder, study.cells, dataset), path, folder, study.cells)
 

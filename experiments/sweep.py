@@ -18,8 +18,8 @@ from experiments.grid.networks import SIZES, Family, Network, Recipe, Scaling, S
 from experiments.grid.protocols import EARLY, PROTOCOLS, VARIANTS
 from experiments.store import checkpoints, finished
 
-# JAX, xarray, SciPy and Matplotlib are imported inside functions. So --help waits for none of them, and
-# neither does --plan if all is done. The first epoch waits for JAX only.
+# JAX, xarray, SciPy and Matplotlib are imported inside functions. So --help does not wait for them, nor does
+# --plan if everything is done. The first epoch waits for JAX only.
 if TYPE_CHECKING:
     from experiments.data.load import Dataset
     from experiments.run.executor import Executor
@@ -170,7 +170,7 @@ class _Job(NamedTuple):
 
 @contextmanager
 def _prepared(options: Sweep, missing: Mapping[Cell, int], folder: Path) -> Iterator[_Job]:
-    """The blocks of the missing cells: they fit into memory, and match the checkpoints."""
+    """Yields a job with the blocks of the missing cells. They fit into memory, and match the checkpoints."""
     options.machine.prepare(options.plan)
     from experiments.run.epochs import TRAINING, trainer
 
@@ -205,8 +205,8 @@ def _show(job: _Job, folder: Path, console: Console) -> None:
 
 
 def _known_seconds(job: _Job, folder: Path) -> dict[Network, float]:
-    """`epoch_seconds` of the networks in the folder. If there are none, those of the reference run, on a
-    CPU."""
+    """`epoch_seconds` of the networks in the folder. If there are none, a CPU gets those of the reference
+    run, and an accelerator gets none."""
     from experiments.paper.report import REFERENCE
     from experiments.store import compact
     from experiments.store.gathered import epoch_seconds, gather

@@ -1,1 +1,1 @@
-"""Methods against overfitting in networks that people train: planned, trained, judged."""
+"""Compares methods against overfitting in customary networks: plan, training, tables and page."""

@@ -1,4 +1,4 @@
-"""Part 2 of PLAN.md: what all data sets together say about the methods."""
+"""Part 2 of PLAN.md: tests the hypotheses about the methods on all data sets together."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,20 +15,20 @@ from experiments.statistics.verdicts import Comparison, Quantity, Verdict
 from experiments.statistics.verdicts import Outcome as VerdictOutcome
 
 Networks = Mapping[str, list[Row]]
-"""By data set, the networks of the report."""
+"""Maps the name of a data set to its reported networks."""
 Outcome = Literal["holds", "fails", "open"]
 
 MARGIN = math.log(1.02)
-"""2% of an error: what counts as no difference."""
+"""Two mean errors count as equal if the log of their ratio is within this bound: 2% of the error."""
 EARLIER = "42066ab"
-"""The last commit with the comparison that this one replaces: constant rates, PReLU, three seeds a choice."""
+"""The last commit with the earlier comparison: constant learning rates, PReLU, three tuning seeds."""
 FEWEST = 3
-"""Data sets below which nothing is advised: an interval from two has one degree of freedom."""
+"""With fewer data sets there is no advice: an interval from two has only one degree of freedom."""
 DAMAGES = ("noise_error", "pruned_error")
 
 
 class Hypothesis(NamedTuple):
-    """A sentence of the plan: the log of the ratio of a method's errors to another's is below a bound."""
+    """A hypothesis of the plan: log(error of `method` / error of `against`) is below `bound`."""
 
     name: str
     text: str
@@ -36,7 +36,7 @@ class Hypothesis(NamedTuple):
     against: str
     measures: tuple[str, ...] = ("test_error",)
     bound: float = 0.0
-    """H4's is `MARGIN`, and its test one-sided."""
+    """For H4 it is `MARGIN`, and the test is one-sided."""
 
 
 HYPOTHESES = (
@@ -54,21 +54,23 @@ class Judged(NamedTuple):
     hypothesis: Hypothesis
     effect: Effect
     better: intervals.Interval
-    """P(A > B): how often a network of the method errs less, with a 95% bootstrap interval."""
+    """P(A > B): the probability that a network of the method has a smaller error than a network of the other
+    method, with a 95% bootstrap interval."""
     p: float
-    """Corrected by Holm for the five."""
+    """The p-value, corrected by Holm for the five hypotheses."""
     equivalent: float
-    """p of two one-sided tests that the mean effect lies within `MARGIN`; not corrected."""
+    """The p-value of two one-sided tests that the mean effect lies within `MARGIN`. It is not corrected."""
     outcome: Outcome
 
 
 def by_set(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dict[str, Stored]:
-    """The settings of one kind that have reported networks, by data set; the plan's data sets come first.
+    """Returns the settings of one kind, by data set, with the plan's data sets first. Settings without
+    reported networks are left out.
 
     Args:
-      settings: of a folder.
-      title: the kind, as `Part.title`.
-      rows: of the samples; a set with fewer has what it has.
+      settings: all settings of a folder.
+      title: the kind of settings, as in `Part.title`.
+      rows: number of rows of each sample. For 1,000, settings of smaller data sets are included.
     """
     found = {
         stored.setting["pool"]: stored
@@ -81,12 +83,12 @@ def by_set(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dic
 
 
 def of(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dict[str, list[Row]]:
-    """The reported networks of these settings, by data set; arguments as in `by_set`."""
+    """Returns the reported networks of the settings that `by_set` selects, by data set."""
     return {pool: stored.reported for pool, stored in by_set(settings, title, rows).items()}
 
 
 def errors(networks: Networks, method: str, measures: Sequence[str] = ("test_error",)) -> np.ndarray:
-    """The mean of some measures of a method's networks [set, seed]."""
+    """Returns a method's errors [set, seed]: for each network, the mean of some measures."""
     by_set = []
     for rows in networks.values():
         of_method = sorted(results.of(rows, method), key=lambda row: row["seed"])
@@ -95,20 +97,20 @@ def errors(networks: Networks, method: str, measures: Sequence[str] = ("test_err
 
 
 def having(networks: Networks, *methods: str) -> dict[str, list[Row]]:
-    """The data sets in which all of these methods are reported."""
+    """Returns the data sets in which all of these methods have reported networks."""
     return {name: rows for name, rows in networks.items() if set(methods) <= {row["method"] for row in rows}}
 
 
 def effect(
     networks: Networks, method: str, against: str, measures: Sequence[str] = ("test_error",)
 ) -> Effect:
-    """The log of the ratio of mean errors of two methods over the data sets that have both."""
+    """Returns log(error of `method` / error of `against`), averaged over the data sets that have both."""
     both = having(networks, method, against)
     return over_sets.log_ratio(errors(both, method, measures), errors(both, against, measures))
 
 
 def judge(networks: Networks) -> list[Judged]:
-    """The hypotheses, by the data sets that there are."""
+    """Tests the hypotheses on the data sets that are given."""
     found, p_values = [], []
     for hypothesis in HYPOTHESES:
         ratio = effect(networks, hypothesis.method, hypothesis.against, hypothesis.measures)
@@ -131,7 +133,7 @@ def judge(networks: Networks) -> list[Judged]:
 
 
 def c10(settings: Sequence[Stored]) -> tuple[Verdict, ...]:
-    """The paper's sentence on correlations and covariances, judged by H3; () until H3 has all data sets."""
+    """H3's verdict on the paper's sentence about correlations and covariances; () without all data sets."""
     networks = of(settings)
     (h3,) = (each for each in judge(networks) if each.hypothesis.name == "H3")
     if len(h3.effect.sets) < len(SETS):
@@ -154,21 +156,22 @@ def c10(settings: Sequence[Stored]) -> tuple[Verdict, ...]:
             "penalization correlations directly, as these are likely to be a better reflection of the "
             "feature information encoded by the units.",
             (compared,),
-            "Read as: at equal tuning the test error is smaller with the penalty on correlations than with "
-            "DeCov's on covariances. Hypothesis H3 of the comparison's plan judges it, over "
-            f"{len(SETS)} data sets. An earlier protocol (commit {EARLIER}) said that it holds in part.",
+            "We read this sentence as follows: if both penalties are tuned alike, the test error is smaller "
+            "with the penalty on correlations than with DeCov's on covariances. Hypothesis H3 of the "
+            f"comparison's plan decides, over {len(SETS)} data sets. Under an earlier protocol (commit "
+            f"{EARLIER}) the sentence held in part.",
             of="data sets",
         ),
     )
 
 
 class Advice(NamedTuple):
-    """What a kind of data says about a method, by PLAN.md's rule."""
+    """The advice on a method for one kind of data, by PLAN.md's rule."""
 
     images: bool
     method: str
     against: str
-    """The better of vanilla and dropout there."""
+    """vanilla or dropout: the one with the smaller mean error on this kind of data."""
     effect: Effect
 
     @property
@@ -180,7 +183,7 @@ class Advice(NamedTuple):
 
 
 def advice(networks: Networks) -> Iterator[Advice]:
-    """For images and for tables, on the penalty alone and with dropout."""
+    """Yields the advice on the penalty alone, and on the penalty with dropout, for images and for tables."""
     for images in (True, False):
         of_kind = kind(networks, images)
         against = better_of(of_kind, "vanilla", "dropout")
@@ -191,11 +194,11 @@ def advice(networks: Networks) -> Iterator[Advice]:
 
 
 def better_of(networks: Networks, method: str, other: str) -> str:
-    """The one of two methods that errs less in the mean over data sets."""
+    """Returns the method, of two, that has the smaller error, averaged over data sets."""
     effect_of_method = effect(networks, method, other).interval.estimate
     return other if effect_of_method > 0 else method
 
 
 def kind(networks: Networks, images: bool) -> dict[str, list[Row]]:
-    """The data sets of images, or those of tables. Only images have a blur_error."""
+    """Returns the data sets of images, or those of tables. Only networks for images have a blur_error."""
     return {name: rows for name, rows in networks.items() if ("blur_error" in rows[0]) == images}

@@ -8,11 +8,12 @@ from jax import Array
 
 
 def corruptions(x: Array, image_shape: tuple[int, ...] | None) -> dict[str, Array]:
-    """Inputs [row, feature] damaged in several ways, the same for all networks.
+    """Returns inputs [row, feature] that are damaged in several ways, by the name of the damage.
 
-    Images have pixels in [0, 1]. The damages are noise of SD 0.2, contrast 0.4, a blur of SD 1 pixel, a shift
-    down and right by a fourteenth of the height, and a rotation by 15 degrees. Tables have columns of SD 1.
-    The damages are noise of SD 0.5, and a fifth of the entries replaced by their column's mean.
+    For images, with pixels in [0, 1], they are: noise of SD 0.2, contrast 0.4, a blur of SD 1 pixel, a shift
+    down and right by a fourteenth of the height, and a rotation by 15 degrees. For tables, with columns of
+    mean 0 and SD 1, they are: noise of SD 0.5, and a fifth of the entries replaced by their column's mean.
+    All networks get the same damages.
 
     Args:
       x: inputs in the network's scale.
@@ -69,7 +70,7 @@ def _rotation(image_shape: tuple[int, ...], angle: float) -> tuple[Array, Array]
 
 
 def _moved(images: Array, rows: Array, columns: Array) -> Array:
-    """Images with pixels from other places. Linear interpolation between pixels, and 0 outside."""
+    """Returns images with pixels from the given rows and columns, interpolated linearly; 0 outside."""
 
     def channel(image: Array) -> Array:
         return jax.scipy.ndimage.map_coordinates(image, [rows, columns], order=1, cval=0.0)

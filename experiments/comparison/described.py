@@ -1,4 +1,4 @@
-"""What the page describes beside the hypotheses: all methods, the edges of their ranges, other settings."""
+"""Results that the page shows without a test: all methods, edges of ranges, and other settings."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -15,24 +15,25 @@ from experiments.statistics.intervals import Interval
 from experiments.statistics.over_sets import Effect
 
 EDGE = 0.05
-"""Share of a range, at both of its ends, in which a chosen number counts as at the edge."""
+"""A chosen hyperparameter is at the edge if it lies within this share of its range from either end."""
 
 
 class Standing(NamedTuple):
-    """A method's place among the methods that all data sets have."""
+    """How a method compares with the other methods that all data sets have."""
 
     method: str
     rank: float
     ratio: Effect
-    """Of its errors to vanilla's."""
+    """The ratio of its errors to vanilla's."""
     interquartile: Interval
-    """The interquartile mean of its errors / vanilla's mean error of the set; 95% bootstrap interval."""
+    """The interquartile mean of its errors, each divided by vanilla's mean error on the same data set, with a
+    95% bootstrap interval."""
     failed: int
     networks: int
 
 
 def standings(networks: Networks) -> tuple[list[Standing], over_sets.Ranks]:
-    """The methods that all data sets have, best mean rank first; Friedman's test and Nemenyi's distance."""
+    """Returns the methods that all data sets have, best mean rank first, and their ranks with tests."""
     methods = [name for name in METHODS if all(results.of(rows, name) for rows in networks.values())]
     by_method = {method: analysis.errors(networks, method) for method in methods}
     ranks = over_sets.ranks(np.array([values.mean(axis=1) for values in by_method.values()]))
@@ -52,21 +53,21 @@ def standings(networks: Networks) -> tuple[list[Standing], over_sets.Ranks]:
 
 
 class Edge(NamedTuple):
-    """How often a method's chosen numbers lie at an end of their ranges."""
+    """How often a method's chosen hyperparameters lie at an end of their ranges."""
 
     method: str
     settings: int
     at: dict[str, int]
-    """By number, in how many of the settings."""
+    """For each hyperparameter, the number of settings in which its chosen value lies at an end."""
 
     @property
     def too_narrow(self) -> bool:
-        """Whether the range of the learning rate was, by PLAN.md's rule."""
+        """Whether the range of the learning rate was too narrow, by PLAN.md's rule."""
         return self.at["learning_rate"] > self.settings / 3
 
 
 def edges(settings: Sequence[Stored]) -> Iterator[Edge]:
-    """Of every method that tunes its numbers, over the settings in which it is reported."""
+    """Yields an `Edge` for every method that tunes its hyperparameters, over the settings that report it."""
     tuned = [stored for stored in settings if stored.searched and stored.setting["title"] != "views"]
     for name, method in METHODS.items():
         chosen = []
@@ -98,12 +99,12 @@ ELSEWHERE = {
     "convolutional, 1,000 images": ("conv", 1000),
     "all images": ("", 60_000),
 }
-"""By the name that the page gives them: title and rows of the settings that are described."""
+"""Other kinds of settings: the name of each kind on the page, and the title and rows of its settings."""
 PAIRS = (("corr", "vanilla"), ("corr-dropout", "dropout"), ("corr-dropout", "vanilla"))
 
 
 def elsewhere(settings: Sequence[Stored]) -> Iterator[tuple[str, str, str, Effect]]:
-    """Kind of settings, method, the one that it is compared with, and the effect, of those that are done."""
+    """Yields kind of settings, method, the method it is compared with, and effect, for finished settings."""
     for kind, (title, rows) in ELSEWHERE.items():
         networks = analysis.of(settings, title, rows)
         for method, against in PAIRS:
@@ -113,7 +114,8 @@ def elsewhere(settings: Sequence[Stored]) -> Iterator[tuple[str, str, str, Effec
 
 
 def transfer(settings: Sequence[Stored]) -> Iterator[tuple[int, int, str, Effect]]:
-    """Hidden layer, rows of each other class, method, and the effect of its probe's error on vanilla's."""
+    """Yields the hidden layer, rows of each held-out class, method, and the effect: its probe's error against
+    vanilla's."""
     networks = analysis.of(settings, "features")
     methods = [name for name in METHODS if any(results.of(rows, name) for rows in networks.values())]
     for layer in (1, 2, 3):

@@ -20,9 +20,8 @@ from experiments.run.local import Training
 
 
 def split(pool: Pool, rows: int, seed: int) -> tuple[Sample, np.ndarray]:
-    """The sample of a seed from the first half of the classes, and rows of the other classes. First come
-    max(SHOTS) rows of each of the other classes, class by class. Then follow up to `TEST` test rows of all
-    these classes."""
+    """Returns a seed's sample from the first half of the classes, and rows of the other classes. These rows
+    begin with max(SHOTS) training rows of each class, class by class. Up to `TEST` test rows follow."""
     known = np.flatnonzero(pool.labels < pool.classes // 2).astype(np.int32)
     there = pool._replace(features=pool.features[known], labels=pool.labels[known], test=0)
     sample = Sample(*(known[part] for part in there.sample(there.rows(rows), seed)))
@@ -36,8 +35,8 @@ def split(pool: Pool, rows: int, seed: int) -> tuple[Sample, np.ndarray]:
 
 @functools.lru_cache(maxsize=8)
 def _program(recipe: Recipe, classes: int, image_shape: tuple[int, ...] | None, platform: str) -> Any:
-    """The program that trains networks [run] and returns each hidden layer's activations on the other
-    rows."""
+    """Returns a program that trains networks [run] and gives each hidden layer's activations on rows of the
+    other classes."""
     model = model_of(recipe, classes, image_shape)
 
     def trained(
@@ -76,7 +75,7 @@ def _trained(
 
 
 def _measures(layers: Sequence[np.ndarray], labels: np.ndarray, classes: int) -> dict[str, float]:
-    """The errors of probes of each layer [row, unit], and 1 as `failed` if a layer is not finite."""
+    """The errors of probes of each layer [row, unit]. `failed` is 1 if a layer is not finite, else 0."""
     held_out = classes - classes // 2
     finite = all(np.isfinite(layer).all() for layer in layers)
     row = {"failed": float(not finite)}

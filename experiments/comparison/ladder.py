@@ -1,4 +1,4 @@
-"""Part 1 of PLAN.md: which step from the released network to a customary one removes the gain."""
+"""Part 1 of PLAN.md: at which step from the released network to a customary one the gain vanishes."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -16,7 +16,7 @@ from experiments.statistics.intervals import Interval
 
 Outcome = Literal["holds", "fails", "open"]
 Ladder = dict[tuple[str, str], list[Row]]
-"""By data set and rung, the networks of the report."""
+"""Maps a data set and a rung to the reported networks."""
 
 SHOWN_AS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 TITLES = {
@@ -28,22 +28,22 @@ TITLES = {
     "decay": "tuned decay",
     "batchnorm": "batch norm.",
 }
-"""The picture's name of a rung."""
+"""The names of the rungs in the picture."""
 
 
 class Statement(NamedTuple):
-    """A sentence of the plan about one data set."""
+    """A statement of the plan about one data set, and its outcome."""
 
     name: str
     pool: str
     text: str
     interval: Interval
-    """In points of test error."""
+    """The interval of a difference in test error, in points."""
     outcome: Outcome
 
 
 def of(settings: Sequence[Stored]) -> Ladder:
-    """The settings that are rungs with vanilla and corr, in the ladder's order."""
+    """Returns the rungs that have vanilla and corr, in the ladder's order."""
     reported = {setting.name: setting.reported for setting in settings}
     names = {(pool, title): f"{pool}-2000-{title}" for pool in LADDER_SETS for title in (*rungs(), *alone())}
     return {
@@ -54,32 +54,32 @@ def of(settings: Sequence[Stored]) -> Ladder:
 
 
 def errors(rows: list[Row], method: str, measure: str = "test_error") -> np.ndarray:
-    """Of a method's networks, in %, by seed."""
+    """Returns a measure of a method's reported networks, in %, ordered by seed."""
     of_method = sorted(results.of(rows, method, "report"), key=lambda row: row["seed"])
     return 100 * np.array([row[measure] for row in of_method])
 
 
 def gain(rows: list[Row], plain: str, method: str) -> Interval:
-    """By how many points a method's error is below a plain one's: the mean, paired by seed, with 95%
-    interval."""
+    """Returns how many points a method's error lies below the error of a plain method: the mean of the
+    differences, paired by seed, with its 95% interval."""
     return intervals.of_mean(errors(rows, plain) - errors(rows, method))
 
 
 def gain_where_none_failed(rows: list[Row], plain: str, method: str) -> Interval:
-    """The gain over the seeds of which neither network failed."""
+    """Returns the `gain` without the seeds for which either network failed."""
     trained = ~np.any([errors(rows, name, "failed").astype(bool) for name in (plain, method)], axis=0)
     return intervals.of_mean((errors(rows, plain) - errors(rows, method))[trained])
 
 
 def judge(interval: Interval, low: float = -np.inf, high: float = np.inf) -> Outcome:
-    """Whether an interval lies completely within low and high, completely outside, or neither."""
+    """Returns "holds" if an interval lies within low and high, "fails" if it lies outside, else "open"."""
     if low <= interval.low and interval.high <= high:
         return "holds"
     return "fails" if interval.high < low or interval.low > high else "open"
 
 
 def statements(ladder: Ladder) -> Iterator[Statement]:
-    """L1 to L3 and S1 to S3, for the finished data sets and rungs."""
+    """Yields the plan's statements L1 to L3 and S1 to S3, for the finished data sets and rungs."""
     for (name, title), rows in ladder.items():
         methods = {str(row["method"]) for row in rows}
         if not methods.issuperset(LADDER_METHODS):
@@ -88,18 +88,18 @@ def statements(ladder: Ladder) -> Iterator[Statement]:
         if title == "released":
             yield Statement("L1", name, "corr errs less than vanilla", corr, judge(corr, low=0))
         elif title != "relu":
-            text = f"from {TITLES[title]} on, corr is within 0.5 points of vanilla"
+            text = f"{TITLES[title]}: corr is within 0.5 points of vanilla"
             yield Statement("L2", name, text, corr, judge(corr, -0.5, 0.5))
         if title in ("decay", "batchnorm"):
             more = gain(rows, "dropout", "corr-dropout")
             text = f"with {TITLES[title]}, corr-dropout errs less than dropout"
             yield Statement("L3", name, text, more, judge(more, low=0))
         if {"vanilla-fixed", "corr-fixed", "vanilla-copied", "corr-copied"} <= methods:
-            yield Statement("S1", name, "learned slopes: the gain is at least 1", corr, judge(corr, low=1))
+            text = "learned slopes: the gain is at least 1 point"
+            yield Statement("S1", name, text, corr, judge(corr, low=1))
             fixed = gain(rows, "vanilla-fixed", "corr-fixed")
-            yield Statement(
-                "S2", name, "fixed slopes: the gain is within 0.3", fixed, judge(fixed, -0.3, 0.3)
-            )
+            text = "fixed slopes: the gain is within 0.3 points of 0"
+            yield Statement("S2", name, text, fixed, judge(fixed, -0.3, 0.3))
             vanilla = errors(rows, "vanilla")
             more_than_half = vanilla - errors(rows, "vanilla-copied") - (vanilla - errors(rows, "corr")) / 2
             half = intervals.of_mean(more_than_half)
@@ -107,7 +107,7 @@ def statements(ladder: Ladder) -> Iterator[Statement]:
 
 
 def table(ladder: Ladder, name: str) -> Table:
-    """Mean test errors of a data set's rungs in %, the gains with their intervals, and the failures."""
+    """The table of a data set: each rung's mean test errors in %, gains with intervals, and failures."""
     rows = []
     for (pool, title), networks in ladder.items():
         if pool == name:
@@ -129,18 +129,18 @@ def table(ladder: Ladder, name: str) -> Table:
 
 
 def told(interval: Interval) -> str:
-    """An interval in points."""
+    """An interval in points, as text."""
     return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
 
 
 SHOWN = -2, 4
-"""Points that the picture shows. A gain outside is told at the edge."""
+"""The range of gains in the picture, in points. A gain outside of it is written at the edge."""
 
 
 def figure(ladder: Ladder) -> Figure:
-    """The gains of corr over vanilla, and of corr-dropout over dropout, on each rung of each data set."""
+    """Draws the gains of corr against vanilla, and of corr-dropout against dropout, on each rung."""
     if not ladder:
-        raise drawing.Missing("needs vanilla and corr of a rung")
+        raise drawing.Missing("needs a rung with vanilla and corr")
     figure, axes = drawing.grid(1, len(LADDER_SETS), width=3.8, height=3.0, sharey=True)
     pairs = (("vanilla", "corr", "#0072B2", "o"), ("dropout", "corr-dropout", "#D55E00", "s"))
     for ax, name in zip(axes[0], LADDER_SETS, strict=True):

@@ -1,4 +1,4 @@
-"""The stored measures of a trained network: numbers by name, from its logits. NumPy alone."""
+"""Computes the stored measures of a trained network from its logits, with NumPy alone."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -7,25 +7,27 @@ from experiments.data.pool import Sample
 from experiments.statistics import classification
 
 FAILED = 0.8
-"""A network has failed if its training error is above this share of guessing's."""
+"""A network has failed if its training error is larger than this share of the error of guessing."""
 
 
 def measures(
     logits: dict[str, np.ndarray], effective_units: np.ndarray, labels: np.ndarray, sample: Sample
 ) -> dict[str, float]:
-    """The numbers of one network.
+    """Returns the measures of one network, by name.
 
     Args:
-      logits: by the inputs' name [row, class]: train, tuning, and of a report test and damaged tests.
-      effective_units: [layer].
-      labels: of the pool.
-      sample: the network's rows.
+      logits: logits [row, class], by name: train and tuning; in a report also test, each damage of the test
+        inputs, and pruned.
+      effective_units: effective units [layer].
+      labels: all labels of the pool.
+      sample: the rows that the network uses.
 
     Returns:
-      INPUTS_error and INPUTS_nll, and effective_units_LAYER. Test inputs also have INPUTS_calibration_error,
-      scaled_nll and scaled_calibration_error. The scaled ones use one temperature, fitted to the tuning rows.
-      failed is 1 for logits that are not finite, or a training error above `FAILED` of guessing's; else 0. A
-      failed network guesses: its errors are 1 - 1 / classes.
+      NAME_error and NAME_nll for each of the logits, and effective_units_LAYER. A report also has
+      test_calibration_error, scaled_nll and scaled_calibration_error. For the scaled measures, the test
+      logits are divided by a temperature that is fitted to the tuning rows. failed is 1 if logits are not
+      finite, or if the training error is larger than `FAILED` allows; else 0. A failed network counts as
+      guessing: its errors are 1 - 1 / classes.
     """
     guessing = 1 - 1 / logits["train"].shape[-1]
     rows = {"train": sample.train, "tuning": sample.tuning}
@@ -53,7 +55,11 @@ def measures(
 
 
 def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature, from 1/20 to 20, that gives logits [row, class] the least negative log-likelihood.
+    """Returns the temperature, from 1/20 to 20, that minimises the negative log-likelihood of logits.
+
+    Args:
+      logits: [row, class].
+      labels: [row].
 
     Source: Guo et al., On Calibration of Modern Neural Networks (2017).
     """

@@ -1,4 +1,4 @@
-"""The training of one network as a pure function of its numbers, its seed and its rows."""
+"""The training of one network, as a pure function of its hyperparameters, its seed and its rows."""
 
 import functools
 import math
@@ -21,10 +21,10 @@ PENALTIES = {
     "vcreg": lambda a: vcreg_loss(a, 0.16, 0.01),
 }
 POSITIONS = 4096
-"""Number of a minibatch's positions that a penalty takes from a convolutional layer."""
+"""Number of positions in a minibatch at which a penalty samples a convolutional layer."""
 FIRST = 1000
-"""Number of rows on which a penalty is measured before training, to set its weight by its share of the
-loss."""
+"""Number of rows on which a penalty is measured before training. Its weight follows from this value and its
+share of the loss."""
 PRUNED = 0.8
 """Pruning removes this share of each hidden layer's weights, the smallest ones."""
 
@@ -49,12 +49,12 @@ def fit(
     """Trains a network.
 
     Args:
-      recipe: how.
+      recipe: how the network is trained.
       model: the network, from `model_of`.
-      numbers: its numbers.
-      key: of initial parameters, minibatches and dropout.
+      numbers: the network's hyperparameters.
+      key: the random key for initial parameters, minibatches and dropout.
       x: inputs [row, feature].
-      labels: [row].
+      labels: labels [row].
       copied: slopes [step, layer] that replace the network's own after each step.
 
     Returns:
@@ -107,7 +107,7 @@ def _applied(
 
 
 def cross_entropy(logits: Array, labels: Array, smoothing: Any = None) -> Array:
-    """The mean of -sum_c q_c log softmax(logits)_c, q the label's one-hot vector, smoothed if asked."""
+    """The mean of -sum_c q_c log softmax(logits)_c. q is the label's one-hot vector, or a smoothed one."""
     targets = jax.nn.one_hot(labels, logits.shape[-1])
     if smoothing is not None:
         targets = optax.smooth_labels(targets, smoothing)
@@ -139,7 +139,7 @@ def _is_kernel(params: Any) -> Any:
 
 
 def _penalty_weight(recipe: Recipe, model: MLP | ConvNet, variables: Any, numbers: Numbers, x: Array) -> Any:
-    """The multiplier of the penalty, from its share of the loss; None without a penalty."""
+    """The multiplier of the penalty, computed from its share of the loss; None without a penalty."""
     if recipe.penalty == "none":
         return None
     logits, activations = model.apply(variables, x[:FIRST])
@@ -155,7 +155,7 @@ def _penalty(recipe: Recipe, activations: Any, key: Array) -> Array:
 
 
 def some_positions(a: Array, key: Array) -> Array:
-    """Activations of a layer; for a layer with positions, those at some positions."""
+    """Returns a layer's activations. If the layer has positions, some of them are sampled."""
     return sample_positions(a, key, max(POSITIONS, len(a))) if a.ndim > 2 else a
 
 
@@ -171,7 +171,7 @@ def _orthogonality(params: Any) -> Array:
 
 
 def _with_slopes(params: Any, given: Array) -> Any:
-    """The parameters with the given slopes [layer]."""
+    """Returns the parameters with their slopes replaced by the given ones [layer]."""
     return params | {f"slope_{layer}": slope for layer, slope in enumerate(given, start=1)}
 
 

@@ -18,12 +18,11 @@ from experiments.page import drawing
 from experiments.page.tables import Table, markdown
 
 DECIDING = 6
-"""Seeds below which a page recommends nothing: five differences cannot be significant after any
-correction."""
+"""With fewer seeds a page recommends nothing: five differences cannot be significant after any correction."""
 
 
 def compared(settings: Sequence[Stored]) -> list[Stored]:
-    """The settings whose methods are compared with vanilla on the classes that they learn."""
+    """Returns the settings in which methods are compared with vanilla, except those of held-out classes."""
     return [
         stored
         for stored in settings
@@ -32,7 +31,7 @@ def compared(settings: Sequence[Stored]) -> list[Stored]:
 
 
 def planned_order(column: Stored) -> tuple:
-    """Sorts settings: the plan's of 1,000 rows first, each kind in the order of its data sets."""
+    """A sort key: by title, then settings of up to 1,000 rows first, then the plan's order of data sets."""
     setting = column.setting
     pool = setting["pool"]
     place = SETS.index(pool) if pool in SETS else len(SETS)
@@ -40,7 +39,7 @@ def planned_order(column: Stored) -> tuple:
 
 
 def heat_map(shown: Sequence[Stored]) -> Figure:
-    """Methods by settings: by how many % of vanilla's error a method errs more (red) or less (blue)."""
+    """Draws methods by settings: error minus vanilla's, in % of vanilla's (red: larger, blue: smaller)."""
     present = {row["method"] for column in shown for row in column.reported}
     methods = [name for name in METHODS if name in present and name != "vanilla"]
     if not methods:
@@ -82,11 +81,11 @@ def seeds_that_decide(shown: Sequence[Stored]) -> str:
     least = min((len(results.of(column.reported, "vanilla")) for column in shown), default=0)
     if least >= DECIDING:
         return ""
-    return f"{least} seeds cannot decide anything: report at least {DECIDING}. Nothing is recommended here."
+    return f"{least} seeds cannot decide anything: report at least {DECIDING}. This page recommends nothing."
 
 
 def unfinished(settings: Sequence[Stored]) -> str:
-    """A warning while some of the plan's data sets are not done: no answer is read from a part. Else ""."""
+    """A warning while some of the plan's data sets are not done, because answers need them all; else ""."""
     planned = analysis.of([each for each in settings if each.setting["budget"] == asdict(Budget())])
     done = len(analysis.having(planned, *JUDGED))
     if not planned or done == len(SETS):
@@ -97,12 +96,12 @@ def unfinished(settings: Sequence[Stored]) -> str:
 
 
 def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
-    """Writes the page compare.html, with figures/NAME.svg and .png, of all settings in a folder; in
-    answers.md, ladder.md and without-labels.md its tables for other documents.
+    """Writes the page compare.html about all settings in a folder, with figures/NAME.svg and .png. Tables for
+    other documents are in answers.md, ladder.md and without-labels.md.
 
     Args:
-      folder: of the settings' files.
-      out: where to write; None: there.
+      folder: the folder of the settings' files.
+      out: the folder to write into; None: the same folder.
 
     Returns:
       The path of the page.

@@ -16,7 +16,7 @@ class Part:
     """A setting without its data, and the methods to train in it."""
 
     pool: str
-    """The name for `load_pool`; for a table, without folder and suffix."""
+    """The data set's name for `load_pool`. For a table, it is the file's name without folder and suffix."""
     rows: int
     methods: tuple[str, ...]
     plain: Recipe = PLAIN
@@ -57,12 +57,12 @@ def _with(recipe: Recipe, step: str) -> Recipe:
 
 
 STEPS = ("relu", "he", "schedule", "momentum", "decay", "batchnorm")
-"""From the paper's released network to one that people train: ReLU; He's initialisation; warm-up, cosine and
-clipping; momentum; tuned weight decay of kernels; batch normalisation."""
+"""The steps from the paper's released network to a customary one: ReLU; He's initialisation; warm-up, cosine
+and clipping; momentum; tuned weight decay of kernels; batch normalisation."""
 
 
 def rungs() -> dict[str, Recipe]:
-    """The ladder's recipes, by name: the released network, then one for each step, with all earlier steps."""
+    """The ladder's recipes, by name: the released network's, then one after each step."""
     made = {"released": _RELEASED}
     for step in STEPS:
         made[step] = _with(list(made.values())[-1], step)
@@ -70,12 +70,12 @@ def rungs() -> dict[str, Recipe]:
 
 
 def alone() -> dict[str, Recipe]:
-    """The released network with only one step. ReLU alone is the ladder's second rung."""
+    """The recipes with a single step from the released network. ReLU alone is the ladder's second rung."""
     return {f"{step}-alone": _with(_RELEASED, step) for step in STEPS[1:]}
 
 
 def ladder() -> Iterator[Part]:
-    """The ladder, the single steps, and the intervention on slopes."""
+    """Yields the parts of the ladder: its rungs with the intervention on slopes, and the single steps."""
     budget = Budget(points=16, finalists=4, more_seeds=3, report_seeds=20)
     for name in LADDER_SETS:
         for title, recipe in rungs().items():
@@ -92,17 +92,17 @@ TABLES = (
 )
 SETS = ("mnist", "fashion_mnist", "digits", *TABLES)
 LARGE = ("mnist", "fashion_mnist", "letter", "magic", "penbased", "satimage", "marketing")
-"""The sets with 5,000 rows for a sample, and at least a quarter as many for the test."""
+"""The data sets with 5,000 rows for a sample and at least 1,250 for the test."""
 JUDGED = ("vanilla", "dropout", "corr", "corr-fading", "decov", "corr-dropout")
-"""The methods of the hypotheses."""
+"""The methods that the hypotheses compare."""
 FEW = ("vanilla", "dropout", "batchnorm", "corr", "corr-dropout")
-"""The methods that are tried elsewhere too."""
+"""The methods that are also trained with AdamW, convolutions and all images, and for held-out classes."""
 ADAMW = ("mnist", "fashion_mnist", "digits", "letter", "spambase", "splice")
 DESCRIBED = ("batchnorm", "smoothing", "orthogonal", "vcreg", "whiten")
 
 
 def comparison() -> Iterator[Part]:
-    """The comparison: first what the hypotheses need."""
+    """Yields the parts of the comparison. The parts that the hypotheses need come first."""
     for name in SETS:
         yield Part(name, 1000, JUDGED)
     for name in LARGE:
@@ -121,17 +121,17 @@ def comparison() -> Iterator[Part]:
 
 
 SHOTS = (5, 50)
-"""Rows of each held-out class that a probe of features learns from."""
+"""A probe of features learns from this many rows of each held-out class."""
 
 
 def features() -> Iterator[Part]:
-    """Features for classes held out of training, with the numbers that the comparison chose."""
+    """Yields the parts on features for held-out classes. The comparison chose their hyperparameters."""
     for name in ("mnist", "fashion_mnist", "digits", "letter", "optdigits", "penbased"):
         yield Part(name, 1000, FEW, title="features")
 
 
 def views() -> Iterator[Part]:
-    """Without labels: all images of two sets."""
+    """Yields the parts without labels: all images of two data sets."""
     small = replace(PLAIN.architecture, widths=(128, 128))
     plain = replace(PLAIN, architecture=small, weight_decay=1e-4, steps=3000)
     budget = Budget(points=16, finalists=4, more_seeds=2, report_seeds=10)

@@ -1,11 +1,11 @@
-"""What a linear probe reads from features."""
+"""The error of a linear probe on features."""
 
 import numpy as np
 
 
 def error(features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
-    """The error of a linear probe: ridge regression on standardised features [row, feature], its strength by
-    leaving one out."""
+    """Returns the test error of a linear probe: ridge regression on standardised features [row, feature].
+    Leave-one-out validation chooses the strength of the ridge penalty."""
     from sklearn.linear_model import RidgeClassifierCV
 
     offset, scale = features[train].mean(axis=0), features[train].std(axis=0)

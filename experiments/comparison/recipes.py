@@ -1,4 +1,4 @@
-"""The compared methods and the numbers that they try: values, without JAX."""
+"""The compared methods and the hyperparameters that they try, as plain values without JAX."""
 
 import functools
 import math
@@ -15,26 +15,26 @@ Optimiser = Literal["sgd", "momentum", "adamw"]
 
 
 class Numbers(NamedTuple):
-    """The numbers that a network is trained with; None for those that its recipe does not use."""
+    """The hyperparameters of a network. A value is None if the recipe does not use it."""
 
     learning_rate: float
     """The largest learning rate, if a schedule changes it."""
     weight_decay: float
     penalty_share: float | None = None
-    """Weight of the penalty, as a share: weight x (sum over layers before training) / log(classes)."""
+    """The penalty's share of the loss: weight x (its sum over layers before training) / log(classes)."""
     dropout_rate: float | None = None
     smoothing: float | None = None
     """Share of a label's probability that is spread over all classes."""
     orthogonality: float | None = None
-    """Multiplier of sum over hidden layers of |W^T W - I|^2 / units, W's columns scaled to unit length."""
+    """Multiplier of the sum over hidden layers of |W^T W - I|^2 / units; W has columns of length 1."""
     weight: float | None = None
-    """Without labels: multiplier of what is added to the alignment of two views."""
+    """For losses without labels: the weight of their further terms, beside the alignment of two views."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is built and trained, except for its numbers. Networks with the same recipe share a
-    program."""
+    """How a network is built and trained, except for its hyperparameters. Networks with the same recipe share
+    a program."""
 
     architecture: Architecture = Architecture(  # noqa: RUF009
         widths=(128, 128, 128),
@@ -62,22 +62,22 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Method:
-    """A method against overfitting: its changes to the plain recipe, and the numbers that it tunes."""
+    """A method against overfitting: its changes to the plain recipe, and the hyperparameters to tune."""
 
     penalty: Penalty = "none"
     fades: bool = False
     normalisation: Normalisation = "none"
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Further names of `Numbers`, besides rate and decay, with the ranges in which they are searched."""
+    """The hyperparameters that it tunes besides learning rate and weight decay, and their ranges."""
     fixed_slope: bool = False
     """Whether a slope that the plain recipe learns keeps its initial value."""
     numbers_of: str | None = None
-    """The method whose chosen numbers it uses, instead of tuning its own."""
+    """The method whose chosen hyperparameters it uses, instead of tuning its own."""
     slopes_of: str | None = None
-    """The method whose network with the same seed gives its slopes, step by step."""
+    """The method from whose network, with the same seed, its slopes are copied after every step."""
 
     def recipe(self, plain: Recipe) -> Recipe:
-        """The plain recipe with the method."""
+        """Returns the plain recipe, changed by the method."""
         architecture = plain.architecture
         if self.normalisation != "none":
             architecture = replace(architecture, normalisation=self.normalisation)
@@ -115,26 +115,26 @@ WITHOUT_LABELS: dict[str, Method] = {
     "vicreg": Method(ranges=_WEIGHT),
     "barlow": Method(ranges={"weight": (5e-5, 0.5)}),
 }
-"""What trains a network on two views of each image: `views.LOSSES`."""
+"""Methods that learn from two views of each image, by the name of their loss in `views.LOSSES`."""
 
 RANGES = {
     "momentum": {"learning_rate": (3e-3, 0.3), "weight_decay": (1e-5, 1e-2)},
     "sgd": {"learning_rate": (1e-2, 1.0), "weight_decay": (1e-5, 1e-2)},
     "adamw": {"learning_rate": (1e-4, 1e-2), "weight_decay": (1e-3, 1.0)},
 }
-"""By optimiser: the ranges in which its numbers are searched."""
+"""The ranges of learning rate and weight decay, by optimiser."""
 
 _EVENLY = {"dropout_rate"}
-"""Numbers that are searched evenly. All others are searched on a logarithmic scale."""
+"""Hyperparameters that are searched on a linear scale. All others are searched on a logarithmic scale."""
 
 
 def search(method: Method, plain: Recipe, points: int) -> tuple[Numbers, ...]:
-    """The numbers that a method tries: the first points of one scrambled Sobol sequence.
+    """Returns the hyperparameters that a method tries: the first points of one scrambled Sobol sequence.
 
     Args:
-      method: which.
-      plain: the recipe that it changes.
-      points: how many.
+      method: the method.
+      plain: the recipe that the method changes.
+      points: the number of points.
     """
     fixed = {} if plain.weight_decay is None else {"weight_decay": plain.weight_decay}
     ranges = _ranges(method, plain)
@@ -148,8 +148,7 @@ def search(method: Method, plain: Recipe, points: int) -> tuple[Numbers, ...]:
 
 
 def draws(method: Method, plain: Recipe, points: int) -> tuple[dict[str, float], ...]:
-    """The place of each point of `search` in the range of each number: 0 at the low end, 1 at the high
-    one."""
+    """The place of each point of `search` in each hyperparameter's range, from 0 (low) to 1 (high)."""
     return tuple(dict(zip(_ranges(method, plain), point, strict=False)) for point in _sobol(points))
 
 

@@ -1,4 +1,4 @@
-"""The networks of a setting on disk, one row each, and the points that they choose."""
+"""Files with a setting's networks, one row for each network, and the choice of the best point."""
 
 import hashlib
 import json
@@ -22,10 +22,10 @@ Row = Mapping[str, Any]
 """One network: its method, stage, point and seed, and its `measures`."""
 
 REFERENCE = Path(__file__).parent / "reference"
-"""The committed networks of the plan."""
+"""The folder of the plan's committed networks."""
 
 FAILURES = 2
-"""A finalist with this many failed networks is chosen only if all finalists have as many."""
+"""A finalist with this many failed networks or more is chosen only if all finalists have this many."""
 
 
 def plan() -> str:
@@ -35,12 +35,12 @@ def plan() -> str:
 
 
 def path_of(folder: Path, setting: Setting) -> Path:
-    """The file of a setting's networks: variables [run], NaN for numbers that a stage does not have."""
+    """The path of a setting's file. Its variables [run] are NaN where a stage does not measure them."""
     return folder / f"{setting.name}.nc"
 
 
 class Stored(NamedTuple):
-    """A setting's file, read."""
+    """The contents of a setting's file."""
 
     name: str
     setting: Mapping[str, Any]
@@ -52,7 +52,7 @@ class Stored(NamedTuple):
 
 
 def stored(folder: Path = REFERENCE) -> list[Stored]:
-    """All settings of a folder, by name. Other files are left out, with a warning."""
+    """Returns all settings of a folder. Files with other contents are left out, with a warning."""
     return list(load_all(folder, ".nc", _stored).values())
 
 
@@ -65,30 +65,30 @@ def _stored(path: Path) -> Stored:
 
 
 def load(folder: Path, setting: Setting) -> list[Row]:
-    """The finished networks; ResultsError if they belong to another setting or plan."""
+    """Returns a setting's finished networks; ResultsError if they belong to another setting or plan."""
     path = path_of(folder, setting)
     if not path.exists():
         return []
     found, rows = _contents(path)
     if found != json.loads(json.dumps(asdict(setting))):
-        raise ResultsError(f"{path} is of another setting of that name: move it away")
+        raise ResultsError(f"{path} holds another setting with the same name: move it away")
     return rows
 
 
 def read(path: Path) -> list[Row]:
-    """The networks of a file; ResultsError if they belong to another plan."""
+    """Returns the networks of a file; ResultsError if they belong to another plan."""
     return _contents(path)[1]
 
 
 _FORM = {"pool": "", "rows": 0, "title": "", "plain": {"steps": 0}, "budget": {"report_seeds": 0}}
-"""A setting with values of the right types, to check the form of stored ones."""
+"""A setting with values of the right types, to check the form of stored settings."""
 
 
 def _contents(path: Path) -> tuple[dict[str, Any], list[Row]]:
     """The setting of a file, as plain numbers and strings, and its networks."""
     with netcdf.read(path) as dataset:
         if dataset.attrs.get("plan") != plan():
-            raise ResultsError(f"{path} was trained by another PLAN.md: move it away")
+            raise ResultsError(f"{path} belongs to another PLAN.md: move it away")
         setting = json.loads(dataset.attrs["setting"])
         check_form(setting, _FORM)
         netcdf.check_dimensions(dataset, {name: ("run",) for name in ("point", "seed", "failed")})
@@ -109,8 +109,8 @@ def write(folder: Path, setting: Setting, rows: Sequence[Row]) -> None:
 
 
 def _coded(column: list[Any]) -> tuple:
-    """A column for xarray. Words become numbers that an attribute explains, by the CF convention, because
-    words of any length are not compressed."""
+    """Returns a column for xarray. Words become integers, with their meanings in an attribute (CF
+    convention), because strings of variable length are not compressed."""
     if not isinstance(column[0], str):
         return "run", np.asarray(column)
     words = list(dict.fromkeys(column))
@@ -128,18 +128,18 @@ def _decoded(column: xr.DataArray) -> list[Any]:
 
 
 def of(rows: Iterable[Row], method: str, *stages: Stage) -> list[Row]:
-    """The networks of a method, in some stages or in all."""
+    """Returns the networks of a method, from the given stages or from all."""
     return [row for row in rows if row["method"] == method and (not stages or row["stage"] in stages)]
 
 
 def of_stage(rows: Iterable[Row], stage: Stage) -> list[Row]:
-    """The networks of a stage, of all methods."""
+    """Returns the networks of a stage, from all methods."""
     return [row for row in rows if row["stage"] == stage]
 
 
 def finalists(rows: Sequence[Row], count: int) -> list[int]:
-    """The points with the smallest mean tuning error in the search, smallest first, for one method's
-    networks."""
+    """Returns the points with the smallest mean tuning errors in the search, smallest first. `rows` are the
+    networks of one method."""
     errors: dict[int, list[float]] = {}
     for row in rows:
         if row["stage"] == "search":
@@ -148,14 +148,14 @@ def finalists(rows: Sequence[Row], count: int) -> list[int]:
 
 
 def _rounded(error: float) -> float:
-    """Rounded, because files have float32: so equal points stay equal."""
+    """Rounds an error, so that equal points stay equal after storage as float32."""
     return round(float(error), 6)
 
 
 def chosen(rows: Sequence[Row], count: int) -> int:
-    """The finalist with the smallest mean + one standard error of the tuning error, for one method.
+    """Returns the finalist with the smallest mean tuning error + one standard error, for one method.
 
-    One with `FAILURES` failed networks or more is chosen only if all finalists have so many.
+    A finalist with `FAILURES` failed networks or more is chosen only if all finalists have this many.
     """
 
     def score(point: int) -> tuple[bool, float]:

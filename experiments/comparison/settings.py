@@ -1,4 +1,4 @@
-"""Settings of a comparison, and the work of one method in one of them: values, without JAX."""
+"""Settings of a comparison, and the work of one method in one setting, as plain values without JAX."""
 
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
@@ -14,15 +14,15 @@ class Budget:
     """The number of networks for tuning and reporting each method."""
 
     points: int = 32
-    """Number of points: sets of numbers that are tried."""
+    """Number of points to try. A point is one set of hyperparameters."""
     seeds: int = 1
-    """Number of networks for each point."""
+    """Number of networks for each point in the search."""
     finalists: int = 6
     """Number of the best points, which get more networks."""
     more_seeds: int = 5
     """Number of further networks for each finalist."""
     report_seeds: int = 16
-    """Number of networks in the report, with new seeds and the best finalist's numbers."""
+    """Number of networks in the report, with new seeds and the best finalist's hyperparameters."""
 
     def __post_init__(self) -> None:
         for name, number in asdict(self).items():
@@ -38,7 +38,7 @@ class Budget:
         return seeds * {"search": self.points, "selection": self.finalists, "report": 1}[stage]
 
     def stage_seeds(self, stage: Stage) -> range:
-        """The seeds of a stage: no two stages share one."""
+        """The seeds of a stage. No two stages share a seed."""
         tuned = self.seeds + self.more_seeds
         return {
             "search": range(self.seeds),
@@ -49,14 +49,14 @@ class Budget:
 
 @dataclass(frozen=True)
 class Setting:
-    """One column of the table: data, network and budget, the same for all methods."""
+    """The data, network and budget of a comparison, the same for all methods."""
 
     pool: str
     """Name of the data set."""
     identity: str
     """Version and hash of the data set."""
     rows: int
-    """Rows of each sample. A fifth of them tune."""
+    """Rows of each sample. A fifth of them are for tuning."""
     plain: Recipe = Recipe()  # noqa: RUF009
     budget: Budget = Budget()
     title: str = ""
@@ -64,13 +64,13 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """Its name in results: satimage-1000, mnist-2000-relu."""
+        """The setting's name in results, such as satimage-1000 or mnist-2000-relu."""
         return "-".join(
             filter(None, [self.pool.replace("/", "-").replace(":", "-"), str(self.rows), self.title])
         )
 
     def numbers(self, method: str) -> tuple[Numbers, ...]:
-        """The numbers of each point of a method."""
+        """The hyperparameters of each of a method's points."""
         methods = METHODS | WITHOUT_LABELS
         return search(methods[methods[method].numbers_of or method], self.plain, self.budget.points)
 
@@ -83,9 +83,9 @@ class Work:
     setting: Setting
     method: str
     point: int | None = None
-    """For a method that does not tune: the point that another one chose."""
+    """The point to report, if it is already chosen and the method does not tune here."""
     slopes_point: int | None = None
-    """The point of the method that gives its slopes."""
+    """The point of the method whose slopes are copied."""
 
     @property
     def name(self) -> str:
@@ -93,7 +93,7 @@ class Work:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Its stages."""
+        """The stages to run: only the report if the point is already chosen."""
         return STAGES if self.point is None else ("report",)
 
     @property
@@ -105,5 +105,5 @@ class Work:
         return self.runs
 
     def cost(self, image_shape: tuple[int, ...]) -> float:
-        """The number of steps, because all networks of a setting cost about the same."""
+        """The total number of training steps, because all networks of a setting cost about the same."""
         return self.runs * self.setting.plain.steps

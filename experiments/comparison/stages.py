@@ -1,4 +1,4 @@
-"""One method in one setting, from its search to its report."""
+"""Trains one method in one setting, from its search to its report."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,7 @@ from experiments.data.pool import Pool
 from experiments.run.memory import Room
 
 Trained = Callable[[Work, Stage, Sequence[tuple[int, int]], Pool, jax.Device], list[dict[str, float]]]
-"""(work, stage, points and seeds, data, device) -> the measures of networks that are trained together."""
+"""(work, stage, points and seeds, data, device) -> measures of the networks, which are trained together."""
 
 
 def run(
@@ -25,19 +25,19 @@ def run(
     seconds: float,
     devices: Sequence[jax.Device],
 ) -> Iterator[tuple[int, list[Row] | None]]:
-    """Trains a method's missing networks. On a CPU it trains one after the other, on an accelerator a whole
-    stage at once.
+    """Trains a method's missing networks: on a CPU one after the other, on an accelerator a whole stage at
+    once.
 
     Args:
-      trained: trains some networks.
+      trained: a function that trains some networks.
       work: which method, in which setting.
       pool: the data.
       rows: the networks that are done.
-      seconds: least seconds between two answers.
-      devices: the first of them trains.
+      seconds: minimum number of seconds between two results.
+      devices: the first of them is used.
 
     Yields:
-      The number of finished networks, at the start and later; and the new networks.
+      The number of finished networks, and the networks since the last result; None at the start.
     """
     rows = list(rows or [])
     yield len(rows), None
@@ -62,7 +62,7 @@ def run(
 
 
 def _missing(work: Work, stage: Stage, rows: Sequence[Row]) -> list[tuple[int, int]]:
-    """Points and seeds of a stage without a row. Earlier stages must be complete."""
+    """Returns the points and seeds of a stage that have no row yet. Earlier stages must be complete."""
     budget = work.setting.budget
     if stage == "search":
         points = list(range(budget.points))

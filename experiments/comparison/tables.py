@@ -14,13 +14,13 @@ from experiments.statistics.over_sets import Effect
 
 
 def change(rows: Sequence[Row], method: str) -> intervals.Interval:
-    """The test error of a method minus vanilla's, in points: paired by seed, with Student's 95% interval."""
+    """A method's test error minus vanilla's, in points, paired by seed, with Student's 95% interval."""
     gain = ladder.gain(list(rows), "vanilla", method)
     return intervals.Interval(-gain.estimate, -gain.high, -gain.low)
 
 
 def setting(column: Stored) -> Table:
-    """What was measured of a setting's methods: means over its reported networks."""
+    """The table of a setting: the measures of each method, averaged over its reported networks."""
     header = ["method", "test error, %", "- vanilla, points [95%]", "nll", "after scaling", "noise", "pruned"]
     header += ["effective units", "ms a step", "failed"]
     steps, lines = column.setting["plain"]["steps"], []
@@ -46,13 +46,14 @@ def setting(column: Stored) -> Table:
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:
-    """Over the networks that have the number."""
+    """The mean of a measure over the networks that have it."""
     values = np.array([row.get(name, np.nan) for row in rows], float)
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
 def percent(effect: Effect) -> str:
-    """The mean effect as % of the other's error, with its interval; "" of fewer than two sets."""
+    """The mean effect in % of the other method's error, with its interval, as text; "" for fewer than two
+    data sets."""
     if len(effect.sets) < 2:
         return ""
     ends = [100 * (np.exp(end) - 1) for end in effect.interval]
@@ -65,13 +66,13 @@ READERS = {
     "H3": "You use DeCov",
     "H5": "You use dropout, on noisy inputs or with 80% of weights pruned",
 }
-"""Whose question a hypothesis of the plan answers."""
+"""The readers whose question a hypothesis answers."""
 SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails": "do not use it"}
-"""What an advice or an outcome tells a reader; other ones decide nothing."""
+"""The answer in the table, by advice or outcome. All others give no answer."""
 
 
 def answers(networks: Networks, judged: Sequence[Judged]) -> Table:
-    """What each kind of user can expect, by PLAN.md's rule and its hypotheses."""
+    """The table of answers: what each kind of user can expect, by PLAN.md's rule and hypotheses."""
     rows = [
         ("To begin with", "dropout", "vanilla", analysis.effect(networks, "dropout", "vanilla"), "described")
     ]
@@ -95,7 +96,7 @@ def answers(networks: Networks, judged: Sequence[Judged]) -> Table:
 
 
 def hypotheses(judged: Sequence[Judged]) -> Table:
-    """H1 to H5."""
+    """The table of the hypotheses H1 to H5, with their tests."""
     header = [
         "",
         "statement",
@@ -124,7 +125,7 @@ def hypotheses(judged: Sequence[Judged]) -> Table:
 
 
 def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
-    """Each set's methods that learn from two views: the probe's errors and effective units."""
+    """Yields each data set's table of the methods that learn from two views."""
     for name, setting, reported, _ in settings:
         if setting["title"] != "views":
             continue
@@ -154,7 +155,7 @@ def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
 
 
 def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
-    """The methods that all data sets have, with their standings; and a note on which mean ranks differ."""
+    """The table of the methods that all data sets have, and a note on which mean ranks differ."""
     columns = analysis.by_set(settings)
     if not columns:
         return Table([], []), ""
@@ -182,14 +183,14 @@ def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
             + [f"{error:.2f}" for error in tuned]
         )
     note = (
-        f"Friedman's test that all are alike: p = {ranks.p:.2g}. Mean ranks that differ by less than "
-        f"{ranks.distance:.2f} are not told apart (Nemenyi, 5%)."
+        f"Friedman's test for equal methods gives p = {ranks.p:.2g}. Mean ranks that differ by less than "
+        f"{ranks.distance:.2f} are not significantly different (Nemenyi, 5%)."
     )
     return Table(header, rows), note
 
 
 def edges(settings: Sequence[Stored]) -> Table:
-    """In how many settings a chosen number lies at an end of its range."""
+    """The table of how often a method's chosen hyperparameters lie at an end of their ranges."""
     found = list(described.edges(settings))
     names = list(dict.fromkeys(name for edge in found for name in edge.at))
     return Table(
@@ -207,7 +208,7 @@ def edges(settings: Sequence[Stored]) -> Table:
 
 
 def elsewhere(settings: Sequence[Stored]) -> Table:
-    """The penalty's effects in other settings."""
+    """The table of the penalty's effects in other settings."""
     return Table(
         ["settings", "method", "against", "data sets", "error [95%]"],
         [
@@ -218,7 +219,7 @@ def elsewhere(settings: Sequence[Stored]) -> Table:
 
 
 def transfer(settings: Sequence[Stored]) -> Table:
-    """Errors of probes for classes that were held out of training."""
+    """The table of probes' errors for classes that were held out of training."""
     return Table(
         ["hidden layer", "rows of each class", "method", "data sets", "error against vanilla's"],
         [

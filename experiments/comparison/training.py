@@ -22,19 +22,19 @@ from experiments.run.local import Training
 
 
 class Run(NamedTuple):
-    """What differs between networks with the same recipe. With a leading axis [run], it holds several."""
+    """What differs between networks with the same recipe. Several networks have a leading axis [run]."""
 
     seed: Any
     numbers: Numbers
     sample: Sample
     twin: Numbers | None
-    """The numbers of the network whose slopes are copied."""
+    """The hyperparameters of the network whose slopes are copied; None if none are."""
 
 
 def _trained(
     work: Work, stage: Stage, identities: Sequence[tuple[int, int]], pool: Pool, device: jax.Device
 ) -> list[dict[str, float]]:
-    """The measures of networks that are trained together."""
+    """Trains networks together, and returns their measures."""
     setting, method = work.setting, METHODS[work.method]
     numbers = setting.numbers(work.method)
     recipe, twin, twin_numbers = method.recipe(setting.plain), None, None
@@ -73,7 +73,7 @@ _kept: dict[Any, tuple[Array, Array]] = {}
 
 
 def on_device(pool: Pool, device: jax.Device) -> tuple[Array, Array]:
-    """Features and labels of the current pool, copied to the device once."""
+    """Returns features and labels of the current pool, copied to the device once."""
     key = pool.name, pool.identity, device
     if key not in _kept:
         _kept.clear()
@@ -85,16 +85,16 @@ class Outputs(NamedTuple):
     """The measurements of a network."""
 
     logits: dict[str, Array]
-    """Logits [row, class] by inputs: train and tuning. A report adds test, pruned and each corruption."""
+    """Logits [row, class], by name: train and tuning. A report adds test, pruned and each corruption."""
     effective_units: Array
-    """[layer], measured on the tuning rows."""
+    """Effective units [layer], measured on the tuning rows."""
     slopes: Array
-    """[layer], the learned slopes below zero; [0] if none is learned."""
+    """The learned slopes [layer] for negative inputs; empty if slopes are not learned."""
 
 
 @functools.lru_cache(maxsize=8)
 def _fitting(recipe: Recipe, twin: Recipe | None, classes: int, image_shape: Any, platform: str) -> Any:
-    """The program that trains networks [run]: variables and last slopes."""
+    """Returns a program that trains networks [run]. It gives their variables and last slopes."""
 
     def fitted(run: Run, features: Array, labels: Array) -> Any:
         inputs = scaling(image_shape, features, run.sample)
@@ -114,7 +114,7 @@ def _fitting(recipe: Recipe, twin: Recipe | None, classes: int, image_shape: Any
 def _evaluating(
     recipe: Recipe, twin: Recipe | None, classes: int, image_shape: Any, report: bool, platform: str
 ) -> Any:
-    """The program that measures trained networks [run]."""
+    """Returns a program that measures trained networks [run]."""
     model = model_of(recipe, classes, image_shape)
 
     def evaluated(run: Run, trained: Any, features: Array, labels: Array) -> Outputs:
@@ -139,7 +139,7 @@ def over_runs(function: Any, platform: str, axes: tuple) -> Any:
     if platform != "cpu":
         return jax.jit(jax.vmap(function, in_axes=axes))
 
-    # Without an axis [run] of length 1, which makes matrix products slower.
+    # The axis [run] has length 1. It is removed, because it would make matrix products slower.
     def alone(*arguments: Any) -> Any:
         only = [
             jax.tree.map(lambda leaf: leaf[0], argument) if axis == 0 else argument
@@ -151,8 +151,8 @@ def over_runs(function: Any, platform: str, axes: tuple) -> Any:
 
 
 def scaling(image_shape: tuple[int, ...] | None, features: Array, sample: Sample) -> Any:
-    """A function from rows to a network's inputs [row, feature]. Pixels are divided by the largest one.
-    Columns are z-scored by the training rows, with gaps replaced by the mean."""
+    """Returns a function from row numbers to a network's inputs [row, feature]. Pixels are divided by the
+    largest training pixel. A table's columns are z-scored by the training rows, and gaps become the mean."""
     train = features[sample.train].astype(jnp.float32)
     if image_shape is not None:
         offset, scale = jnp.zeros((1, 1)), train.max()

@@ -24,11 +24,11 @@ from experiments.run import cpu
 from experiments.run.local import Training
 
 EMBEDDED = 64
-"""Number of units that the losses take."""
+"""Number of units of the embedding, to which the losses apply."""
 FEW = 100
-"""Number of labels for the probe whose error chooses a method's numbers."""
+"""Number of labels for the probe. Its error chooses a method's hyperparameters."""
 DRAWS = 5
-"""Number of samples of so few labels; the probe's error is averaged over them."""
+"""Number of draws of `FEW` labels. The probe's error is averaged over the draws."""
 NOISE = 0.2
 """Standard deviation of a view's noise. Pixels lie in [0, 1]."""
 
@@ -59,11 +59,11 @@ LOSSES: dict[str, Callable[[Array, Array, Any], Array]] = {
     "vicreg": _vicreg,
     "barlow": lambda a, b, weight: barlow_twins_loss(a, b, off_diagonal_weight=weight),
 }
-"""By method: a loss of the embedded units of two views [image, unit] and a weight."""
+"""The loss of each method: a function of the embeddings [image, unit] of two views, and of a weight."""
 
 
 def view(key: Array, x: Array, image_shape: tuple[int, ...]) -> Array:
-    """Images [image, pixel] shifted by up to an eighth of their height, 0 beyond their edges, with noise."""
+    """Shifts each image [image, pixel] by up to an eighth of its height, with 0 beyond edges; adds noise."""
     height, width, channels = image_shape
     reach = max(1, height // 8)
     shift_key, noise_key = jax.random.split(key)
@@ -80,7 +80,7 @@ def view(key: Array, x: Array, image_shape: tuple[int, ...]) -> Array:
 def fit(
     recipe: Recipe, method: str, numbers: Numbers, key: Array, x: Array, image_shape: tuple[int, ...]
 ) -> dict[str, Any]:
-    """The variables of a network after training on images [image, pixel] in [0, 1] without labels."""
+    """Trains a network without labels on images [image, pixel] in [0, 1], and returns its variables."""
     model = MLP(recipe.architecture, EMBEDDED, dot_general=cpu.dot_general)
     init_key, order_key, view_key = jax.random.split(key, 3)
     params = model.init(init_key, x[:1])["params"]
@@ -106,7 +106,8 @@ def fit(
 
 @functools.lru_cache(maxsize=8)
 def _program(recipe: Recipe, method: str, image_shape: tuple[int, ...], platform: str) -> Any:
-    """Trains networks [run]: second hidden layer of each image of the pool, and effective units."""
+    """Returns a program that trains networks [run]. It gives the last hidden layer for each image of the
+    pool, and the effective units of that layer and of the embedding."""
     model = MLP(recipe.architecture, EMBEDDED)
 
     def trained(seed: Array, numbers: Numbers, sample: Sample, features: Array) -> tuple[Array, Array, Array]:
@@ -160,7 +161,7 @@ def _trained(
 
 
 def few_labels(train: np.ndarray, seed: int) -> list[np.ndarray]:
-    """`DRAWS` draws of `FEW` training rows, by a seed."""
+    """Returns `DRAWS` draws of `FEW` training rows, from a seed."""
     generator = np.random.default_rng([seed, FEW])
     return [generator.choice(train, FEW, replace=False) for _ in range(DRAWS)]
 

@@ -1,1 +1,1 @@
-"""The documents' sentences, each number held to the committed results."""
+"""Checks the numbers in the documents' sentences against the committed results."""

@@ -12,7 +12,7 @@ SENTENCES = Path(__file__).parent / "sentences.txt"
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBER = rf"([+-]?\d+(?:\.\d+)?|\b(?:{'|'.join(_WORDS)})\b)"
 _SETTINGS = {"0.1", "1.0", "0.002", "0.02", "0.25", "95%"}
-"""Weights, levels and a correlation that sentences name. They are not results."""
+"""Weights, levels and a correlation that sentences mention. They are not results."""
 _NO_TEXT = (r"```.*?```", r"^    .*?$", r"\]\([^)]*\)")
 """Code and the targets of links are not checked."""
 _NO_RESULTS = (r"Python \d\.\d+", r"Apache-2\.0", r"Section \d\.\d", r"[\d.]+ us a kernel")
@@ -37,7 +37,7 @@ def mistakes_in(markdown: str, phrases: list[str]) -> Iterator[str]:
     for other in _NO_TEXT:
         markdown = re.sub(other, "", markdown, flags=re.DOTALL | re.MULTILINE)
     whole = " ".join(markdown.split())
-    # Numbers of a table need no phrase: most tables are drawn.
+    # Numbers in tables need no phrase, because most tables are generated.
     prose = " ".join(re.sub(r"^\|.*?$", "", markdown, flags=re.MULTILINE).split())
     for phrase in phrases:
         said, _, condition = phrase.partition(" :: ")
@@ -59,7 +59,7 @@ def mistakes_in(markdown: str, phrases: list[str]) -> Iterator[str]:
 
 
 def _says(number: str, value: float) -> bool:
-    """Whether a number, in digits or as a word, is a value rounded to as many decimals."""
+    """Whether a document's number, in digits or as a word, equals a value rounded to the same decimals."""
     if number in _WORDS:
         return bool(value == _WORDS.index(number))
     decimals = len(number.partition(".")[2])

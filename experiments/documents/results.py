@@ -1,4 +1,4 @@
-"""The committed results, under the names in sentences.txt. Errors are in [0, 1], and a point is 0.01."""
+"""The committed results, under the names that sentences.txt uses. Errors are in [0, 1]; a point is 0.01."""
 
 import functools
 import json
@@ -23,7 +23,7 @@ from experiments.statistics.intervals import Interval
 from experiments.statistics.verdicts import Verdict
 from experiments.store import gathered
 
-__all__ = ["BELOW_HUGE", "FLAT", "MARGIN", "independent_penalty"]  # which only sentences.txt names
+__all__ = ["BELOW_HUGE", "FLAT", "MARGIN", "independent_penalty"]  # used in sentences.txt only
 
 BENCHMARK = Path(__file__).parents[1] / "benchmark" / "reference" / "benchmark.json"
 
@@ -34,12 +34,12 @@ momentum = PAPER.optimisation.momentum
 
 
 def cell(sweep: str, network: str) -> xr.Dataset:
-    """A network of a sweep."""
+    """The results of one network of a sweep, for all seeds."""
     return gathered.cell_of(sweeps()[sweep], Network.parse(network))
 
 
 def error(sweep: str, network: str, epoch: int = -1) -> float:
-    """The mean validation error after an epoch, from 1; -1 is the last."""
+    """The mean validation error after an epoch. Epochs count from 1, and -1 is the last."""
     return float(claims.error(sweeps()[sweep], Network.parse(network), epoch).mean())
 
 
@@ -49,12 +49,12 @@ def error_over_sizes(sweep: str, variant: str, epoch: int) -> float:
 
 
 def cost(sweep: str, network: str) -> float:
-    """How much larger the error is than vanilla's after the last epoch, in points."""
+    """A network's error minus vanilla's after the last epoch, in points."""
     return 100 * (error(sweep, network) - error(sweep, f"{network.split('-')[0]}-vanilla"))
 
 
 def diverged(sweep: str, networks: str = "", by: int | None = None) -> int:
-    """How many networks diverged by an epoch: those of a name, those of a variant, or all."""
+    """How many networks diverged by an epoch. A network's or a variant's name selects them; "" means all."""
     counts = gathered.diverged(sweeps()[sweep], by)
     return sum(
         count
@@ -69,7 +69,7 @@ def widths(size: Size, family: Family = "mlp") -> tuple[int, ...]:
 
 
 def units(network: str) -> float:
-    """The effective units of layer 1 of a network of MNIST after training."""
+    """The effective units of layer 1 of a network trained on MNIST, averaged over seeds."""
     return float(gathered.effective_units(cell("mnist", network)).isel(epoch=-1, layer=0).mean())
 
 
@@ -82,35 +82,35 @@ def verdicts() -> dict[str, Verdict]:
 
 
 def _key(word: Hashable) -> Hashable:
-    """The network with a name."""
+    """Returns the network, if a word is the name of a network; else the word."""
     is_network = isinstance(word, str) and word.split("-")[0] in SIZES and "-" in word
     return Network.parse(str(word)) if is_network else word
 
 
 def points(claim: str, *words: Hashable) -> np.ndarray:
-    """The difference of the comparison with a key, in points: mean, low and high end of its 95% interval."""
+    """A comparison's mean difference and the ends of its 95% interval, in points. The words are its key."""
     key = tuple(map(_key, words))
     return 100 * np.array(verdicts()[claim].comparison(key if len(key) > 1 else key[0]).interval)
 
 
 def bound(claim: str, *words: Hashable) -> float:
-    """How large the difference could still be, in points."""
+    """How large a comparison's difference could be by its 95% interval, in points."""
     return float(abs(points(claim, *words)[1:]).max())
 
 
 def decided(claim: str, outcome: str = "for") -> list[str]:
-    """The comparisons of a claim with an outcome, in words."""
+    """The names of a claim's comparisons that have the given outcome."""
     return [comparison.what for comparison in verdicts()[claim].comparisons if comparison.outcome == outcome]
 
 
 def thirty_new_seeds() -> list[str]:
-    """C5's outcomes by the seeds of the forty that are not among the ten."""
+    """C5's outcomes with thirty of the forty seeds, without the ten of the main sweep."""
     unseen = claims.c5(sweeps()["mnist-forty"].isel(seed=slice(10, None)))
     return [comparison.outcome for comparison in unseen.comparisons]
 
 
 def published_growth() -> dict[Size, float]:
-    """How much larger the growth of Figure 3's error is without the penalty than with it, in points, by
+    """The error's growth in Figure 3 without the penalty minus its growth with the penalty, in points, by
     size."""
     plain, penalised = (published.FIGURE_3[variant] for variant in (VANILLA, CORR_01))
     return {size: 100 * (plain[size] - penalised[size]) for size in plain}
@@ -118,12 +118,12 @@ def published_growth() -> dict[Size, float]:
 
 @functools.cache
 def numbers() -> list[agreement.Published]:
-    """Every published number, with ours."""
+    """Every published number, with our range for it."""
     return agreement.compare(sweeps()["mnist"])
 
 
 def outside() -> list[tuple[float, float]]:
-    """The published numbers that lie outside of our range, with our means."""
+    """The published numbers that lie outside of our ranges, with our means."""
     return [(number.value, number.interval.estimate) for number in numbers() if not number.inside]
 
 
@@ -134,24 +134,24 @@ def distances(taken_back: bool = False) -> list[float]:
 
 
 def flat_figure() -> tuple[float, float]:
-    """The median of Figure 4's bars, and the distance from them of a figure with only this median."""
+    """The median of Figure 4's bars, and the bars' mean distance from it."""
     bars = np.array(list(published.FIGURE_4_BY_NETWORK.values()))
     return float(np.median(bars)), float(abs(bars - np.median(bars)).mean())
 
 
 def basins(sweep: str) -> list[np.ndarray]:
-    """The seeds of HUGE-VANILLANET by slope: below, near 0, above."""
+    """HUGE-VANILLANET's seeds as masks [seed], by slope: below -0.5, near 0, above 0.5."""
     return list(by_slope(sweeps()[sweep], claims.HUGE_VANILLA).values())
 
 
 def slope(epoch: int) -> np.ndarray:
-    """The slopes of layer 1 of the forty HUGE-VANILLANETs after an epoch, [seed]."""
+    """The slopes [seed] of layer 1 of the forty HUGE-VANILLANETs after an epoch."""
     values: np.ndarray = cell("mnist-forty", "huge-vanilla").slope.isel(slope_layer=0).sel(epoch=epoch).values
     return values
 
 
 def kept_by_dropout(basin: int) -> float:
-    """The share of layer 1's mean |rho| that dropout leaves, over the seeds of a basin; -1: as published."""
+    """Layer 1's mean |rho| with dropout / without, averaged over a basin's seeds; -1: the published ratio."""
     if basin == -1:
         return published.FIGURE_1_MEAN[DROP] / published.FIGURE_1_MEAN[VANILLA]
     dropped, plain = (
@@ -162,13 +162,13 @@ def kept_by_dropout(basin: int) -> float:
 
 
 def merged(variant: str) -> tuple[float, float]:
-    """The share of units kept at |rho| >= 0.6, and the error, in %."""
+    """The share of units kept at |rho| >= 0.6, and the error after merging, both in %."""
     cut = measurements()["merging"].sel(threshold=0.6, variant=variant)
     return 100 * float(merging.shares(cut).mean("seed")), 100 * float(cut.error.mean("seed"))
 
 
 def diagnostics(implementation: str, **of: str | int) -> float:
-    """How many times as long an implementation takes as decorr, or as training without reports."""
+    """An implementation's time / decorr's, or the time of training with reports / without."""
     rows = json.loads((BENCHMARK.parent / "diagnostics.json").read_text())["diagnostics"]
     wanted = {"implementation": implementation} | of
     (row,) = (row for row in rows if {name: row.get(name) for name in wanted} == wanted)
@@ -179,8 +179,9 @@ compared = functools.cache(stored)
 
 
 def against(method: str, other: str, images: bool | None = None, without: Sequence[str] = ()) -> np.ndarray:
-    """By how many % a method errs more than another over the comparison's data sets: mean, low and high end
-    of its 95% interval. images: only these sets, or only tables. without: sets to leave out."""
+    """A method's error minus another's, in % of the other's, averaged over the comparison's data sets, and
+    the ends of the 95% interval. images: True for images only, False for tables only. without: sets to leave
+    out."""
     networks = {name: rows for name, rows in analysis.of(compared()).items() if name not in without}
     if images is not None:
         networks = analysis.kind(networks, images)
@@ -193,7 +194,7 @@ def compared_units(method: str, layer: int) -> float:
 
 
 def each_set(method: str, other: str) -> dict[str, float]:
-    """By how many % a method errs more than another on each data set of the comparison."""
+    """A method's error minus another's, in % of the other's, on each data set of the comparison."""
     networks = analysis.having(analysis.of(compared()), method, other)
     effect = analysis.effect(networks, method, other)
     return dict(zip(networks, (100 * np.expm1(effect.sets)).tolist(), strict=True))
@@ -202,13 +203,13 @@ def each_set(method: str, other: str) -> dict[str, float]:
 def rung(
     pool: str, title: str, plain: str = "vanilla", method: str = "corr", failed: bool = True
 ) -> Interval:
-    """The points that a method gains on a rung; failed: also over seeds of which a network failed."""
+    """The points that a method gains on a rung. failed: whether seeds with a failed network count too."""
     networks = ladder.of(compared())[pool, title]
     return (ladder.gain if failed else ladder.gain_where_none_failed)(networks, plain, method)
 
 
 def gains(pool: str, plain: str = "vanilla", method: str = "corr") -> list[float]:
-    """The mean gain in points on each step after the released network."""
+    """The mean gain in points on each rung after the released network."""
     return [rung(pool, step, plain, method).estimate for step in STEPS]
 
 
@@ -218,7 +219,7 @@ def rung_failed(pool: str, title: str, method: str) -> int:
 
 
 def statement(name: str, pool: str) -> str:
-    """The outcome of L1 or of S1 to S3."""
+    """The outcome of the ladder's statement L1, S1, S2 or S3 on a data set."""
     (found,) = (
         each for each in ladder.statements(ladder.of(compared())) if (each.name, each.pool) == (name, pool)
     )
@@ -227,30 +228,31 @@ def statement(name: str, pool: str) -> str:
 
 @functools.cache
 def judged() -> dict[str, analysis.Judged]:
-    """H1 to H5, judged, by name."""
+    """The hypotheses H1 to H5, judged, by name."""
     return {each.hypothesis.name: each for each in analysis.judge(analysis.of(compared()))}
 
 
 def hypothesis(name: str) -> analysis.Judged:
-    """One of H1 to H5, judged."""
+    """One of the hypotheses H1 to H5, judged."""
     return judged()[name]
 
 
 def tested(setting: str, method: str) -> float:
-    """The mean test error of a method in a setting of the comparison, in %; without labels the probe's."""
+    """A method's mean test error in a setting of the comparison, in %; without labels, that of the probe."""
     (reported,) = (each.reported for each in compared() if each.name == setting)
     return float(ladder.errors(reported, method).mean())
 
 
 def failed(method: str) -> int:
-    """How many of the comparison's reported networks of a method failed, with 1,000 rows."""
+    """How many of a method's reported networks failed in the comparison, with samples of 1,000 rows."""
     networks = analysis.of(compared())
     return int(sum(row["failed"] for rows in networks.values() for row in rows if row["method"] == method))
 
 
 @functools.cache
 def penalty() -> dict[str, float]:
-    """Milliseconds and MiB of P and its gradient at (256, 8192); and autodiff's MiB and slowdown."""
+    """The time and memory of P and its gradient for activations (256, 8192), and autodiff's memory and
+    slowdown."""
     cases = json.loads(BENCHMARK.read_text())["penalty"]
     ours, autodiff, *_ = (case for case in cases if (case["m"], case["d"]) == (256, 8192))
     return {

@@ -1,1 +1,1 @@
-"""Pictures and tables of any sweep. Knows no paper."""
+"""Pictures and tables of any sweep. Nothing here depends on the paper."""

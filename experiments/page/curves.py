@@ -19,7 +19,7 @@ VANILLA = Variant("vanilla")
 
 
 def learning_curves(sweep: xr.Dataset) -> Figure:
-    """Validation error over epochs with 95% bands, for every size and each variant with its own style.
+    """Draws validation error over epochs with 95% bands, for each size and each variant with a style.
 
     Both axes are logarithmic, because linear ones hide either the first epochs or the last differences.
     """
@@ -48,8 +48,8 @@ def learning_curves(sweep: xr.Dataset) -> Figure:
 
 
 def correlation_curves(sweep: xr.Dataset) -> Figure:
-    """Mean |rho| and effective units over epochs, for each layer of the largest networks. Grey: the layer's
-    number of units."""
+    """Draws mean |rho| and effective units over epochs, for each layer of the largest networks. A grey line
+    shows the layer's number of units."""
     size = drawing.sizes(sweep)[-1]
     drawn = Network(size, drawing.variants(sweep, size)[0])
     widths = stored.configuration(sweep.sel(cell=[drawn.name]))["widths"]
@@ -75,7 +75,8 @@ def correlation_curves(sweep: xr.Dataset) -> Figure:
 
 
 def heat_maps(sweep: xr.Dataset) -> Figure:
-    """|rho| between the units of the last hidden layer, for the first seed; similar units side by side."""
+    """Draws |rho| between the units of the last hidden layer, for the first seed. Similar units are side by
+    side."""
     if "correlation" not in sweep:
         raise Missing("needs matrices, which compact files of scans do not keep")
     size = drawing.sizes(sweep)[-1]
@@ -99,7 +100,7 @@ def heat_maps(sweep: xr.Dataset) -> Figure:
 
 
 def error_by_size(sweep: xr.Dataset) -> Figure:
-    """Validation error after the last epoch against network size, for each variant with its own style."""
+    """Draws validation error after the last epoch against network size, for the variants with a style."""
     sizes = drawing.sizes(sweep)
     if len(sizes) < 2:
         raise Missing("needs two sizes")
@@ -129,9 +130,9 @@ def error_by_size(sweep: xr.Dataset) -> Figure:
 
 
 def error_by_weight(*sweeps: xr.Dataset) -> Figure:
-    """Validation error after the last epoch against the penalty's weight, a line for each size.
+    """Draws validation error after the last epoch against the penalty's weight, one line for each size.
 
-    Weight 0 is vanilla. Of several sweeps of one protocol, the first that has a cell counts.
+    Weight 0 is vanilla. If several sweeps have the same cell, the first one is used.
     """
     weights = {0.0: VANILLA} | _numbered(sweeps, "corr")
     if len(weights) < 4:
@@ -152,7 +153,7 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
                 if count := _diverged(values):
                     diverged.setdefault(weight, ["diverged"]).append(f"{size} {count}")
     ax.set_xscale("log")
-    ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # room for networks that diverged
+    ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # room for the counts of networks that diverged
     for weight, lines in diverged.items():
         drawing.note(ax, weight, 0.99, lines, size=7)
     ticks = {smallest / 3: "0"} | {weight: f"{weight:g}" for weight in sorted(weights) if weight}
@@ -165,7 +166,7 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
 
 
 def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
-    """Mean |rho| of trained networks, layer 1, against the dropout rate, with the laws p and p^2.
+    """Draws mean |rho| in layer 1 of trained networks against the dropout rate, with the laws p and p^2.
 
     The laws start from the mean over the networks without dropout. `sweeps` is as in `error_by_weight`.
     """
@@ -208,13 +209,13 @@ def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
 
 
 def _diverged(values: np.ndarray) -> str:
-    """Text: how many networks of a cell have no number, and how many there are; "" if all have one."""
+    """Text such as 3/10: how many of a cell's networks have NaN; "" if none has."""
     count = int(np.isnan(values).sum())
     return f"{count}/{values.size}" if count else ""
 
 
 def _numbered(sweeps: Sequence[xr.Dataset], kind: str) -> dict[float, Variant]:
-    """Number -> variant, for the sweeps' variants of one kind."""
+    """The sweeps' variants of one kind with a constant weight or rate, by this number."""
     variants = (network.variant for sweep in sweeps for network in networks(sweep))
     return {
         variant.number: variant
@@ -226,8 +227,7 @@ def _numbered(sweeps: Sequence[xr.Dataset], kind: str) -> dict[float, Variant]:
 def _first(
     sweeps: Sequence[xr.Dataset], wanted: Mapping[float, Network], take: Callable[[xr.Dataset], xr.DataArray]
 ) -> dict[float, np.ndarray]:
-    """The values [seed] that `take` finds in the cell of each network, in the first sweep that has the
-    network."""
+    """The values [seed] that `take` returns for each network, from the first sweep that has the network."""
     values = {}
     for key in sorted(wanted):
         having = [sweep for sweep in sweeps if wanted[key] in networks(sweep)]

@@ -1,4 +1,4 @@
-"""Parts of figures: axes, and bars, dots and bands of many seeds; and figures as files."""
+"""Parts of figures: axes, and bars, dots and bands for many seeds. Writes figures and pages as files."""
 
 import io
 import re
@@ -69,7 +69,7 @@ def mean(values: np.ndarray) -> float:
 
 
 def error_bar(axes: Axes, x: float, values: np.ndarray, **look: Any) -> None:
-    """The mean over seeds with its 95% interval."""
+    """Draws the 95% interval of the mean over seeds."""
     middle, low, high = intervals.of_mean(values[np.isfinite(values)])
     looks: dict[str, Any] = {"color": "black", "capsize": 2} | look
     if np.isfinite(low):
@@ -77,16 +77,16 @@ def error_bar(axes: Axes, x: float, values: np.ndarray, **look: Any) -> None:
 
 
 def dots(axes: Axes, x: float, values: np.ndarray, width: float = 0.0, **look: Any) -> None:
-    """A dot for every seed, side by side within a width."""
+    """Draws a dot for every seed, side by side within a width."""
     places = x + np.linspace(-width / 2, width / 2, len(values) + 2)[1:-1]
     defaults: dict[str, Any] = {"s": 7, "color": "black", "alpha": 0.55, "linewidths": 0, "zorder": 3}
     axes.scatter(places, values, **defaults | look)
 
 
 def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: Variant, smooth: bool = False) -> None:
-    """A line of means of [seed, x] with the band of their 95% intervals.
+    """Draws the means over seeds of values [seed, x] as a line, and their 95% intervals as a band.
 
-    A smooth line is drawn through about 25 points. It would miss jumps between them.
+    A smooth line is drawn through about 25 points only, so jumps between them are lost.
     """
     drawn = _thinned(len(x)) if smooth else np.arange(len(x))
     marked = np.flatnonzero(np.isin(drawn, range(0, len(x), max(1, len(x) // 6))))
@@ -99,14 +99,15 @@ def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: Variant, smooth
 
 
 def _thinned(length: int) -> np.ndarray:
-    """Enough points to draw a curve: the first five, where it is steep, and about 25 in all."""
+    """Indices of enough points to draw a curve: the first five, where it is steep, and about 25 in all."""
     return np.unique([*range(min(5, length)), *range(0, length, -(-length // 25)), length - 1])
 
 
 def log_scale(axes: Axes) -> None:
-    """A logarithmic y-axis with numbers at 1, 2, 3 and 5 times the powers of ten. It ends not far below the
-    lowest line, because a network that leaps makes a band that reaches far below. It stays linear without
-    lines, for example if all networks diverged.
+    """Makes the y-axis logarithmic, with numbers at 1, 2, 3 and 5 times the powers of ten.
+
+    Its lower end is just below the lowest line, because one network that jumps can widen a band far below.
+    Without lines, for example if all networks diverged, the axis stays linear.
     """
     lines = [line for beside in axes.get_shared_y_axes().get_siblings(axes) for line in beside.lines]
     values = np.concatenate([[], *(np.asarray(line.get_ydata(), float) for line in lines)])
@@ -120,7 +121,7 @@ def log_scale(axes: Axes) -> None:
 
 
 def log_epochs(axes: Axes, last: int) -> None:
-    """A logarithmic x-axis of epochs, from the first."""
+    """Makes the x-axis logarithmic, with numbers at some epochs."""
     if last > 1:
         axes.set_xscale("log")
         ticks = [epoch for epoch in (1, 2, 5, 10, 20, 50, 100, 200, 500) if epoch <= last]
@@ -135,7 +136,7 @@ def by_similarity(rho: np.ndarray) -> np.ndarray:
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 4, extra: Sequence = ()) -> None:
-    """One legend above all axes, for what one of them shows, in as many columns as fit."""
+    """Draws one legend above all axes, with the entries of one of them, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()
     shown = dict(zip(labels, handles, strict=True)) | {handle.get_label(): handle for handle in extra}
     width = 0.55 + 0.085 * np.mean([len(label) for label in shown])  # inches: a handle, and its label
@@ -144,7 +145,7 @@ def legend(figure: Figure, axes: Axes, columns: int = 4, extra: Sequence = ()) -
 
 
 def note(axes: Axes, x: float, y: float, lines: Sequence[str], **look: Any) -> None:
-    """Small lines, from y downwards as a fraction of the axes."""
+    """Draws small lines of text downwards from y, which is a fraction of the axes' height."""
     looks: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "size": 7}
     axes.annotate("\n".join(lines), (x, y), **looks | look)
 
@@ -160,20 +161,20 @@ class Picture:
 
 
 def picture(folder: Path, name: str, title: str, draw: Callable[[], Figure]) -> Picture:
-    """Draws a figure into NAME.svg and NAME.png. A / in a name, as in some data sets', becomes -."""
+    """Draws a figure into NAME.svg and NAME.png. A / in the name, which some data sets have, becomes -."""
     name = name.replace("/", "-")
     try:
         with settings():
             figure = draw()
             svg = _file(figure, "svg")
-            figure.set_layout_engine("none")  # keeps the layout, which takes as long to make as a drawing
+            figure.set_layout_engine("none")  # keeps the layout, because a new one takes as long as drawing
             png = _file(figure, "png")
     except Missing as missing:
         for kind in ("svg", "png"):
-            (folder / f"{name}.{kind}").unlink(missing_ok=True)  # an older page's
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)  # from an older page
         return Picture(name, title, reason=str(missing))
-    # A hundredth of a point is enough, and makes files a third smaller. Numbers between tags are visible
-    # text.
+    # Two decimals are enough for coordinates, and make files a third smaller. Numbers between tags are
+    # visible text, and are not shortened.
     svg = re.sub(rb"<[^>]*>", lambda tag: _HUNDREDTHS.sub(rb"\1", tag[0]), svg[svg.index(b"<svg") :])
     write_atomically(folder / f"{name}.svg", lambda file: file.write(svg))
     write_atomically(folder / f"{name}.png", lambda file: file.write(png))
@@ -208,5 +209,5 @@ def template(path: Path) -> jinja2.Template:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A page, or a table of one."""
+    """Writes the text of a page or of a table."""
     write_atomically(path, lambda file: file.write(text.encode()))

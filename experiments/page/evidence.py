@@ -24,11 +24,11 @@ SIDES = "← against the sentence", "for the sentence →"
 def evidence(
     verdict: Verdict, words: Mapping[Outcome, str] = _WORDS, sides: tuple[str, str] = SIDES
 ) -> Figure:
-    """The comparisons of a claim: every seed as a dot, the mean with its 95% bootstrap interval.
+    """Draws the comparisons of a claim: every seed as a dot, and the mean with its 95% bootstrap interval.
 
     Support for the sentence is always on the right, or within the shaded band if the sentence names a value.
-    Each quantity has axes of its own. Networks that diverged are counted at the edge. The mean beside such a
-    count is hollow, and leaves these networks out.
+    Each quantity has axes of its own. Networks that diverged are counted at the edge. Then the mean
+    is hollow, and leaves these networks out.
 
     Args:
       verdict: the claim.
@@ -44,7 +44,7 @@ def evidence(
         for kind in dict.fromkeys(kinds)
     ]
     height = 0.3 * len(shown) + 0.75 * len(parts) + 0.1
-    # Room at the sides, because other programs and fonts may set a label wider.
+    # Room at the sides, because labels are wider in some programs and fonts.
     figure = Figure(figsize=(7.6, height), layout=ConstrainedLayoutEngine(w_pad=0.15))
     axes = figure.subplots(len(parts), squeeze=False, height_ratios=[len(part) for part in parts])[:, 0]
     for ax, part in zip(axes, parts, strict=True):
@@ -60,14 +60,14 @@ def evidence(
 
 
 def _seeds(ax: Axes, place: int, values: np.ndarray, comparison: Comparison) -> None:
-    """The values of a comparison as dots, side by side."""
+    """Draws the values of a comparison as dots, side by side."""
     jitter = place + np.linspace(-0.2, 0.2, values.size)
     ax.scatter(values, jitter, s=10, color=_OUTCOMES[comparison.outcome][0], alpha=0.45, linewidths=0)
 
 
 def _distances(ax: Axes, shown: list[Comparison]) -> None:
-    """Distances from the wanted value, as shares of the allowed distance. Less than a hundredth is drawn as
-    0, because rounding differs between processors.
+    """Draws distances from the expected value, as shares of the allowed distance. A share below 0.01 is drawn
+    as 0, because rounding differs between processors.
     """
     for place, comparison in enumerate(reversed(shown)):
         shares = np.abs(comparison.finite - comparison.expected) / comparison.tolerance
@@ -82,7 +82,7 @@ def _distances(ax: Axes, shown: list[Comparison]) -> None:
 
 
 def _means(ax: Axes, shown: list[Comparison], sides: tuple[str, str]) -> None:
-    """Comparisons of one quantity with one value, from top to bottom."""
+    """Draws comparisons of one quantity with one value, from top to bottom."""
     quantity = shown[0].quantity
     for place, comparison in enumerate(reversed(shown)):
         shade, marker = _OUTCOMES[comparison.outcome]
@@ -113,7 +113,7 @@ def _means(ax: Axes, shown: list[Comparison], sides: tuple[str, str]) -> None:
 
 
 def _count(ax: Axes, place: int, count: int, what: str, right: bool) -> None:
-    """How many values lie beyond an edge."""
+    """Writes how many values lie beyond an edge."""
     if count:
         text = f"{count} {what} →" if right else f"← {count} {what}"
         ax.text(0.99 if right else 0.01, place, text, size=7, va="center", color="#333333",

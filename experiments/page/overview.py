@@ -20,7 +20,7 @@ from experiments.store import gathered as stored
 from experiments.store.gathered import networks
 
 WORDS: dict[Outcome, str] = {"for": "better", "against": "worse", "open": "inconclusive"}
-# Okabe and Ito's, after grey.
+# Grey, then the palette of Okabe and Ito.
 _COLOURS = ("#555555", "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")
 _DASHES = ("-", "--", "-.", ":")
 
@@ -31,7 +31,7 @@ def write(sweep: xr.Dataset, out: Path, sentences: Sequence[str] = ()) -> Path:
     Args:
       sweep: a sweep from `gather`.
       out: the folder.
-      sentences: what the page says before its table.
+      sentences: the page's sentences before its table.
 
     Returns:
       The path of the page.
@@ -65,8 +65,8 @@ def write(sweep: xr.Dataset, out: Path, sentences: Sequence[str] = ()) -> Path:
 
 
 def differences(sweep: xr.Dataset) -> Verdict:
-    """How much smaller each variant's last error is than the first variant's of the same size, paired by
-    seed. The first is vanilla, if it was trained."""
+    """The first variant's last error minus each other variant's, for the same size and paired by seed. The
+    first variant is vanilla, if it was trained."""
     last = sweep.validation_error.isel(epoch=-1)
     pairs: dict[str, np.ndarray] = {}
     for size, variants in _by_size(sweep).items():
@@ -77,8 +77,8 @@ def differences(sweep: xr.Dataset) -> Verdict:
 
 
 def curves(sweep: xr.Dataset) -> Figure:
-    """Validation error and mean |rho| over epochs; |rho| is averaged over layers. There is a column for each
-    size, and a line for each variant with the band of its 95% interval."""
+    """Draws validation error and mean |rho| over epochs, where |rho| is averaged over layers. There is a
+    column for each size, and a line with a 95% band for each variant."""
     by_size = _by_size(sweep)
     names = list(dict.fromkeys(variant.name for variants in by_size.values() for variant in variants))
     figure, axes = drawing.grid(2, len(by_size), width=3.0, height=2.3, sharey="row")

@@ -16,9 +16,9 @@ _TITLE = (
 
 
 def show(sweep: xr.Dataset, early: int, console: Console) -> None:
-    """Prints one row for each cell, with the error after an early epoch and after the last one. If the table
-    is wider than the console, each cell is printed as a paragraph. Networks that diverged are counted, not
-    averaged."""
+    """Prints a table with one row for each cell, and the errors after an early epoch and after the last one.
+    If the table is wider than the console, each cell is printed as a paragraph. Networks that diverged are
+    counted, not averaged."""
     shown = rows(sweep, early, "+-" if console.options.ascii_only else "±")
     table = Table(title=_TITLE, title_justify="left")
     for name in shown[0]:
@@ -36,12 +36,12 @@ def show(sweep: xr.Dataset, early: int, console: Console) -> None:
 
 
 def rows(sweep: xr.Dataset, early: int, plus_minus: str = "±") -> list[dict[str, str]]:
-    """The text of each cell, by column."""
+    """Each cell's row of texts, by column."""
     return [_row(cell, early, plus_minus) for cell in split(sweep)]
 
 
 def _row(cell: xr.Dataset, early: int, plus_minus: str) -> dict[str, str]:
-    """A cell's text by column."""
+    """A cell's row of texts, by column."""
     diverged = cell.diverged_epoch.values > 0
     kept = cell.isel(seed=~diverged)
     after_early = kept.validation_error.sel(epoch=early).values if early in kept.epoch else np.zeros(0)

@@ -12,7 +12,7 @@ class Table(NamedTuple):
 
 
 def markdown(*tables: Table) -> str:
-    """Tables one below the other; "" without rows."""
+    """Returns tables in Markdown, one below the other; "" if none has rows."""
     return "\n".join(_markdown(table) for table in tables if table.rows)
 
 

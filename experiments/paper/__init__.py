@@ -1,1 +1,1 @@
-"""Everything specific to this paper: its protocols, numbers, claims, figures and page."""
+"""Everything specific to this paper, except its protocols: its numbers, claims, figures, studies and page."""

@@ -12,7 +12,7 @@ from experiments.store.gathered import networks
 
 
 class Step(NamedTuple):
-    """Figure 4, drawn from the networks of one protocol."""
+    """Figure 4's errors with the networks of one protocol."""
 
     name: str
     errors: dict[Network, float]
@@ -20,18 +20,18 @@ class Step(NamedTuple):
     distance: float
     """The mean absolute difference of these errors from the published bars."""
     diverged: int
-    """How many networks' loss became infinite or NaN within the 2 epochs. Others may be close to that."""
+    """Number of networks whose loss became infinite or NaN within the 2 epochs. Others may be close to it."""
     networks: int
 
 
 def steps(sweeps: Mapping[str, xr.Dataset]) -> list[Step]:
-    """The protocols of `protocols.ABLATION`. Each keeps the steps of those before it."""
+    """Measures the protocols of `protocols.ABLATION`. Each protocol keeps the steps of those before it."""
     names = ["the text, Table 1 as printed", *("+ " + _step(protocol) for protocol in ABLATION[1:])]
     return list(_measured(sweeps, ABLATION, names))
 
 
 def without(sweeps: Mapping[str, xr.Dataset]) -> list[Step]:
-    """The protocols of `protocols.WITHOUT`: the released code without one step."""
+    """Measures the protocols of `protocols.WITHOUT`: the released code without one step."""
     return list(_measured(sweeps, WITHOUT, ["without " + _step(protocol) for protocol in WITHOUT]))
 
 
@@ -42,7 +42,7 @@ def _step(protocol: Recipe) -> str:
 def _measured(
     sweeps: Mapping[str, xr.Dataset], protocols: Sequence[Recipe], names: Sequence[str]
 ) -> Iterator[Step]:
-    """The protocols for which the sweeps (by name) have all networks of Figure 4."""
+    """Yields a step for each protocol whose sweep has all networks of Figure 4."""
     bars = published.FIGURE_4_BY_NETWORK
     for protocol, name in zip(protocols, names, strict=True):
         sweep = sweeps.get(protocol.name)

@@ -25,12 +25,12 @@ class Published(NamedTuple):
 
 
 def compare(sweep: xr.Dataset) -> list[Published]:
-    """All published numbers whose cells the sweep has, with two seeds or more.
+    """Compares all published numbers whose cells the sweep has, with two seeds or more.
 
     A number is inside if the interval, widened by the reading error, contains it. Where the paper shows no
     bar, the interval must reach below the lowest visible bar (Figure 3: below 0). Student's interval assumes
-    a bell-shaped spread. For networks that end in clusters it is wider than necessary. The bins of a
-    histogram come from one network and sum to 1, so they are not independent evidence.
+    a bell-shaped distribution. If the results of networks form clusters, it is wider than necessary. The bins
+    of a histogram come from one network and sum to 1, so they are not independent evidence.
     """
     return [
         _judged(figure, what, value, values[np.isfinite(values)])
@@ -50,7 +50,7 @@ def _judged(figure: str, what: str, value: float, values: np.ndarray) -> Publish
 
 
 def _numbers(sweep: xr.Dataset) -> Iterator[tuple[str, str, float, np.ndarray]]:
-    """Figure, name of the number, published value, and our values [seed]."""
+    """Yields the figure, the number's name, its published value, and our values [seed]."""
     trained = set(networks(sweep))
     for variant, mean in published.FIGURE_1_MEAN.items():
         if (network := Network("huge", variant)) in trained:
@@ -84,15 +84,15 @@ def _bars(
 
 
 def rebinned(fractions: xr.DataArray, bin_width: float) -> np.ndarray:
-    """Fractions [seed, bin] in bins of `bin_width`, a multiple of the stored width."""
+    """Merges fractions [seed, bin] into bins of `bin_width`, a multiple of the stored width."""
     values = fractions.transpose("seed", "bin").values
     merged = round(bin_width * values.shape[1])
     return values.reshape(len(values), -1, merged).sum(axis=-1)
 
 
 def shares(compared: Sequence[Published]) -> dict[str, tuple[int, int]]:
-    """How many published numbers lie inside, and how many there are: by figure, with invisible bars counted
-    separately, and in all."""
+    """How many published numbers lie inside, and how many there are, for each figure and in all. Invisible
+    bars are counted separately."""
     counted: dict[str, tuple[int, int]] = {}
     for number in compared:
         name = number.figure if number.value else f"{number.figure}, no bar to be seen"

@@ -49,8 +49,8 @@ def name_of(dataset: str) -> str:
 def sentences(
     sweep: xr.Dataset, verdicts: Sequence[Verdict], shares: Mapping[str, tuple[int, int]]
 ) -> list[str]:
-    """The answer, from a sweep with all of the paper's networks. What does the penalty do to correlations and
-    to the error, and how many published numbers are reproduced?"""
+    """The answer in three sentences, from a sweep with all of the paper's networks: the penalty's effects on
+    correlations and on the error, and the number of reproduced values."""
     (c4,) = (verdict for verdict in verdicts if verdict.claim == "C4")
     supported = [comparison.outcome for comparison in c4.comparisons].count("for")
     early, late = (
@@ -72,5 +72,5 @@ def sentences(
 
 
 def _side(errors: Sequence[float]) -> str:
-    """On which side of the first error the second one lies."""
+    """Whether the second error is lower or higher than the first, as a word."""
     return "lower" if errors[1] < errors[0] else "higher"

@@ -12,19 +12,18 @@ from experiments.paper.answer import name_of
 from experiments.store.gathered import cell_of, configuration, error, networks
 
 IMAGES = {"digits": 1_250, "mnist": 50_000, "fashion_mnist": 50_000}
-"""Training images of a data set."""
+"""Number of training images of each data set."""
 
 
 def steps(sweep: xr.Dataset) -> np.ndarray:
-    """The update steps at the end of each epoch."""
+    """The number of update steps [epoch] at the end of each epoch."""
     stored = configuration(sweep)
     batch_size: int = stored["protocol"]["optimisation"]["batch_size"]
     return sweep.epoch.values * (IMAGES[stored["dataset"]] // batch_size)
 
 
 def contrast(digits: xr.Dataset, mnist: xr.Dataset) -> str:
-    """What the digits show, and why MNIST ends otherwise; "" if they agree, or if the sweeps do not show
-    it."""
+    """Explains why the penalty helps on the digits and not on MNIST; "" if the sweeps do not show this."""
     both = {*networks(digits)} & {*networks(mnist)}
     sizes = [size for size in SIZES if {Network(size, VANILLA), Network(size, CORR_10)} <= both]
     if not sizes or _protocol(digits) != _protocol(mnist):
@@ -51,7 +50,7 @@ def _protocol(sweep: xr.Dataset) -> dict:
 
 
 def _gain(sweep: xr.Dataset, network: Network) -> np.ndarray:
-    """By how many points a network's mean error is smaller than vanilla's, [epoch]."""
+    """Vanilla's mean error minus a network's [epoch], in points."""
     vanilla, penalised = (
         cell_of(sweep, each).validation_error.mean("seed").values
         for each in (Network(network.size, VANILLA), network)
@@ -60,8 +59,8 @@ def _gain(sweep: xr.Dataset, network: Network) -> np.ndarray:
 
 
 def figure(*sweeps: xr.Dataset) -> Figure:
-    """Validation error of the huge network against update steps, a panel for each sweep; shaded where the
-    largest weight has the lower mean error. Both axes are logarithmic. Weights are the library's.
+    """Draws the huge network's validation error against update steps, with a panel for each sweep. Steps at
+    which weight 0.02 has a lower mean error than 0 are shaded. Weights are on the library's scale.
     """
     if len(sweeps) < 2:
         raise Missing("needs the digits and MNIST")

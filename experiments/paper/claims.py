@@ -1,4 +1,4 @@
-"""One function per sentence of the paper: from a sweep of `gather` to a Verdict. C1 and C3 need none."""
+"""One function per sentence of the paper: a sweep from `gather` gives a Verdict. C1 and C3 need no sweep."""
 
 import itertools
 from collections.abc import Sequence
@@ -18,9 +18,10 @@ BELOW_HUGE: tuple[Size, ...] = tuple(size for size in reversed(SIZES) if size !=
 
 
 def c2(sweep: xr.Dataset) -> Verdict:
-    """Section 2.2 and Figure 1."""
+    """C2, dropout lowers correlations: Section 2.2 and Figure 1."""
     vanilla, drop = (_correlation(sweep, network) for network in (HUGE_VANILLA, HUGE_DROP))
-    ratio = np.divide(drop, vanilla, out=np.full_like(drop, np.nan), where=vanilla > 0)  # 0: dead
+    # NaN where vanilla is 0: then the layer is dead.
+    ratio = np.divide(drop, vanilla, out=np.full_like(drop, np.nan), where=vanilla > 0)
     lower = above_zero({"layer 1, huge: mean |rho| of vanilla - drop": vanilla - drop}, quantity=CORRELATIONS)
     as_predicted = equal(
         "as predicted, drop / vanilla = p^2 = 0.49 ± 0.05",
@@ -48,7 +49,7 @@ def c2(sweep: xr.Dataset) -> Verdict:
 
 
 def c4(sweep: xr.Dataset, size: Size = "huge") -> Verdict:
-    """Section 3.1 and Figure 2, for the huge network."""
+    """C4, more weight means less correlation: Section 3.1 and Figure 2."""
     differences = {
         (layer, less, more): _correlation(sweep, Network(size, less), layer)
         - _correlation(sweep, Network(size, more), layer)
@@ -71,7 +72,7 @@ def c4(sweep: xr.Dataset, size: Size = "huge") -> Verdict:
 
 
 def c5(sweep: xr.Dataset) -> Verdict:
-    """Section 3.2 and Figure 3."""
+    """C5, the penalty slows the growth of the error in smaller networks: Section 3.2 and Figure 3."""
     differences = {
         size: _growth(sweep, Network(size, VANILLA)) - _growth(sweep, Network(size, CORR_01))
         for size in BELOW_HUGE
@@ -87,7 +88,7 @@ def c5(sweep: xr.Dataset) -> Verdict:
 
 
 def c6(sweep: xr.Dataset) -> Verdict:
-    """Section 3.2."""
+    """C6, large weights reverse the trend of C5: Section 3.2."""
     differences = {
         Network(size, variant): _growth(sweep, Network(size, variant))
         - _growth(sweep, Network(size, VANILLA))
@@ -109,7 +110,7 @@ def c6(sweep: xr.Dataset) -> Verdict:
 
 
 def c7(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
-    """Section 3.3 and Figure 4."""
+    """C7, more weight lowers the error faster at first: Section 3.3 and Figure 4."""
     differences = {
         (size, less, more): error(sweep, Network(size, less), EARLY)
         - error(sweep, Network(size, more), EARLY)
@@ -128,7 +129,7 @@ def c7(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
 
 
 def c8(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
-    """Section 3.3."""
+    """C8, too much weight raises the error in the end: Section 3.3."""
     differences = {
         Network(size, variant): error(sweep, Network(size, variant), -1)
         - error(sweep, Network(size, VANILLA), -1)
@@ -147,12 +148,12 @@ def c8(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
 
 
 def minus_vanilla(network: Network) -> str:
-    """C8's label of a comparison."""
+    """The label of a comparison of C8."""
     return f"{network.size}: {network.variant.name} - vanilla"
 
 
 def judge(sweep: xr.Dataset) -> tuple[Verdict, ...]:
-    """All claims. Comparisons whose cells are missing have no values and stay open."""
+    """Judges all claims. Comparisons whose cells are missing have no values and stay open."""
     return (c1(), c2(sweep), c3(), *(claim(sweep) for claim in (c4, c5, c6, c7, c8)))
 
 
@@ -167,7 +168,7 @@ def _heavy(sweep: xr.Dataset) -> list[Variant]:
 
 
 def error(sweep: xr.Dataset, network: Network, epoch: int) -> np.ndarray:
-    """Validation error [seed] after an epoch, from 1; -1 is the last; NaN if not trained.
+    """Validation error [seed] after an epoch, counted from 1 (-1: the last); NaN if not trained.
 
     A network that diverged has the error of guessing, because leaving it out would flatter its variant.
     """
@@ -188,7 +189,7 @@ def on_diverged(sweep: xr.Dataset, variants: Sequence[Variant], by: int | None =
 
 
 def _growth(sweep: xr.Dataset, network: Network) -> np.ndarray:
-    """Figure 3's bar [seed]."""
+    """The error's growth from the huge network [seed], as in Figure 3."""
     return error(sweep, network, -1) - error(sweep, Network("huge", network.variant), -1)
 
 

@@ -1,8 +1,8 @@
 """Table 1 and Figures 1 to 4 in the paper's layout: our seeds, and the published numbers beside them.
 
-Each is a function of a sweep from `gather`, and returns a matplotlib figure. Nothing is trained or computed
-on JAX. Bars are means over seeds with their 95% intervals, dots are seeds, and black dashes are the published
-numbers. `Missing` names the cells that a figure needs and the sweep lacks.
+Each function takes a sweep from `gather`, and returns a matplotlib figure. Nothing is trained here, and JAX
+is not used. Bars are means over seeds with their 95% intervals, dots are seeds, and black dashes are the
+published numbers. `Missing` names the cells that a figure needs and the sweep lacks.
 """
 
 from dataclasses import replace
@@ -36,8 +36,8 @@ _PUBLISHED = Line2D([], [], label="published", **PUBLISHED)
 
 
 def table1(sweep: xr.Dataset) -> Figure:
-    """Table 1: the units of each layer as printed, and as trained by the released protocol; of convolutional
-    networks the channels."""
+    """Table 1: the units of each layer, as printed and as trained with the released protocol. Convolutional
+    networks have channels instead."""
     figure = Figure(figsize=(5.6, 2.2), layout="constrained")
     axes = figure.subplots()
     axes.axis("off")
@@ -103,7 +103,7 @@ def figure2(sweep: xr.Dataset) -> Figure:
 
 
 def _shares(cell: xr.Dataset, shown: published.Histogram) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of pairs in % [seed, bin], without networks that diverged, and the middles of the bins."""
+    """Shares of pairs [seed, bin] in %, without networks that diverged, and the middles of the bins."""
     ours = 100 * rebinned(cell.histogram_minibatch, shown.bin_width)
     return ours[np.isfinite(ours).all(axis=1)], (np.arange(ours.shape[1]) + 0.5) * shown.bin_width
 
@@ -150,7 +150,7 @@ def figure4(sweep: xr.Dataset) -> Figure:
 def _grouped(
     values: dict[Variant, dict[Size, np.ndarray]], shown: dict[Variant, dict[Size, float]], label: str
 ) -> Figure:
-    """Bars of [variant][size], grouped by size, with every seed and the published bars; in %."""
+    """Draws bars of values[variant][size] in %, grouped by size, with every seed and the published bars."""
     figure, axes = drawing.grid(1, 1, width=5.6, height=2.8)
     (ax,) = axes[0]
     sizes, width = list(next(iter(values.values()))), 0.8 / len(values)

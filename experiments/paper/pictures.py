@@ -15,15 +15,15 @@ FIRST = ("figure2", "figure4", "error_by_size", "steps")
 """The pictures beside the answer."""
 
 CAPTIONS = {
-    "figure2": "A line is one weight, averaged over seeds. Look at the left end: pairs near 0.",
+    "figure2": "Each line is one weight, averaged over seeds. The left end shows the share of pairs near 0.",
     "figure4": "Lower is better. Bars: mean over seeds with 95% interval. Dots: seeds. Dashes: the paper.",
     "error_by_size": "Lower is better. Networks that diverged are counted above and left out of the means.",
-    "steps": "Shaded: weight 0.02, the paper's 1.0, has the lower error. The digits end where MNIST begins.",
+    "steps": "Shaded: weight 0.02, the paper's 1.0, is better than 0. The digits end where MNIST begins.",
     "learning_curves": "Both axes are logarithmic, to show the first epochs and the last differences.",
     "correlation_curves": "Grey: the number of units in the layer.",
-    "slopes": f"Numbers: networks below {-slopes.FLAT} / between / above {slopes.FLAT}.",
+    "slopes": f"Numbers: networks with a slope below {-slopes.FLAT} / in between / above {slopes.FLAT}.",
 }
-"""What to see in a picture."""
+"""What to see in each picture."""
 
 
 def of(
@@ -33,7 +33,7 @@ def of(
 
     Args:
       sweep: the sweep that is judged.
-      others: sweeps by name. Their weights and rates are shown if they have the same data and protocol.
+      others: sweeps by name. Those with the same data and protocol add their weights and rates.
       contrasted: the digits and MNIST, if both exist.
     """
     scans = [sweep, *(other for other in others.values() if _same_protocol(sweep, other))]

@@ -15,7 +15,7 @@ TABLE_1: dict[Size, tuple[int, int, int]] = {
     "large": (70, 140, 280),
     "huge": (90, 180, 360),
 }
-"""Units of layers 1, 2, 3 as printed. The order is wrong, by Section 1.3 and the released code."""
+"""Units of layers 1, 2, 3 as printed. Section 1.3 and the released code show that the order is wrong."""
 
 
 class Histogram(NamedTuple):
@@ -96,4 +96,4 @@ READING_ERROR = {
 """The approximate reading error of a number."""
 
 INVISIBLE = {"figure 1": 0.001, "figure 2": 0.005, "figure 3": 0.0}
-"""Bars up to this high read as 0."""
+"""Bars up to this height are read as 0."""

@@ -35,12 +35,12 @@ from experiments.store import compact, finished, measurements
 from experiments.store import gathered as stored
 
 REFERENCE = Path(__file__).parent / "reference"
-"""The committed sweeps, one compact file each. NETWORKS has measurements of other networks."""
+"""The folder of the committed sweeps, one compact file each. NETWORKS in it has the studies' results."""
 
 NETWORKS = "networks"
 
 FEWEST_SEEDS = 6
-"""With fewer seeds no comparison can be decided."""
+"""With fewer seeds no comparison can be significant."""
 
 
 class Shown(NamedTuple):
@@ -52,8 +52,8 @@ class Shown(NamedTuple):
 
 
 def write(sweep: xr.Dataset, out: Path) -> Path:
-    """Writes the page of a sweep: the paper's where it can judge the paper, else an overview. Returns its
-    path."""
+    """Writes the page of a sweep: the paper's page if the sweep can judge the paper, else an overview.
+    Returns its path."""
     if judges(sweep):
         return write_paper(sweep, out)
     reason = (
@@ -77,8 +77,8 @@ def write_paper(
     further: Sequence[Verdict] = (),
 ) -> Path:
     """Writes figures/NAME.svg and .png, the page report.html and its tables into a folder. Tables are
-    verdicts.md and agreement.md. If they were trained, there are also beyond.md, ablation.md, without.md and
-    those of the studies.
+    verdicts.md and agreement.md; and beyond.md, ablation.md, without.md and the studies' tables, if their
+    networks were trained.
 
     Args:
       sweep: the sweep that is judged, from `gather`.
@@ -86,7 +86,7 @@ def write_paper(
       others: sweeps of other networks or protocols, by name: for the scans, the ablation and the studies, and
         for the same claims on other data.
       measured: what the studies measured, by name.
-      further: verdicts of other commands on the paper's sentences.
+      further: verdicts on the paper's sentences from other commands.
 
     Returns:
       The path of the page.
@@ -137,14 +137,14 @@ def write_paper(
         if text:
             drawing.write_text(out / f"{name}.md", text)
         else:
-            (out / f"{name}.md").unlink(missing_ok=True)  # an older page's
+            (out / f"{name}.md").unlink(missing_ok=True)  # from an older page
     drawing.write_text(out / "report.html", page)
     return out / "report.html"
 
 
 def _contrast(sweep: xr.Dataset, others: Mapping[str, xr.Dataset]) -> tuple[str, list[xr.Dataset]]:
-    """Why the digits and MNIST seem to disagree, and both sweeps if their huge networks can be drawn. If only
-    the digits are given, MNIST is the committed sweep."""
+    """Returns a text on why the digits and MNIST seem to disagree, and both sweeps if their huge networks can
+    be drawn. If only the digits are given, MNIST is the committed sweep."""
     by_set = {
         stored.configuration(each)["dataset"]: each
         for each in (*(others[name] for name in ("digits", "mnist") if name in others), sweep)
@@ -173,7 +173,7 @@ def _show(folder: Path, exhibit: Exhibit, results: xr.Dataset | None) -> Shown:
 def _about(
     sweep: xr.Dataset, others: Mapping[str, xr.Dataset], verdicts: Sequence[Verdict]
 ) -> dict[str, Any]:
-    """The page's text about the sweep itself, and about networks that diverged."""
+    """The page's values about the sweep itself, and about networks that diverged."""
     configuration, diverged = stored.configuration(sweep), stored.diverged(sweep)
     convolutional = configuration["protocol"]["family"] == "conv"
     return {
@@ -207,7 +207,7 @@ def _about(
 
 
 def _without_diverged(sweep: xr.Dataset, verdicts: Sequence[Verdict]) -> dict[str, str]:
-    """The verdicts that change if networks that diverged are left out."""
+    """The verdicts without networks that diverged, for claims whose comparisons have such networks."""
 
     def sizes(verdict):
         return [comparison.finite.size for comparison in verdict.comparisons]
@@ -231,7 +231,7 @@ def judges(sweep: xr.Dataset) -> bool:
 
 
 def _provenance(sweep: xr.Dataset) -> dict[str, str]:
-    """All different values of the cells' notes on their origin."""
+    """The different values of each attribute on the cells' origin, as text."""
     values = {name: sorted(set(map(str, sweep[name].values))) for name in finished.ATTRIBUTES}
     del values["configuration"]
     values["seconds"] = [f"{float(sweep.seconds.sum()):.0f} in all"]
@@ -252,7 +252,7 @@ def references(data: Path = REFERENCE) -> dict[str, xr.Dataset]:
 
 
 def write_reference(data: Path, out: Path, further: Sequence[Verdict] = ()) -> Path:
-    """`write_paper` of a reference run: MNIST is judged, and all other sweeps are given beside it."""
+    """Writes the paper's page of a reference run: MNIST is judged, and other sweeps are shown beside it."""
     sweeps = references(data)
     if "mnist" not in sweeps:
         raise ResultsError(f"{data / 'mnist.nc'} is missing: run `make reference`")

@@ -24,15 +24,15 @@ def c1() -> Verdict:
         "E[rho'] = p^2 E[rho]: dropout with keep probability p multiplies the expected correlation of "
         "z-scored units by p^2.",
         tuple(comparisons),
-        "It does so for the estimator that Section 2.1 writes down, which does not divide by the variances. "
-        f"Pearson's correlation, which the figures show, falls to {fall}: by p, since dropout also lowers "
-        "every unit's variance to p.",
+        "This holds for the estimator of Section 2.1, which does not divide by the variances. Pearson's "
+        f"correlation, which the figures show, is multiplied by p only ({fall}), because dropout also "
+        "multiplies every unit's variance by p.",
         of="samples",
     )
 
 
 def _correlations_after_dropout(rho: float, keep: float) -> tuple[np.ndarray, np.ndarray]:
-    """Estimator and Pearson's correlation after dropout, relative to their values before; [sample]."""
+    """The estimator and Pearson's correlation [sample] after dropout, divided by their values before."""
     random = np.random.default_rng(0)
     x, y = random.standard_normal((2, 400, 1000))
 

@@ -15,8 +15,8 @@ FLAT = 0.5
 
 
 def by_slope(sweep: xr.Dataset, network: Network) -> dict[str, np.ndarray]:
-    """The seeds of a cell, as masks [seed], by the PReLU slope of layer 1 after training; {} if slopes are
-    not learned."""
+    """Groups the seeds of a cell, as masks [seed], by the PReLU slope of layer 1 after training; {} if slopes
+    are not learned."""
     if network not in networks(sweep) or not sweep.sizes.get("slope_layer"):
         return {}
     slope = cell_of(sweep, network).slope.isel(epoch=-1, slope_layer=0).values
@@ -28,7 +28,7 @@ def by_slope(sweep: xr.Dataset, network: Network) -> dict[str, np.ndarray]:
 
 
 def slopes(sweep: xr.Dataset) -> Figure:
-    """Every network's PReLU slope of layer 1 after training, and how many are in each of `by_slope`."""
+    """Draws every network's PReLU slope of layer 1 after training, and the sizes of `by_slope`'s groups."""
     if not sweep.sizes["slope_layer"]:
         raise Missing("needs learned slopes")
     sizes = drawing.sizes(sweep)

@@ -1,4 +1,4 @@
-"""A study beyond the paper's sentences, as one value: what it trains, measures, judges and shows."""
+"""A study beyond the paper, as one value: what it trains, measures, judges and shows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ class Exhibit(NamedTuple):
     """A picture with its text and tables."""
 
     name: str
-    """The name of its picture's and tables' files."""
+    """The name of the files of its picture and tables."""
     title: str
     text: Callable[[xr.Dataset], str]
     figure: Callable[[xr.Dataset], Figure]
@@ -37,15 +37,16 @@ class Exhibit(NamedTuple):
 
 @dataclass(frozen=True)
 class Study:
-    """A question that the paper leaves open: `experiments.reproduce` trains it, the paper's page shows it."""
+    """A question that the paper leaves open. `experiments.reproduce` trains its networks, and the paper's
+    page shows its results."""
 
     name: str
     """The name of the file with its results."""
     cells: tuple[Cell, ...]
     """The networks that it needs."""
     measure: "Callable[[Path, Sequence[Cell], Dataset], xr.Dataset] | None" = None
-    """Measures what is stored instead of the sweep: a function of the folder of cells, the cells and their
-    data."""
+    """Measures the networks, if measurements are stored instead of the sweep: a function of the folder of
+    cells, the cells and their data."""
     dimensions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The axes of each variable that `measure` returns."""
     judge: Callable[[xr.Dataset, xr.Dataset], tuple[Verdict, ...]] | None = None
@@ -66,5 +67,5 @@ class Study:
 
 
 def renamed(verdict: Verdict, study: str) -> Verdict:
-    """The verdict on one of the paper's sentences by a study."""
+    """A verdict with the name of a study added to its claim."""
     return replace(verdict, claim=f"{verdict.claim}-{study}")

@@ -8,7 +8,7 @@ from experiments.statistics.verdicts import Verdict
 
 
 def of_verdicts(verdicts: Sequence[Verdict]) -> Table:
-    """Each sentence, judged."""
+    """The table of verdicts, one sentence in each row."""
     header = "claim", "the paper says", "verdict", "comparisons for, against, open"
     return Table(
         header,
@@ -25,14 +25,14 @@ def of_verdicts(verdicts: Sequence[Verdict]) -> Table:
 
 
 def of_shares(shares: Mapping[str, tuple[int, int]]) -> Table:
-    """How many published numbers lie inside, as `agreement.shares` counts them."""
+    """The table of published numbers that lie inside, as `agreement.shares` counts them."""
     return Table(
         ("published numbers of", "inside", "of"), [(name, *counts) for name, counts in shares.items()]
     )
 
 
 def of_steps(steps: Sequence[Step]) -> Table:
-    """An ablation, without the single networks."""
+    """The table of an ablation, without the errors of single networks."""
     header = "step", "mean distance from Figure 4", "networks diverged"
     return Table(
         header, [(step.name, f"{step.distance:.3f}", f"{step.diverged} of {step.networks}") for step in steps]

@@ -1,4 +1,4 @@
-"""C12, convolutional networks, with C7 and C8 for them: PLAN.md, part 2."""
+"""C12, C7 and C8 for convolutional networks: PLAN.md, part 2."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ SIZES: tuple[Size, ...] = ("tiny", "small")
 
 
 def c12(sweep: xr.Dataset) -> Verdict:
-    """Section 4: C4's comparisons, of the small network."""
+    """C12, decorrelation in convolutional layers: Section 4. C4's comparisons, for the small network."""
     return replace(
         claims.c4(sweep, SIZES[-1]),
         claim="C12",
@@ -31,7 +31,7 @@ def c12(sweep: xr.Dataset) -> Verdict:
 
 
 def judge(sweep: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
-    """C12, and C7 and C8 of the same networks."""
+    """C12, and C7 and C8 for the same networks."""
     return c12(sweep), renamed(claims.c7(sweep, SIZES), "conv"), renamed(claims.c8(sweep, SIZES), "conv")
 
 
@@ -62,9 +62,9 @@ STUDY = Study(
         "convolutions",
         "The penalty in convolutional layers",
         lambda sweep: (
-            "Fashion-MNIST. The table shows each layer after the last epoch, on the validation set and "
-            "averaged over seeds: mean |rho|, and the effective number of units d / (2P), which still "
-            "contains chance."
+            "The data are Fashion-MNIST. The table shows each layer after the last epoch: mean |rho| and the "
+            "effective number of units d / (2P), on the validation set and averaged over seeds. The "
+            "effective units are not corrected for chance."
         ),
         curves.correlation_curves,
         tables,

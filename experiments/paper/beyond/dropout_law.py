@@ -20,7 +20,7 @@ from experiments.paper.beyond import trained
 from experiments.paper.study import Exhibit, Study
 from experiments.store import finished
 
-# Functions that measure import JAX inside, because reading results needs none.
+# Only the functions that measure import JAX, because reading results does not need it.
 if TYPE_CHECKING:
     from experiments.data.load import Dataset
 
@@ -28,8 +28,9 @@ RATE, DRAWS = 0.3, 20
 """The paper's probability to drop, and the number of masks over which a correlation is averaged."""
 
 LAWS = ("general", "keep^2 rho", "keep rho")
-"""`decorr.dropout_correlation` of each unit's mean and variance; `decorr.dropout_estimator`, Section 2.1's
-law of an estimator that does not divide by variances; and the general law with all means 0."""
+"""general: `decorr.dropout_correlation`, with each unit's mean and variance. keep^2 rho:
+`decorr.dropout_estimator`, Section 2.1's law of an estimator that does not divide by variances. keep rho: the
+general law if all means are 0."""
 
 DIMENSIONS = {
     "slope": ("law", "seed", "layer"),
@@ -41,21 +42,21 @@ DIMENSIONS = {
 """The axes of each variable that `measure` returns."""
 
 BINS = 80
-"""Bins of a correlation, from -1 to 1, in the pictures."""
+"""Number of bins for correlations from -1 to 1, in the pictures."""
 
 
 def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Dataset:
-    """Correlations under dropout for every pair of units of a hidden layer, observed and predicted.
+    """Compares observed and predicted correlations under dropout, for all pairs of units of a hidden layer.
 
     Args:
-      folder: of the finished cell.
-      grid: the cell, of fully connected networks.
-      dataset: what they were trained on; its validation set is used.
+      folder: the folder of the finished cell.
+      grid: one cell, with fully connected networks.
+      dataset: the data that they were trained on. The validation set is used.
 
     Returns:
-      slope and r2 [law, seed, layer], by `fit`. pairs [seed, layer]: how many were compared. left_out [seed,
-      layer]: how many have no correlation, because a unit is constant or its network diverged. counts [law,
-      layer, predicted, observed]: pairs of all seeds in bins.
+      slope and r2 [law, seed, layer], by `fit`. pairs [seed, layer]: how many pairs were compared. left_out
+      [seed, layer]: how many pairs have no correlation, because a unit is constant or its network diverged.
+      counts [law, layer, predicted, observed]: the number of pairs in each bin, for all seeds.
     """
     import jax
 
@@ -101,15 +102,15 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
 
 
 def correlations(activations: Any, key: Any) -> tuple[np.ndarray, dict[str, np.ndarray], int]:
-    """Pearson's correlations of a layer's pairs of units under masks, and each law's predictions.
+    """Returns Pearson's correlations of a layer's pairs of units under dropout, and each law's predictions.
 
     Args:
       activations: [sample, unit], before dropout.
-      key: of the masks, a JAX random key.
+      key: the JAX random key of the masks.
 
     Returns:
-      Observed correlations [pair], averaged over the masks; predicted ones [pair] of each law; and the number
-      of pairs left out. A unit that is constant before or under a mask has no correlation.
+      Observed correlations [pair], averaged over the masks; predicted correlations [pair] of each law; and
+      the number of pairs left out. A unit that is constant before or under a mask has no correlation.
     """
     matrices = [np.asarray(rho, np.float64) for rho in _matrices()(activations, key)]
     upper = np.triu_indices(activations.shape[-1], 1)
@@ -121,7 +122,8 @@ def correlations(activations: Any, key: Any) -> tuple[np.ndarray, dict[str, np.n
 
 @functools.cache
 def _matrices() -> Callable[[Any, Any], Any]:
-    """The program of `correlations`: observed and, in the order of LAWS, predicted [unit, unit]."""
+    """Returns the program of `correlations`. It gives observed correlations [unit, unit], then predicted ones
+    in the order of LAWS."""
     import jax
     import jax.numpy as jnp
 
@@ -141,12 +143,12 @@ def _matrices() -> Callable[[Any, Any], Any]:
 
 
 def fit(observed: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
-    """How well a law predicts, in two numbers. Both are 1 for an exact law.
+    """Returns two numbers for how well a law predicts. Both are 1 for an exact law.
 
-    slope = sum(observed predicted) / sum(predicted^2) is the least-squares line through the origin. It shows
-    a law that is wrong by a factor. R^2 = 1 - sum((observed - predicted)^2) / sum((observed - mean
-    observed)^2) is that of the law itself. A wrong factor lowers it, and below 0 the mean would have
-    predicted better.
+    slope = sum(observed predicted) / sum(predicted^2) is that of the least-squares line through the origin.
+    It differs from 1 if a law is wrong by a factor. R^2 = 1 - sum((observed - predicted)^2) / sum((observed
+    - mean observed)^2) compares with the law itself, not with the line. A wrong factor lowers R^2. If R^2 is
+    negative, the mean of the observed values would predict better.
 
     Args:
       observed, predicted: correlations [pair].
@@ -165,7 +167,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 class Row(NamedTuple):
-    """How well a law predicts the correlations of a layer: means over seeds, with the least and the most."""
+    """How well a law predicts the correlations of a layer: mean over seeds, smallest, largest."""
 
     layer: int
     law: str
@@ -174,7 +176,7 @@ class Row(NamedTuple):
 
 
 def rows(measured: xr.Dataset) -> list[Row]:
-    """A row for every layer and law."""
+    """Returns a row for every layer and law."""
 
     def summary(values: np.ndarray) -> tuple[float, float, float]:
         finite = values[np.isfinite(values)]
@@ -192,7 +194,7 @@ def rows(measured: xr.Dataset) -> list[Row]:
 
 
 def tables(measured: xr.Dataset) -> list[Table]:
-    """`rows`."""
+    """`rows` as a table."""
 
     def spread(mean: float, least: float, most: float) -> str:
         return f"{mean:.3f} ({least:.3f} to {most:.3f})"
@@ -204,7 +206,7 @@ def tables(measured: xr.Dataset) -> list[Table]:
 
 
 def text(measured: xr.Dataset) -> str:
-    """Words about the table and the picture."""
+    """The text about the table and the picture."""
     undefined, compared = int(measured.left_out.sum()), int(measured.pairs.sum())
     return (
         f"The picture compares the correlations of units under dropout with what three laws predict. The "
@@ -216,9 +218,9 @@ def text(measured: xr.Dataset) -> str:
 
 
 def figure(measured: xr.Dataset) -> Figure:
-    """Observed against predicted correlations under dropout, for the pairs of all seeds. Each layer has a row
-    and each law a column. Darker means more pairs, on a logarithmic scale. The line is observed = predicted;
-    slope and R^2 are means over seeds."""
+    """Draws observed against predicted correlations under dropout, for the pairs of all seeds. Each layer has
+    a row and each law a column. Darker means more pairs, on a logarithmic scale. The line is observed =
+    predicted; slope and R^2 are means over seeds."""
     laws, layers = list(map(str, measured.law.values)), list(map(int, measured.layer.values))
     panels, axes = drawing.grid(len(layers), len(laws), width=2.2, height=2.3, sharex=True, sharey=True)
     fits = iter(rows(measured))

@@ -1,4 +1,4 @@
-"""Forty seeds: C5, and the basins of HUGE-VANILLANET, by the PReLU slope of layer 1. PLAN.md, part 1."""
+"""C5 with forty seeds, and groups of HUGE-VANILLANETs by the PReLU slope of layer 1. PLAN.md, part 1."""
 
 import functools
 from dataclasses import replace
@@ -28,7 +28,7 @@ EPOCHS = (1, 2, 5)
 """The epochs after which the early numbers are taken."""
 
 DRAWS = 10_000
-"""Permutations of each test."""
+"""Number of permutations for each test."""
 
 
 def judge(forty: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
@@ -41,14 +41,14 @@ def judge(forty: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
 
 
 class Basin(NamedTuple):
-    """A group of `by_slope`."""
+    """A group of networks from `by_slope`."""
 
     name: str
     members: int
-    """Number of networks that end in it."""
+    """Number of networks that end in the group."""
     networks: int
     share: Interval
-    """Its share of the networks, with Wilson's 95% interval."""
+    """The group's share of the networks, with Wilson's 95% interval."""
 
 
 class Sign(NamedTuple):
@@ -58,14 +58,14 @@ class Sign(NamedTuple):
     quantity: str
     epoch: int
     area: float
-    """Under the ROC curve."""
+    """The area under the ROC curve."""
     p: float
-    """The permutation test's, corrected by Holm for all numbers."""
+    """The p-value of the permutation test, corrected by Holm for all numbers."""
 
 
 def basins(sweep: xr.Dataset) -> list[Basin]:
-    """The groups, and how many networks end in each; [] without learned slopes. A network that diverged is in
-    no group, but counts in the total.
+    """Returns the groups, and how many networks end in each; [] without learned slopes. A network that
+    diverged is in no group, but counts in the total.
     """
     rows = []
     for name, group in by_slope(sweep, HUGE_VANILLA).items():
@@ -77,11 +77,11 @@ def basins(sweep: xr.Dataset) -> list[Basin]:
 
 
 def signs(sweep: xr.Dataset) -> list[Sign]:
-    """Early numbers that separate networks with a final slope above `FLAT` from the rest. [] if either group
-    is empty, or if the sweep ends before the last of `EPOCHS`.
+    """Tests how well early numbers separate networks with a final slope above `FLAT` from the rest. Returns
+    [] if either group is empty, or if the sweep ends before the last of `EPOCHS`.
 
-    Each number has the area under its ROC curve, P(above > rest) + P(above = rest) / 2 over pairs of
-    networks. The two-sided permutation test uses |area - 1/2|. Networks that diverged are in no group, and
+    The area under the ROC curve is P(above > rest) + P(above = rest) / 2, over pairs of networks of the two
+    groups. The two-sided permutation test uses |area - 1/2|. Networks that diverged are in no group, and
     are left out.
     """
     numbers = _early_numbers(sweep)
@@ -100,7 +100,7 @@ def signs(sweep: xr.Dataset) -> list[Sign]:
 
 
 def _early_numbers(sweep: xr.Dataset) -> dict[tuple[str, int], np.ndarray]:
-    """[seed] by name and epoch; {} where a number is missing."""
+    """The early numbers [seed], by name and epoch; {} if any of them is missing."""
     if not by_slope(sweep, HUGE_VANILLA) or not {*EPOCHS} <= {*sweep.epoch.values.tolist()}:
         return {}
     cell = cell_of(sweep, HUGE_VANILLA)
@@ -123,7 +123,7 @@ def _roc_test(above: tuple[float, ...], rest: tuple[float, ...]) -> tuple[float,
     ranks = stats.rankdata(np.concatenate([above, rest]))  # ties share their mean rank
 
     def area(ranks_above: np.ndarray, axis: int = -1) -> np.ndarray:
-        # Mann and Whitney's U over n m: the sum of ranks minus its smallest possible value.
+        # Mann and Whitney's U, divided by n m. U is the sum of ranks minus its smallest possible value.
         area: np.ndarray = (ranks_above.mean(axis=axis) - (n + 1) / 2) / m
         return area
 
@@ -139,7 +139,7 @@ def _roc_test(above: tuple[float, ...], rest: tuple[float, ...]) -> tuple[float,
 
 
 def tables(sweep: xr.Dataset) -> list[Table]:
-    """`basins` and `signs`."""
+    """`basins` and `signs` as tables."""
     shares = [
         (
             basin.name,
@@ -160,10 +160,10 @@ _GROUPS = (("#D55E00", "X"), ("#666666", "d"), ("#0072B2", "o"))
 
 
 def figure(sweep: xr.Dataset) -> Figure:
-    """The nine numbers of `signs`, a dot for each network, by the group in which it ends."""
+    """Draws the nine numbers of `signs`: a dot for each network, by the group in which the network ends."""
     nine = signs(sweep)
     if not nine:
-        raise Missing("needs huge vanilla networks that end above and not")
+        raise Missing(f"needs huge vanilla networks with final slopes above {FLAT}, and others")
     numbers, groups = _early_numbers(sweep), by_slope(sweep, HUGE_VANILLA)
     panels, axes = drawing.grid(3, len(EPOCHS), width=2.9, height=2.0, sharex=True)
     for ax, sign in zip(axes.flat, nine, strict=True):

@@ -20,7 +20,7 @@ from experiments.paper.study import MARGIN, Exhibit, Study
 from experiments.statistics.verdicts import Quantity, Verdict, above_zero
 from experiments.store import finished
 
-# Functions that measure import JAX inside, because reading results needs none.
+# Only the functions that measure import JAX, because reading results does not need it.
 if TYPE_CHECKING:
     from experiments.data.load import Dataset
 
@@ -28,7 +28,7 @@ THRESHOLDS = (0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Units whose |rho| reaches a threshold are merged."""
 
 SAMPLES = 10_000
-"""Number of training images, the first ones, over which units are compared."""
+"""Units are compared over this number of training images, the first ones."""
 
 DIMENSIONS = {
     "units": ("variant", "seed", "threshold", "layer"),
@@ -40,22 +40,24 @@ DIMENSIONS = {
 """The axes of each variable that `measure` returns."""
 
 _ROUNDING = 1e-6
-"""Rounding of a difference of two float32 errors. One image changes an error by a hundred times as much."""
+"""Rounding of a difference of two float32 errors. One image changes an error by a hundred times this."""
 
 
 def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Dataset:
     """Merges the units of finished cells' networks, layer by layer, and evaluates the merged networks.
 
     Args:
-      folder: of the finished cells.
+      folder: the folder of the finished cells.
       grid: the cells: fully connected networks with the same size, one cell for each variant.
-      dataset: what they were trained on.
+      dataset: the data that they were trained on.
 
     Returns:
-      units [variant, seed, threshold, layer]: how many are left. error [variant, seed, threshold]: the merged
-        networks' validation error. whole_error [variant, seed]: that of the trained networks.
-      width [layer]. diverged [variant, seed]: 1 for a network that did. Its activations are NaN, so no
-        threshold applies: it is recorded with no units left and with the error of guessing.
+      units [variant, seed, threshold, layer]: how many units are left.
+      error [variant, seed, threshold]: the merged networks' validation error.
+      whole_error [variant, seed]: the validation error of the trained networks.
+      width [layer]: units as trained.
+      diverged [variant, seed]: 1 for a network that diverged. Its activations are NaN, so no threshold
+        applies: it is recorded with no units left and with the error of guessing.
     """
     import jax
 
@@ -110,8 +112,8 @@ def merge(
 ) -> tuple[dict[str, Any], list[int]]:
     """A network without its redundant units: `decorr.merge_units` of every hidden layer, first to last.
 
-    After a layer is merged, the activations of the next are those of the merged network. The result has the
-    shape of the whole network. Removed units are still computed, but have no outgoing weights. So one
+    After a layer is merged, the next layer's activations are computed with the merged network. The result has
+    the shape of the whole network. Removed units are still computed, but have no outgoing weights. So one
     compiled program serves all merged networks, and gives the outputs of the smaller ones.
     `decorr.merge_network` returns smaller arrays, so every threshold of every network would be compiled.
 
@@ -122,7 +124,7 @@ def merge(
       threshold: of |rho|, as in `merge_units`.
 
     Returns:
-      The parameters, and how many units are left of each hidden layer.
+      The parameters, and how many units are left in each hidden layer.
     """
     from decorr import merge_units
 
@@ -145,19 +147,19 @@ def shares(measured: xr.Dataset) -> xr.DataArray:
 
 
 def needed(measured: xr.Dataset) -> xr.DataArray:
-    """The smallest share of hidden units left [variant, seed]. It is over thresholds whose error is at most
-    `MARGIN` above the whole network's; 1 without any."""
+    """The smallest share of hidden units left [variant, seed] at which the error is at most `MARGIN` above
+    the whole network's. It is 1 if no threshold gives such an error."""
     as_good = measured.error <= measured.whole_error + MARGIN + _ROUNDING
     return shares(measured).where(as_good, 1.0).min("threshold")
 
 
 def judge(measured: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
-    """C11."""
+    """C11, redundant units waste capacity."""
     return (c11(measured),)
 
 
 def c11(measured: xr.Dataset) -> Verdict:
-    """Section 1.1, from what `measure` returns."""
+    """C11, redundant units waste capacity: Section 1.1. `measure` returns the measurements."""
     share = needed(measured)
     counts = [
         f"{int(diverged.sum())} of {diverged.size} {diverged.variant.values}"
@@ -165,7 +167,7 @@ def c11(measured: xr.Dataset) -> Verdict:
         if diverged.any()
     ]
     remark = (
-        "Units that another one predicts are merged, at thresholds of |rho| from "
+        "Units that another unit predicts are merged, at thresholds of |rho| from "
         f"{THRESHOLDS[-1]:g} to {THRESHOLDS[0]:g}. We compare the smallest share of hidden units left at "
         f"which the validation error is at most {100 * MARGIN:g} percentage points above the whole network's."
     )
@@ -199,7 +201,7 @@ def _above(share: xr.DataArray, remark: str = "") -> Verdict:
 
 
 def tables(measured: xr.Dataset) -> list[Table]:
-    """The share of units that the networks of each variant need, without those that diverged."""
+    """The table of the share of units that each variant's networks need, without networks that diverged."""
     rows = []
     for share, diverged in zip(needed(measured), measured.diverged, strict=True):
         kept = share.values[diverged.values == 0]
@@ -214,8 +216,8 @@ def tables(measured: xr.Dataset) -> list[Table]:
 
 
 def figure(measured: xr.Dataset) -> Figure:
-    """Validation error against the share of hidden units left, without networks that diverged. Thin lines are
-    seeds, thick ones their mean at each threshold. The whole network is at 100%."""
+    """Draws validation error against the share of hidden units left, without networks that diverged. Thin
+    lines are seeds, thick ones their mean at each threshold. The whole network is at 100%."""
     panel, axes = drawing.grid(1, 1, width=5.6, height=3.0)
     ((ax,),) = axes
     share, error, notes = 100 * shares(measured), 100 * measured.error, []
@@ -252,7 +254,7 @@ STUDY = Study(
         "merging",
         "How many units can be merged before the error rises",
         lambda measured: (
-            "Units that another one predicts are merged, layer after layer, at falling thresholds of |rho|. "
+            "Units that another unit predicts are merged, layer after layer, at falling thresholds of |rho|. "
             "The table shows the smallest share of hidden units left at which the error is at most "
             f"{100 * MARGIN:g} percentage points above that of the whole network."
         ),

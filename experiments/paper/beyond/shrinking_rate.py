@@ -1,4 +1,4 @@
-"""C9, a learning rate that shrinks, with C6 and C8 under it: PLAN.md, part 2."""
+"""C9, C6 and C8 with a learning rate that shrinks: PLAN.md, part 2."""
 
 import xarray as xr
 
@@ -15,7 +15,7 @@ LAST = -1
 
 
 def c9(sweep: xr.Dataset) -> Verdict:
-    """Section 4, of networks whose learning rate shrinks."""
+    """C9, a shrinking learning rate keeps the early gain at no cost: Section 4."""
     differences = {
         (Network(size, variant), epoch): claims.error(sweep, Network(size, VANILLA), epoch)
         - claims.error(sweep, Network(size, variant), epoch)
@@ -45,7 +45,7 @@ def _label(key: tuple[Network, int]) -> str:
 
 
 def judge(sweep: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
-    """C9, and C6 and C8 of the same networks."""
+    """C9, and C6 and C8 for the same networks."""
     return c9(sweep), renamed(claims.c6(sweep), "decay"), renamed(claims.c8(sweep), "decay")
 
 

@@ -1,4 +1,4 @@
-"""A penalty whose weight shrinks while the learning rate stays: PLAN.md, part 2."""
+"""C8 with a weight that shrinks and a constant learning rate: PLAN.md, part 2."""
 
 from dataclasses import replace
 
@@ -12,11 +12,11 @@ from experiments.paper.study import Study
 from experiments.statistics.verdicts import Verdict, above_zero
 
 SHRINKING = Variant.parse("corr-1.0-cosine")
-"""Its weight falls like the learning rate of `protocols.DECAY`."""
+"""The variant whose weight falls like the learning rate of `protocols.DECAY`."""
 
 
 def judge(cosine: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
-    """C8 against the main sweep's vanilla networks."""
+    """C8 for a shrinking weight, against the main sweep's vanilla networks."""
     differences = {
         Network(size, SHRINKING): claims.error(cosine, Network(size, SHRINKING), -1)
         - claims.error(main, Network(size, VANILLA), -1)

@@ -1,4 +1,4 @@
-"""Networks of finished cells, to run again. Among the studies, only this file imports JAX."""
+"""Runs the networks of finished cells again. JAX is imported only when they run."""
 
 import functools
 from collections.abc import Callable
@@ -8,12 +8,12 @@ from decorr.config import Architecture
 from experiments.grid.cells import Cell
 
 Program = Callable[[Any, Any], tuple[Any, tuple[Any, ...]]]
-"""A function of parameters and inputs [sample, feature]: logits [sample, class] and, without dropout, the
-activations [sample, unit] of each hidden layer."""
+"""A function of parameters and inputs [sample, feature]. Without dropout, it returns logits [sample, class]
+and the activations [sample, unit] of each hidden layer."""
 
 
 def program(cell: Cell, classes: int) -> Program:
-    """The program of a cell's fully connected networks. Cells with the same architecture share it."""
+    """Returns the program of a cell's fully connected networks. Cells with the same architecture share it."""
     return _compiled(cell.variant.architecture(cell.protocol, cell.size), classes)
 
 

@@ -7,7 +7,7 @@ from experiments.comparison.recipes import METHODS, Recipe, draws
 from experiments.comparison.results import Stored
 
 FACTORS = {"corr": 1.0, "corr-dropout": 0.8, "dropout": 0.9, "decov": 1.2}
-"""Errors over vanilla's."""
+"""The error of each method, divided by vanilla's."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The command: trained once, resumed where it stopped, and one line for what cannot be."""
+"""The command trains each network once, resumes where it stopped, and explains errors in one line."""
 
 import contextlib
 import dataclasses
@@ -19,7 +19,7 @@ SMALL = Compare(
 
 @pytest.fixture
 def trained(monkeypatch):
-    """What was trained, by name and number of networks before, in this process; no page is drawn."""
+    """The work that was trained: names, and numbers of earlier networks. No page is drawn."""
     begun = []
     monkeypatch.setattr(page, "write", lambda folder: folder / "compare.html")
 

@@ -38,7 +38,7 @@ def test_networks_are_trained_and_their_layers_probed():
     for row in rows:
         assert row["failed"] == 0
         assert all(0 < row[f"layer_{layer}_{shots}_error"] < 1 for layer in (1, 2) for shots in (5, 50))
-        assert row["layer_1_50_error"] < 0.5  # guessing's is 2/3
+        assert row["layer_1_50_error"] < 0.5  # the error of guessing is 2/3
 
 
 def test_a_probe_learns_from_its_own_rows_alone():

@@ -11,7 +11,7 @@ from experiments.disk.errors import ResultsError
 
 EIGHT = Budget(report_seeds=8)
 SETS = (("digits", 0.1, 1000), ("letter", 0.2, 1000), ("german", 0.3, 800), ("splice", 0.4, 1000))
-"""Names, levels of error, rows; german is too small for 1,000."""
+"""Name, error and rows of each data set. german has fewer than 1,000 rows."""
 FACTORS = {"corr": 0.9, "dropout": 0.8, "corr-dropout": 0.7, "decov": 1.1}
 
 
@@ -47,7 +47,7 @@ def networks(methods, level, seeds=8, **more):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Three sets, a ladder of two rungs, one set without labels."""
+    """Results of four data sets and of their features, a ladder of two rungs, and one set without labels."""
     made = tmp_path_factory.mktemp("methods")
     for name, level, rows in SETS:
         more = {"blur_error": 0.5} if name == "digits" else {}
@@ -95,8 +95,10 @@ def test_the_page_has_every_part(written):
     ):
         assert f'id="{part}"' in written
     assert "corr errs less than vanilla" in written and "copied slopes bring half" in written
-    assert "align-corr-floor" in written and "1 of 8" in written  # a network of decov failed
-    assert '<td class="n">25.00</td>' in written  # the tuning error of a few points, over all four sets
+    assert "align-corr-floor" in written and "1 of 8" in written  # one network with decov failed
+    assert (
+        '<td class="n">25.00</td>' in written
+    )  # the tuning error of the best of a few points, all four sets
     assert written.count("<svg") == 2 and '<td class="n">' in written and "&#34;n&#34;" not in written
 
 

@@ -1,4 +1,4 @@
-"""The committed comparison: of the plan's settings, and drawn again the same."""
+"""The committed comparison has the plan's settings, and its page is drawn again without a difference."""
 
 import json
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from tests.experiments.test_reproduce import ROOT, assert_same_picture
 
 
 def planned(setting):
-    """The methods that the plan has in a stored setting."""
+    """The plan's methods for a stored setting, whose recipe and budget are checked too."""
     same = ("pool", "title")
     parts = [
         part

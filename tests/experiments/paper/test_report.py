@@ -79,7 +79,7 @@ def test_the_page_has_everything(written):
         "learning_curves",
         'another_set<span class="counts">6 seeds</span>',
         "mean, slope<br>below -0.5",
-        "diverged, that is, whose loss became infinite or NaN: 1 of 10 tiny-drop.",
+        "The loss of these networks became infinite or NaN: 1 of 10 tiny-drop.",
         "In other sweeps: another_set, 1 of 6 huge-drop.",
     ):
         assert part in page, part
