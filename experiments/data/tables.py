@@ -108,7 +108,7 @@ def _column(values: np.ndarray) -> np.ndarray:
 
 
 def _table(name: str, columns: Sequence[np.ndarray], classes: np.ndarray, where: str = "") -> Table:
-    """The table of columns from `_column`."""
+    """Makes a table from columns that `_column` returned. Errors begin with `where`, or the name."""
     where = where or name
     gaps = np.isnan(classes) if classes.dtype.kind == "f" else classes == ""
     if gaps.any():

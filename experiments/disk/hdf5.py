@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 _NUMBERS_AND_TEXTS = "biufS"
-"""Kinds of types that are read, besides texts of variable length."""
+"""Kinds of NumPy types that are accepted, besides texts of variable length."""
 
 
 class Header(NamedTuple):
@@ -59,6 +59,6 @@ def _ties_dimensions(name: str, attribute: h5py.h5a.AttrID) -> bool:
 
 
 def _is_of_texts(dtype: np.dtype) -> bool:
-    """Whether these are texts of variable length, which HDF5 stores apart from the variable or attribute."""
+    """Whether a type is text of variable length, which HDF5 stores apart from the variable or attribute."""
     text = h5py.check_string_dtype(dtype)
     return text is not None and text.length is None
