@@ -1,6 +1,7 @@
-"""Work on the cores of this machine. Each core has a process, which sends its checkpoints to this one.
+"""Work on the cores of this machine. Each core has a process, which sends checkpoints to the main process.
 
-Two processes with a core each train more than one process with two, whose threads wait for each other.
+Two processes with one core each are faster than one process with two cores, whose threads wait for each
+other.
 """
 
 import os
@@ -24,10 +25,10 @@ def run(
     *,
     processes: int,
 ) -> Iterator[tuple[Work, int, Any]]:
-    """Like `local.run`, but with each piece in a process of its own. This process runs nothing on JAX.
+    """Like `local.run`, but processes take the pieces one by one. This process itself runs nothing on JAX.
 
     Args:
-      processes: how many run at once. They share out the cores that this process may use.
+      processes: how many processes run at once. The cores that this process may use are divided among them.
 
     Raises:
       RuntimeError: the training of a piece raised an error, or its process died.
@@ -66,12 +67,12 @@ def run(
                     raise RuntimeError(f"{piece.name}: {event}")
                 if event[0] == piece.length:
                     del working[pipe]
-                    begin(pipe)  # before the receiver of this event writes it
+                    begin(pipe)  # at once, before the receiver writes this event's checkpoint
                 yield piece, *event
 
 
 def _shares(count: int) -> list[list[int]]:
-    """The cores that this process may use, shared out."""
+    """Divides the cores that this process may use among `count` processes."""
     dealt = machine.cores()
     return [dealt[i::count] or [dealt[i % len(dealt)]] for i in range(count)]
 

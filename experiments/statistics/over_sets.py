@@ -12,7 +12,7 @@ from scipy import stats
 from experiments.statistics.intervals import Interval
 
 _AT_ONCE = 50
-"""Resamples of which a statistic is taken at once."""
+"""The number of resamples for which a statistic is computed at once."""
 
 
 class Effect(NamedTuple):

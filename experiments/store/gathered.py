@@ -23,15 +23,15 @@ def gather(folder: Path, networks: Sequence[Network] | None = None, seeds: int |
 
     Args:
       folder: the folder.
-      networks: to gather; None: all in the folder.
+      networks: the networks to gather; None: all in the folder.
       seeds: the number of seeds to gather; None: those that all cells have.
 
     Returns:
       All `finished.VARIABLES` with a leading axis `cell`, in the order of Table 1. Cells are named
       SIZE-VARIANT, with coordinates size and variant. `correlation` [cell, unit, other_unit] is rho of the
       last hidden layer over the validation set, of the first seed. It is NaN beyond the layer's width, and
-      the committed scans lack it. Each cell has its `finished.ATTRIBUTES`. Variables have xarray's
-      attributes `long_name` and `units`.
+      the committed sweeps of more weights and rates lack it. Each cell has its `finished.ATTRIBUTES`.
+      Variables have xarray's attributes `long_name` and `units`.
 
     Raises:
       ResultsError: the folder has no cells, or cells of two sweeps.
@@ -106,7 +106,7 @@ def concatenate(separate: Iterable[xr.Dataset]) -> xr.Dataset:
 
 
 def with_counted_errors(sweep: xr.Dataset) -> xr.Dataset:
-    """The sweep with exact validation errors in float64, by `classification.counted`."""
+    """Returns the sweep with exact validation errors in float64, by `classification.counted`."""
     stored = sweep.validation_error
     return sweep.assign(validation_error=stored.copy(data=counted(stored.values)))
 
@@ -135,9 +135,9 @@ def error(sweep: xr.Dataset) -> xr.DataArray:
 def effective_units(cell: xr.Dataset) -> xr.DataArray:
     """A cell's effective number of units [seed, epoch, layer] on the validation set.
 
-    As `decorr.effective_units`, from the mean of P over minibatches, because r2 is linear in P. For layers
-    with positions the effective number of samples is unknown. They get the raw d / (2P), which chance makes
-    smaller.
+    Like `decorr.effective_units`, but computed from the mean of P over minibatches, because r2 is linear in
+    P. For layers with positions the effective number of samples is unknown. They get the raw d / (2P), which
+    chance makes smaller.
     """
     stored = configuration(cell)
     d = xr.DataArray(np.asarray(stored["widths"], float), dims="layer")
@@ -148,7 +148,7 @@ def effective_units(cell: xr.Dataset) -> xr.DataArray:
 
 
 def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[int, int]]:
-    """Cells with networks that diverged by an epoch (default: the last): how many, and how many there are."""
+    """For cells with networks that diverged by an epoch (default: the last): how many did, of how many."""
     epoch = sweep.diverged_epoch
     counts = ((epoch > 0) & (epoch <= (by or sweep.sizes["epoch"]))).sum("seed").values
     return {
@@ -166,9 +166,10 @@ def epoch_seconds(sweep: xr.Dataset) -> dict[Network, float]:
 
 
 def expected_seconds(known: Mapping[Network, float], cell: Cell, image_shape: tuple[int, ...]) -> float:
-    """The expected seconds for an epoch of one of the cell's networks, from others' `epoch_seconds`.
+    """The expected seconds for an epoch of one of the cell's networks, from `epoch_seconds` of others.
 
-    The median over networks of the same size, or else over all, scaled by the products of their layers.
+    It is the median over networks of the same size, or else over all, scaled by the multiplications in their
+    layers.
     """
 
     def products(network: Network) -> int:
@@ -179,5 +180,5 @@ def expected_seconds(known: Mapping[Network, float], cell: Cell, image_shape: tu
 
 
 def configuration(sweep: xr.Dataset) -> dict:
-    """The configuration of a cell, or of a sweep's first; dataset and protocol are those of all."""
+    """The configuration of a cell, or of a sweep's first cell. All cells share dataset and protocol."""
     return complete(json.loads(str(sweep.configuration.values.flat[0])))

@@ -23,7 +23,7 @@ def save(measured: xr.Dataset, path: Path, folder: Path, grid: Sequence[Cell]) -
         "configurations": json.dumps([cell.configuration() for cell in grid]),
         "dataset_version": cells[0]["dataset_version"],
         "trained_by_commit": "; ".join(sorted({str(cell["commit"]) for cell in cells})),
-        **provenance.current(),  # of the measuring
+        **provenance.current(),  # the origin of the measurement
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     netcdf.write(path, measured.assign_attrs(notes), packed={})

@@ -18,7 +18,7 @@ NAMES = ("commit", "created", "machine", "versions")
 
 
 def current() -> Mapping[str, str]:
-    """The origin of results of this process, now."""
+    """The origin of results that this process computes now."""
     return {
         "commit": _commit(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
