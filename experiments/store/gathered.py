@@ -30,8 +30,8 @@ def gather(folder: Path, networks: Sequence[Network] | None = None, seeds: int |
       All `finished.VARIABLES` with a leading axis `cell`, in the order of Table 1. Cells are named
       SIZE-VARIANT, with coordinates size and variant. `correlation` [cell, unit, other_unit] is rho of the
       last hidden layer over the validation set, of the first seed. It is NaN beyond the layer's width, and
-      the committed sweeps of more weights and rates lack it. Each cell has its `finished.ATTRIBUTES`.
-      Variables have xarray's attributes `long_name` and `units`.
+      most committed sweeps lack it. Each cell has its `finished.ATTRIBUTES`. Variables have xarray's
+      attributes `long_name` and `units`.
 
     Raises:
       ResultsError: the folder has no cells, or cells of two sweeps.
