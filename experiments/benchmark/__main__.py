@@ -77,7 +77,7 @@ def _processor() -> str:
 
 
 def run(options: Benchmark, console: Console) -> None:
-    """Measures section by section. Each row is stored at once, and each table printed."""
+    """Measures section by section. Each row is stored at once, and each section's table is printed."""
 
     def say(line: str) -> None:
         console.print(line, style="dim")

@@ -85,7 +85,7 @@ def cost(size: Size, variant: str, networks: int = 4) -> Cost:
 
 
 def costs(sizes: Sequence[Size], variants: Sequence[str]) -> Work:
-    """The costs by size and variant; for a worker."""
+    """Computes the costs by size and variant, in a worker."""
     return lambda: None, {size: {name: cost(size, name) for name in variants} for size in sizes}
 
 

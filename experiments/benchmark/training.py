@@ -42,7 +42,7 @@ class Trainer(NamedTuple):
     build: str
     candidates: tuple[tuple[Layout, dict[str, Any]], ...]
     needs: str | None = None
-    """A package of the extra `bench`."""
+    """A package that it needs, from the extra `bench`."""
 
 
 def engine_trainer(platform: str, family: Family) -> Trainer:

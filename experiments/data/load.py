@@ -124,7 +124,7 @@ def _hash(stored: Stored) -> str:
 
 
 def _scaling(images: np.ndarray, scaling: Scaling) -> Callable[[np.ndarray, np.ndarray], Split]:
-    """Returns a function (images, labels) -> Split. The scaling is that of `images`, uint8."""
+    """Returns a function (images, labels) -> Split. The uint8 pixels `images` determine the scaling."""
     pixels: Callable[[np.ndarray], np.ndarray] = np.asarray  # as they are
     offset, scale = 0.0, 1.0
     if scaling == "zca":

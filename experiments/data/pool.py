@@ -54,7 +54,7 @@ class Pool(NamedTuple):
 
 
 def load_pool(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Pool:
-    """A set by its name.
+    """Loads a set by its name.
 
     Args:
       name: "digits", "breast_cancer" or "wine", which are included; or the path of an ARFF file, whose last

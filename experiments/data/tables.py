@@ -42,8 +42,8 @@ def read_arff(path: Path) -> Table:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is not an ARFF file, or a column holds text or dates. The last column is not nominal, has
-        gaps, or has fewer than two classes.
+      ValueError: it is not an ARFF file, or a column holds text or dates; or the last column is not nominal,
+        has gaps, or has fewer than two classes.
     """
     import arff
 

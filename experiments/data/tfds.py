@@ -161,7 +161,7 @@ def _reported(kind: type[Exception], doing: str, hint: str = "") -> Iterator[Non
     try:
         yield
     except Exception as error:
-        # requests wraps the network's message in its count of attempts.
+        # requests wraps the network's message in one that counts attempts.
         said = getattr(next(iter(error.args), None), "reason", error)
         # After its first line TFDS lists hundreds of names, and perhaps a suggestion.
         first, *more = str(said).strip().splitlines() or [type(error).__name__]

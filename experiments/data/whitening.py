@@ -7,8 +7,8 @@ import numpy as np
 EPSILON = 0.1
 """Added to the variance in every direction, as a share of the pixels' mean variance. So directions with less
 variance, which are mostly noise, are not magnified to variance 1. 0.1 is customary for natural images whose
-contrast is normalised to a variance of about 1. Coates, Lee & Ng, An Analysis of Single-Layer Networks;
-Goodfellow et al., Maxout Networks."""
+contrast is normalised to a variance of about 1. Source: Coates, Lee & Ng, An Analysis of Single-Layer
+Networks; Goodfellow et al., Maxout Networks."""
 
 _EXACT = 2**24 // 255**2
 """The number of products of two uint8 pixels that float32 adds exactly, in any order."""

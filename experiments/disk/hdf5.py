@@ -11,7 +11,7 @@ _NUMBERS_AND_TEXTS = "biufS"
 
 
 class Header(NamedTuple):
-    """What a file says about itself."""
+    """The header of a file: its attributes, and the shapes of its variables."""
 
     attrs: dict[str, Any]
     variables: dict[str, tuple[int, ...]]
@@ -19,8 +19,8 @@ class Header(NamedTuple):
 
 
 def check(path: Path) -> Header:
-    """The header of a file. Raises an error of any kind unless the file has this project's form: its root
-    holds variables of numbers and texts, which are stored in the file itself."""
+    """Checks a file, and returns its header. Raises an error of any kind unless the file has this project's
+    form: its root holds variables of numbers and texts, which are stored in the file itself."""
     with h5py.File(path) as file:
         _check_attributes(file)
         shapes = {}

@@ -23,7 +23,7 @@ class Cell:
     """Number of networks, with the seeds 0, 1, ..., seeds - 1."""
     protocol: Recipe
     matmul_precision: Precision = "float32"
-    """Precision of the networks' matrix products on a GPU; the penalty's are always float32."""
+    """Precision of the networks' matrix products on a GPU. The penalty's products are always in float32."""
 
     @property
     def network(self) -> Network:

@@ -44,7 +44,7 @@ class Recipe:
     widths: tuple[int, ...] = ()
     """Units of each hidden layer before a size's factor; (): those of `FAMILIES`."""
     width_order: Literal["descending", "ascending"] = "descending"
-    """descending: 360-180-90 for huge, each layer half of the one before (text, Section 1.3; code).
+    """descending: 360-180-90 for huge, each layer half as wide as the one before (text, Section 1.3; code).
     ascending: 90-180-360, as Table 1 prints it, with its columns reversed by mistake; an ablation. Only for
     the family mlp: the channels of conv, 36-72-144 for huge, have one order."""
     input_scaling: Scaling = "max"

@@ -95,7 +95,8 @@ def run(
 ) -> Iterator[tuple[Work, int, Any]]:
     """Like `local.run`, but on the connected cluster. The driver itself runs nothing on JAX.
 
-    If the machine or process of a piece dies, the piece continues from `read`'s checkpoint on another one.
+    If the machine or process of a piece dies, the piece continues on another one, from the checkpoint that
+    `read` returns.
 
     Args:
       resources: what `connect` gave.

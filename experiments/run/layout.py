@@ -43,7 +43,7 @@ class Layout:
         return cls(mesh, devices[0].platform, lanes or LANES.get(devices[0].platform))
 
     def describe(self, runs: int) -> str:
-        """Text: the devices, and how many runs each trains."""
+        """Describes the devices, and how many runs each trains."""
         kind = self.mesh.devices[0].device_kind
         return f"{self.mesh.size} x {self.platform} ({kind}), {math.ceil(runs / self.mesh.size)} runs each"
 

@@ -95,7 +95,7 @@ def begin_processes() -> Any:
     from multiprocessing import forkserver  # not on every system
 
     context.set_forkserver_preload(["experiments.run.processes", "experiments.run.epochs"])
-    # Ctrl-C in a terminal reaches all processes: this one ends the others.
+    # Ctrl-C in a terminal reaches all processes. The others ignore it, because this process ends them.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     default, tempfile.tempdir = tempfile.tempdir, short_folder(len("/pymp-01234567/listener-01234567"))
     try:

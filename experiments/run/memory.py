@@ -64,7 +64,7 @@ class Room(NamedTuple):
         return shared + here * run + min(here, LANES.get(self.platform, here)) * lane
 
     def describe(self, runs: int, trainer: Trainer, dataset: Dataset) -> str:
-        """Text: the memory that runs need, and the memory that there is."""
+        """Describes the memory that runs need, and the memory that there is."""
         limit = f" of {_mebibytes(self.bytes)}" if math.isfinite(self.bytes) else ""
         return f"{_mebibytes(self.needed(runs, trainer, dataset))}{limit} on each device"
 
@@ -98,7 +98,7 @@ def _parts(trainer: Trainer, train: int, pixels: int) -> tuple[float, float]:
 
     run = _STATES * (state + matrices) + 4 * train  # `4 * train` bytes hold the order of samples
     sample = 4 * _COPIES * pixels + (maps if positions else units)
-    # In training there is a minibatch at a time, in the evaluation a chunk.
+    # Training holds a minibatch at a time, and the evaluation a chunk.
     return run, max(state + trainer.batch_size * sample, max(CHUNK, trainer.batch_size) * sample)
 
 

@@ -40,7 +40,7 @@ def run(
         if (piece := next(waiting, None)) is not None:
             checkpoint = read(piece)
             working[pipe] = piece
-            with suppress(OSError):  # it died: the loop below, which waits for its events, reports that
+            with suppress(OSError):  # if the process died, the loop below reports that
                 pipe.send((piece, checkpoint))
 
     with ExitStack() as stack:
@@ -60,7 +60,7 @@ def run(
                     event = pipe.recv()
                 except (EOFError, OSError):
                     raise RuntimeError(
-                        f"{piece.name}: the process that trained it died, as when memory runs out; "
+                        f"{piece.name}: the process that trained it died, perhaps because memory ran out; "
                         "run the same command again to continue from the last checkpoint"
                     ) from None
                 if isinstance(event, str):

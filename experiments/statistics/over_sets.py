@@ -30,7 +30,7 @@ class Effect(NamedTuple):
     """[set], their standard errors."""
 
     def equivalent(self, margin: float) -> float:
-        """The p value of two one-sided tests that the mean lies within -margin and margin (Schuirmann,
+        """The p value of two one-sided tests that the mean lies between -margin and margin (Schuirmann,
         1987)."""
         mean, low, high = self.interval
         mirrored = self._replace(interval=Interval(-mean, -high, -low))
@@ -109,7 +109,7 @@ def better(a: np.ndarray, b: np.ndarray) -> np.ndarray:
       a, b: errors [..., set, seed].
 
     Returns:
-      [...]
+      The probabilities [...].
 
     Source: Bouthillier et al., Accounting for Variance in Machine Learning Benchmarks (2021); rliable's
       `probability_of_improvement`.
@@ -119,7 +119,7 @@ def better(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:
-    """The mean of the middle half of all scores [..., set, seed], as rliable's `aggregate_iqm`."""
+    """The mean of the middle half of all scores [..., set, seed], like rliable's `aggregate_iqm`."""
     in_order = np.sort(scores.reshape(*scores.shape[:-2], -1))
     cut = in_order.shape[-1] // 4
     return in_order[..., cut : in_order.shape[-1] - cut].mean(axis=-1)
@@ -151,7 +151,7 @@ class Ranks(NamedTuple):
     mean: np.ndarray
     """[method], 1 is best; ties share their ranks."""
     p: float
-    """Friedman's test that all methods are alike."""
+    """The p value of Friedman's test, whose null hypothesis is that all methods are alike."""
     distance: float
     """Nemenyi's critical distance at 5%. Methods whose mean ranks are closer do not differ significantly."""
 

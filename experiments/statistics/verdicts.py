@@ -14,14 +14,14 @@ RULE = (
     "difference between two networks that started from the same weights and saw the same batches. "
     "It is for or against the sentence if the mean difference is statistically significant (p < 0.05). "
     "The test is an exact two-sided sign-flip test, corrected by Holm for all comparisons of the sentence. "
-    "Fewer than six seeds can never reach that. All other comparisons are open. "
+    "With fewer than six seeds no difference can be significant. All other comparisons are open. "
     "Where the sentence names a value, the 95% bootstrap interval of the mean decides. The comparison is for "
     "the sentence if the interval lies within a margin of the value, against it if the interval lies "
     "outside, and open otherwise. Where the sentence says something about every value, all values must agree "
     "with it. "
     "A sentence holds if all its comparisons are for it, and holds in part if some are. It does not hold "
     "if none is for it and some are against it. Otherwise it cannot be told. "
-    "The intervals shown are of each mean alone, not corrected for the number of comparisons."
+    "Each interval shown is for one mean alone. It is not corrected for the number of comparisons."
 )
 """The rule of verdicts, as the page shows it."""
 
@@ -83,7 +83,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A sentence of the paper, judged."""
+    """The verdict on a sentence of the paper."""
 
     claim: str
     section: str
@@ -156,7 +156,7 @@ def equal(what: str, values: np.ndarray, expected: float, margin: float, quantit
     """Returns the comparison for a claim that the mean of values [seed] is within a margin of `expected`."""
     interval = intervals.bootstrap(values[np.isfinite(values)])
     outcome: Outcome = "open"
-    if np.isfinite(values).sum() >= 6:  # with fewer no sign-flip test can decide either
+    if np.isfinite(values).sum() >= 6:  # with fewer values no sign-flip test can decide either
         if expected - margin <= interval.low and interval.high <= expected + margin:
             outcome = "for"
         elif interval.high < expected - margin or expected + margin < interval.low:
@@ -165,6 +165,6 @@ def equal(what: str, values: np.ndarray, expected: float, margin: float, quantit
 
 
 def always(what: str, values: np.ndarray, expected: float, tolerance: float) -> Comparison:
-    """Returns the comparison for a claim that every value, not their mean, is as expected."""
+    """Returns the comparison for a claim that every value is as expected, not just their mean."""
     outcome: Outcome = "for" if (abs(values - expected) <= tolerance).all() else "against"
     return Comparison(what, values, intervals.bootstrap(values), outcome, expected, tolerance=tolerance)

@@ -97,7 +97,7 @@ def _is_network(name: str) -> bool:
 
 
 def missing(folder: Path, grid: Sequence[Cell]) -> dict[Cell, int]:
-    """The unfinished cells of a folder, each with the number of seeds that are done.
+    """The cells of the grid that are unfinished in a folder, each with the number of seeds that are done.
 
     Raises:
       ResultsError: a file in the folder is of another sweep.
@@ -168,7 +168,7 @@ def finish(folder: Path, cell: Cell, blocks: Sequence[Block], identity: str) -> 
     if len(parts) == len(blocks):
         try:
             results = _results(cell, blocks[0].first, parts, identity)
-        except (KeyError, ValueError) as error:  # of checkpoints that hold other records
+        except (KeyError, ValueError) as error:  # checkpoints hold other records
             raise unreadable(checkpoints.path_of(folder, blocks[0]), error, "checkpoint") from error
         path = path_of(folder, cell.network)
         if blocks[0].first:

@@ -1,4 +1,4 @@
-"""A whole sweep as one Dataset [cell, seed, epoch, ...], and functions of it."""
+"""A whole sweep as one Dataset [cell, seed, epoch, ...], and functions of such a Dataset."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -148,7 +148,8 @@ def effective_units(cell: xr.Dataset) -> xr.DataArray:
 
 
 def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[int, int]]:
-    """For cells with networks that diverged by an epoch (default: the last): how many did, of how many."""
+    """For each cell with a network that diverged by an epoch (default: the last): how many networks did, and
+    how many the cell has."""
     epoch = sweep.diverged_epoch
     counts = ((epoch > 0) & (epoch <= (by or sweep.sizes["epoch"]))).sum("seed").values
     return {
@@ -159,7 +160,7 @@ def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[in
 
 
 def epoch_seconds(sweep: xr.Dataset) -> dict[Network, float]:
-    """Mean seconds that an epoch of one network took on one core, or other device, by cell."""
+    """By cell, the mean seconds that an epoch of one network took on one core or other device."""
     devices = [int(str(text).split(" x ")[0]) for text in sweep.devices.values]
     epochs = sweep.sizes["seed"] * sweep.sizes["epoch"]
     return dict(zip(networks(sweep), (sweep.seconds.values * devices / epochs).tolist(), strict=True))

@@ -30,7 +30,7 @@ def save(measured: xr.Dataset, path: Path, folder: Path, grid: Sequence[Cell]) -
 
 
 def load(path: Path, dimensions: Mapping[str, tuple[str, ...]]) -> xr.Dataset:
-    """A measurement from a file that `save` wrote; its variables must have these dimensions."""
+    """Reads a measurement from a file that `save` wrote. Its variables must have these dimensions."""
     with netcdf.read(path) as stored:
         if "configurations" not in stored.attrs:
             raise ResultsError(f"{path} is not a measurement: move it away")
