@@ -1,13 +1,14 @@
-# Each command sets up .venv from pinned versions first, in a minute; nothing else is needed but Python. Times on two cores.
+# Each command sets up .venv from pinned versions first, in a minute. Only Python is needed. Times are for two cores.
 PYTHON ?= python3
 BIN := .venv/bin
 OLDEST := .venv-oldest/bin
 ORACLES := .venv-oracles/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")
-# Processes of a test run: one for each core, or 0, the run's own.
+# Worker processes of a test run: auto is one for each core, and 0 uses only the run's own process.
 WORKERS ?= auto
-# pip compiles nothing, which takes longer than all else that it does: Python compiles what is imported, and keeps it.
+# pip does not compile packages, which would take longer than the rest of the installation. Python compiles modules when they are
+# imported, and keeps them.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help sweep compare test check slow mesh golden real lint notebooks reference oldest pythons oracles docs dist
@@ -24,22 +25,22 @@ compare: .venv/ready  ## methods against overfitting on embedded data, tuned ali
 test: .venv/ready  ## the quick tests (6 min; 4 when run again)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-# Side by side (make -j2) the longest come early; dist and oldest, which build in this folder, do not meet.
+# In this order make -j2 starts the longest parts early, and dist and oldest, which both build in this folder, do not overlap.
 check: dist slow oldest oracles docs notebooks mesh golden lint  ## all that `test` leaves out, part by part
 
 check: NOTEBOOKS_TO = --output-dir $(NOTEBOOKS)
 check: NOTEBOOKS = .venv/notebooks
 
-# The golden ones among them are part of golden, compiled with optimisations, as users do.
+# Slow golden tests are left to the target golden, which compiles with optimisations like users do.
 slow: .venv/ready  ## the tests of whole sweeps, killed processes, a cluster, the wheel (8 min in one process)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not golden" $(ARGS)
 
 mesh: .venv/ready  ## the tests of mapped axes and meshes, on eight devices of one CPU (2 min)
 	CPU_DEVICES=8 $(BIN)/python -m pytest -n $(WORKERS) -m mesh tests/decorr $(ARGS)
 
-# Nothing that is compared may hang on a processor's rounding: as a processor without AVX-512 adds up.
-# NumPy warns of a feature that it does not use or the machine does not have, so it is asked for those it does.
-golden: .venv/ready  ## the golden values, slow ones too, on other kernels (2 min)
+# Compared values may not depend on one processor's rounding, so this computes like a processor without AVX-512.
+# NumPy warns if it should disable a feature that it does not use or the machine lacks, so wide.py lists the others.
+golden: .venv/ready  ## the tests of golden values, including slow ones, with other CPU kernels (2 min)
 	wide=$$($(BIN)/python .ci/wide.py) && JAX_DISABLE_MOST_OPTIMIZATIONS=0 OPENBLAS_CORETYPE=Haswell \
 		XLA_FLAGS=--xla_cpu_max_isa=AVX2 NPY_DISABLE_CPU_FEATURES="$$wide" $(BIN)/python -m pytest -n $(WORKERS) -m golden tests/experiments $(ARGS)
 
@@ -56,47 +57,47 @@ lint: .venv/ready  ## formatting, lint and types (1 min)
 
 NOTEBOOKS_TO ?= --inplace
 NOTEBOOKS ?= notebooks
-notebooks: .venv/ready  ## execute the notebooks, in their places (5 min); in CI stale outputs are a failure
+notebooks: .venv/ready  ## execute the notebooks in place (5 min); in CI stale outputs are a failure
 	$(BIN)/python -m jupyter nbconvert --log-level WARN --execute --to notebook $(NOTEBOOKS_TO) notebooks/*.ipynb
 	$(BIN)/python .ci/stale.py $(NOTEBOOKS)
 
 reference: .venv/ready  ## the reference run, in resumable parts (20 h)
 	$(BIN)/python -m experiments.reproduce $(ARGS)
 
-# The wheel, not the checkout: -P keeps this folder off sys.path, also off that of the workers; conftest looks. These
-# tests run every line of the library but its complaints; make pythons has all, on the newest versions.
+# Tests the wheel, not the checkout: -P keeps this folder off sys.path, also in the workers, and conftest checks that.
+# These tests run every line of the library except errors and warnings. make pythons runs all tests, on the newest versions.
 OLDEST_TESTS := $(addprefix tests/decorr/,test_public_functions.py test_streaming.py test_layers.py test_redundancy.py models/test_mlp.py training/test_steps.py)
-oldest: .venv-oldest/ready  ## each of the library's functions on the wheel and the oldest versions that it allows (2 min)
+oldest: .venv-oldest/ready  ## each function of the library, from its wheel, with the oldest versions that it allows (2 min)
 	rm -rf build
 	$(OLDEST)/python $(INSTALL) --no-deps --force-reinstall .
 	DECORR_INSTALLED=1 $(OLDEST)/python -P -m pytest -n $(WORKERS) $(OLDEST_TESTS) $(ARGS)
 
 # A run that skipped or found none of these tests is a failure.
-oracles: .venv-oracles/ready  ## penalties and statistics against other people's code; recipes that need it (3 min)
+oracles: .venv-oracles/ready  ## penalties and statistics against other people's code, and recipes that need such code (3 min)
 	$(ORACLES)/python -m pytest -m oracle --junit-xml=.venv-oracles/report.xml tests/oracles tests/test_recipes.py $(ARGS)
 	$(ORACLES)/python .ci/all_ran.py .venv-oracles/report.xml
 
-# -W: a link that leads nowhere, a page that no list names, a formula that cannot be set is a failure.
-# The pages of the committed results are drawn first: docs/report.md shows them.
+# -W makes it a failure if a link leads nowhere, a page is in no list, or a formula cannot be set. The pages of the committed
+# results are drawn first: docs/report.md shows them.
 docs: .venv/ready  ## the documentation site, in site/; any warning fails (2 min)
 	rm -rf site jupyter_execute
 	$(BIN)/python -m experiments.report --reference
 	JAX_PLATFORMS=cpu $(BIN)/python -m sphinx --quiet -W --keep-going -E -c docs -d .venv/doctrees . site $(ARGS)
 
-dist: .venv/ready  ## what is published, decorr alone, in dist/: source archive and wheel, checked (30 s)
+dist: .venv/ready  ## build and check what is published, decorr alone: source archive and wheel, in dist/ (30 s)
 	rm -rf dist
 	$(BIN)/python -m build --quiet
 	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist/*.whl
 
 PYTHONS ?= 3.11 3.12 3.13 3.14
-pythons:  ## as oldest, with the newest versions, under each of PYTHONS that is there; each takes as long
+pythons:  ## like oldest, but with the newest versions, under each Python of PYTHONS that is installed; each takes as long
 	rm -rf build
 	$(PYTHON) .ci/pythons.py $(PYTHONS)
 
-# A newer pip finds the versions in less than half the time of the one that Python brings.
-# compat: this folder itself is on sys.path, so that notebooks find the experiments, which are not installed. Setuptools
-# warns that a later version will not have it; ours is pinned.
+# A newer pip resolves the versions in less than half the time of the pip that comes with Python.
+# compat puts this folder itself on sys.path, so that notebooks find the experiments, which are not installed. Setuptools
+# warns that a later version will drop this mode; ours is pinned.
 .venv/ready: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c '$(IS_NEW_ENOUGH)'
 	$(PYTHON) -m venv .venv
@@ -112,8 +113,8 @@ pythons:  ## as oldest, with the newest versions, under each of PYTHONS that is 
 	$(OLDEST)/python $(INSTALL) --no-deps --requirement constraints-oldest.txt
 	touch $@
 
-# 1.5 GB and a minute where pip finds a torch for the CPU (PyTorch has an index of these: PIP_EXTRA_INDEX_URL); one for GPUs
-# does as well, and is several times that.
+# Takes 1.5 GB and a minute if pip finds a CPU build of torch (PyTorch has an index of them: PIP_EXTRA_INDEX_URL). A GPU
+# build works too, and is several times as large.
 .venv-oracles/ready: setup.cfg pyproject.toml constraints.txt requirements-oracles.txt
 	@$(PYTHON) -c '$(IS_NEW_ENOUGH)'
 	$(PYTHON) -m venv --clear .venv-oracles

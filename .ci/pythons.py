@@ -1,6 +1,7 @@
-"""The library's tests on its wheel and the newest versions that pip finds, under each of some Pythons.
+"""Runs the library's tests on its wheel with the newest versions that pip finds, under each given Python.
 
-pythons.py VERSION ...: each has an environment of its own, .venv-VERSION. Fails if tests fail, or none ran.
+pythons.py VERSION ...: each version gets an environment of its own, .venv-VERSION. Fails if a test fails, or
+none ran.
 """
 
 import os
@@ -26,14 +27,14 @@ def interpreter(version):
 
 
 def tested(version):
-    """What came of it: passed, failed or skipped, and why."""
+    """Runs the tests under one Python, and returns the outcome: passed, failed or skipped, and why."""
     if (command := interpreter(version)) is None:
         return "skipped: no such interpreter on the PATH or in ~/.pyenv"
     folder = Path(f".venv-{version}")
     python, report = folder / "bin/python", folder / "report.xml"
     pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile")
     newest = (*pip, "--only-binary=jaxlib", ".", "pytest", "pytest-xdist")
-    # As the Makefile: by a newer pip, which is faster.
+    # Like the Makefile, with a newer pip, which is faster.
     steps = (
         (command, "-m", "venv", "--clear", folder),
         (*pip, "--constraint", "constraints.txt", "pip"),
@@ -46,7 +47,7 @@ def tested(version):
             return f"{'skipped' if 'No matching distribution' in reason else 'failed'}: {reason}"
     asked = subprocess.run([python, "-c", VERSIONS, *PACKAGES], capture_output=True, text=True, check=True)
     found = ", ".join(map(" ".join, zip(PACKAGES, asked.stdout.split(), strict=True)))
-    # As `make oldest`: -P keeps the checkout off sys.path.
+    # Like in `make oldest`, -P keeps the checkout off sys.path.
     subprocess.run(
         [python, "-P", "-m", "pytest", "-n", "auto", f"--junit-xml={report}", "tests/decorr"],
         env=os.environ | {"DECORR_INSTALLED": "1"},

@@ -1,4 +1,6 @@
-"""Lists notebooks whose committed outputs are stale, and fails in CI: stale.py FOLDER, of executed ones.
+"""Lists notebooks whose committed outputs are stale, and fails in CI.
+
+stale.py FOLDER: the folder holds the executed notebooks.
 
 Only words are compared, because numbers differ between processors.
 """

@@ -28,13 +28,13 @@ from experiments.page.drawing import by_similarity, settings
 
 WEIGHTS = (0.0, 0.002, 0.02)
 EPOCHS = 40
-MILLISECONDS, AT_THE_END = 200, 4000  # of a frame
-PIXELS = 2  # width and height of a correlation
-COLOURS = 10  # of correlations: the file grows with them
+MILLISECONDS, AT_THE_END = 200, 4000  # for which a frame is shown, and the last one
+PIXELS = 2  # width and height of the square for one correlation
+COLOURS = 10  # number of colours for correlations: more make the file larger
 
 
 class Moment(NamedTuple):
-    """The last hidden layer of each network, on the validation split."""
+    """The last hidden layer of each network at one time, on the validation split."""
 
     correlation: jax.Array
     """[network, unit, unit]."""
@@ -45,7 +45,7 @@ class Moment(NamedTuple):
 
 
 def watch(epochs: int) -> Iterator[Moment]:
-    """The networks of all weights, with the same initial weights: before training and after each epoch."""
+    """Yields the networks of all `WEIGHTS`, before training and after each epoch. They start alike."""
     digits, protocol = load(), Recipe()
     train_set, (x, labels) = jax.device_put((digits.train, digits.validation.batch(slice(None))))
     model = MLP(protocol.architecture("huge"), digits.classes)
@@ -75,7 +75,7 @@ def watch(epochs: int) -> Iterator[Moment]:
 
 @settings()
 def frame(epoch: int, moment: Moment, orders: Sequence[np.ndarray]) -> Image.Image:
-    """The frame of an epoch. Each network's units have an order of their own."""
+    """Draws the frame of an epoch, with each network's units in their own order."""
     units, dpi = len(orders[0]), 100
     side, gap, above, below = PIXELS * units, 30, 62, 42
     width, height = len(WEIGHTS) * (side + gap) + gap, above + side + below
@@ -98,11 +98,11 @@ def frame(epoch: int, moment: Moment, orders: Sequence[np.ndarray]) -> Image.Ima
 
 
 def draw(path: Path, epochs: int = EPOCHS) -> None:
-    """The GIF. Units that respond alike at the end are neighbours in all frames."""
+    """Writes the GIF. Units that respond alike at the end are neighbours in all frames."""
     moments = list(watch(epochs))
     orders = [by_similarity(rho) for rho in moments[-1].correlation]
     frames = [frame(epoch, moment, orders) for epoch, moment in enumerate(moments)]
-    palette = frames[-1].quantize(COLOURS + 8)  # one for all, with greys of the letters
+    palette = frames[-1].quantize(COLOURS + 8)  # one for all frames, with greys for the letters
     first, *others = (each.quantize(palette=palette, dither=Image.Dither.NONE) for each in frames)
     durations = [MILLISECONDS] * epochs + [AT_THE_END]
     first.save(path, save_all=True, append_images=others, duration=durations, loop=0)

@@ -10,7 +10,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-import ziamath  # for its font, that of formulas
+import ziamath  # for its font, which formulas use
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -40,8 +40,8 @@ suppress_warnings = ["myst.header"]  # a page's headings may leave a level out
 myst_enable_extensions = ["attrs_block", "colon_fence", "dollarmath"]
 myst_fence_as_directive = ["math"]  # formulas are written in GitHub's syntax
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # as committed: `make notebooks` executes them
-nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # a slider needs a kernel, and its scripts the network
+nb_execution_mode = "off"  # outputs as committed: `make notebooks` executes notebooks
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # sliders would need a kernel, and scripts from the network
 smartquotes = False
 python_maximum_signature_line_length = 80
 viewcode_line_numbers = True
@@ -58,7 +58,7 @@ html_static_path = [
     str(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf"),
 ]
 html_css_files = ["style.css"]
-# The front page, which leads to docs/index.html; a summary for language models.
+# The front page, which leads to docs/index.html, and a summary for language models.
 html_extra_path = ["theme/index.html", "theme/llms.txt"]
 html_show_sphinx = False
 html_math_renderer = "mathml"
@@ -67,7 +67,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def setup(app: Sphinx) -> None:
-    """Formulas, signatures and docstrings are set by this file."""
+    """Makes Sphinx use this file's functions for formulas, signatures, docstrings and pages."""
     app.add_html_math_renderer("mathml", (_set_inline, None), (_set_block, None))
     app.connect("source-read", _readme)
     app.connect("source-read", _results)
@@ -117,10 +117,10 @@ def _set_block(translator, node: nodes.Element) -> None:
 
 
 def _mathml(node: nodes.Element, as_block: bool) -> str:
-    """MathML, which browsers show without a script, a font or a network."""
+    """Returns a formula as MathML, which browsers show without a script, a font or a network."""
     tex = node.astext()
     try:
-        # Formulas that docutils would show wrongly without an error.
+        # Rejects formulas that docutils would show wrongly without an error.
         if tex.count("{") != tex.count("}"):
             raise MathError("a brace is not closed, or not opened")
         if re.search(r"\\frac\s*[^{\s]", tex):
@@ -138,7 +138,7 @@ def _docstring(app: Sphinx, what, name: str, value, options, lines: list[str]) -
 
 
 def _signature(app: Sphinx, what, name: str, value, options, signature, returns):
-    """As the source writes it: `jax.typing.ArrayLike` and not the dozen types that it stands for."""
+    """Returns a signature as the source writes it: `ArrayLike`, not the dozen types that it stands for."""
     if what not in ("function", "method", "class"):
         return None
     definition = ast.parse(textwrap.dedent(inspect.getsource(value))).body[0]

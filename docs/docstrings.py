@@ -1,7 +1,7 @@
 """Docstrings as reStructuredText: sections as fields, Markdown's backticks, formulas as mathematics.
 
 Sphinx's own reader of Google style does not know `Numerics:` and `Call:`, nor a section that begins on its
-header's line, like `Source:`. It takes the stars, bars and underscores of a formula for markup.
+header's line, like `Source:`. It also takes the stars, bars and underscores of a formula for markup.
 """
 
 import re
@@ -25,12 +25,12 @@ _NAMES = re.compile(r"(\w+(?:, \w+)*): (.*)")
 
 
 def as_rst(lines: list[str], public: Mapping[str, str], formulas: Mapping[str, str]) -> list[str]:
-    """A docstring's lines in reStructuredText.
+    """Converts a docstring's lines to reStructuredText.
 
     Args:
       lines: without indentation.
       public: addresses by name; the names become links.
-      formulas: TeX by the text that a docstring has for it.
+      formulas: the TeX of each formula, by the text that docstrings have for it.
     """
     rst: list[str] = []
     for section, body in _sections(_with_mathematics(lines, formulas)):
@@ -47,7 +47,7 @@ def as_rst(lines: list[str], public: Mapping[str, str], formulas: Mapping[str, s
 
 
 def _with_mathematics(lines: list[str], formulas: Mapping[str, str]) -> list[str]:
-    """The lines with `$TeX` in backticks in place of each formula, which may go over several of them."""
+    """Replaces each formula in the lines, which may span several lines, by `$TeX` in backticks."""
     longest_first = sorted(formulas, key=len, reverse=True)  # a short one may be part of a long one
     pattern = "|".join(r"\s+".join(map(re.escape, text.split())) for text in longest_first)
 
@@ -58,7 +58,7 @@ def _with_mathematics(lines: list[str], formulas: Mapping[str, str]) -> list[str
 
 
 def _sections(lines: list[str]) -> list[tuple[str | None, list[str]]]:
-    """Each section's name and lines, without indentation; what stands before the first has none."""
+    """Returns each section's name and lines, without indentation. The first lines have the name None."""
     found: list[tuple[str | None, list[str]]] = [(None, [])]
     for line in lines:
         header = _HEADER.fullmatch(line)
@@ -72,7 +72,7 @@ def _sections(lines: list[str]) -> list[tuple[str | None, list[str]]]:
 
 
 def _entries(body: list[str]) -> list[tuple[str, str]]:
-    """The names of such a section, and their texts."""
+    """Returns the names in a section of `OF_NAMES`, and their texts."""
     found: list[tuple[str, str]] = []
     for line in filter(None, body):
         names = _NAMES.fullmatch(line)
@@ -84,7 +84,7 @@ def _entries(body: list[str]) -> list[tuple[str, str]]:
 
 
 def _blocks(body: list[str], public: Mapping[str, str]) -> list[str]:
-    """Paragraphs and lists; indented formulas and code stay as they are."""
+    """Converts paragraphs and lists. Indented formulas and code stay as they are."""
     rst: list[str] = []
     for block in re.split(r"\n\s*\n", "\n".join(body).strip("\n")):
         lines = block.split("\n")
@@ -103,7 +103,7 @@ def _bold(names: str) -> str:
 
 
 def _inline(text: str, public: Mapping[str, str]) -> str:
-    """One line, with code and mathematics in backticks, and links for the library's names and arXiv."""
+    """Converts one line: code and mathematics in backticks, and links for the library's names and arXiv."""
     rst = ""
     for i, part in enumerate(text.split("`")):
         if i % 2 and part.startswith("$"):

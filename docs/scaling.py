@@ -38,7 +38,7 @@ NORMALISATIONS: Mapping[str, Callable[[float, int], float]] = {
 
 @functools.cache
 def measure(m: int, d: int, correlation: float) -> tuple[float, float]:
-    """P of Gaussian units, and sqrt(m) ||dP/da||; the medians over seeds."""
+    """Returns P of Gaussian units and sqrt(m) ||dP/da||, both as medians over seeds."""
     found = []
     for seed in range(SEEDS):
         rng = np.random.default_rng(seed)
@@ -54,7 +54,7 @@ _value_and_gradient = jax.jit(jax.value_and_grad(correlation_penalty))
 
 
 def normalised(name: str, m: int, d: int, correlation: float) -> tuple[float, float]:
-    """Value and gradient norm of a normalisation at weight 1, like `measure`."""
+    """Returns what `measure` does, but for one of the `NORMALISATIONS`, at weight 1."""
     of, (penalty, norm) = NORMALISATIONS[name], measure(m, d, correlation)
     return of(penalty, d), norm * (of(1.0, d) - of(0.0, d))
 
@@ -70,7 +70,7 @@ def scaling() -> list[list[str]]:
 
 
 def ratios() -> list[list[str]]:
-    """The rows of the table of penalty to loss: the paper's largest network, trained on the digits."""
+    """The rows of the table of gradient ratios, for the paper's largest network on the digits."""
     rows = [["weight", "at first", *(f"epoch {epoch}" for epoch in EPOCHS)]]
     for weight in WEIGHTS:
         found = _train(weight)
@@ -81,7 +81,7 @@ def ratios() -> list[list[str]]:
 
 
 def _train(weight: float) -> np.ndarray:
-    """Norm of the weighted penalties' gradient over that of the loss's, for each minibatch."""
+    """Returns the gradient norm of the weighted penalties, divided by the loss's, for each minibatch."""
     protocol = Recipe()
     digits = load_digits()
     x, labels = np.asarray(digits.data / 16, np.float32), digits.target.astype(np.int32)
@@ -113,14 +113,14 @@ def _train(weight: float) -> np.ndarray:
 
 
 def markdown(rows: Iterable[Sequence[str]]) -> str:
-    """A table, its first row the heading."""
+    """A table in Markdown. The first row is the heading."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * lines[0].count(" |"), *lines[1:]])
 
 
 @settings()
 def draw(path: Path) -> None:
-    """Gradient norms by units and by samples."""
+    """Draws gradient norms against units and against samples."""
     figure, axes = grid(1, 2, width=3.2, height=2.8, sharey=True)
     sides = (
         (axes[0, 0], "units d, of 512 samples", [(512, 2**k) for k in range(3, 12)], 1),

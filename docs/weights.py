@@ -16,11 +16,11 @@ from experiments.store import compact
 BATCH = 50
 
 WEIGHTS = {"mnist": (0.0, 0.1, 1.0), "mnist-weights": (0.01, 0.03, 0.3, 3.0, 10.0)}
-"""The sweeps that have the paper's weights."""
+"""The penalty weights of each sweep, on the paper's scale."""
 
 
 def draw(path: Path) -> None:
-    """Error, and P of each layer, against the weight: the largest network on MNIST."""
+    """Draws error and each layer's P against the weight, for the largest network on MNIST."""
     networks = {
         weight / BATCH: compact.load(REFERENCE / f"{sweep}.nc").sel(
             cell=f"huge-corr-{weight}" if weight else "huge-vanilla"

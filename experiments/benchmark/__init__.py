@@ -1,1 +1,1 @@
-"""How fast decorr is, side by side with its alternatives: `python -m experiments.benchmark`."""
+"""Measures how fast decorr and its alternatives are: `python -m experiments.benchmark`."""

@@ -36,7 +36,7 @@ class Benchmark:
     variants: tuple[str, ...] = ("vanilla", "drop", "corr-0.1")
     """Network variants, as in a sweep."""
     repeats: int = 7
-    """Number of repeats. They are interleaved, and tables show their medians."""
+    """Number of repeats. Implementations take turns, and tables show medians over the repeats."""
     out: Path = Path("results/benchmark.json")
     """File for all measurements, with each repeat. The plot of scaling is written beside it, as .svg."""
 
@@ -45,7 +45,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "equinox", "ker
 
 
 def describe_device() -> Work:
-    """The device, described by a worker, because the command itself holds no accelerator."""
+    """The description of the device. A worker makes it, so that the command itself holds no accelerator."""
     device = jax.devices()[0]
     return lambda: None, {
         "platform": device.platform,
@@ -77,7 +77,7 @@ def _processor() -> str:
 
 
 def run(options: Benchmark, console: Console) -> None:
-    """Measures section by section. Each row is stored at once, and each table printed."""
+    """Measures section by section. Each row is stored at once, and each section's table is printed."""
 
     def say(line: str) -> None:
         console.print(line, style="dim")

@@ -1,4 +1,4 @@
-"""Measurements of a layer, by decorr, NumPy and other packages; and the cost of `layer_report`."""
+"""Times diagnostics of a layer in decorr, NumPy and other packages, and the cost of `layer_report`."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,7 @@ def _rank_of_entropy(values: np.ndarray) -> float:
 
 
 def _numpy_cka(a: np.ndarray, b: np.ndarray) -> float:
-    """From m x m matrices, like most code."""
+    """Debiased CKA from m x m matrices, like in most code."""
     k, l = (x @ x.T * (1 - np.eye(len(x), dtype=x.dtype)) for x in (a, b))  # noqa: E741
 
     def hsic(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
@@ -44,13 +44,13 @@ def _numpy_cka(a: np.ndarray, b: np.ndarray) -> float:
 
 @cache
 def _directions(d: int) -> np.ndarray:
-    """Those of `sigreg_loss`, [unit, 1024]; drawn before the time is taken."""
+    """The directions of `sigreg_loss` [unit, 1024]. They are drawn before the timing starts."""
     u = np.asarray(jax.random.normal(jax.random.key(0), (d, 1024)))
     return u / np.linalg.norm(u, axis=0)
 
 
 def _numpy_sigreg(a: np.ndarray) -> float:
-    """Knot by knot, because all at once do not fit in memory."""
+    """SIGReg, computed knot by knot, because all knots at once do not fit in memory."""
     x, t = a @ _directions(a.shape[1]), np.linspace(0, 3, 17, dtype=a.dtype)
     normal = np.exp(-t * t / 2)
     distances = [
@@ -140,7 +140,7 @@ def measure(
 
 
 def _side_by_side(build: str, arguments: dict[str, dict[str, Any]], repeats: int) -> Iterator[dict[str, Any]]:
-    """Rows of all implementations, relative to the first."""
+    """Yields rows of all implementations, with times relative to the first."""
     with ExitStack() as stack:
         groups = {
             name: stack.enter_context(Group(f"{__name__}:{build}", together(), **each))
@@ -164,7 +164,7 @@ def _side_by_side(build: str, arguments: dict[str, dict[str, Any]], repeats: int
 
 
 def value(measure: str, implementation: str, m: int, d: int) -> Work:
-    """One measure of two layers of m samples and d units."""
+    """Computes one measure of two layers, each of m samples and d units."""
     a = activations(m, d).astype(np.float32)
     b = np.maximum(a[:, ::-1] + a[:, :1], 0)
     function = MEASURES[measure][implementation]
@@ -176,7 +176,7 @@ def value(measure: str, implementation: str, m: int, d: int) -> Work:
 
 
 def training(size: Size, implementation: str) -> Work:
-    """Ten training steps of a network on one minibatch. If asked for, the last one makes a report."""
+    """Does ten training steps of a network on one minibatch. If asked for, the last step makes a report."""
     architecture = task.protocol("mlp").architecture(size)
     model, optimiser = MLP(architecture, classes=task.CLASSES), sgd()
     rng, batch = np.random.default_rng(0), RELEASED.optimisation.batch_size

@@ -1,4 +1,4 @@
-"""What an Equinox user would write: a network of one sample, vmapped over samples and over networks."""
+"""What an Equinox user would write: a network that takes one sample, vmapped over samples and networks."""
 
 from itertools import pairwise
 from typing import Any

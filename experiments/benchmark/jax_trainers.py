@@ -1,4 +1,4 @@
-"""The sweep's engine, the loop that a Flax user would write, and a lower bound on the time of both."""
+"""The sweep's engine, the loop that a Flax user would write, and a lower bound on their time."""
 
 from functools import partial
 from typing import Any
@@ -29,10 +29,10 @@ def sweep_engine(
     devices: int | None = None,
     lanes: int | None = None,
 ) -> Work:
-    """What `experiments.sweep` does in an epoch, without the evaluation: minibatch order and training.
+    """Trains like `experiments.sweep` in an epoch, without the evaluation: minibatch order and training.
 
-    `networks` is the number of networks on each device. By default the engine chooses the devices and the
-    number of networks side by side in a program.
+    `networks` is the number of networks on each device. By default the engine chooses the devices, and how
+    many networks share a vmap (`lanes`).
     """
     host.configure()
     images, labels = task.pixels(family)
@@ -55,7 +55,7 @@ def sweep_engine(
 
 
 class Network(nn.Module):
-    """The paper's network by Flax's own layers; returns logits and activations."""
+    """The paper's network, made of Flax's own layers; returns logits and activations."""
 
     family: Family
     widths: tuple[int, ...]
@@ -102,8 +102,8 @@ def sgd() -> optax.GradientTransformation:
 
 
 def flax_loop(path: str, family: Family, size: Size, variant: str) -> Work:
-    """Trains one network by a jitted step for each minibatch, like Flax's MNIST example. The penalty is as in
-    the paper."""
+    """Trains one network by a jitted step for each minibatch, like Flax's MNIST example. The penalty is
+    written like in the paper."""
     data, regulariser = task.read(path), Variant.parse(variant).regulariser(RELEASED)
     network = Network(
         family, task.protocol(family).architecture(size).widths, regulariser.dropout_rate or 0.0

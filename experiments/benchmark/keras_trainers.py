@@ -22,7 +22,7 @@ def fit(path: str, size: Size, variant: str) -> Work:
             optimisation.learning_rate, optimisation.momentum, weight_decay=optimisation.weight_decay
         ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        # Unlike the others' losses, this one includes the penalty.
+        # Keras's loss includes the penalty, unlike the losses of the other trainers.
         metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="nll")],
         steps_per_execution=len(data.order[0]),
     )

@@ -82,7 +82,7 @@ def ensemble(path: str, size: Size, variant: str, networks: int) -> Work:
 
 
 def _begin(stacked: Network, data: task.Task, networks: int) -> None:
-    """Puts the initial parameters in place."""
+    """Puts the initial parameters into the networks."""
     params = {name: jnp.asarray(values[:networks]) for name, values in data.params.items()}
     layers = {f"hidden_{i}": layer for i, layer in enumerate(stacked.hidden, start=1)}
     for name, layer in (layers | {"logits": stacked.logits}).items():

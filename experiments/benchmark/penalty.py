@@ -1,5 +1,4 @@
-"""The penalty and its gradient: decorr's, the d x d formula in JAX and PyTorch, and a lower bound on the
-time."""
+"""Times the penalty and its gradient in decorr, the d x d formula in JAX and PyTorch, and a lower bound."""
 
 import resource
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ SHAPES = ((50, 360), (50, 90), (256, 2048), (256, 8192), (4096, 1024), (51200, 6
 
 
 def measure(platform: str, repeats: int, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """P and dP/da: error, time and memory."""
+    """Measures error, time and memory of P and dP/da."""
     implementations = ["ours", "plain", "floor"]
     if find_spec("torch"):
         implementations.append("torch_plain")
@@ -87,7 +86,7 @@ def _compiled(penalty: Callable[[jax.Array], jax.Array], m: int, d: int, dtype: 
 
 
 def floor(m: int, d: int, dtype: str) -> Work:
-    """Only the two smallest matrix products that P and its gradient need."""
+    """Computes only the two smallest matrix products that P and its gradient need."""
     a = jnp.asarray(activations(m, d), dtype)
 
     @jax.jit

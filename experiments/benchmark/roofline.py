@@ -2,8 +2,8 @@
 
 The time of a program of n networks has three lower bounds. They are its arithmetic at the device's peak, its
 memory traffic at the device's bandwidth, and the launches of its kernels one after the other. The step is
-compiled on this machine. On a CPU, traffic and kernels are those of a program compiled for a CPU. For a GPU
-there are others, often fewer.
+compiled on this machine. If it has no GPU, traffic and kernels are those of a program compiled for a CPU. A
+program for a GPU has other traffic and other kernels, often fewer.
 """
 
 import math
@@ -32,16 +32,17 @@ _NO_KERNELS = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast",
 
 
 class Device(NamedTuple):
-    """From NVIDIA's data sheets of H100 and H200, SXM. No program reaches these peaks."""
+    """Peaks of a device, from NVIDIA's data sheets of H100 and H200, SXM. No program reaches them."""
 
     name: str
     flops: float
     """Multiplications and additions per second in float32, without the tensor cores: `--matmul-precision
     float32`."""
     bandwidth: float
-    """Bandwidth of its memory, bytes a second."""
+    """Bandwidth of its memory, in bytes per second."""
     launch: float = 2.5e-6
-    """Seconds that a short kernel takes in a stream. No data sheet has it; 2 to 3 microseconds are usual."""
+    """Seconds that a short kernel takes in a stream. No data sheet has this number; 2 to 3 microseconds are
+    usual."""
     tensorfloat32: float = 494e12
     """Multiplications and additions per second on the tensor cores, for dense matrices."""
 
@@ -50,16 +51,17 @@ DEVICES = (Device("H100 SXM", 67e12, 3.35e12), Device("H200", 67e12, 4.8e12))
 
 
 class Cost(NamedTuple):
-    """A training step of one network, in a program of many."""
+    """The cost of a training step of one network, in a program of many networks."""
 
     flops: float
     bytes: float
     kernels: int
-    """Kernels of the program. Their number does not depend on that of the networks."""
+    """Number of kernels in the program. It does not depend on the number of networks."""
 
 
 def cost(size: Size, variant: str, networks: int = 4) -> Cost:
-    """The compiler's counts for one step, compiled alone, because it counts the body of a loop only once."""
+    """The compiler's counts for one step. The step is compiled alone, because a loop's body is counted only
+    once."""
     cell = task.cell("mlp", size, Variant.parse(variant), networks)
     trainer = epochs.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1), SAMPLES)
     batch, pixels = trainer.batch_size, task.SIDE**2
@@ -83,12 +85,12 @@ def cost(size: Size, variant: str, networks: int = 4) -> Cost:
 
 
 def costs(sizes: Sequence[Size], variants: Sequence[str]) -> Work:
-    """The costs by size and variant; for a worker."""
+    """Computes the costs by size and variant, in a worker."""
     return lambda: None, {size: {name: cost(size, name) for name in variants} for size in sizes}
 
 
 def predict(device: Device, cost: Cost, networks: int) -> dict[str, Any]:
-    """Seconds of a network-step by each bound, in a program of `networks` networks."""
+    """Seconds of a network-step according to each bound, in a program of `networks` networks."""
     bounds = {
         "compute": cost.flops / device.flops,
         "memory": cost.bytes / device.bandwidth,
@@ -101,8 +103,8 @@ def predict(device: Device, cost: Cost, networks: int) -> dict[str, Any]:
 
 
 def rows(sizes: Sequence[Size]) -> Iterator[dict[str, Any]]:
-    """One row for each number of networks in a program, then a whole sweep on the last device, cell by
-    cell."""
+    """Yields one row for each number of networks in a program, then the cells of a sweep on the last
+    device."""
     variants = [variant.name for variant in VARIANTS]
     with Group(f"{__name__}:costs", together(), sizes=list(SIZES), variants=variants) as group:
         (report,) = group.reports()

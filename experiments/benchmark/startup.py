@@ -14,9 +14,9 @@ _SWEEP = (sys.executable, "-m", "experiments.sweep")
 
 
 def measure() -> Iterator[dict[str, Any]]:
-    """Seconds of `--help` and `--plan`, and of the default sweep with a cold and a warm compilation cache.
-    For the sweep they are the seconds until a terminal shows a finished epoch, and the seconds of
-    compiling."""
+    """Measures the seconds of `--help` and `--plan`, and of the default sweep with a cold and a warm
+    compilation cache. For the sweep these are the seconds until a terminal shows a finished epoch, and the
+    seconds of compiling."""
     for option in ("--help", "--plan"):
         start = time.perf_counter()
         subprocess.run([*_SWEEP, option], stdout=subprocess.DEVNULL, check=True)
@@ -33,7 +33,8 @@ def measure() -> Iterator[dict[str, Any]]:
 
 
 def _first_epoch(folder: Path, out: str) -> tuple[float, str]:
-    """Seconds until a terminal shows a text, and all that it shows by then, with JAX's log of compiling."""
+    """Returns the seconds until a terminal shows a finished epoch, and everything that it shows until then,
+    including JAX's log of compiling."""
     environment = {n: v for n, v in os.environ.items() if n != "JAX_COMPILATION_CACHE_DIR"} | {
         "JAX_LOG_COMPILES": "1",
         "XDG_CACHE_HOME": str(folder / "cache"),
@@ -59,6 +60,6 @@ def _first_epoch(folder: Path, out: str) -> tuple[float, str]:
             shown += more
         return time.perf_counter() - start, shown.decode(errors="replace")
     finally:
-        process.kill()  # after a mere interruption it would go on writing to the terminal
+        process.kill()  # after an interruption it would still write to the terminal
         process.wait()
         os.close(terminal)

@@ -60,7 +60,7 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
         },
     ),
     "diagnostics": (
-        "diagnostics, and ten training steps with and without layer_report, relative to the first of each",
+        "diagnostics, and ten training steps with and without layer_report, relative to each first row",
         {
             "what": lambda row: row.get("measure", f"training, {row.get('size')}"),
             "(m, d)": lambda row: f"({row['m']}, {row['d']})" if "m" in row else "",

@@ -1,6 +1,6 @@
 """What every trainer trains: the same networks, with the same parameters, on the same minibatches.
 
-The engine's own functions make a Task once and store it, so a peer needs no JAX to read it.
+The engine's own functions make a Task once and store it. So a trainer can read it without JAX.
 """
 
 from dataclasses import replace
@@ -17,13 +17,13 @@ from experiments.grid.protocols import RELEASED
 
 SIDE, CLASSES = 28, 10
 SAMPLES: dict[Family, int] = {"mlp": 10_000, "conv": 2_500}
-"""An epoch of a convolutional network takes this many times longer."""
+"""Number of training images: fewer for convolutional networks, whose steps take longer."""
 NETWORKS = 64
 """Number of networks, as many as the widest ensemble trains."""
 
 
 class Task(NamedTuple):
-    """Arrays; network n has the seed n."""
+    """What is trained, as arrays. Network n has the seed n."""
 
     images: np.ndarray
     """[sample, pixel] float32 in [0, 1]."""
@@ -109,7 +109,8 @@ def multiply_adds(family: Family, size: Size, variant: str) -> int:
 
     m, (*hidden, logits) = RELEASED.optimisation.batch_size, layers(family, size)
     forward = [m * positions * inputs * units for positions, inputs, units in (*hidden, logits)]
-    needed = 3 * sum(forward) - forward[0]  # forward pass; gradients of weights, and of inputs except x
+    # The forward pass, the gradients of weights, and the gradients of inputs except x.
+    needed = 3 * sum(forward) - forward[0]
     if Variant.parse(variant).regulariser(RELEASED).penalty_weight is not None:
         layers_taken = [(m * min(positions, MAX_SAMPLES // m), units) for positions, _, units in hidden]
         needed += sum(2 * samples * d * min(samples, d) for samples, d in layers_taken)

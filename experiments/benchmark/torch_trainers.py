@@ -127,7 +127,7 @@ def ensemble(path: str, family: Family, size: Size, variant: str, compile: bool,
                 total += step(params, index)
         return (total / len(order)).tolist()
 
-    timed = order[: max(25, 400 // networks)]  # an epoch of the widest takes half a minute
+    timed = order[: max(25, 400 // networks)]  # an epoch of the largest ensemble takes half a minute
     return lambda: train(timed), {"nll": train(order), "steps": networks * len(timed)}
 
 
@@ -143,7 +143,7 @@ def _on_device(array: np.ndarray) -> torch.Tensor:
 
 
 def _parameters(data: task.Task) -> dict[str, torch.Tensor]:
-    """The initial parameters [network, ...] by PyTorch's names."""
+    """The initial parameters [network, ...], with PyTorch's names and layouts."""
     named = {}
     channels = data.params["hidden_3.bias"].shape[1]
     for name, value in data.params.items():

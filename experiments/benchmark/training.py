@@ -1,4 +1,4 @@
-"""Training: the sweep's engine beside its alternatives; the cost of regularisers; scaling."""
+"""Times training: the sweep's engine and its alternatives, the cost of regularisers, and scaling."""
 
 import itertools
 import statistics
@@ -18,7 +18,7 @@ from experiments.run.machine import processors
 Layout = Sequence[Sequence[int]]
 
 TRIED = "corr-0.1"
-"""The variant that chooses a peer's layout, and with which scaling is measured."""
+"""The variant with which a peer's layout is chosen, and with which scaling is measured."""
 
 _JAX, _TORCH, _NNX, _EQUINOX, _KERAS = (
     f"experiments.benchmark.{name}_trainers:" for name in ("jax", "torch", "nnx", "equinox", "keras")
@@ -26,7 +26,7 @@ _JAX, _TORCH, _NNX, _EQUINOX, _KERAS = (
 
 
 class Setting(NamedTuple):
-    """How many networks all trainers train side by side, and how often."""
+    """What all trainers train, on which platform, and how often it is timed."""
 
     platform: str
     family: Family
@@ -36,25 +36,24 @@ class Setting(NamedTuple):
 
 
 class Trainer(NamedTuple):
-    """A way to train, and possible layouts of its processes. The fastest layout counts."""
+    """A way to train, with candidate layouts of its processes. The fastest one is measured."""
 
     name: str
     build: str
     candidates: tuple[tuple[Layout, dict[str, Any]], ...]
     needs: str | None = None
-    """A package of the extra `bench`."""
+    """A package that it needs, from the extra `bench`."""
 
 
 def engine_trainer(platform: str, family: Family) -> Trainer:
-    """The sweep's engine, with a process on each core. `networks` is the number of networks on each
-    device."""
+    """The sweep's engine. On a CPU it has a process on each core. `networks` counts those on each device."""
     layout = separate() if platform == "cpu" else together()
     networks = {"mlp": 8, "conv": 2}[family] if platform == "cpu" else 256
     return Trainer("decorr", _JAX + "sweep_engine", ((layout, {"family": family, "networks": networks}),))
 
 
 def peers(platform: str, family: Family) -> tuple[Trainer, ...]:
-    """The alternatives."""
+    """The alternatives to the sweep's engine."""
     layouts = (separate(), together()) if platform == "cpu" and processors() > 1 else (together(),)
 
     def peer(
@@ -94,7 +93,7 @@ def measure(
     repeats: int,
     say: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
-    """Network-steps per second of the whole machine, beside the alternatives."""
+    """Measures the time of a network-step on the whole machine, of decorr and its alternatives."""
     for family, size in itertools.product(families, sizes):
         for row in _rows(Setting(platform, family, size, variants, repeats), say):
             yield {"family": family, "size": size} | row
@@ -120,13 +119,13 @@ def _rows(setting: Setting, say: Callable[[str], None]) -> Iterator[dict[str, An
 
 def _started(trainer: Trainer, path: str, size: Size, variant: str) -> Group:
     (layout, arguments) = trainer.candidates[0]
-    if trainer.name != "decorr":  # which makes its own parameters and minibatches
+    if trainer.name != "decorr":  # decorr makes its own parameters and minibatches
         arguments = arguments | {"path": path}
     return Group(trainer.build, layout, size=size, variant=variant, **arguments)
 
 
 def _fastest(peer: Trainer, path: str, size: Size, say: Callable[[str], None]) -> Trainer:
-    """The peer with its fastest candidate only."""
+    """Returns the peer with only its fastest candidate."""
     if len(peer.candidates) == 1:
         return peer
     measured = []
@@ -174,7 +173,7 @@ def _side_by_side(
 
 
 def _agree(name: str, nll: Sequence[float], expected: Sequence[float], variant: str) -> None:
-    """RuntimeError unless the same networks have the same losses, or with dropout similar ones."""
+    """RuntimeError unless the same networks have the same losses; with dropout, similar ones."""
     tolerance = 0.05 if Variant.parse(variant).regulariser(RELEASED).dropout_rate else 2e-3
     for network, (value, wanted) in enumerate(zip(nll, expected, strict=False)):
         if not abs(value - wanted) <= tolerance * wanted:
@@ -186,7 +185,7 @@ def _agree(name: str, nll: Sequence[float], expected: Sequence[float], variant: 
 def overhead(
     platform: str, sizes: Sequence[Size], variants: Sequence[str], repeats: int
 ) -> Iterator[dict[str, Any]]:
-    """A training step with dropout or the penalty, as a ratio to one without."""
+    """Measures the time of a training step with dropout or the penalty, as a ratio to the time without."""
     trainer = engine_trainer(platform, "mlp")
     for size in sizes:
         with ExitStack() as stack:
@@ -204,8 +203,8 @@ def overhead(
 def scaling(
     platform: str, devices: int, sizes: Sequence[Size], repeats: int, say: Callable[[str], None]
 ) -> Iterator[dict[str, Any]]:
-    """Time of a network-step against the number of networks in a program, and of devices. On a CPU a device
-    is a core with its own process."""
+    """Measures the time of a network-step for numbers of networks in a program and numbers of devices. On a
+    CPU a device is a core with its own process."""
     counts = [2**i for i in range(devices.bit_length()) if 2**i <= devices]
     widths = (1, 2, 4, 8, 16, 64) if platform == "cpu" else (1, 4, 16, 64, 256, 1024)
     for size in sizes:

@@ -1,7 +1,8 @@
 """Processes that each hold one function ready for timing, on cores and with threads of their own.
 
-A worker calls `build(**arguments)`, where build is a text "module:function". It gets a function without
-arguments to time, and a report, which it sends to the parent. Then it waits for the number of calls to time.
+A worker calls `build(**arguments)`, where build is a text "module:function". This returns a function without
+arguments to time, and a report, which the worker sends to the parent. Then the worker waits for the number of
+calls to time.
 """
 
 import importlib
@@ -23,12 +24,12 @@ Work = tuple[Callable[[], object], dict[str, Any]]
 
 
 class Worker:
-    """One process; `report` waits until it is ready, `seconds` until it has been timed."""
+    """One process. `report` waits until it is ready, and `seconds` until the calls are timed."""
 
     def __init__(self, build: str, *, on: Sequence[int], **arguments: Any) -> None:
         threads = str(len(on))
         environment = {
-            # Read once, when a library is loaded: this is why a worker is a process.
+            # Libraries read these once, when they are loaded. So each worker is a process of its own.
             "OMP_NUM_THREADS": threads,
             "OPENBLAS_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
@@ -53,7 +54,7 @@ class Worker:
         print(times, file=self._process.stdin, flush=True)
 
     def seconds(self) -> float:
-        """The seconds of each call that was asked for."""
+        """The mean seconds of the calls that were asked for."""
         return self._answer()["seconds"]
 
     def stop(self) -> None:
@@ -70,7 +71,7 @@ class Worker:
 
 
 class Group:
-    """A context with workers that do the same at the same time, each on its own cores."""
+    """A context with workers that do the same work at the same time, each on its own cores."""
 
     def __init__(self, build: str, layout: Sequence[Sequence[int]], **arguments: Any) -> None:
         self._workers = [Worker(build, on=on, **arguments) for on in layout]
@@ -89,7 +90,7 @@ class Group:
         return [worker.report() for worker in self._workers]
 
     def seconds(self, times: int = 1) -> float:
-        """How long a call took in the slowest of them."""
+        """The seconds of a call in the slowest worker."""
         for worker in self._workers:
             worker.call(times)
         return max(worker.seconds() for worker in self._workers)
@@ -106,21 +107,21 @@ def together() -> list[list[int]]:
 
 
 def interleaved(groups: Mapping[str, Group], repeats: int) -> dict[str, list[float]]:
-    """Seconds per call of each function. They take turns, `repeats` times. Short ones are called many
-    times."""
+    """Seconds per call of each group's function. The groups take turns, `repeats` times. Short functions are
+    called many times in a turn."""
     calls = {name: max(1, math.ceil(0.1 / group.seconds())) for name, group in groups.items()}
     turns = [{name: group.seconds(calls[name]) for name, group in groups.items()} for _ in range(repeats)]
     return {name: [turn[name] for turn in turns] for name in groups}
 
 
 def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
-    """Median over the repeats, so that a temporary slowdown of the machine affects both."""
+    """The median ratio over the repeats, because a temporary slowdown of the machine affects both."""
     return statistics.median(n / d for n, d in zip(numerator, denominator, strict=True))
 
 
 def _main(build: str, on: Sequence[int], arguments: dict[str, Any]) -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is not an answer
+    os.dup2(2, 1)  # so that nothing that libraries print is taken for an answer
 
     def answer(**values: Any) -> None:
         print(json.dumps(values), file=answers, flush=True)

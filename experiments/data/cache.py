@@ -10,12 +10,12 @@ from experiments.disk import npz
 from experiments.disk.files import write_atomically
 
 Stored = dict[str, np.ndarray]
-"""train_images and, where the set has them, test_images: [sample, pixel] uint8; train_labels and test_labels:
-[sample] int32. What a cache file holds."""
+"""The content of a cache file: train_images [sample, pixel] uint8 and train_labels [sample] int32, and
+test_images and test_labels if the set has them."""
 
 
 def cached(prepared: PreparedSet, folder: Path | None) -> Stored:
-    """The decoded set: from the cache if it has the set; otherwise decoded, and written to the cache."""
+    """Returns the decoded set from the cache; if it is not there, decodes it and writes it to the cache."""
     name = prepared.builder.name
     if folder is None:
         warnings.warn(

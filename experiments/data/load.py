@@ -53,7 +53,8 @@ def load(
 
     The last sixth of the training split, in stored order, is for validation, and the rest for training:
     10,000 and 50,000 images of MNIST. The set's own test split, if any, is `test`. The digits have none, so
-    their last 297 images are `test`. Of the 1,500 before them, 1,250 train and 250 validate.
+    their last 297 images are `test`. Of the 1,500 images before them, 1,250 are for training and 250 for
+    validation.
 
     The stored order is TFDS's, which sorts each split by the MD5 hash of split name and record key. It
     is the same on every machine for one version of the set, but not the order of the original file. So
@@ -77,14 +78,14 @@ def load(
       The set, all its splits scaled alike.
 
     Raises:
-      ValueError: TFDS cannot open a set of that name; it is a table; it has no classes, or no uint8 images of
-        one size. Its training split is missing, has fewer than 6 images, or only equal pixels. Neither
-        `data_dir` nor TFDS_DATA_DIR nor a home folder says where TFDS's folder is.
+      ValueError: TFDS cannot open a set of that name; or the set is a table, or has no classes, or no uint8
+        images of one size. Or its training split is missing, has fewer than 6 images, or only equal pixels.
+        Or neither `data_dir` nor TFDS_DATA_DIR nor a home folder says where TFDS's folder is.
       FileNotFoundError: the set is prepared, but not as array_record; or it is not prepared, and
         TensorFlow, which would prepare it, is not installed.
       RuntimeError: the set cannot be prepared (for example without a network), or its files cannot be read.
 
-    Source: split and "max" are those of the paper's released code, up to the order. The digits are
+    Source: The split and "max" are those of the paper's released code, except for the order. The digits are
       scikit-learn's `load_digits`, from the UCI repository (Alpaydin and Kaynak, 1998).
     """
     check_name("scaling", scaling, get_args(Scaling))
@@ -123,7 +124,7 @@ def _hash(stored: Stored) -> str:
 
 
 def _scaling(images: np.ndarray, scaling: Scaling) -> Callable[[np.ndarray, np.ndarray], Split]:
-    """A function that makes a split of images and labels, scaled by the training part's uint8 pixels."""
+    """Returns a function (images, labels) -> Split. The uint8 pixels `images` determine the scaling."""
     pixels: Callable[[np.ndarray], np.ndarray] = np.asarray  # as they are
     offset, scale = 0.0, 1.0
     if scaling == "zca":

@@ -1,4 +1,4 @@
-"""The rows of a data set, from which samples are drawn: images or a table, all classes, all splits."""
+"""All rows of a data set, images or a table, from all its splits. Samples are drawn from them."""
 
 import os
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from experiments.data.load import load
 from experiments.disk import files
 
 TEST = 5000
-"""The most rows that test a network, if the set has no test split."""
+"""The largest number of rows for testing, if the set has no test split."""
 
 
 class Sample(NamedTuple):
-    """Which rows of a pool train a network, choose its numbers and test it: indices, int32."""
+    """Indices (int32) of the rows of a pool that train a network, tune its numbers, and test it."""
 
     train: np.ndarray
     tuning: np.ndarray
@@ -29,22 +29,22 @@ class Pool(NamedTuple):
     """Version and a hash of the content."""
     classes: int
     image_shape: tuple[int, ...] | None
-    """Height, width, channel; None of a table."""
+    """Height, width, channel; None for a table."""
     features: np.ndarray
     """[row, feature]: uint8 pixels, or float32 with NaN for gaps."""
     labels: np.ndarray
     """[row] int32, from 0."""
     test: int = 0
-    """How many of the last rows are the set's own test split. They are for testing, and in no sample."""
+    """How many of the last rows are the set's own test split. They are only for testing, in every sample."""
 
     def rows(self, asked: int) -> int:
-        """The size of a sample: `asked` rows, but at most all, or four fifths of all if the others are needed
-        for testing."""
+        """The size of a sample: `asked` rows, but at most all. If the set has no test split, it is at most
+        four fifths of all, because the others are needed for testing."""
         there = len(self.labels) - self.test
         return min(asked, there if self.test else there * 4 // 5)
 
     def sample(self, rows: int, seed: int) -> Sample:
-        """A sample of this many rows, different for each seed. A fifth of it is for tuning."""
+        """Draws a sample of this many rows, different for each seed. A fifth of the rows is for tuning."""
         there = len(self.labels) - self.test
         order = np.random.default_rng([seed, 20_26]).permutation(there).astype(np.int32)
         tuning = rows // 5
@@ -54,12 +54,12 @@ class Pool(NamedTuple):
 
 
 def load_pool(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Pool:
-    """A set by its name.
+    """Loads a set by its name.
 
     Args:
-      name: "digits", "breast_cancer" or "wine", which are included. The path of an ARFF file, whose last
-        column is the class. "openml:NAME" or "openml:NUMBER". Else the name of a TFDS image classification
-        set.
+      name: "digits", "breast_cancer" or "wine", which are included; or the path of an ARFF file, whose last
+        column is the class; or "openml:NAME" or "openml:NUMBER"; or else the name of a TFDS image
+        classification set.
       data_dir: TFDS's folder, as in `load`.
 
     Raises:

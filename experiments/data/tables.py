@@ -42,8 +42,8 @@ def read_arff(path: Path) -> Table:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is not an ARFF file, or a column holds text or dates. The last column is not nominal, has
-        gaps, or has fewer than two classes.
+      ValueError: it is not an ARFF file, or a column holds text or dates; or the last column is not nominal,
+        has gaps, or has fewer than two classes.
     """
     import arff
 
@@ -108,7 +108,7 @@ def _column(values: np.ndarray) -> np.ndarray:
 
 
 def _table(name: str, columns: Sequence[np.ndarray], classes: np.ndarray, where: str = "") -> Table:
-    """The table of columns from `_column`."""
+    """Makes a table from columns that `_column` returned. Errors begin with `where`, or the name."""
     where = where or name
     gaps = np.isnan(classes) if classes.dtype.kind == "f" else classes == ""
     if gaps.any():

@@ -23,15 +23,15 @@ from experiments.disk import files
 _INSTALL = 'pip install -e ".[prepare]" in the clone'  # Brings TensorFlow, for TFDS to prepare its sets.
 _CHUNK = 1000  # Records fetched in one call: half the time of single calls, and little memory.
 _DESCRIPTION = ("dataset_info.json", "features.json")  # Without these files TFDS sees no set.
-# For downloads. TFDS itself retries for more than 3 minutes, and waits for a silent server forever.
+# Limits for downloads. TFDS itself retries for more than 3 minutes, and waits for a silent server forever.
 _RETRIES, _SECONDS_TO_CONNECT, _SECONDS_OF_SILENCE = 2, 4, 30
 
 
 class PreparedSet(NamedTuple):
-    """A set that lies on disk as array_record."""
+    """A set that is on disk as array_record."""
 
     builder: Any
-    """TFDS's."""
+    """TFDS's builder of the set."""
     keys: tuple[str, str]
     """The names of its image and its label."""
 
@@ -53,7 +53,7 @@ class PreparedSet(NamedTuple):
 
     @property
     def splits(self) -> dict[str, int]:
-        """The splits that exist, of train and test, and their numbers of samples."""
+        """The number of samples of each split, train and test, that exists."""
         splits = self.builder.info.splits
         return {split: splits[split].num_examples for split in ("test", "train") if split in splits}
 
@@ -84,7 +84,7 @@ def folder(data_dir: str | os.PathLike[str] | None) -> str:
 
 
 def open_set(name: str, data_dir: str) -> PreparedSet:
-    """A set by its TFDS name, prepared if necessary; raises as `load`."""
+    """Opens a set by its TFDS name, and prepares it if necessary; raises the same errors as `load`."""
     with _without_chatter():
         prepared = _open(name, data_dir)
         _prepare(prepared.builder)
@@ -92,7 +92,7 @@ def open_set(name: str, data_dir: str) -> PreparedSet:
 
 
 def decode(prepared: PreparedSet) -> dict[str, np.ndarray]:
-    """SPLIT_images [sample, pixel] uint8 and SPLIT_labels [sample] int32 of every split."""
+    """Returns, for each split, SPLIT_images [sample, pixel] uint8 and SPLIT_labels [sample] int32."""
     builder, stored = prepared.builder, {}
     with _without_chatter(), _reported(RuntimeError, f"cannot read {builder.name!r} in {builder.data_dir}"):
         for split in prepared.splits:
@@ -109,7 +109,7 @@ def _path(path: Any) -> Path:
 
 @contextmanager
 def _without_chatter() -> Iterator[None]:
-    """Silences TFDS's warnings (no OpenCV, skipped folders, each retry). What matters is an error."""
+    """Silences TFDS's warnings (no OpenCV, skipped folders, each retry). Real problems raise errors."""
     loggers = [logging.getLogger(name) for name in ("absl", "urllib3")]
     levels = [logger.level for logger in loggers]
     try:
@@ -156,12 +156,12 @@ def _of_tfds_alone() -> Iterator[None]:
 def _reported(kind: type[Exception], doing: str, hint: str = "") -> Iterator[None]:
     """Turns any error of TFDS, its readers or the network into one line. These errors share no class.
 
-    The hint replaces TFDS's own.
+    A given hint replaces the one from TFDS.
     """
     try:
         yield
     except Exception as error:
-        # requests wraps the network's message in its count of attempts.
+        # requests wraps the network's message in one that counts attempts.
         said = getattr(next(iter(error.args), None), "reason", error)
         # After its first line TFDS lists hundreds of names, and perhaps a suggestion.
         first, *more = str(said).strip().splitlines() or [type(error).__name__]
@@ -172,7 +172,7 @@ def _reported(kind: type[Exception], doing: str, hint: str = "") -> Iterator[Non
 
 
 def _open(name: str, data_dir: str) -> PreparedSet:
-    """The set, whose folder need not exist yet."""
+    """Returns the set, whose folder need not exist yet."""
     import tensorflow_datasets as tfds
 
     hint = meant(name, ("digits", *tables.EMBEDDED)).strip(" ()")

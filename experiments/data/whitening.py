@@ -5,16 +5,16 @@ from typing import NamedTuple
 import numpy as np
 
 EPSILON = 0.1
-"""Added to the variance in every direction, as a share of the pixels' mean variance. So directions of less
+"""Added to the variance in every direction, as a share of the pixels' mean variance. So directions with less
 variance, which are mostly noise, are not magnified to variance 1. 0.1 is customary for natural images whose
-contrast is normalised to a variance of about 1. Coates, Lee & Ng, An Analysis of Single-Layer Networks;
-Goodfellow et al., Maxout Networks."""
+contrast is normalised to a variance of about 1. Source: Coates, Lee & Ng, An Analysis of Single-Layer
+Networks; Goodfellow et al., Maxout Networks."""
 
 _EXACT = 2**24 // 255**2
 """The number of products of two uint8 pixels that float32 adds exactly, in any order."""
 
 _CHUNK = 1000
-"""Images whitened at once. All of them as float32 would need their memory twice."""
+"""Number of images whitened at once. Converting all of them at once would need twice the memory."""
 
 
 class Whitening(NamedTuple):
@@ -34,7 +34,7 @@ class Whitening(NamedTuple):
 
         Returns:
           The whitening. On these images the result has mean 0, and a direction of variance l has the variance
-          l / (l + eps). The unit of the pixels does not matter. A constant pixel has variance 0, and becomes
+          l / (l + eps). The scale of the pixels does not matter. A constant pixel has variance 0, and becomes
           0 in all images.
 
         Numerics:

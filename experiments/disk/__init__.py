@@ -1,1 +1,1 @@
-"""Reads and writes files: no other room opens any."""
+"""Reads and writes files. No other folder of the experiments opens files."""

@@ -1,20 +1,20 @@
-"""Errors about files, in one line. None advises to delete a file that may be intact."""
+"""One-line errors about files. No error advises deleting a file that may be intact."""
 
 from pathlib import Path
 
 
 class ResultsError(Exception):
-    """A file is not the expected one. One line says why, and what to do."""
+    """A file is not what was expected. The error says in one line why, and what to do."""
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error, or its kind. Control characters from a file are escaped."""
+    """The first line of an error, or its class if it has none. Control characters from a file are escaped."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 
 def unreadable(path: Path, error: Exception, kind: str) -> ResultsError:
-    """The reason why a file could not be read: locked by another program, not permitted, or damaged."""
+    """Returns an error that says why a file could not be read: it is locked, not permitted, or damaged."""
     try:
         if isinstance(error, BlockingIOError):  # HDF5 could not lock it
             raise error

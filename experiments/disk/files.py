@@ -17,8 +17,8 @@ Content = TypeVar("Content")
 def write_atomically(path: Path, write_to: Callable[[io.BytesIO], object]) -> None:
     """Writes a file completely or not at all, even in a crash. The last of several writers wins.
 
-    For a link, its target is replaced. The content is made in memory. On a full disk HDF5 and zip cannot
-    close a file, and HDF5 then ends the process. OSError names the path.
+    For a link, its target is replaced. The content is made in memory, because on a full disk HDF5 and zip
+    cannot close a file, and HDF5 then ends the process. OSError names the path.
     """
     content = io.BytesIO()
     write_to(content)
@@ -37,7 +37,7 @@ def write_atomically(path: Path, write_to: Callable[[io.BytesIO], object]) -> No
 
 
 def remove_temporaries(folder: Path, suffix: str) -> None:
-    """Removes unfinished files of a suffix, left by killed writers. No other writer may be at work."""
+    """Removes unfinished files with a suffix, left by killed writers. No other writer may be at work."""
     for path in folder.glob(f".*{suffix}.*.tmp"):
         path.unlink(missing_ok=True)
 

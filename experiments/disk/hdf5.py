@@ -7,11 +7,11 @@ import h5py
 import numpy as np
 
 _NUMBERS_AND_TEXTS = "biufS"
-"""Kinds of types that are read, besides texts of variable length."""
+"""Kinds of NumPy types that are accepted, besides texts of variable length."""
 
 
 class Header(NamedTuple):
-    """What a file says about itself."""
+    """The header of a file: its attributes, and the shapes of its variables."""
 
     attrs: dict[str, Any]
     variables: dict[str, tuple[int, ...]]
@@ -19,8 +19,8 @@ class Header(NamedTuple):
 
 
 def check(path: Path) -> Header:
-    """The header of a file. Raises an error of any kind unless the file has this project's form: its root
-    holds variables of numbers and texts, which are stored in the file itself."""
+    """Checks a file, and returns its header. Raises an error of any kind unless the file has this project's
+    form: its root holds variables of numbers and texts, which are stored in the file itself."""
     with h5py.File(path) as file:
         _check_attributes(file)
         shapes = {}
@@ -59,6 +59,6 @@ def _ties_dimensions(name: str, attribute: h5py.h5a.AttrID) -> bool:
 
 
 def _is_of_texts(dtype: np.dtype) -> bool:
-    """Whether these are texts of variable length, which HDF5 stores apart from the variable or attribute."""
+    """Whether a type is text of variable length, which HDF5 stores apart from the variable or attribute."""
     text = h5py.check_string_dtype(dtype)
     return text is not None and text.length is None

@@ -18,8 +18,8 @@ _PACKED = {"zlib": True, "complevel": 9, "shuffle": True}
 
 @contextmanager
 def read(path: Path) -> "Iterator[xr.Dataset]":
-    """Opens a file of results lazily. Anything wrong with it is a ResultsError, even if it is found within
-    the context. So code that relies on the content belongs within the context."""
+    """Opens a file of results lazily. Anything wrong with it raises a ResultsError, even if only code within
+    the context finds it. So code that relies on the content belongs within the context."""
     import xarray as xr
 
     with header(path), xr.open_dataset(path, engine="h5netcdf") as dataset:
@@ -28,7 +28,7 @@ def read(path: Path) -> "Iterator[xr.Dataset]":
 
 @contextmanager
 def header(path: Path) -> "Iterator[Header]":
-    """Reads what a file says about itself, which takes a tenth of the time of `read`. Errors as in `read`."""
+    """Reads only the header of a file, in a tenth of the time of `read`. Errors are those of `read`."""
     from experiments.disk import hdf5
 
     with _explained(path):

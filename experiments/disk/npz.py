@@ -1,4 +1,4 @@
-"""Arrays in NumPy's files. Anybody may have made a file, and nothing in it is executed."""
+"""Reads arrays from NumPy's files. Anybody may have made such a file, so nothing in it is executed."""
 
 import math
 from pathlib import Path

@@ -23,7 +23,7 @@ class Cell:
     """Number of networks, with the seeds 0, 1, ..., seeds - 1."""
     protocol: Recipe
     matmul_precision: Precision = "float32"
-    """Precision of the networks' matrix products on a GPU; the penalty's are always float32."""
+    """Precision of the networks' matrix products on a GPU. The penalty's products are always in float32."""
 
     @property
     def network(self) -> Network:
@@ -44,10 +44,10 @@ class Cell:
 
 
 class Work(Protocol):
-    """Runs that are trained together, on one device or several: what an executor takes."""
+    """Runs that are trained together, on one device or several. Executors take work in this form."""
 
     unit: ClassVar[str]
-    """Name of a unit of its training, such as an epoch. Training can be interrupted after each."""
+    """Name of the steps of its training, such as epoch. Training can be interrupted after each step."""
 
     @property
     def name(self) -> str: ...
@@ -57,10 +57,10 @@ class Work(Protocol):
 
     @property
     def length(self) -> int:
-        """Number of units until the end."""
+        """Number of such steps in the whole training."""
 
     def cost(self, image_shape: tuple[int, ...]) -> float:
-        """Cost of the training, up to a factor."""
+        """Cost of the training, up to a constant factor."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Block:
         return self.cell.name + (f".seeds-{self.first}-{self.last}" if self.runs < self.cell.seeds else "")
 
     def cost(self, image_shape: tuple[int, ...]) -> int:
-        """Cost of an epoch, up to a factor: products of its networks' hidden layers for an image."""
+        """Cost of an epoch, up to a factor: multiplications in its networks' hidden layers for one image."""
         return self.runs * self.cell.protocol.products(self.cell.size, image_shape)
 
     @property
@@ -96,11 +96,11 @@ class Checkpoint(NamedTuple):
     state: Arrays
     """The training states; the parameters' names begin with `params.`."""
     history: list[Arrays]
-    """One record an epoch."""
+    """One record per epoch."""
     last_epoch: Arrays
     """Records of the last epoch only; empty before."""
     seconds: float
-    """Spent on it so far."""
+    """Seconds of training so far."""
     devices: str
     """The devices that trained it."""
 
@@ -113,7 +113,7 @@ def make_cells(
     seeds: int,
     matmul_precision: Precision = "float32",
 ) -> tuple[Cell, ...]:
-    """All sizes x variants, in that order; ValueError for an invalid size, variant or number."""
+    """Returns the cells of all sizes and variants; ValueError for an invalid size, variant or number."""
     for name, number, least in (
         ("seeds", seeds, 1),
         ("epochs", protocol.epochs, 1),

@@ -26,14 +26,15 @@ Penalty = Literal["corr", "decov", "vcreg"]
 `vcreg_loss` with the weight 1 for both parts."""
 
 Scaling = Literal["max", "zscore", "zca"]
-"""Scaling of pixels. max: divided by the largest. zscore: z-scored, all together. zca: whitened."""
+"""Scaling of pixels. max: by the largest pixel. zscore: by mean and deviation of all pixels. zca:
+whitened."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that the networks of one sweep have in common. The defaults are the released code's.
 
-    Those with names are protocols: `experiments.grid.protocols`.
+    Recipes that have a name are called protocols: see `experiments.grid.protocols`.
     """
 
     name: str = "released"
@@ -43,13 +44,13 @@ class Recipe:
     widths: tuple[int, ...] = ()
     """Units of each hidden layer before a size's factor; (): those of `FAMILIES`."""
     width_order: Literal["descending", "ascending"] = "descending"
-    """descending: 360-180-90 for huge, each layer half of the one before (text, Section 1.3; code).
+    """descending: 360-180-90 for huge, each layer half as wide as the one before (text, Section 1.3; code).
     ascending: 90-180-360, as Table 1 prints it, with its columns reversed by mistake; an ablation. Only for
     the family mlp: the channels of conv, 36-72-144 for huge, have one order."""
     input_scaling: Scaling = "max"
-    """max: pixels divided by the largest (code). zscore: by their mean and standard deviation over the
-    training set (text, Section 2.2: "approximately z-scored"). zca: whitened by the mean and covariance
-    there. The paper has no experiment with it."""
+    """max: pixels are divided by the largest (code). zscore: they are z-scored by mean and standard deviation
+    of the training set (text, Section 2.2: "approximately z-scored"). zca: they are whitened by mean and
+    covariance of the training set, which the paper does not try."""
     nonlinearity: Literal["prelu", "leaky_relu"] = "prelu"
     """prelu (code); leaky_relu (text, Section 1.3)."""
     negative_slope: float = 0.25
@@ -69,7 +70,7 @@ class Recipe:
     """Passes over the training set (text, code)."""
 
     def architecture(self, size: Size) -> Architecture:
-        """The network of a size: tiny, small, medium, large or huge."""
+        """The architecture of a size: tiny, small, medium, large or huge."""
         check_name("size", size, SIZES)
         check_name("family", self.family, FAMILIES)
         ascending = self.width_order == "ascending"
@@ -91,7 +92,7 @@ class Recipe:
         )
 
     def products(self, size: Size, image_shape: tuple[int, ...]) -> int:
-        """The cost of a network: the products of its hidden layers for one image."""
+        """The cost of a network: the multiplications in its hidden layers for one image."""
         architecture = self.architecture(size)
         if self.family == "conv":
             return architecture.convolutional_products(image_shape)
@@ -129,9 +130,9 @@ class VariantKind:
     shrinks: bool = False
     """Whether the number may shrink over training: a schedule may follow it."""
     default: float | None = None
-    """The number that the bare name stands for. None: the name needs its number, if it takes one."""
+    """The number that a name without one stands for. None: the name needs its number, if it takes one."""
     looks: Mapping[float | None, Look] = field(default_factory=dict)
-    """Styles by number. Other numbers appear only in pictures that have an axis of numbers."""
+    """Styles by number. Variants with other numbers appear only in pictures with the number on an axis."""
 
 
 def _penalised(
@@ -139,7 +140,7 @@ def _penalised(
     multiplier: Callable[[Recipe, float], float],
     looks: Mapping[float | None, Look] | None = None,
 ) -> VariantKind:
-    """The kind of variant that a penalty makes, with its name."""
+    """Returns the kind of variant that trains with a penalty and has the penalty's name."""
     return VariantKind(
         usage=f"{penalty}-WEIGHT with WEIGHT >= 0, {penalty}-WEIGHT-cosine, {penalty}-WEIGHT-exponential",
         regulariser=lambda recipe, weight: Regulariser(penalty_weight=multiplier(recipe, weight)),
@@ -150,7 +151,7 @@ def _penalised(
     )
 
 
-# Blue, orange, green and red as in the paper, by Okabe and Ito.
+# Blue, orange, green and red like in the paper, in the shades of Okabe and Ito.
 VARIANT_KINDS: dict[str, VariantKind] = {
     "vanilla": VariantKind("vanilla", looks={None: Look("#0072B2", "", "o", "-")}),
     "drop": VariantKind(
@@ -192,7 +193,8 @@ class Variant:
 
     @classmethod
     def parse(cls, name: str) -> "Variant":
-        """The variant of a name, also by one of `ALIASES`; ValueError lists the forms of names."""
+        """Returns the variant with this name, which may begin with one of `ALIASES`. ValueError lists the
+        valid forms."""
         kind, dash, number = name.partition("-")
         kind = ALIASES.get(kind, kind)
         known = VARIANT_KINDS.get(kind)
@@ -209,7 +211,7 @@ class Variant:
         if known is None or known.valid is None or not known.valid(value):
             usages = ", ".join(kind.usage for kind in VARIANT_KINDS.values())
             raise ValueError(f"unknown variant {name!r}{meant(kind, VARIANT_KINDS)}: choose from {usages}")
-        return cls(kind, value + 0.0, schedule)  # -0 is 0
+        return cls(kind, value + 0.0, schedule)  # turns -0 into 0
 
     @property
     def name(self) -> str:
@@ -235,24 +237,25 @@ class Variant:
         return list(VARIANT_KINDS).index(self.kind), self.number or 0.0, schedules.index(self.schedule)
 
     def regulariser(self, recipe: Recipe) -> Regulariser:
-        """Its regulariser under a recipe."""
+        """The variant's regulariser under a recipe."""
         return VARIANT_KINDS[self.kind].regulariser(recipe, self.number or 0.0)
 
     def architecture(self, recipe: Recipe, size: Size) -> Architecture:
-        """Its network of a size under a recipe."""
+        """The architecture of the variant's network, for a size and a recipe."""
         return replace(recipe.architecture(size), normalisation=VARIANT_KINDS[self.kind].normalisation)
 
 
 @dataclass(frozen=True)
 class Network:
-    """A size and a variant: what the paper calls HUGE-CORRNET-0.1, and results huge-corr-0.1."""
+    """A size and a variant. For example, the paper calls one HUGE-CORRNET-0.1, and results call it
+    huge-corr-0.1."""
 
     size: Size
     variant: Variant
 
     @classmethod
     def parse(cls, name: str) -> "Network":
-        """The network of a name, SIZE-VARIANT; ValueError if it is none."""
+        """Returns the network with this name, SIZE-VARIANT; ValueError if the name has another form."""
         size, _, variant = name.partition("-")
         return cls(check_name("size", size, SIZES), Variant.parse(variant))
 

@@ -1,4 +1,4 @@
-"""The paper's networks and protocols: those of its text, of its released code, and the steps between."""
+"""The paper's networks, and protocols: the text's, the released code's, and the steps between them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,7 +24,7 @@ PAPER = Recipe(
     name="paper",
     input_scaling="zscore",
     nonlinearity="leaky_relu",
-    negative_slope=0.01,  # text gives none; the value of Maas et al. (2013), who named the leaky ReLU
+    negative_slope=0.01,  # the text gives none; the value of Maas et al. (2013), who named the leaky ReLU
     initialisation="flax",
     input_dropout=False,
     penalty_scale="full",
@@ -53,8 +53,8 @@ def _ablation() -> Iterator[Recipe]:
 
 
 ABLATION = tuple(_ablation())
-"""Protocols from the text, with Table 1 as printed, to the released code. Each takes one step more than the
-one before. The second is `paper` and the last `released`, under other names."""
+"""Protocols on a path from the text, with Table 1 as printed, to the released code. Each one takes another
+step of `_STEPS`. The second is `paper` and the last is `released`, under other names."""
 
 WITHOUT = tuple(
     replace(
@@ -62,7 +62,7 @@ WITHOUT = tuple(
     )
     for step, fields in _STEPS.items()
 )
-"""Protocols of the released code with one step of the ablation taken back."""
+"""The protocol of the released code, each time with a single step of the ablation taken back."""
 
 DECAY = replace(
     RELEASED, name="released-decay", optimisation=replace(RELEASED.optimisation, schedule="cosine")

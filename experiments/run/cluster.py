@@ -1,4 +1,4 @@
-"""Work on the machines of a Ray cluster. A piece is a task that sends its checkpoints to the driver."""
+"""Work on the machines of a Ray cluster. Each piece is a task that sends its checkpoints to the driver."""
 
 import math
 import os
@@ -20,10 +20,10 @@ Resources = dict[str, int]
 """Resources of a task, in Ray's words."""
 
 _SOCKET = len("/ray/session_2026-01-02_03-04-05_678901_2345678/sockets/plasma_store")
-"""The path that Ray adds to the folder of temporary files."""
+"""The length of the path that Ray adds to the folder of temporary files."""
 
 _TRIES = 4
-"""After so many failures of a piece between two checkpoints, all work ends."""
+"""After this many failures of a piece between two checkpoints, all work ends."""
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def connect(address: str | None) -> Iterator[Resources]:
     """Joins the Ray cluster at an address, or starts Ray on this machine, until the context ends.
 
     Args:
-      address: of the cluster's head, HOST:PORT; None starts Ray here.
+      address: the address of the cluster's head, HOST:PORT; None starts Ray here.
 
     Yields:
       The resources of each task: a GPU and a core if the cluster has GPUs, else a core.
@@ -75,7 +75,7 @@ def _check_reachable(address: str) -> None:
 
 
 def runs(resources: Resources) -> int:
-    """The most runs in a task: few on a core, many on a GPU."""
+    """The largest number of runs in a task: few on a core, many on a GPU."""
     return 64 if "num_gpus" in resources else 8
 
 
@@ -95,7 +95,8 @@ def run(
 ) -> Iterator[tuple[Work, int, Any]]:
     """Like `local.run`, but on the connected cluster. The driver itself runs nothing on JAX.
 
-    If the machine or process of a piece dies, the piece continues from `read`'s checkpoint on another one.
+    If the machine or process of a piece dies, the piece continues on another one, from the checkpoint that
+    `read` returns.
 
     Args:
       resources: what `connect` gave.
@@ -138,7 +139,7 @@ def _train(
     training: Training, piece: Work, dataset: Any, checkpoint: Any, checkpoint_seconds: float, cores: int
 ) -> Iterator[tuple[int, Any]]:
     host.configure(cores)
-    # Each core of this machine may run a task.
+    # Other tasks may run on the other cores of this machine.
     room = Room.of(jax.devices(), processes=machine.processors() // cores or 1)
     training.check(room, piece, dataset)
     yield from training.run(piece, dataset, checkpoint, checkpoint_seconds, jax.devices())

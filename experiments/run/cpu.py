@@ -1,4 +1,5 @@
-"""The fastest training on a CPU. The network's width decides which form of matrix products that is."""
+"""The fastest form of training on a CPU. Which form of matrix products is fastest depends on the network's
+width."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,11 +20,11 @@ class Form(NamedTuple):
 
     compiler_options: dict[str, Any]
     train_epoch: Callable
-    """In place of `steps.train_epoch`."""
+    """The function to call in place of `steps.train_epoch`."""
 
 
 def form(trainer: Trainer) -> Form:
-    """The faster one for a network."""
+    """Returns the faster form for a network."""
     if isinstance(trainer.model, MLP) and max(trainer.model.architecture.widths) >= WIDE:
         return Form({"xla_cpu_experimental_ynn_fusion_type": ""}, inputs_transposed)
     return Form({}, kernels_transposed)

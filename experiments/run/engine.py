@@ -49,10 +49,10 @@ class Engine:
     ) -> tuple[TrainingState, dict[str, jax.Array], tuple[Matrices, Matrices]]:
         """Trains all runs for one epoch.
 
-        Returns the states after; the record of the epoch, by name [run, ...]; and each layer's correlation
-        matrices twice. The first are over the epoch's minibatches, like the author's code takes them, and 0
-        unless `last`, because they are expensive. The second are over the validation set. There are three
-        programs. So the order is compiled once for a sweep, and the evaluation once for a size.
+        Returns the new states; the record of the epoch, by name [run, ...]; and two correlation matrices of
+        each layer. The first is over the epoch's minibatches, like in the author's code. It is expensive, so
+        it is 0 unless `last`. The second is over the validation set. An epoch consists of three programs, so
+        that the order is compiled once for a sweep, and the evaluation once for a size.
         """
         states, metrics, minibatch = self.train_epoch(states, train, last)
         evaluated, slope = evaluate(self)(states.variables, validation)
@@ -70,7 +70,7 @@ class Engine:
     def train_epoch(
         self, states: TrainingState, train: Split, last: bool
     ) -> tuple[TrainingState, EpochMetrics, Matrices]:
-        """The training of `epoch` alone: what `steps.train_epoch` returns, for all runs."""
+        """Only the training of `epoch`. Returns what `steps.train_epoch` returns, for all runs."""
         program = order(self.layout, len(train.labels), self.trainer.batch_size)
         return training(self)(states, program(states.key, states.step), train, last)
 
@@ -79,7 +79,7 @@ class Engine:
 def initial(engine: Engine, features: int) -> Any:
     """The program of `Engine.start`, a function of the seeds."""
 
-    # The regulariser is added later. It changes nothing here, and each of its forms would be compiled.
+    # The regulariser is added later. It changes nothing here, and each of its forms would need a compilation.
     def one_run(seed):
         sample = jnp.zeros((1, features), jnp.float32)
         return steps.init(engine.trainer, jax.random.key(seed), Regulariser(), sample)
@@ -133,8 +133,8 @@ def evaluate(engine: Engine) -> Any:
 
 @functools.partial(jax.jit, compiler_options=_RUN_ONCE)
 def summarise(matrices: tuple[Matrices, Matrices]) -> dict[str, jax.Array]:
-    """Mean |rho| [run, layer], histograms [run, layer, bin] and the matrices over the validation set
-    [run, unit, unit] of what `Engine.epoch` returned last."""
+    """Summarises the matrices that `Engine.epoch` returns: mean |rho| [run, layer], histograms [run, layer,
+    bin], and the matrices over the validation set [run, unit, unit]."""
 
     def layers(summary, kind):
         return jnp.stack([jax.vmap(summary)(rho) for rho in kind], axis=1)

@@ -35,8 +35,8 @@ PENALTIES: dict[Penalty, Callable[[jax.Array], jax.Array]] = {
 
 
 def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: int) -> Trainer:
-    """The trainer of a cell's networks on a number of samples. Variants of a size share it if they differ
-    only by constant numbers."""
+    """The trainer of a cell's networks on a number of samples. Variants of a size share a trainer if they
+    differ only by constant numbers."""
     optimisation = cell.protocol.optimisation
     optimiser = {"sgd": sgd, "adamw": adamw}[cell.protocol.optimiser]
     architecture = cell.variant.architecture(cell.protocol, cell.size)
@@ -53,7 +53,7 @@ def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: 
 
 @functools.cache
 def adamw(optimisation: Optimisation, steps: int) -> optax.GradientTransformation:
-    """AdamW with an optimisation's numbers. Like `sgd`, it is one object for equal arguments."""
+    """AdamW with an optimisation's numbers. Like `sgd`, it returns the same object for equal arguments."""
     factor = schedule(optimisation.schedule, steps)
     return optax.adamw(
         lambda step: optimisation.learning_rate * factor(step), weight_decay=optimisation.weight_decay
@@ -92,7 +92,7 @@ def run_block(
       devices: the devices that share its runs.
 
     Yields:
-      The number of epochs done, at the start and after each epoch; and a checkpoint if it is due, or None.
+      The number of epochs done, at the start and after each epoch; and a checkpoint if one is due, else None.
       The last epoch's checkpoint is the finished block.
     """
     cell, started = block.cell, time.monotonic()

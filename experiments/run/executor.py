@@ -17,20 +17,20 @@ class Executor(NamedTuple):
     room: Room
     """Memory for one piece of work."""
     runs: int
-    """The most runs in a piece."""
+    """The largest number of runs in a piece."""
     run: Callable
     """A function like `local.run`."""
 
 
 @contextmanager
 def connect(kind: Literal["local", "ray"], address: str | None, cells: int, seeds: int) -> Iterator[Executor]:
-    """An executor, until the context ends.
+    """Yields an executor, which works until the context ends.
 
     Args:
       kind: this machine, or a Ray cluster.
-      address: of the Ray cluster's head; None: Ray starts here.
+      address: the address of the Ray cluster's head; None: Ray starts here.
       cells: number of cells to train.
-      seeds: number of runs of each.
+      seeds: number of runs of each cell.
     """
     if kind == "ray":
         from experiments.run import cluster  # Ray is optional
@@ -50,5 +50,6 @@ def connect(kind: Literal["local", "ray"], address: str | None, cells: int, seed
 
 
 def fair_share(processes: int, cells: int, seeds: int) -> int:
-    """The most runs in a piece: all of a cell if there are enough cells for all processes, else a part."""
+    """The largest number of runs in a piece: all of a cell if cells suffice for all processes, else a
+    part."""
     return seeds if cells >= 4 * processes else math.ceil(seeds / processes)

@@ -28,8 +28,8 @@ them."""
 def configure(cpu_devices: int | None = None) -> None:
     """Sets the number of CPU devices, the compilation cache, and every setting that would change results.
 
-    To be called before anything runs on JAX. By default there is a device for each core that may be busy,
-    because matrices of this size leave XLA's own threads idle. If you have configured jax_num_cpu_devices or
+    Call it before anything runs on JAX. By default there is a device for each core that may be busy, because
+    matrices of this size leave XLA's own threads idle. If you have configured jax_num_cpu_devices or
     jax_compilation_cache_dir, these stay.
     """
     for name, value in _PINNED.items():
@@ -66,7 +66,8 @@ def devices() -> list[jax.Device]:
 
 
 def to_host(tree: object, runs: int) -> dict[str, np.ndarray]:
-    """Copies a PyTree's arrays [run, ...] to memory: the first `runs`, named by their paths, keys as bits."""
+    """Copies the first `runs` runs of a PyTree's arrays [run, ...] to memory. Their names are their paths,
+    and random keys become bits."""
 
     def on_host(leaf):
         is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -1,4 +1,4 @@
-"""The layout of runs on devices: the same number on each, and how many of these in one vmap."""
+"""The layout of runs on devices: the same number on each device, and how many of them share a vmap."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,8 +17,9 @@ from decorr.training.split import Split
 _UNFUSED = {"xla_cpu_use_fusion_emitters": False}
 
 LANES = {"cpu": 1}
-"""The most runs of a device in one vmap, by platform. On others all are in one. A CPU's cache holds the
-parameters of one large network at most, as `--sections scaling` of the benchmark shows."""
+"""The largest number of a device's runs in one vmap, by platform. On other platforms all runs are in one. A
+CPU's cache holds the parameters of one large network at most, as `--sections scaling` of the benchmark
+shows."""
 
 _PER_RUN, _SHARED = PartitionSpec("run"), PartitionSpec()
 
@@ -32,7 +33,8 @@ class Layout:
     platform: str
     """Platform of the devices: cpu, cuda, ..."""
     lanes: int | None
-    """The most runs of a device in one vmap; more go one vmap after the other. None: all in one."""
+    """The largest number of a device's runs in one vmap; more runs take several vmaps, in turn. None: all in
+    one."""
 
     @classmethod
     def of(cls, devices: Sequence[jax.Device], lanes: int | None = None) -> "Layout":
@@ -41,7 +43,7 @@ class Layout:
         return cls(mesh, devices[0].platform, lanes or LANES.get(devices[0].platform))
 
     def describe(self, runs: int) -> str:
-        """Text: the devices, and how many runs each trains."""
+        """Describes the devices, and how many runs each trains."""
         kind = self.mesh.devices[0].device_kind
         return f"{self.mesh.size} x {self.platform} ({kind}), {math.ceil(runs / self.mesh.size)} runs each"
 
@@ -50,17 +52,17 @@ class Layout:
         return jax.device_put(splits, NamedSharding(self.mesh, _SHARED))
 
     def per_run(self, number: Any, runs: int) -> jax.Array:
-        """Puts a number of all runs, or numbers [run], on the devices of their runs, as float32."""
+        """Puts one number for all runs, or numbers [run], on the devices of the runs, as float32."""
         # By NumPy, because each call of JAX outside of a program compiles another one.
         numbers = np.broadcast_to(np.asarray(number, np.float32), runs)
         return jax.device_put(self.filled(numbers), NamedSharding(self.mesh, _PER_RUN))
 
     def filled(self, values: np.ndarray) -> np.ndarray:
-        """Values [run] with the last one repeated, so that every device has as many."""
+        """Values [run] with the last one repeated, so that every device has the same number of runs."""
         return filled(values, self.mesh.size * math.ceil(len(values) / self.mesh.size))
 
     def map_runs(self, function: Callable, per_run: tuple, *shared: object) -> Any:
-        """function(*per_run, *shared) for every run; to be called in a program."""
+        """Computes function(*per_run, *shared) for every run; call it within a compiled program."""
 
         def on_one_device(*arguments):
             own, shared = arguments[: len(per_run)], arguments[len(per_run) :]
@@ -83,7 +85,7 @@ class Layout:
         )(*per_run, *shared)
 
     def unfused(self) -> dict[str, bool]:
-        """Compiler options of programs of many small loops."""
+        """Compiler options for programs of many small loops."""
         return _UNFUSED if self.platform == "cpu" else {}
 
 

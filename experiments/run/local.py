@@ -17,8 +17,8 @@ class Training(NamedTuple):
     """(room, work, data): ValueError if the work does not fit into the room."""
     run: Callable[[Any, Any, Any, float, Sequence[jax.Device]], Iterator[tuple[int, Any]]]
     """(work, data, checkpoint or None, least seconds between two checkpoints, devices) -> an iterator. It
-    gives the number of units done so far, and a checkpoint or None: first at the start, then as units are
-    finished."""
+    gives the number of steps done so far (see `Work.unit`), and a checkpoint or None: first at the start,
+    then as steps are finished."""
 
 
 def run(
@@ -28,10 +28,10 @@ def run(
     read: Callable[[Work], Any],
     checkpoint_seconds: float,
 ) -> Iterator[tuple[Work, int, Any]]:
-    """Trains work in this process, one piece after the other, each on as many devices as it has runs.
+    """Trains work in this process, one piece after the other, each on at most as many devices as it has runs.
 
     Args:
-      training: of this kind of work.
+      training: the functions for this kind of work.
       work: the pieces, trained in this order.
       dataset: its data, in the form that `training` takes.
       read: the last checkpoint of a piece, None if there is none.

@@ -1,4 +1,4 @@
-"""This machine, before JAX is imported: its cores, its memory, its sockets, and how processes begin."""
+"""This machine, before JAX is imported: its cores, memory and sockets, and how it starts processes."""
 
 import contextlib
 import math
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 METHOD: Literal["forkserver", "spawn"] = "forkserver" if sys.platform == "linux" else "spawn"
-"""How processes begin. On other systems a fork may break what its parent has imported."""
+"""How processes start. On systems other than Linux a fork may break what its parent has imported."""
 
 
 def cores() -> list[int]:
@@ -25,11 +25,11 @@ def processors() -> int:
     """The number of cores that may be busy at once: all, or the control groups' quota, rounded up."""
     limits = [len(cores())]
     for group in _control_groups("cpu"):
-        quotas = _words(group / "cpu.max") or [  # version 2, or 1
+        quotas = _words(group / "cpu.max") or [  # control groups of version 2, or 1
             *_words(group / "cpu.cfs_quota_us"),
             *_words(group / "cpu.cfs_period_us"),
         ]
-        if len(quotas) == 2 and quotas[0].isdecimal():  # or "max", or -1
+        if len(quotas) == 2 and quotas[0].isdecimal():  # else "max" or -1: no limit
             limits.append(math.ceil(int(quotas[0]) / int(quotas[1])))
     return max(1, min(limits))
 
@@ -40,8 +40,8 @@ def memory() -> float:
         return math.inf
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for group in _control_groups("memory"):
-        for name in ("memory.max", "memory.limit_in_bytes"):  # version 2, or 1
-            limits += [int(word) for word in _words(group / name) if word.isdecimal()]  # or "max"
+        for name in ("memory.max", "memory.limit_in_bytes"):  # control groups of version 2, or 1
+            limits += [int(word) for word in _words(group / name) if word.isdecimal()]  # else "max"
     return min(limits)
 
 
@@ -51,7 +51,8 @@ _GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 def _control_groups(controller: str) -> Iterator[Path]:
     """Folders of the groups that limit this process: its own and those around it.
 
-    A container may see the whole path of its group, but only its own part of the folders, as their root.
+    A container may see the whole path of its group, but only its own folders, with its own group as their
+    root.
     """
     with contextlib.suppress(OSError):
         for line in _GROUP.read_text().splitlines():
@@ -70,8 +71,8 @@ def _words(path: Path) -> list[str]:
 
 
 def short_folder(added: int) -> str:
-    """A folder for sockets. Their names add `added` bytes, and a socket's path may have 107. It is TMPDIR or,
-    if that is too long, /tmp; ValueError without either."""
+    """Returns a folder for sockets: TMPDIR or, if that is too long, /tmp; ValueError if neither will do. The
+    sockets' names add `added` bytes, and a socket's path may have 107 bytes."""
     for folder in (tempfile.gettempdir(), "/tmp"):
         if len(os.fsencode(folder)) + added <= 107 and os.access(folder, os.W_OK | os.X_OK):
             return folder
@@ -82,7 +83,8 @@ def short_folder(added: int) -> str:
 
 
 def begin_processes() -> Any:
-    """Begins to import what trains. Processes that are forks of the importing one share the import.
+    """Starts importing the code that trains. Processes that are forked from the importing one share the
+    import.
 
     Returns:
       A multiprocessing context that starts the processes.
@@ -93,7 +95,7 @@ def begin_processes() -> Any:
     from multiprocessing import forkserver  # not on every system
 
     context.set_forkserver_preload(["experiments.run.processes", "experiments.run.epochs"])
-    # Ctrl-C in a terminal reaches all processes: this one ends the others.
+    # Ctrl-C in a terminal reaches all processes. The others ignore it, because this process ends them.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     default, tempfile.tempdir = tempfile.tempdir, short_folder(len("/pymp-01234567/listener-01234567"))
     try:

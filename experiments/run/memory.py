@@ -1,4 +1,4 @@
-"""Estimates how much of a device's memory runs need, before compiling: upper bounds."""
+"""Upper bounds on the memory that runs need on a device, estimated before compiling."""
 
 import bisect
 import functools
@@ -21,8 +21,8 @@ from experiments.run.layout import LANES
 _COPIES = 3
 """Copies of each activation at once: before and after the nonlinearity, and its gradient or z-scores."""
 _PATCHES = 1 + 9 / 4
-"""Copies in a layer with positions. On average, each position is part of 9/4 of the next layer's 3 x 3
-neighbourhoods."""
+"""Factor on these copies in a layer with positions. On average, each position is part of 9/4 of the next
+layer's 3 x 3 neighbourhoods."""
 _STATES = 3
 """States of each run: before a step, after it, and in a checkpoint."""
 _LOOSE = 3
@@ -32,7 +32,7 @@ _USABLE = 0.8
 
 
 class Room(NamedTuple):
-    """The devices that train, and how much memory there is."""
+    """The devices that train, and how much memory they have."""
 
     platform: str
     devices: int
@@ -41,7 +41,7 @@ class Room(NamedTuple):
 
     @classmethod
     def of(cls, devices: Sequence[jax.Device], processes: int = 1) -> "Room":
-        """The room on devices. A CPU's devices share its memory with those of other processes."""
+        """The room on these devices. A CPU's devices share its memory with those of other processes."""
         platform = devices[0].platform
         if platform == "cpu":
             limit = machine.memory() / (len(devices) * processes)
@@ -64,7 +64,7 @@ class Room(NamedTuple):
         return shared + here * run + min(here, LANES.get(self.platform, here)) * lane
 
     def describe(self, runs: int, trainer: Trainer, dataset: Dataset) -> str:
-        """Text: the memory that runs need, and the memory that there is."""
+        """Describes the memory that runs need, and the memory that there is."""
         limit = f" of {_mebibytes(self.bytes)}" if math.isfinite(self.bytes) else ""
         return f"{_mebibytes(self.needed(runs, trainer, dataset))}{limit} on each device"
 
@@ -87,7 +87,7 @@ def _mebibytes(number: float) -> str:
 
 @functools.cache
 def _parts(trainer: Trainer, train: int, pixels: int) -> tuple[float, float]:
-    """Bytes of each run, and more bytes of each run in the same vmap."""
+    """Returns the bytes of each run, and the additional bytes of each run that is in a vmap at the time."""
     sample = jax.ShapeDtypeStruct((1, pixels), jnp.float32)
     states, layers = jax.eval_shape(functools.partial(_one_run, trainer), sample)
     state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states))
@@ -96,9 +96,9 @@ def _parts(trainer: Trainer, train: int, pixels: int) -> tuple[float, float]:
     maps = 4 * _COPIES * _PATCHES * sum(layer.size for layer in layers)
     positions = any(layer.ndim > 2 for layer in layers)
 
-    run = _STATES * (state + matrices) + 4 * train  # which is the order of the training samples
+    run = _STATES * (state + matrices) + 4 * train  # `4 * train` bytes hold the order of samples
     sample = 4 * _COPIES * pixels + (maps if positions else units)
-    # In training there is a minibatch at a time, in the evaluation a chunk.
+    # Training holds a minibatch at a time, and the evaluation a chunk.
     return run, max(state + trainer.batch_size * sample, max(CHUNK, trainer.batch_size) * sample)
 
 

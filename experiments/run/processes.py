@@ -1,6 +1,7 @@
-"""Work on the cores of this machine. Each core has a process, which sends its checkpoints to this one.
+"""Work on the cores of this machine. Each core has a process, which sends checkpoints to the main process.
 
-Two processes with a core each train more than one process with two, whose threads wait for each other.
+Two processes with one core each are faster than one process with two cores, whose threads wait for each
+other.
 """
 
 import os
@@ -24,10 +25,10 @@ def run(
     *,
     processes: int,
 ) -> Iterator[tuple[Work, int, Any]]:
-    """Like `local.run`, but with each piece in a process of its own. This process runs nothing on JAX.
+    """Like `local.run`, but processes take the pieces one by one. This process itself runs nothing on JAX.
 
     Args:
-      processes: how many run at once. They share out the cores that this process may use.
+      processes: how many processes run at once. The cores that this process may use are divided among them.
 
     Raises:
       RuntimeError: the training of a piece raised an error, or its process died.
@@ -39,7 +40,7 @@ def run(
         if (piece := next(waiting, None)) is not None:
             checkpoint = read(piece)
             working[pipe] = piece
-            with suppress(OSError):  # it died: the loop below, which waits for its events, reports that
+            with suppress(OSError):  # if the process died, the loop below reports that
                 pipe.send((piece, checkpoint))
 
     with ExitStack() as stack:
@@ -59,19 +60,19 @@ def run(
                     event = pipe.recv()
                 except (EOFError, OSError):
                     raise RuntimeError(
-                        f"{piece.name}: the process that trained it died, as when memory runs out; "
+                        f"{piece.name}: the process that trained it died, perhaps because memory ran out; "
                         "run the same command again to continue from the last checkpoint"
                     ) from None
                 if isinstance(event, str):
                     raise RuntimeError(f"{piece.name}: {event}")
                 if event[0] == piece.length:
                     del working[pipe]
-                    begin(pipe)  # before the receiver of this event writes it
+                    begin(pipe)  # at once, before the receiver writes this event's checkpoint
                 yield piece, *event
 
 
 def _shares(count: int) -> list[list[int]]:
-    """The cores that this process may use, shared out."""
+    """Divides the cores that this process may use among `count` processes."""
     dealt = machine.cores()
     return [dealt[i::count] or [dealt[i % len(dealt)]] for i in range(count)]
 

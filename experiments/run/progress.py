@@ -11,12 +11,12 @@ from experiments.grid.cells import Work
 
 
 class SweepProgress:
-    """Shows block, epoch, networks per second and time left. A context; at its end the bar disappears.
+    """A context that shows block, epoch, networks per second and time left. At its end the bar disappears.
 
     On a terminal it is a bar that is redrawn. Elsewhere it prints a line for each finished block.
 
     A network trained for half its epochs counts as half a network. The time left assumes that a step's cost
-    is in proportion to the products of the hidden layers.
+    is proportional to the multiplications in the hidden layers.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class SweepProgress:
     ) -> None:
         self._console, self._image_shape, self._live = console, image_shape, live
         self._numbers = {block: f"[{i}/{len(blocks)}]" for i, block in enumerate(blocks, start=1)}
-        self._epochs: dict[Work, int] = {}  # shown last
+        self._epochs: dict[Work, int] = {}  # the epochs shown last
         self._total = sum(block.cost(image_shape) for block in blocks)
         self._left = float(self._total)
         self._networks = self._cost_spent = 0.0
@@ -50,7 +50,7 @@ class SweepProgress:
         each later one."""
         epochs, cost = block.length, block.cost(self._image_shape)
         first = block not in self._epochs
-        again = not first and epoch <= self._epochs[block]  # it died
+        again = not first and epoch <= self._epochs[block]  # because its process died
         share = (epoch - self._epochs.get(block, 0)) / epochs
         self._epochs[block] = epoch
         self._left -= share * cost

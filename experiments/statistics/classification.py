@@ -1,4 +1,4 @@
-"""Measures of predicted classes, from logits; and errors as exact counts."""
+"""Measures of how well logits predict classes, and errors as exact counts."""
 
 import numpy as np
 
@@ -10,13 +10,13 @@ def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Error, negative log-likelihood and expected calibration error.
 
     error: the share of samples whose largest logit is not the label's. nll: the mean of -log
-    softmax(logits)[label]. calibration_error: the largest probability is binned, and its mean in a bin
-    compared with the share of right answers. The sum of the distances is weighted by the bins' shares of
-    samples.
+    softmax(logits)[label]. calibration_error: samples are binned by their largest probability. In each bin,
+    the mean of that probability is compared with the share of right answers. The result is the mean of these
+    distances, weighted by the bins' numbers of samples.
 
     Args:
       logits: [..., sample, class]. If a logit is not finite, the error is that of guessing, 1 - 1 / classes,
-        and the others are NaN.
+        and the other measures are NaN.
       labels: [sample], integers.
 
     Returns:
@@ -43,19 +43,21 @@ def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
 def counted(errors: np.ndarray) -> np.ndarray:
     """Errors as exact fractions of counted samples, without float32's rounding.
 
-    Differences by equally many samples are then equal, up to float64's rounding.
+    Two differences by the same number of samples are then equal, up to float64's rounding.
 
     Args:
-      errors: [...], shares of the same samples, all wrong / samples; NaN where there is none.
+      errors: [...], each wrong / samples with the same number of samples; NaN where there is no error.
 
     Returns:
       wrong / samples in float64. `samples` is the smallest number, up to 131,072, that makes every error a
-      whole number of samples, up to twice float32's rounding. Without such a number, the errors as they are.
+      whole number of samples, up to twice float32's rounding. If there is no such number, the errors are
+      returned as they are.
     """
     errors = np.asarray(errors, np.float64)
     values = np.unique(errors[np.isfinite(errors)])
     samples = np.arange(1.0, 2**17 + 1)[:, None]
-    for few in np.split(values, 2 ** np.arange(1, 18) - 1):  # first one value, for which few numbers are left
+    # The first part is one value, which leaves few candidates for the larger parts.
+    for few in np.split(values, 2 ** np.arange(1, 18) - 1):
         wrong = samples * few
         samples = samples[(abs(wrong - np.rint(wrong)) <= samples * 2.0**-23).all(axis=1)]
     return np.rint(errors * samples[0]) / samples[0] if samples.size else errors

@@ -1,4 +1,4 @@
-"""Intervals, and a test, for a few seeds: over the last axis of NumPy arrays."""
+"""Intervals and a significance test for the values [seed] of a few seeds."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -26,7 +26,7 @@ def of_mean(values: np.ndarray) -> Interval:
 
 
 def of_one_run(values: np.ndarray) -> Interval:
-    """Student's 95% prediction interval of one more run: mean +- t s sqrt(1 + 1/n)."""
+    """Student's 95% prediction interval for one more run: mean +- t s sqrt(1 + 1/n)."""
     return _student(values, lambda n: (1 + 1 / n) ** 0.5)
 
 
@@ -41,15 +41,15 @@ def _student(values: np.ndarray, width: Callable[[int], float]) -> Interval:
 
 
 def _mean(values: np.ndarray) -> float:
-    """NaN without values, or where one is not finite."""
+    """The mean; NaN if there are no values, or if one is not finite."""
     return float(values.mean()) if values.size and np.isfinite(values).all() else _NONE
 
 
 def bootstrap(values: np.ndarray) -> Interval:
     """The bias-corrected and accelerated 95% bootstrap interval of the mean, 9,999 resamples, seed 0.
 
-    For ten values it is somewhat too narrow, because it has only the tails of these values. Values that
-    differ only by rounding count as one.
+    For ten values it is somewhat too narrow, because ten values say little about the tails. Values that
+    differ only by rounding count as equal.
     """
     values = np.asarray(values, np.float64)
     mean = _mean(values)
@@ -64,11 +64,12 @@ def bootstrap(values: np.ndarray) -> Interval:
 
 
 def sign_flip_p(differences: np.ndarray) -> float:
-    """The two-sided p value of paired differences: how often random signs give a mean as far from 0.
+    """The two-sided p value of paired differences: how often random signs give a mean at least as far from 0.
 
-    Exact up to 44 seeds, with 2^(1-n) the smallest possible value; else from 9,999 random sets of signs. It
-    assumes only that without an effect the differences are symmetric about 0. Sums count as equal up to a
-    billionth of the sum of |differences|. So errors must be that exact: see `classification.counted`.
+    Up to 44 seeds it is exact, and its smallest possible value is 2^(1-n). With more seeds it comes from
+    9,999 random sets of signs. The test assumes only that without an effect the differences are symmetric
+    about 0. Sums count as equal up to a billionth of the sum of |differences|. So errors must be that exact:
+    see `classification.counted`.
     """
     differences = np.asarray(differences, np.float64)
     if differences.size < 2 or not np.isfinite(differences).all():
@@ -79,8 +80,8 @@ def sign_flip_p(differences: np.ndarray) -> float:
     if differences.size > 44:
         signs = np.random.default_rng(0).choice([-1.0, 1.0], (9999, differences.size))
         return float((1 + (abs(signs @ differences) >= least).sum()) / 10_000)
-    # Counts the 2^n sums that are as large: for each sum of the left half, the sums of the right half that
-    # make the total large enough.
+    # Counts which of the 2^n sums are as large. For each sum of the left half, it counts the sums of the
+    # right half that make the total large enough.
     left, right = (np.sort(_signed_sums(half)) for half in np.array_split(differences, 2))
     as_large = right.size - np.searchsorted(right, least - left)
     return float(min(1.0, 2 * as_large.sum() / 2.0**differences.size))
@@ -95,7 +96,7 @@ def _signed_sums(values: np.ndarray) -> np.ndarray:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """p values corrected for their number (Holm, 1979). NaN counts as a comparison and stays NaN."""
+    """Corrects p values for their number (Holm, 1979). A NaN counts as a comparison and stays NaN."""
     p = np.asarray(p, np.float64)
     order = np.argsort(np.where(np.isnan(p), 1, p))
     corrected = np.maximum.accumulate(np.fmin(p[order] * np.arange(p.size, 0, -1), 1))

@@ -1,6 +1,6 @@
-"""From several data sets to all: effects, ranks, probabilities of improvement, over sets and seeds.
+"""Summaries over data sets and seeds: effects, ranks, and probabilities of improvement.
 
-Scores are errors, so less is better: arrays [set, seed] of one method, or [method, set, seed] of several.
+Scores are errors, so lower is better. One method has an array [set, seed], and `ranks` takes [method, set].
 """
 
 from collections.abc import Callable
@@ -12,16 +12,16 @@ from scipy import stats
 from experiments.statistics.intervals import Interval
 
 _AT_ONCE = 50
-"""Resamples of which a statistic is taken at once."""
+"""The number of resamples for which a statistic is computed at once."""
 
 
 class Effect(NamedTuple):
     """The mean over sets of a log ratio, by a random-effects meta-analysis."""
 
     interval: Interval
-    """Of the mean, 95%."""
+    """The mean, with its 95% interval."""
     p: float
-    """Two-sided, of a mean of 0."""
+    """The two-sided p value of the null hypothesis that the mean is 0."""
     between: float
     """Standard deviation of the true effects between sets."""
     sets: np.ndarray
@@ -30,14 +30,15 @@ class Effect(NamedTuple):
     """[set], their standard errors."""
 
     def equivalent(self, margin: float) -> float:
-        """The p value of two one-sided tests that the mean lies within -margin and margin (Schuirmann,
+        """The p value of two one-sided tests that the mean lies between -margin and margin (Schuirmann,
         1987)."""
         mean, low, high = self.interval
         mirrored = self._replace(interval=Interval(-mean, -high, -low))
         return max(self.below(margin), mirrored.below(margin))
 
     def below(self, bound: float) -> float:
-        """p of the one-sided test that the mean is not below a bound; NaN for fewer than two sets."""
+        """The p value of the one-sided test whose null hypothesis is that the mean is not below a bound; NaN
+        for fewer than two sets."""
         if not np.isfinite(self.p):
             return float("nan")
         n, mean = len(self.sets), self.interval.estimate
@@ -48,17 +49,17 @@ class Effect(NamedTuple):
 
 
 def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
-    """The effect of method a against b: log of the ratio of their mean errors, over sets.
+    """The effect of method a against b: the log of the ratio of their mean errors, averaged over sets.
 
     Each set has y = log(mean a / mean b) with variance v = var(a) / (n mean(a)^2) + var(b) / (n mean(b)^2).
-    The sets are a sample of sets, with weights 1 / (v + tau^2), tau^2 by Paule and Mandel. The interval is
-    Hartung and Knapp's: Student's with sets - 1 degrees of freedom.
+    The sets count as a sample of all sets. Their weights are 1 / (v + tau^2), with tau^2 by Paule and Mandel.
+    The interval is Hartung and Knapp's: Student's with sets - 1 degrees of freedom.
 
     Args:
       a, b: errors [set, seed], with means above 0. Seeds need not be paired.
 
     Returns:
-      An Effect; NaN of fewer than two sets.
+      An Effect, whose interval is NaN for fewer than two sets.
 
     Source: Paule and Mandel, Consensus values and weighting factors (1982); Hartung and Knapp, A refined
       method for the meta-analysis of controlled clinical trials (2001).
@@ -83,7 +84,7 @@ def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
 
 def _paule_mandel(y: np.ndarray, v: np.ndarray) -> float:
     """The tau^2 at which sum w (y - mean)^2 equals its expectation n - 1. It is 0 if the sum is already
-    smaller at 0."""
+    smaller at tau^2 = 0."""
 
     def excess(tau2: float) -> float:
         w = 1 / np.maximum(v + tau2, np.finfo(float).tiny)
@@ -99,7 +100,7 @@ def _paule_mandel(y: np.ndarray, v: np.ndarray) -> float:
 
 
 def better(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """P(A > B): the probability that a network of method a has a lower error than one of b, mean over sets.
+    """P(A > B): the probability that a network of method a errs less than one of b, averaged over sets.
 
     Each set gives the share of pairs of seeds in which a has the lower error. Ties count half (Mann and
     Whitney's U).
@@ -108,7 +109,7 @@ def better(a: np.ndarray, b: np.ndarray) -> np.ndarray:
       a, b: errors [..., set, seed].
 
     Returns:
-      [...]
+      The probabilities [...].
 
     Source: Bouthillier et al., Accounting for Variance in Machine Learning Benchmarks (2021); rliable's
       `probability_of_improvement`.
@@ -118,7 +119,7 @@ def better(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:
-    """The mean of the middle half of all scores [..., set, seed], as rliable's `aggregate_iqm`."""
+    """The mean of the middle half of all scores [..., set, seed], like rliable's `aggregate_iqm`."""
     in_order = np.sort(scores.reshape(*scores.shape[:-2], -1))
     cut = in_order.shape[-1] // 4
     return in_order[..., cut : in_order.shape[-1] - cut].mean(axis=-1)
@@ -127,12 +128,12 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
 def bootstrap_interval(
     statistic: Callable[..., np.ndarray], *scores: np.ndarray, resamples: int = 2000
 ) -> Interval:
-    """A statistic with its 95% bootstrap interval: sets are drawn, then seeds within.
+    """A statistic with its 95% bootstrap interval. A resample draws sets, then seeds within each set.
 
     Args:
-      statistic: [...] of arrays [..., set, seed].
-      scores: its arrays [set, seed].
-      resamples: number of samples that are drawn.
+      statistic: a function of arrays [..., set, seed] that returns an array [...].
+      scores: the arrays [set, seed] that it takes.
+      resamples: the number of resamples.
     """
     rng = np.random.default_rng(0)
     drawn = []
@@ -150,7 +151,7 @@ class Ranks(NamedTuple):
     mean: np.ndarray
     """[method], 1 is best; ties share their ranks."""
     p: float
-    """Friedman's test that all methods are alike."""
+    """The p value of Friedman's test, whose null hypothesis is that all methods are alike."""
     distance: float
     """Nemenyi's critical distance at 5%. Methods whose mean ranks are closer do not differ significantly."""
 
@@ -170,7 +171,8 @@ def ranks(errors: np.ndarray) -> Ranks:
 
 
 def expected_best(validation: np.ndarray, test: np.ndarray, tried: int) -> float:
-    """The expected test error of the trial that validates best, among `tried` drawn with replacement.
+    """The expected test error of the trial with the lowest validation error, among `tried` trials that are
+    drawn with replacement.
 
     Args:
       validation: errors [trial].

@@ -1,4 +1,4 @@
-"""Verdicts on sentences, by `RULE`."""
+"""Verdicts on the paper's sentences, by `RULE`."""
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -14,13 +14,14 @@ RULE = (
     "difference between two networks that started from the same weights and saw the same batches. "
     "It is for or against the sentence if the mean difference is statistically significant (p < 0.05). "
     "The test is an exact two-sided sign-flip test, corrected by Holm for all comparisons of the sentence. "
-    "Fewer than six seeds can never reach that. All other comparisons are open. "
+    "With fewer than six seeds no difference can be significant. All other comparisons are open. "
     "Where the sentence names a value, the 95% bootstrap interval of the mean decides. The comparison is for "
-    "the sentence if the interval lies within a margin of the value, against it if it lies outside, and "
-    "else open. Where the sentence says something of every value, all must be right. "
+    "the sentence if the interval lies within a margin of the value, against it if the interval lies "
+    "outside, and open otherwise. Where the sentence says something about every value, all values must agree "
+    "with it. "
     "A sentence holds if all its comparisons are for it, and holds in part if some are. It does not hold "
     "if none is for it and some are against it. Otherwise it cannot be told. "
-    "The intervals shown are of each mean alone, not corrected for the number of comparisons."
+    "Each interval shown is for one mean alone. It is not corrected for the number of comparisons."
 )
 """The rule of verdicts, as the page shows it."""
 
@@ -31,7 +32,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Quantity(NamedTuple):
-    """The title of the axis of a comparison's values."""
+    """How pictures show the values of a comparison: the axis title, and a scale."""
 
     title: str = "difference"
     scale: float = 1.0
@@ -42,13 +43,13 @@ class Quantity(NamedTuple):
 
 PLAIN = Quantity()
 ERRORS = Quantity("difference in error (percentage points)", 100.0, 0.5)
-"""A network that diverged has the error of guessing."""
+"""Differences in error. A network that diverged has the error of guessing."""
 CORRELATIONS = Quantity("difference in mean |rho|")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One number for each seed. The sentence says that it is above `expected`, or equal to it."""
+    """One number for each seed. The sentence says that these numbers are above `expected`, or equal to it."""
 
     what: str
     values: np.ndarray
@@ -65,12 +66,12 @@ class Comparison:
     """Allowed distance of the mean from `expected`, where the sentence names a value."""
     quantity: Quantity = PLAIN
     key: Hashable = None
-    """The compared things, as values. `what` has them in words."""
+    """What is compared, as a value. `what` says the same in words."""
 
     @property
     def bound(self) -> float:
-        """The largest difference, or distance from the value in the sentence, that is still possible. It is
-        the one at the farther end of the mean's interval."""
+        """The largest difference, or the largest distance from the value in the sentence, that is still
+        possible. It is at the farther end of the mean's interval."""
         centre = self.expected if np.isnan(self.p) else 0.0
         return max(abs(self.interval.low - centre), abs(self.interval.high - centre))
 
@@ -82,7 +83,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A sentence of the paper, judged."""
+    """The verdict on a sentence of the paper."""
 
     claim: str
     section: str
@@ -90,7 +91,7 @@ class Verdict:
     comparisons: tuple[Comparison, ...]
     remark: str = ""
     of: str = "seeds"
-    """The kind of a comparison's values."""
+    """What a comparison's values belong to, such as seeds."""
 
     @property
     def verdict(self) -> str:
@@ -102,7 +103,7 @@ class Verdict:
         return "does not hold" if "against" in outcomes else "cannot be told"
 
     def comparison(self, key: Hashable) -> Comparison:
-        """The comparison of a key."""
+        """The comparison with a key."""
         (comparison,) = (comparison for comparison in self.comparisons if comparison.key == key)
         return comparison
 
@@ -124,9 +125,9 @@ def above_zero(
     label: Callable[[Key], str] = str,
     quantity: Quantity = ERRORS,
 ) -> tuple[Comparison, ...]:
-    """Comparisons of a claim that all these paired differences [seed] are positive. With a margin, the claim
-    is that they are not below zero by more than the margin (non-inferiority). `label` turns a key into
-    words."""
+    """Returns the comparisons for a claim that all these paired differences [seed] are positive. With a
+    margin, the claim is that they are not below zero by more than the margin (non-inferiority). `label` turns
+    a key into words."""
     expected = {key: -(margins or {}).get(key, 0.0) for key in differences}
     kept = {key: values[np.isfinite(values)] for key, values in differences.items()}
     p = [intervals.sign_flip_p(finite - expected[key]) for key, finite in kept.items()]
@@ -152,10 +153,10 @@ def above_zero(
 
 
 def equal(what: str, values: np.ndarray, expected: float, margin: float, quantity: Quantity) -> Comparison:
-    """A claim that the mean of values [seed] is within a margin of what is expected."""
+    """Returns the comparison for a claim that the mean of values [seed] is within a margin of `expected`."""
     interval = intervals.bootstrap(values[np.isfinite(values)])
     outcome: Outcome = "open"
-    if np.isfinite(values).sum() >= 6:  # with fewer no sign-flip test can decide either
+    if np.isfinite(values).sum() >= 6:  # with fewer values no sign-flip test can decide either
         if expected - margin <= interval.low and interval.high <= expected + margin:
             outcome = "for"
         elif interval.high < expected - margin or expected + margin < interval.low:
@@ -164,6 +165,6 @@ def equal(what: str, values: np.ndarray, expected: float, margin: float, quantit
 
 
 def always(what: str, values: np.ndarray, expected: float, tolerance: float) -> Comparison:
-    """A claim that every value is as expected, instead of their mean."""
+    """Returns the comparison for a claim that every value is as expected, not just their mean."""
     outcome: Outcome = "for" if (abs(values - expected) <= tolerance).all() else "against"
     return Comparison(what, values, intervals.bootstrap(values), outcome, expected, tolerance=tolerance)

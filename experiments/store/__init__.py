@@ -1,4 +1,4 @@
-"""Results and checkpoints on disk, written whole or not at all. Without JAX."""
+"""Results and checkpoints on disk, each written completely or not at all. Without JAX."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -21,8 +21,8 @@ def path_of(folder: Path, block: Block) -> Path:
 
 
 def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
-    """A cell's blocks, without its first `done` seeds: those of the checkpoints, and the other seeds in equal
-    blocks of at most `runs`."""
+    """Returns a cell's blocks, without its first `done` seeds: the blocks of its checkpoints, and the other
+    seeds in equal blocks of at most `runs`."""
     name = re.compile(re.escape(cell.name) + r"(?:\.seeds-(\d+)-(\d+))?\.checkpoint\.npz")
     matches = [match for path in listed(folder, ".npz") if (match := name.fullmatch(path.name))]
     for match in matches:
@@ -34,7 +34,7 @@ def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
     begun = [
         Block(cell, int(match[1] or 0), int(match[2] or cell.seeds - 1))
         for match in matches
-        if int(match[1] or 0) >= done  # a sweep killed just after finishing leaves others
+        if int(match[1] or 0) >= done  # a sweep killed just after finishing leaves earlier ones
     ]
     taken = [seed for block in begun for seed in range(block.first, block.last + 1)]
     if len(taken) > len(set(taken)):
@@ -49,7 +49,7 @@ def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
 
 
 def write(folder: Path, block: Block, checkpoint: Checkpoint, identity: str) -> None:
-    """Replaces the checkpoint of a block; `identity` is that of its data."""
+    """Replaces the checkpoint of a block; `identity` is the identity of its data."""
     arrays = {f"state/{name}": value for name, value in checkpoint.state.items()}
     arrays |= {f"last_epoch/{name}": value for name, value in checkpoint.last_epoch.items()}
     for name in checkpoint.history[0]:
@@ -62,7 +62,7 @@ def write(folder: Path, block: Block, checkpoint: Checkpoint, identity: str) -> 
 
 
 def read(folder: Path, block: Block, identity: str) -> Checkpoint | None:
-    """A block's checkpoint, None if it has none; ResultsError for another configuration or other data."""
+    """Returns a block's checkpoint, or None; ResultsError if its configuration or its data are others."""
     path = path_of(folder, block)
     if not path.exists():
         return None

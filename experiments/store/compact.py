@@ -13,12 +13,12 @@ from experiments.store.gathered import identify, with_counted_errors
 
 
 def load(path: Path) -> xr.Dataset:
-    """A sweep in the form of `gather`, from a file that `save` wrote."""
+    """Reads a sweep, in the form of `gather`, from a file that `save` wrote."""
     with netcdf.read(path) as stored:
         if missing := {*finished.VARIABLES, *finished.ATTRIBUTES} - {*map(str, stored.variables)}:
             raise ResultsError(f"{path} is not a sweep ({sorted(missing)[0]} is missing): move it away")
         netcdf.check_dimensions(stored, finished.DIMENSIONS, "cell")
-        sweep = stored.load().drop_encoding()  # which would cut a text to the longest stored one
+        sweep = stored.load().drop_encoding()  # the encoding would limit texts to the longest stored one
         networks = [identify(str(stored)) for stored in sweep.configuration.values]
         for network in networks:
             if networks.count(network) > 1:
@@ -33,7 +33,7 @@ def load(path: Path) -> xr.Dataset:
 
 
 def save(sweep: xr.Dataset, path: Path) -> None:
-    """Writes a sweep as one small file: exact errors, `correlation` to 1e-4, all else to 4 digits."""
+    """Writes a sweep as one small file: errors exactly, `correlation` to 1e-4, and all else to 4 digits."""
     rounded = {
         name: values.copy(data=_rounded(values.values))
         for name, values in sweep.data_vars.items()
@@ -47,7 +47,7 @@ def save(sweep: xr.Dataset, path: Path) -> None:
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
-    """float32 to 12 bits after the leading one. The other bits are noise, which does not compress."""
+    """Rounds float32 to 12 bits after the leading one. The other bits are noise, which does not compress."""
     dropped = 23 - 12
     rounded = (values.view(np.int32) + (1 << (dropped - 1)) & -(1 << dropped)).view(np.float32)
     return np.where(np.isfinite(values), rounded, values)

@@ -40,7 +40,7 @@ def _kind(value: object) -> object:
 
 
 def check(source: object, stored: str, cell: Cell) -> None:
-    """ResultsError if the configuration of a source, as JSON, is not the cell's."""
+    """ResultsError if the stored configuration of a source, as JSON, is not the cell's."""
     configuration = complete(json.loads(stored))
     if "variant" in configuration:  # once stored as it was typed
         configuration |= {"variant": Variant.parse(configuration["variant"]).name}
@@ -56,7 +56,7 @@ def check_numbers(source: object, stored: dict, wanted: dict) -> None:
 
 
 def check_data(source: object, stored: str, wanted: str) -> None:
-    """ResultsError if a source was trained on other data, by `Dataset.identity`.
+    """ResultsError if a source was trained on other data, according to `Dataset.identity`.
 
     Results from before 0.2 have no hash. A warning then says that only the version was compared.
     """
@@ -81,7 +81,7 @@ def same_data(first: str, second: str) -> bool:
 
 
 def check_together(path: Path, stored: str, wanted: str) -> None:
-    """ResultsError if the configurations of a stored and a wanted cell belong to two sweeps."""
+    """ResultsError if the configurations of a stored and a wanted cell belong to different sweeps."""
     theirs, ours = (
         {name: value for name, value in complete(json.loads(text)).items() if name not in _OF_ONE_CELL}
         for text in (stored, wanted)

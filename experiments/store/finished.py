@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from experiments.disk.hdf5 import Header
 
-# Dimensions, meaning and units of what is recorded, by name. The last epoch also has the parameters, and
-# correlation_1, ...: the hidden layers' matrices over the whole validation set.
+# Dimensions, meaning and units of the recorded variables, by name. The last epoch also has the parameters,
+# and correlation_1, ...: the hidden layers' matrices over the whole validation set.
 VARIABLES = {
     "train_nll": (("seed", "epoch"), "nll over the epoch's minibatches, as trained", "nats"),
     "train_error": (("seed", "epoch"), "error over the epoch's minibatches, as trained", "1"),
@@ -67,7 +67,7 @@ _FURTHER = {
 
 
 def described(dataset: "xr.Dataset") -> "xr.Dataset":
-    """A cell or a sweep with `long_name` and `units` of its variables, which xarray's plots write at the
+    """Adds `long_name` and `units` to the variables of a cell or a sweep; xarray's plots write them at the
     axes. Errors, correlations and other pure numbers have the unit 1."""
     attributes = {
         name: {"long_name": meaning, "units": units} for name, (_, meaning, units) in VARIABLES.items()
@@ -97,7 +97,7 @@ def _is_network(name: str) -> bool:
 
 
 def missing(folder: Path, grid: Sequence[Cell]) -> dict[Cell, int]:
-    """The unfinished cells of a folder, each with the number of seeds that are done.
+    """The cells of the grid that are unfinished in a folder, each with the number of seeds that are done.
 
     Raises:
       ResultsError: a file in the folder is of another sweep.
@@ -157,10 +157,10 @@ def finish(folder: Path, cell: Cell, blocks: Sequence[Block], identity: str) -> 
 
     Args:
       folder: the sweep's folder.
-      cell: whose results.
+      cell: the cell.
       blocks: all blocks that were missing, in the order of their seeds. The results of earlier seeds are
-      stored.
-      identity: `Dataset.identity` of the data that it was trained on.
+        stored already.
+      identity: `Dataset.identity` of the data that the cell was trained on.
     """
     parts = [
         part for block in blocks if (part := checkpoints.read(folder, block, identity)) and part.last_epoch
@@ -168,7 +168,7 @@ def finish(folder: Path, cell: Cell, blocks: Sequence[Block], identity: str) -> 
     if len(parts) == len(blocks):
         try:
             results = _results(cell, blocks[0].first, parts, identity)
-        except (KeyError, ValueError) as error:  # of checkpoints that hold other records
+        except (KeyError, ValueError) as error:  # checkpoints hold other records
             raise unreadable(checkpoints.path_of(folder, blocks[0]), error, "checkpoint") from error
         path = path_of(folder, cell.network)
         if blocks[0].first:
@@ -217,7 +217,7 @@ def _results(cell: Cell, first: int, parts: Sequence[Checkpoint], identity: str)
 
 
 def _added(path: Path, results: "xr.Dataset") -> "xr.Dataset":
-    """The results in a file, with those of further seeds appended. Different notes are joined."""
+    """Returns the results in a file, with those of further seeds appended. Different notes are joined."""
     import xarray as xr
 
     with netcdf.read(path) as stored:

@@ -1,4 +1,4 @@
-"""A whole sweep as one Dataset [cell, seed, epoch, ...], and functions of it."""
+"""A whole sweep as one Dataset [cell, seed, epoch, ...], and functions of such a Dataset."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,14 +23,14 @@ def gather(folder: Path, networks: Sequence[Network] | None = None, seeds: int |
 
     Args:
       folder: the folder.
-      networks: to gather; None: all in the folder.
+      networks: the networks to gather; None: all in the folder.
       seeds: the number of seeds to gather; None: those that all cells have.
 
     Returns:
       All `finished.VARIABLES` with a leading axis `cell`, in the order of Table 1. Cells are named
       SIZE-VARIANT, with coordinates size and variant. `correlation` [cell, unit, other_unit] is rho of the
       last hidden layer over the validation set, of the first seed. It is NaN beyond the layer's width, and
-      the committed scans lack it. Each cell has its `finished.ATTRIBUTES`. Variables have xarray's
+      most committed sweeps lack it. Each cell has its `finished.ATTRIBUTES`. Variables have xarray's
       attributes `long_name` and `units`.
 
     Raises:
@@ -106,7 +106,7 @@ def concatenate(separate: Iterable[xr.Dataset]) -> xr.Dataset:
 
 
 def with_counted_errors(sweep: xr.Dataset) -> xr.Dataset:
-    """The sweep with exact validation errors in float64, by `classification.counted`."""
+    """Returns the sweep with exact validation errors in float64, by `classification.counted`."""
     stored = sweep.validation_error
     return sweep.assign(validation_error=stored.copy(data=counted(stored.values)))
 
@@ -135,9 +135,9 @@ def error(sweep: xr.Dataset) -> xr.DataArray:
 def effective_units(cell: xr.Dataset) -> xr.DataArray:
     """A cell's effective number of units [seed, epoch, layer] on the validation set.
 
-    As `decorr.effective_units`, from the mean of P over minibatches, because r2 is linear in P. For layers
-    with positions the effective number of samples is unknown. They get the raw d / (2P), which chance makes
-    smaller.
+    Like `decorr.effective_units`, but computed from the mean of P over minibatches, because r2 is linear in
+    P. For layers with positions the effective number of samples is unknown. They get the raw d / (2P), which
+    chance makes smaller.
     """
     stored = configuration(cell)
     d = xr.DataArray(np.asarray(stored["widths"], float), dims="layer")
@@ -148,7 +148,8 @@ def effective_units(cell: xr.Dataset) -> xr.DataArray:
 
 
 def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[int, int]]:
-    """Cells with networks that diverged by an epoch (default: the last): how many, and how many there are."""
+    """For each cell with a network that diverged by an epoch (default: the last): how many networks did, and
+    how many the cell has."""
     epoch = sweep.diverged_epoch
     counts = ((epoch > 0) & (epoch <= (by or sweep.sizes["epoch"]))).sum("seed").values
     return {
@@ -159,16 +160,17 @@ def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[in
 
 
 def epoch_seconds(sweep: xr.Dataset) -> dict[Network, float]:
-    """Mean seconds that an epoch of one network took on one core, or other device, by cell."""
+    """By cell, the mean seconds that an epoch of one network took on one core or other device."""
     devices = [int(str(text).split(" x ")[0]) for text in sweep.devices.values]
     epochs = sweep.sizes["seed"] * sweep.sizes["epoch"]
     return dict(zip(networks(sweep), (sweep.seconds.values * devices / epochs).tolist(), strict=True))
 
 
 def expected_seconds(known: Mapping[Network, float], cell: Cell, image_shape: tuple[int, ...]) -> float:
-    """The expected seconds for an epoch of one of the cell's networks, from others' `epoch_seconds`.
+    """The expected seconds for an epoch of one of the cell's networks, from `epoch_seconds` of others.
 
-    The median over networks of the same size, or else over all, scaled by the products of their layers.
+    It is the median over networks of the same size, or else over all, scaled by the multiplications in their
+    layers.
     """
 
     def products(network: Network) -> int:
@@ -179,5 +181,5 @@ def expected_seconds(known: Mapping[Network, float], cell: Cell, image_shape: tu
 
 
 def configuration(sweep: xr.Dataset) -> dict:
-    """The configuration of a cell, or of a sweep's first; dataset and protocol are those of all."""
+    """The configuration of a cell, or of a sweep's first cell. All cells share dataset and protocol."""
     return complete(json.loads(str(sweep.configuration.values.flat[0])))

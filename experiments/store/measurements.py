@@ -23,14 +23,14 @@ def save(measured: xr.Dataset, path: Path, folder: Path, grid: Sequence[Cell]) -
         "configurations": json.dumps([cell.configuration() for cell in grid]),
         "dataset_version": cells[0]["dataset_version"],
         "trained_by_commit": "; ".join(sorted({str(cell["commit"]) for cell in cells})),
-        **provenance.current(),  # of the measuring
+        **provenance.current(),  # the origin of the measurement
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     netcdf.write(path, measured.assign_attrs(notes), packed={})
 
 
 def load(path: Path, dimensions: Mapping[str, tuple[str, ...]]) -> xr.Dataset:
-    """A measurement from a file that `save` wrote; its variables must have these dimensions."""
+    """Reads a measurement from a file that `save` wrote. Its variables must have these dimensions."""
     with netcdf.read(path) as stored:
         if "configurations" not in stored.attrs:
             raise ResultsError(f"{path} is not a measurement: move it away")

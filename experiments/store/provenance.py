@@ -18,7 +18,7 @@ NAMES = ("commit", "created", "machine", "versions")
 
 
 def current() -> Mapping[str, str]:
-    """The origin of results of this process, now."""
+    """The origin of results that this process computes now."""
     return {
         "commit": _commit(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -34,7 +34,7 @@ def _commit() -> str:
     if _git("rev-parse", "--show-toplevel") != str(ROOT):  # a folder in another repository
         return "unknown"
     commit = _git("rev-parse", "HEAD")
-    # The reference run writes beside the code, which it does not change.
+    # The reference run writes into these folders, and does not change the code.
     excluded = [f":(top,exclude)experiments/{name}/reference" for name in ("paper", "comparison")]
     changed = _git("status", "--porcelain", "--untracked-files=no", ":/", *excluded)
     if commit is None or changed is None:
