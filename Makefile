@@ -33,7 +33,7 @@ check: NOTEBOOKS = .venv/notebooks
 
 # Slow golden tests are left to the target golden, which compiles with optimisations like users do.
 slow: .venv/ready  ## the tests of whole sweeps, killed processes, a cluster, the wheel (8 min in one process)
-	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not golden" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not golden and not oracle" $(ARGS)
 
 mesh: .venv/ready  ## the tests of mapped axes and meshes, on eight devices of one CPU (2 min)
 	CPU_DEVICES=8 $(BIN)/python -m pytest -n $(WORKERS) -m mesh tests/decorr $(ARGS)

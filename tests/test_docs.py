@@ -37,6 +37,7 @@ def compare(page, measured):
             np.testing.assert_allclose(found, right, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_the_table_of_scaling_is_what_is_measured(scaling):
     compare(tables()[0], scaling.scaling())
 

@@ -180,6 +180,7 @@ def without_jax():
     )
 
 
+@pytest.mark.slow
 def test_importing_the_library_and_its_configuration_loads_nothing_else():
     found, _, _ = without_jax()
     assert not within(found, *JAX, "numpy")
@@ -198,6 +199,7 @@ def test_what_reads_results_needs_no_jax():
     assert within(found, *READ_RESULTS) == modules and not within(found, *JAX)
 
 
+@pytest.mark.slow
 def test_training_begins_without_waiting_for_what_comes_later():
     (found,) = loaded("import experiments.run.epochs, experiments.data.load; experiments.data.load.load()")
     assert within(found, "experiments.run") and not within(found, *LATER)

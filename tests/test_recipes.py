@@ -16,6 +16,8 @@ from jax.sharding import AxisType, PartitionSpec
 from decorr import MLP, correlation_penalty, layer_penalties, sample_positions
 from decorr.config import Architecture
 
+pytestmark = pytest.mark.slow
+
 RECIPES = Path(__file__).parent.parent / "docs" / "recipes"
 NAMES = {
     "data_parallel": ["relu"],
@@ -31,7 +33,7 @@ NAMES = {
 PAGES = sorted(NAMES)
 """The pages that add a penalty to a model."""
 OTHERS = ("clu", "keras", "logging", "reweighting", "sensitive", "sparse_autoencoder")
-MARKS = {"clu": pytest.mark.oracle, "keras": pytest.mark.oracle, "sparse_autoencoder": pytest.mark.slow}
+MARKS = {"clu": pytest.mark.oracle, "keras": pytest.mark.oracle}
 """`make oracles` has the packages of some pages."""
 WEIGHT = "0.002"
 PENALTY = jax.jit(correlation_penalty)
@@ -107,13 +109,7 @@ def test_the_code_runs_and_names_the_layers(page):
     assert float(names["total"]) == pytest.approx(wanted, rel=1e-5, abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, marks=[pytest.mark.slow] * (page in ("transformer", "resnet", "scan")))
-        for page in PAGES
-    ],
-)
+@pytest.mark.parametrize("page", PAGES)
 def test_the_penalty_falls_with_the_weight(page):
     assert blocks(page)[0].count(WEIGHT) == 1
     little, more = executed(page)["values"], executed(page, (WEIGHT, "0.5"))["values"]
@@ -225,7 +221,6 @@ def test_scan_stacked_layers_must_not_be_pooled():
     assert abs(PENALTY(swapped) - pooled) > 1e-3
 
 
-@pytest.mark.slow
 def test_scan_stacking_takes_memory():
     larger = [("length=4", "length=16"), ("(64, 20)", "(1024, 20)"), ("arange(64)", "arange(1024)")]
     memory = []
@@ -351,7 +346,7 @@ def test_resnet_channels_are_units_and_few_samples_show_more():
 # -- mixed_precision ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("half", [pytest.param("bfloat16", marks=pytest.mark.slow), "float16"])
+@pytest.mark.parametrize("half", ["bfloat16", "float16"])
 def test_mixed_precision_the_total_belongs_into_the_scaled_sum(half):
     """Outside of it training goes as without a penalty."""
     text = "SCALE * (nll + total), (total"
@@ -368,7 +363,7 @@ def test_mixed_precision_the_total_belongs_into_the_scaled_sum(half):
 
 @pytest.mark.parametrize(
     ("m", "lost"),
-    [(512, 0.02), *(pytest.param(*x, marks=pytest.mark.slow) for x in ((4096, 0.19), (32768, 0.98)))],
+    [(512, 0.02), (4096, 0.19), (32768, 0.98)],
 )
 def test_mixed_precision_float16_needs_the_scale(m, lost):
     keys = jax.random.split(jax.random.key(0), 2)
@@ -466,7 +461,6 @@ def verdict(found, right, devices):
     return "wrong"
 
 
-@pytest.mark.slow
 def test_data_parallel_the_table(spread):
     page = (RECIPES / "data_parallel.md").read_text()
     table = [row.strip("| ").split(" | ") for row in re.findall(r"^\|.*\|$", page, re.MULTILINE)][2:]

@@ -69,6 +69,7 @@ def test_one_name_stands_for_the_numbers_of_the_page(capsys):
     )
 
 
+@pytest.mark.slow
 def test_what_extending_adds_is_used():
     before = dict(VARIANT_KINDS)
     try:

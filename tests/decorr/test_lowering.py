@@ -70,6 +70,7 @@ WIDE = (
 )  # computed from another matrix if there are more units than samples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shape"), [(name, (64, 8)) for name in PROGRAMS] + [(name, (8, 64)) for name in WIDE]
 )

@@ -210,6 +210,7 @@ STATISTICS = (
 )
 
 
+@pytest.mark.slow
 def test_gradients_beside_constant_units_are_the_central_differences(float64):
     """Along one direction, for a sum of functions. Each function counts in the cases where it is defined."""
     rng, h = np.random.default_rng(1), 1e-6

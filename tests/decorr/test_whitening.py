@@ -399,6 +399,7 @@ def test_over_a_mapped_axis_as_on_one_device(how):
         np.testing.assert_allclose(found, wanted, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_each_device_may_whiten_its_own():
     a = activations((2, 12, 4)).astype(np.float32)
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])

@@ -108,6 +108,7 @@ def test_a_closed_output_is_no_error(tmp_path, sweep):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_platform_without_a_device_is_one_line():
     code = "from experiments import command; from experiments.run import host\n"
     code += "with command.explained(): host.devices()"

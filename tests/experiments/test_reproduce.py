@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = Sweep(sizes=("tiny",), variants=("corr-0.1", "corr-1.0"), seeds=2, epochs=EPOCHS).cells()
 
 
+@pytest.mark.slow
 def test_what_the_file_has_is_not_trained_again(tmp_path, monkeypatch):
     path, console, trained = tmp_path / "small.nc", Console(quiet=True), []
 

@@ -186,6 +186,7 @@ def test_fewer_seeds_than_are_there_are_reported(finished, sweep, no_devices):
     assert "│ tiny-corr-0.1 │     1 │" in done.stdout
 
 
+@pytest.mark.slow
 def test_of_more_seeds_only_those_that_are_missing_are_trained(finished, sweep, tmp_path):
     with netcdf.read(finished[0] / "tiny-corr-0.1.nc") as cell:
         both = cell.load()
@@ -255,6 +256,7 @@ def test_results_of_other_options_are_kept(finished, sweep):
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_inputs_are_whitened_where_asked(finished, sweep, tmp_path, monkeypatch):
     arguments, trained = (*TINY, "--variants", "corr-0.1", "--input-scaling", "zca"), []
 
@@ -372,6 +374,7 @@ def test_a_table_in_ascii(tmp_path, sweep):
     assert re.search(row, output.buffer.getvalue())
 
 
+@pytest.mark.slow
 def test_a_folder_with_other_files_and_colours_forced_into_a_pipe(tmp_path, sweep, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     (folder := tmp_path / "out[run]").mkdir()
@@ -385,6 +388,7 @@ def test_a_folder_with_other_files_and_colours_forced_into_a_pipe(tmp_path, swee
     assert not re.search(r"\x1b\[[0-9?]*[A-HJKlh]", done.stdout)  # nothing moves the cursor
 
 
+@pytest.mark.slow
 def test_a_variant_is_one_entry(tmp_path, monkeypatch, sweep):
     """What adds half of its number as a weight: parsed, trained, stored, ordered, in table and figures."""
     half = VariantKind(

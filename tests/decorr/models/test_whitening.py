@@ -236,6 +236,7 @@ def test_one_sample_is_too_few_to_train():
         jax.eval_shape(functools.partial(layer.apply, mutable=["batch_stats"]), variables, x)
 
 
+@pytest.mark.slow
 def test_single_examples_as_batch_norm_takes_them():
     """Inputs: [unit], no example, and one example per lane of a mapped axis; at initialisation and after."""
     x = jnp.asarray(activations((5, 6)))

@@ -181,6 +181,7 @@ def test_diagnostics_are_the_same_in_all_implementations():
         assert found["numpy"] == pytest.approx(found["ours"], rel=1e-3), name
 
 
+@pytest.mark.slow
 def test_training_is_measured_with_and_without_a_report():
     losses = [
         diagnostics.training("tiny", each)[1]["value"] for each in ("no report", "a report every 10 steps")

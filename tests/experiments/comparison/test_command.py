@@ -34,6 +34,7 @@ def trained(monkeypatch):
     return begun
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_trained_again(tmp_path, trained):
     options, console = dataclasses.replace(SMALL, out=tmp_path), Console(record=True, width=160)
     command.compare(options, console)

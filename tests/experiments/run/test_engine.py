@@ -136,6 +136,7 @@ def test_eight_devices_do_not_communicate_and_give_what_one_gives():
     assert eight == one and eight.count(",") == 7
 
 
+@pytest.mark.slow
 def test_convolutional_networks_are_trained_as_the_others():
     protocol = dataclasses.replace(SHORT, family="conv")
     cells = [Cell("digits", "tiny", Variant.parse(name), 1, protocol) for name in ("corr-0", "corr-1.0")]
@@ -153,6 +154,7 @@ def test_convolutional_networks_are_trained_as_the_others():
     assert (penalties[1] < penalties[0]).all()
 
 
+@pytest.mark.slow
 def test_several_runs_a_device_share_all_of_them_and_need_no_learned_slopes():
     cell = Cell("digits", "tiny", Variant("vanilla"), 4, dataclasses.replace(PAPER, epochs=2))
     last = finished([Block(cell, 0, 3)])[cell.name]

@@ -50,6 +50,7 @@ def programs(family, variant, platform="cuda"):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["mlp", "conv"])
 def test_accelerators_have_what_an_epoch_needs(family):
     for name, (program, arguments) in programs(family, "corr-0.1").items():
@@ -83,6 +84,7 @@ def with_options_of_a_cpu(platform):
     return {name for name, program in ours.items() if refused(*program)}
 
 
+@pytest.mark.slow
 def test_compiler_options_of_a_cpu_stay_there():
     assert with_options_of_a_cpu("cuda") == set()
 
