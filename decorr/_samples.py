@@ -92,7 +92,7 @@ class Samples:
         return self.everywhere(lax.dynamic_update_slice_in_dim(others, x, place, axis=0))
 
     def size(self, ddof: int = 0) -> jax.Array | int:
-        """The divisor of sums: V1 - ddof V2 / V1, with V1 = sum w, V2 = sum w^2; or number - ddof.
+        """The divisor of sums: V1 - ddof V2 / V1, with V1 = sum w, V2 = sum w^2; number - ddof without weights.
 
         It is never 0: for an empty sum it is 1.
         """
@@ -153,8 +153,8 @@ def extremes_over(
     axis_name: str | tuple[str, ...], low: jax.Array, high: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The smallest `low` and the largest `high` of all devices."""
-    # A NaN would be lost between devices, so it becomes infinite. A unit with an infinity is not constant
-    # either.
+    # A NaN would be lost between devices, so it becomes infinite. Like a unit with a NaN, a unit with an
+    # infinity is not constant.
     low, high = jnp.where(jnp.isnan(low), -jnp.inf, low), jnp.where(jnp.isnan(high), jnp.inf, high)
     return lax.pmin(low, axis_name), lax.pmax(high, axis_name)
 

@@ -54,7 +54,7 @@ class Worker:
         print(times, file=self._process.stdin, flush=True)
 
     def seconds(self) -> float:
-        """The mean seconds of the calls that were asked for."""
+        """The seconds of one call, averaged over the calls that were asked for."""
         return self._answer()["seconds"]
 
     def stop(self) -> None:

@@ -44,7 +44,7 @@ HYPOTHESES = (
     Hypothesis("H2", "corr-dropout errs less than dropout", "corr-dropout", "dropout"),
     Hypothesis("H3", "corr errs less than decov", "corr", "decov"),
     Hypothesis("H4", "corr-fading errs at most 2% more than vanilla", "corr-fading", "vanilla", bound=MARGIN),
-    Hypothesis("H5", "under damage corr-dropout errs less than dropout", "corr-dropout", "dropout", DAMAGES),
+    Hypothesis("H5", "under damage, corr-dropout errs less than dropout", "corr-dropout", "dropout", DAMAGES),
 )
 
 

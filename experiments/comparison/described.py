@@ -104,7 +104,8 @@ PAIRS = (("corr", "vanilla"), ("corr-dropout", "dropout"), ("corr-dropout", "van
 
 
 def elsewhere(settings: Sequence[Stored]) -> Iterator[tuple[str, str, str, Effect]]:
-    """Yields kind of settings, method, the method it is compared with, and effect, for finished settings."""
+    """Yields, for finished settings: the kind of settings, the method, the method that it is compared with,
+    and the effect."""
     for kind, (title, rows) in ELSEWHERE.items():
         networks = analysis.of(settings, title, rows)
         for method, against in PAIRS:

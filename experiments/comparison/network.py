@@ -23,8 +23,8 @@ PENALTIES = {
 POSITIONS = 4096
 """Number of positions in a minibatch at which a penalty samples a convolutional layer."""
 FIRST = 1000
-"""Number of rows on which a penalty is measured before training. Its weight follows from this value and its
-share of the loss."""
+"""Number of rows on which a penalty is measured before training. The penalty's weight follows from the
+measured value and the penalty's share of the loss."""
 PRUNED = 0.8
 """Pruning removes this share of each hidden layer's weights, the smallest ones."""
 

@@ -18,7 +18,7 @@ from experiments.page import drawing
 from experiments.page.tables import Table, markdown
 
 DECIDING = 6
-"""With fewer seeds a page recommends nothing: five differences cannot be significant after any correction."""
+"""With fewer seeds a page recommends nothing, because five differences are too few."""
 
 
 def compared(settings: Sequence[Stored]) -> list[Stored]:

@@ -21,7 +21,8 @@ class Numbers(NamedTuple):
     """The largest learning rate, if a schedule changes it."""
     weight_decay: float
     penalty_share: float | None = None
-    """The penalty's share of the loss: weight x (its sum over layers before training) / log(classes)."""
+    """The penalty's share of the loss: weight x (the penalty before training, summed over layers) /
+    log(classes)."""
     dropout_rate: float | None = None
     smoothing: float | None = None
     """Share of a label's probability that is spread over all classes."""
@@ -70,7 +71,7 @@ class Method:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """The hyperparameters that it tunes besides learning rate and weight decay, and their ranges."""
     fixed_slope: bool = False
-    """Whether a slope that the plain recipe learns keeps its initial value."""
+    """Whether the slope stays at its initial value, even if the plain recipe learns it."""
     numbers_of: str | None = None
     """The method whose chosen hyperparameters it uses, instead of tuning its own."""
     slopes_of: str | None = None

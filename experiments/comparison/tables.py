@@ -68,7 +68,7 @@ READERS = {
 }
 """The readers whose question a hypothesis answers."""
 SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails": "do not use it"}
-"""The answer in the table, by advice or outcome. All others give no answer."""
+"""Maps each advice or outcome to the answer in the table. All others give no answer."""
 
 
 def answers(networks: Networks, judged: Sequence[Judged]) -> Table:
@@ -105,7 +105,7 @@ def hypotheses(judged: Sequence[Judged]) -> Table:
         "p (Holm)",
         "sets",
         "P(A > B) [95%]",
-        "within 2%, p",
+        "p (within 2%)",
     ]
     rows = [
         [
@@ -155,7 +155,8 @@ def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
 
 
 def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
-    """The table of the methods that all data sets have, and a note on which mean ranks differ."""
+    """The table of the methods that were trained on all data sets, and a note that says when mean ranks
+    differ significantly."""
     columns = analysis.by_set(settings)
     if not columns:
         return Table([], []), ""

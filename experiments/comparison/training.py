@@ -22,7 +22,8 @@ from experiments.run.local import Training
 
 
 class Run(NamedTuple):
-    """What differs between networks with the same recipe. Several networks have a leading axis [run]."""
+    """What differs between networks with the same recipe. For several networks, every array has a leading
+    axis [run]."""
 
     seed: Any
     numbers: Numbers

@@ -85,8 +85,8 @@ def load(
         TensorFlow, which would prepare it, is not installed.
       RuntimeError: the set cannot be prepared (for example without a network), or its files cannot be read.
 
-    Source: The split and "max" are those of the paper's released code, except for the order. The digits are
-      scikit-learn's `load_digits`, from the UCI repository (Alpaydin and Kaynak, 1998).
+    Source: The split and "max" are those of the paper's released code, but the images are in another order.
+      The digits are scikit-learn's `load_digits`, from the UCI repository (Alpaydin and Kaynak, 1998).
     """
     check_name("scaling", scaling, get_args(Scaling))
     if name == "digits":

@@ -137,8 +137,8 @@ def _impatient() -> Iterator[None]:
 
 @contextmanager
 def _of_tfds_alone() -> Iterator[None]:
-    """Allows only TFDS's own features. For others TFDS would import, and so run, any module that a file
-    names."""
+    """Allows only TFDS's own features. For any other feature, TFDS would import the module that a file names,
+    which runs that module's code."""
     from tensorflow_datasets.core.features.feature import FeatureConnector
 
     known = FeatureConnector.cls_from_name

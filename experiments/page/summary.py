@@ -36,12 +36,12 @@ def show(sweep: xr.Dataset, early: int, console: Console) -> None:
 
 
 def rows(sweep: xr.Dataset, early: int, plus_minus: str = "±") -> list[dict[str, str]]:
-    """Each cell's row of texts, by column."""
+    """Returns a row for each cell: its texts, by column."""
     return [_row(cell, early, plus_minus) for cell in split(sweep)]
 
 
 def _row(cell: xr.Dataset, early: int, plus_minus: str) -> dict[str, str]:
-    """A cell's row of texts, by column."""
+    """Returns a cell's texts, by column."""
     diverged = cell.diverged_epoch.values > 0
     kept = cell.isel(seed=~diverged)
     after_early = kept.validation_error.sel(epoch=early).values if early in kept.epoch else np.zeros(0)

@@ -49,7 +49,8 @@ CORRELATIONS = Quantity("difference in mean |rho|")
 
 @dataclass(frozen=True)
 class Comparison:
-    """One number for each seed. The sentence says that these numbers are above `expected`, or equal to it."""
+    """One number for each seed. The paper's sentence says that these numbers are above `expected`; or, where
+    it names a value, that they equal it."""
 
     what: str
     values: np.ndarray
