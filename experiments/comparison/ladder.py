@@ -109,15 +109,16 @@ def statements(ladder: Ladder) -> Iterator[Statement]:
 def table(ladder: Ladder, name: str) -> Table:
     """The table of a data set: each rung's mean test errors in %, gains with intervals, and failures."""
     rows = []
-    for (pool, title), networks in ladder.items():
-        if pool == name:
+    for title in rungs():
+        if (name, title) in ladder:
+            networks = ladder[name, title]
             cells = [
                 f"{errors(networks, method).mean():.2f}" if results.of(networks, method) else ""
                 for method in LADDER_METHODS
             ]
             failed = sum(float(row["failed"]) for row in networks if row["method"] in LADDER_METHODS)
             gains = gain(networks, "vanilla", "corr"), gain_where_none_failed(networks, "vanilla", "corr")
-            rows.append([TITLES.get(title, title), *cells, *map(told, gains), f"{failed:.0f}"])
+            rows.append([TITLES[title], *cells, *map(told, gains), f"{failed:.0f}"])
     header = [
         SHOWN_AS[name],
         *LADDER_METHODS,
@@ -125,6 +126,26 @@ def table(ladder: Ladder, name: str) -> Table:
         "where neither failed",
         "failed networks",
     ]
+    return Table(header, rows)
+
+
+def steps_alone(ladder: Ladder) -> Table:
+    """The table of the released network after each single step: mean test errors in %, gains, failures."""
+    header = ["the released network with"]
+    for name in LADDER_SETS:
+        header += [f"{SHOWN_AS[name]}: vanilla", "corr", "gain of corr [95%]", "failed"]
+    rows = []
+    for title in ("released", "relu", *alone()):
+        row = ["no change" if title == "released" else TITLES[title.removesuffix("-alone")]]
+        for name in LADDER_SETS:
+            networks = ladder.get((name, title))
+            if networks is None:
+                row += [""] * 4
+                continue
+            row += [f"{errors(networks, method).mean():.2f}" for method in ("vanilla", "corr")]
+            failed = [errors(networks, method, "failed").sum() / 100 for method in ("vanilla", "corr")]
+            row += [told(gain(networks, "vanilla", "corr")), "{:.0f} and {:.0f}".format(*failed)]
+        rows.append(row)
     return Table(header, rows)
 
 

@@ -122,6 +122,8 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     answers = Table([], []) if warning else tables.answers(networks, judged)
     hypotheses = tables.hypotheses(judged)
     rungs = [(name, ladder.table(climbed, name)) for name in LADDER_SETS if climbed]
+    if any(title.endswith("-alone") for _, title in climbed):
+        rungs.append(("single steps", ladder.steps_alone(climbed)))
     in_map = sorted((each for each in shown if "-2000-" not in each.name), key=planned_order)
     page = drawing.template(Path(__file__).parent / "compare.html.j2").render(
         title="does it help me?",

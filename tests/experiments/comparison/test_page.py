@@ -67,6 +67,8 @@ def folder(tmp_path_factory):
         results.write(made, setting, networks(methods, 0.1))
         setting = Setting(name, "0", 2000, rungs["decay"], EIGHT, title="decay")
         results.write(made, setting, networks(planned.LADDER_METHODS, 0.05))
+    setting = Setting("mnist", "0", 2000, planned.alone()["he-alone"], EIGHT, title="he-alone")
+    results.write(made, setting, networks(("vanilla", "corr"), 0.2))
     setting = Setting("digits", "0", 1437, budget=EIGHT, title="views")
     results.write(made, setting, networks(WITHOUT_LABELS, 0.2))
     return made
@@ -95,6 +97,8 @@ def test_the_page_has_every_part(written):
     ):
         assert f'id="{part}"' in written
     assert "corr errs less than vanilla" in written and "copied slopes bring half" in written
+    (alone,) = re.findall(r"<td>He&#39;s start</td>.*", written)
+    assert alone.count("0 and 0") == 1 and ">20." in alone  # Fashion-MNIST is not there
     assert "align-corr-floor" in written and "1 of 8" in written  # one network with decov failed
     assert (
         '<td class="n">25.00</td>' in written
