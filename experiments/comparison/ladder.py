@@ -131,7 +131,7 @@ def table(ladder: Ladder, name: str) -> Table:
 
 
 def steps_alone(ladder: Ladder) -> Table:
-    """The table of the released network after each single step: mean test errors in %, gains, failures."""
+    """Returns the table of single steps from the released network: mean errors in %, gains and failures."""
     header = ["the released network with"]
     for name in LADDER_SETS:
         header += [f"{SHOWN_AS[name]}: vanilla", "corr", "gain of corr [95%]", "failed"]
