@@ -1,4 +1,4 @@
-"""What the commands share: options, the loop that trains, the console, and one-line errors."""
+"""The parts that all commands share: options, the loop that trains, the console, and one-line errors."""
 
 import dataclasses
 import io
@@ -47,15 +47,15 @@ class Machine:
             raise ValueError("--address needs --executor ray")
 
     def prepare(self, plan: bool) -> None:
-        """Must be called before JAX is imported. A plan then reserves no GPU memory, and training starts its
-        processes early."""
+        """Prepares a plan or a training, before JAX is imported. A plan reserves no GPU memory, and a
+        training starts its processes early."""
         if plan:
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         elif self.executor == "local":
             machine.begin_processes()  # they import JAX at the same time as this process
 
     def connect(self, cells: int, seeds: int) -> "AbstractContextManager[Executor]":
-        """An executor: see `executor.connect`."""
+        """Returns an executor from `executor.connect`."""
         from experiments.run import executor
 
         return executor.connect(self.executor, self.address, cells, seeds)
@@ -93,7 +93,7 @@ def train(
     Args:
       executor: where to train.
       training: how to train.
-      work: the pieces, the longest first, so that no long one is left for the end.
+      work: the pieces, the longest first, so that no long piece is left for the end.
       dataset: the data for all pieces, in the form that `training` takes.
       console: where progress is shown.
       keep: called with a piece of work, how many epochs or networks of it are done, and its checkpoint or
@@ -106,7 +106,7 @@ def train(
     """
     for piece in work:
         training.check(executor.room, piece, dataset)
-    # Always closed, so that an interruption ends the executor's training too.
+    # The iterator is always closed, so that an interruption ends the executor's training too.
     running = closing(executor.run(training, work, dataset, read, checkpoint_seconds))
     live = is_live(console.file)
     with SweepProgress(console, work, dataset.image_shape, live) as progress, running as events:
@@ -125,7 +125,7 @@ def parse(options: type[Options], name: str) -> Options:
 
 
 def time_left(seconds: float, platform: str = "cpu") -> str:
-    """The remaining time as text, for the output of a plan."""
+    """Returns the remaining time as text, for the output of a plan."""
     return f"{timedelta(seconds=round(seconds))} of one {'core' if platform == 'cpu' else 'accelerator'} left"
 
 

@@ -26,15 +26,15 @@ ALIASES = {"drop": "dropout"}
 
 @dataclasses.dataclass(frozen=True)
 class Compare:
-    """Compare methods against overfitting on your data sets. Each method is tuned with the same number of
-    trials and tested once, with other seeds and samples. Finished networks are skipped. An interrupted
+    """Compare methods that reduce overfitting, on your data sets. Each method is tuned with the same number
+    of trials and tested once, with new seeds and samples. Finished networks are skipped. An interrupted
     comparison continues. With --part, train a part of PLAN.md instead."""
 
     datasets: tuple[str, ...] = ("digits", "breast_cancer", "wine")
     """Data sets: digits, breast_cancer or wine (included); paths of ARFF files, whose last column is the
     class; openml:NAME or openml:NUMBER; TFDS image classification sets."""
     rows: tuple[int, ...] = (1000,)
-    """Rows of each sample. A fifth of them are for tuning."""
+    """Number of rows in each sample. A fifth of them are for tuning."""
     methods: tuple[str, ...] = ("vanilla", "dropout", "corr")
     """Methods to compare. vanilla is always included. dropout may be typed as drop."""
     family: Family = "mlp"
@@ -46,7 +46,7 @@ class Compare:
     points: int = 8
     """Number of hyperparameter settings tried for each method."""
     finalists: int = 2
-    """Number of the best settings, which get more seeds before one is chosen."""
+    """How many of the best settings get more seeds, before one of them is chosen."""
     more_seeds: int = 2
     """Number of additional seeds for each of the best settings."""
     report_seeds: int = 8
@@ -78,7 +78,7 @@ class Compare:
             raise ValueError(f"{slopes[0]} is a method of the ladder's first rung: give --part ladder")
 
     def parts(self) -> list[Part]:
-        """The settings to train: those of a part of the plan, or those of the options."""
+        """Returns the settings to train, from a part of the plan or from the options."""
         if self.part is not None:
             parts = list(PLANNED[self.part]())
             pools = dict.fromkeys(part.pool for part in parts)
@@ -101,7 +101,7 @@ class Compare:
 
 
 def compare(options: Compare, console: Console) -> None:
-    """Trains the missing networks, one data set after the other, and writes the page."""
+    """Trains the missing networks, one data set after the other, and writes the page; or shows the plan."""
     from experiments.data.pool import load_pool
 
     options.machine.prepare(options.plan)
@@ -124,7 +124,7 @@ def compare(options: Compare, console: Console) -> None:
 
 
 def _setting(pool: "Pool", part: Part) -> tuple[Setting, Sequence[str]]:
-    """Returns a part's setting on a data set, and its methods; ValueError if data and part do not fit."""
+    """Returns a part's setting on a data set, and the part's methods; ValueError if they do not fit."""
     if part.plain.family == "conv" and pool.image_shape is None:
         raise ValueError(f"{pool.name} is a table: --family conv needs images")
     rows = pool.rows(part.rows)
@@ -186,7 +186,7 @@ def _tunes(method: str) -> bool:
 
 
 def _work(options: Compare, setting: Setting, method: str, rows: list[Any]) -> Work:
-    """Returns the work of a method. If it does not tune here, finished networks have chosen its point."""
+    """Returns the work of a method. If the method does not tune here, finished networks choose the point."""
     from experiments.comparison import results
 
     if options.part == "features":

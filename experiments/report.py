@@ -43,7 +43,7 @@ def write(options: Report) -> list[Path]:
 def _last() -> Path:
     written = [path for folder in Path("results").glob("*/") for path in finished.paths(folder)]
     if not written:
-        raise ResultsError("results/ holds no sweep: name its folder, or use --reference")
+        raise ResultsError("results/ holds no sweep: name a sweep's folder, or use --reference")
     return max(written, key=lambda path: path.stat().st_mtime).parent
 
 

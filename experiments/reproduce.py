@@ -92,7 +92,7 @@ def train_cells(options: Reproduce, name: str, grid: Sequence[Cell], console: Co
 
 
 def reproduce(options: Reproduce, name: str, grid: Sequence[Cell], console: Console) -> None:
-    """Trains the cells of a sweep that its compact file lacks. Each is added to the file when it is done."""
+    """Trains the cells of a sweep that its compact file lacks. Each cell is added when it is done."""
     path = options.out / f"{name}.nc"
     kept = split(compact.load(path)) if path.exists() else []
     done = {str(cell.cell.values): str(cell.configuration.values) for cell in kept}

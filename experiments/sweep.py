@@ -83,7 +83,7 @@ class Sweep:
     """Train nothing. Show what is done, what is missing, and the memory and time that it needs."""
 
     def chosen_protocol(self) -> Recipe:
-        """The protocol with the options that override it."""
+        """Returns the protocol, changed by the options that override it."""
         check_name("protocol", self.protocol, PROTOCOLS)
         if self.optimiser == "adamw" and self.learning_rate is None:
             raise ValueError("--optimiser adamw needs --learning-rate, such as 0.001")
@@ -94,7 +94,7 @@ class Sweep:
         return self._override(protocol, *names)
 
     def _override(self, value: Any, *names: str) -> Any:
-        """Replaces fields of a dataclass by the options of these names, where they are given."""
+        """Replaces fields of a dataclass by the options of the same names, if these options are given."""
         options = {name: getattr(self, name) for name in names}
         return dataclasses.replace(value, **{name: x for name, x in options.items() if x is not None})
 
@@ -110,7 +110,7 @@ class Sweep:
 
 
 def sweep(options: Sweep, console: Console) -> None:
-    """Trains what a sweep lacks, prints its table and writes its report; or shows the plan."""
+    """Trains the cells that a sweep lacks, prints its table and writes its report; or shows the plan."""
     grid, folder = options.cells(), options.folder()
     train(options, grid, folder, console)
     if options.plan:
@@ -170,7 +170,7 @@ class _Job(NamedTuple):
 
 @contextmanager
 def _prepared(options: Sweep, missing: Mapping[Cell, int], folder: Path) -> Iterator[_Job]:
-    """Yields a job with the blocks of the missing cells. They fit into memory, and match the checkpoints."""
+    """Yields a job with the missing cells' blocks. The blocks fit into memory, and match the checkpoints."""
     options.machine.prepare(options.plan)
     from experiments.run.epochs import TRAINING, trainer
 
@@ -205,8 +205,8 @@ def _show(job: _Job, folder: Path, console: Console) -> None:
 
 
 def _known_seconds(job: _Job, folder: Path) -> dict[Network, float]:
-    """`epoch_seconds` of the networks in the folder. If there are none, a CPU gets those of the reference
-    run, and an accelerator gets none."""
+    """Returns `epoch_seconds` of the networks in the folder. If the folder has none, a CPU gets the times
+    of the reference run, and an accelerator gets {}."""
     from experiments.paper.report import REFERENCE
     from experiments.store import compact
     from experiments.store.gathered import epoch_seconds, gather

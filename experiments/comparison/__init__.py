@@ -1,1 +1,1 @@
-"""Compares methods against overfitting in customary networks: plan, training, tables and page."""
+"""Compares methods that reduce overfitting, in customary networks: plan, training, tables and page."""

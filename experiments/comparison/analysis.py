@@ -23,7 +23,7 @@ MARGIN = math.log(1.02)
 EARLIER = "42066ab"
 """The last commit with the earlier comparison: constant learning rates, PReLU, three tuning seeds."""
 FEWEST = 3
-"""With fewer data sets there is no advice: an interval from two has only one degree of freedom."""
+"""With fewer data sets, there is no advice: an interval from two sets has only one degree of freedom."""
 DAMAGES = ("noise_error", "pruned_error")
 
 
@@ -36,7 +36,7 @@ class Hypothesis(NamedTuple):
     against: str
     measures: tuple[str, ...] = ("test_error",)
     bound: float = 0.0
-    """For H4 it is `MARGIN`, and the test is one-sided."""
+    """For H4, the bound is `MARGIN`, and the test is one-sided."""
 
 
 HYPOTHESES = (
@@ -70,7 +70,7 @@ def by_set(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dic
     Args:
       settings: all settings of a folder.
       title: the kind of settings, as in `Part.title`.
-      rows: number of rows of each sample. For 1,000, settings of smaller data sets are included.
+      rows: number of rows in each sample. If it is 1,000, settings of smaller data sets are included.
     """
     found = {
         stored.setting["pool"]: stored
@@ -104,7 +104,8 @@ def having(networks: Networks, *methods: str) -> dict[str, list[Row]]:
 def effect(
     networks: Networks, method: str, against: str, measures: Sequence[str] = ("test_error",)
 ) -> Effect:
-    """Returns log(error of `method` / error of `against`), averaged over the data sets that have both."""
+    """Returns log(error of `method` / error of `against`), averaged over the data sets with both
+    methods."""
     both = having(networks, method, against)
     return over_sets.log_ratio(errors(both, method, measures), errors(both, against, measures))
 
@@ -133,7 +134,8 @@ def judge(networks: Networks) -> list[Judged]:
 
 
 def c10(settings: Sequence[Stored]) -> tuple[Verdict, ...]:
-    """H3's verdict on the paper's sentence about correlations and covariances; () without all data sets."""
+    """Returns H3's verdict on the paper's sentence about correlations and covariances; () if a data set is
+    missing."""
     networks = of(settings)
     (h3,) = (each for each in judge(networks) if each.hypothesis.name == "H3")
     if len(h3.effect.sets) < len(SETS):
@@ -194,7 +196,7 @@ def advice(networks: Networks) -> Iterator[Advice]:
 
 
 def better_of(networks: Networks, method: str, other: str) -> str:
-    """Returns the method, of two, that has the smaller error, averaged over data sets."""
+    """Returns which of two methods has the smaller error, averaged over data sets."""
     effect_of_method = effect(networks, method, other).interval.estimate
     return other if effect_of_method > 0 else method
 

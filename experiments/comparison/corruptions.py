@@ -1,4 +1,4 @@
-"""Damaged inputs, on which a network is tested too."""
+"""Damages test inputs, so that networks can be tested on damaged inputs too."""
 
 import math
 
@@ -8,15 +8,15 @@ from jax import Array
 
 
 def corruptions(x: Array, image_shape: tuple[int, ...] | None) -> dict[str, Array]:
-    """Returns inputs [row, feature] that are damaged in several ways, by the name of the damage.
+    """Damages inputs in several ways. Returns the damaged inputs [row, feature], by the name of the damage.
 
-    For images, with pixels in [0, 1], they are: noise of SD 0.2, contrast 0.4, a blur of SD 1 pixel, a shift
-    down and right by a fourteenth of the height, and a rotation by 15 degrees. For tables, with columns of
-    mean 0 and SD 1, they are: noise of SD 0.5, and a fifth of the entries replaced by their column's mean.
-    All networks get the same damages.
+    Images, whose pixels lie in [0, 1], are damaged by: noise of SD 0.2; contrast 0.4; a blur of SD 1 pixel; a
+    shift down and right by a fourteenth of the height; a rotation by 15 degrees. Tables, whose columns have
+    mean 0 and SD 1, are damaged by: noise of SD 0.5; a fifth of the entries replaced by their column's mean.
+    The random numbers are the same for all networks.
 
     Args:
-      x: inputs in the network's scale.
+      x: inputs [row, feature], in the scale of the network's inputs.
       image_shape: height, width, channel; None for a table.
     """
     noise = jax.random.normal(jax.random.key(0), x.shape, x.dtype)
@@ -70,7 +70,8 @@ def _rotation(image_shape: tuple[int, ...], angle: float) -> tuple[Array, Array]
 
 
 def _moved(images: Array, rows: Array, columns: Array) -> Array:
-    """Returns images with pixels from the given rows and columns, interpolated linearly; 0 outside."""
+    """Returns images whose pixels come from the given rows and columns of the old images, by linear
+    interpolation; 0 outside."""
 
     def channel(image: Array) -> Array:
         return jax.scipy.ndimage.map_coordinates(image, [rows, columns], order=1, cval=0.0)

@@ -1,4 +1,4 @@
-"""Results that the page shows without a test: all methods, edges of ranges, and other settings."""
+"""Results that the page shows, but no hypothesis tests: all methods, edges of ranges, other settings."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -15,25 +15,26 @@ from experiments.statistics.intervals import Interval
 from experiments.statistics.over_sets import Effect
 
 EDGE = 0.05
-"""A chosen hyperparameter is at the edge if it lies within this share of its range from either end."""
+"""A chosen hyperparameter is at an edge if its distance from an end is below this share of its range."""
 
 
 class Standing(NamedTuple):
-    """How a method compares with the other methods that all data sets have."""
+    """How a method compares with the other methods that were trained on all data sets."""
 
     method: str
     rank: float
     ratio: Effect
-    """The ratio of its errors to vanilla's."""
+    """The ratio of the method's errors to vanilla's."""
     interquartile: Interval
-    """The interquartile mean of its errors, each divided by vanilla's mean error on the same data set, with a
-    95% bootstrap interval."""
+    """The interquartile mean of the method's errors, each divided by vanilla's mean error on the same data
+    set, with a 95% bootstrap interval."""
     failed: int
     networks: int
 
 
 def standings(networks: Networks) -> tuple[list[Standing], over_sets.Ranks]:
-    """Returns the methods that all data sets have, best mean rank first, and their ranks with tests."""
+    """Returns the methods that were trained on all data sets, best mean rank first; and their ranks, with
+    tests."""
     methods = [name for name in METHODS if all(results.of(rows, name) for rows in networks.values())]
     by_method = {method: analysis.errors(networks, method) for method in methods}
     ranks = over_sets.ranks(np.array([values.mean(axis=1) for values in by_method.values()]))
@@ -87,7 +88,7 @@ def edges(settings: Sequence[Stored]) -> Iterator[Edge]:
 
 
 def best_of(stored: Stored, method: str, tried: int) -> float:
-    """The expected tuning error of a method's best point, if `tried` points are drawn."""
+    """Returns the expected tuning error of a method's best point, if `tried` points are drawn."""
     errors = np.array([row["tuning_error"] for row in results.of(stored.searched, method)], float)
     return over_sets.expected_best(errors, errors, tried)
 
@@ -115,8 +116,8 @@ def elsewhere(settings: Sequence[Stored]) -> Iterator[tuple[str, str, str, Effec
 
 
 def transfer(settings: Sequence[Stored]) -> Iterator[tuple[int, int, str, Effect]]:
-    """Yields the hidden layer, rows of each held-out class, method, and the effect: its probe's error against
-    vanilla's."""
+    """Yields the hidden layer, the number of rows of each held-out class, the method, and the effect: the
+    error of a probe on the method's features against that on vanilla's features."""
     networks = analysis.of(settings, "features")
     methods = [name for name in METHODS if any(results.of(rows, name) for rows in networks.values())]
     for layer in (1, 2, 3):

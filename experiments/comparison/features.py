@@ -75,7 +75,8 @@ def _trained(
 
 
 def _measures(layers: Sequence[np.ndarray], labels: np.ndarray, classes: int) -> dict[str, float]:
-    """The errors of probes of each layer [row, unit]. `failed` is 1 if a layer is not finite, else 0."""
+    """Returns the test errors of linear probes on each layer's activations [row, unit]. `failed` is 1 if an
+    activation is not finite, else 0."""
     held_out = classes - classes // 2
     finite = all(np.isfinite(layer).all() for layer in layers)
     row = {"failed": float(not finite)}

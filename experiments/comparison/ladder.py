@@ -43,7 +43,7 @@ class Statement(NamedTuple):
 
 
 def of(settings: Sequence[Stored]) -> Ladder:
-    """Returns the rungs that have vanilla and corr, in the ladder's order."""
+    """Returns the reported networks of the rungs that have vanilla and corr, in the ladder's order."""
     reported = {setting.name: setting.reported for setting in settings}
     names = {(pool, title): f"{pool}-2000-{title}" for pool in LADDER_SETS for title in (*rungs(), *alone())}
     return {
@@ -107,7 +107,8 @@ def statements(ladder: Ladder) -> Iterator[Statement]:
 
 
 def table(ladder: Ladder, name: str) -> Table:
-    """The table of a data set: each rung's mean test errors in %, gains with intervals, and failures."""
+    """Returns the table of a data set: for each rung, mean test errors in %, gains with intervals, and the
+    number of failed networks."""
     rows = []
     for title in rungs():
         if (name, title) in ladder:
@@ -130,7 +131,7 @@ def table(ladder: Ladder, name: str) -> Table:
 
 
 def steps_alone(ladder: Ladder) -> Table:
-    """The table of the released network after each single step: mean test errors in %, gains, failures."""
+    """Returns the table of single steps from the released network: mean errors in %, gains and failures."""
     header = ["the released network with"]
     for name in LADDER_SETS:
         header += [f"{SHOWN_AS[name]}: vanilla", "corr", "gain of corr [95%]", "failed"]
@@ -150,12 +151,12 @@ def steps_alone(ladder: Ladder) -> Table:
 
 
 def told(interval: Interval) -> str:
-    """An interval in points, as text."""
+    """Returns an interval in points, as text."""
     return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
 
 
 SHOWN = -2, 4
-"""The range of gains in the picture, in points. A gain outside of it is written at the edge."""
+"""The range of gains in the picture, in points. A gain outside of this range is written at the edge."""
 
 
 def figure(ladder: Ladder) -> Figure:

@@ -1,4 +1,4 @@
-"""Computes the stored measures of a trained network from its logits, with NumPy alone."""
+"""Computes the stored measures of a trained network from its logits, without JAX."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -16,14 +16,14 @@ def measures(
     """Returns the measures of one network, by name.
 
     Args:
-      logits: logits [row, class], by name: train and tuning; in a report also test, each damage of the test
-        inputs, and pruned.
+      logits: logits [row, class], by name: train and tuning; in a report also test, pruned and each damage of
+        the test inputs.
       effective_units: effective units [layer].
       labels: all labels of the pool.
       sample: the rows that the network uses.
 
     Returns:
-      NAME_error and NAME_nll for each of the logits, and effective_units_LAYER. A report also has
+      NAME_error and NAME_nll for each name in `logits`, and effective_units_LAYER. A report also has
       test_calibration_error, scaled_nll and scaled_calibration_error. For the scaled measures, the test
       logits are divided by a temperature that is fitted to the tuning rows. failed is 1 if logits are not
       finite, or if the training error is larger than `FAILED` allows; else 0. A failed network counts as

@@ -21,16 +21,16 @@ PENALTIES = {
     "vcreg": lambda a: vcreg_loss(a, 0.16, 0.01),
 }
 POSITIONS = 4096
-"""Number of positions in a minibatch at which a penalty samples a convolutional layer."""
+"""Number of positions that a penalty samples from a convolutional layer's minibatch."""
 FIRST = 1000
 """Number of rows on which a penalty is measured before training. The penalty's weight follows from the
 measured value and the penalty's share of the loss."""
 PRUNED = 0.8
-"""Pruning removes this share of each hidden layer's weights, the smallest ones."""
+"""Pruning sets this share of each hidden layer's weights to 0, beginning with the smallest."""
 
 
 def model_of(recipe: Recipe, classes: int, image_shape: tuple[int, ...] | None) -> MLP | ConvNet:
-    """The network of a recipe."""
+    """Returns the network of a recipe."""
     if recipe.family == "conv":
         assert image_shape is not None
         return ConvNet(recipe.architecture, classes, image_shape)
@@ -97,7 +97,7 @@ def fit(
 def _applied(
     model: MLP | ConvNet, params: Any, statistics: Any, x: Array, numbers: Numbers, key: Array
 ) -> tuple[Array, Any, Any]:
-    """Logits, activations and running statistics of a training step."""
+    """Returns the logits, activations and running statistics of a training step."""
     rngs, rate = {"dropout": key}, numbers.dropout_rate
     if not statistics:
         return *model.apply({"params": params}, x, rate, rngs=rngs), statistics
@@ -107,7 +107,8 @@ def _applied(
 
 
 def cross_entropy(logits: Array, labels: Array, smoothing: Any = None) -> Array:
-    """The mean of -sum_c q_c log softmax(logits)_c. q is the label's one-hot vector, or a smoothed one."""
+    """Returns -sum_c q_c log softmax(logits)_c, averaged over rows. q is the label's one-hot vector, smoothed
+    if `smoothing` is given."""
     targets = jax.nn.one_hot(labels, logits.shape[-1])
     if smoothing is not None:
         targets = optax.smooth_labels(targets, smoothing)
@@ -126,7 +127,7 @@ def optimiser_of(recipe: Recipe, numbers: Numbers) -> optax.GradientTransformati
 
 
 def _rate(recipe: Recipe, rate: Any, step: Any) -> Any:
-    """The learning rate of a step."""
+    """Returns the learning rate of a step."""
     if recipe.schedule == "constant":
         return rate
     done = (step + 1) / recipe.steps
@@ -139,7 +140,7 @@ def _is_kernel(params: Any) -> Any:
 
 
 def _penalty_weight(recipe: Recipe, model: MLP | ConvNet, variables: Any, numbers: Numbers, x: Array) -> Any:
-    """The multiplier of the penalty, computed from its share of the loss; None without a penalty."""
+    """Returns the penalty's multiplier, from the penalty's share of the loss; None if there is no penalty."""
     if recipe.penalty == "none":
         return None
     logits, activations = model.apply(variables, x[:FIRST])
@@ -149,7 +150,7 @@ def _penalty_weight(recipe: Recipe, model: MLP | ConvNet, variables: Any, number
 
 
 def _penalty(recipe: Recipe, activations: Any, key: Array) -> Array:
-    """The sum of the penalty over layers."""
+    """Returns the penalty, summed over layers."""
     of_layer = PENALTIES[recipe.penalty]
     return jnp.stack([of_layer(some_positions(a, key)) for a in activations]).sum()
 
@@ -160,7 +161,8 @@ def some_positions(a: Array, key: Array) -> Array:
 
 
 def _orthogonality(params: Any) -> Array:
-    """sum over hidden layers of |W^T W - I|^2 / units, W's columns scaled to unit length."""
+    """Returns |W^T W - I|^2 / units, summed over hidden layers. W is a kernel whose columns are scaled to
+    length 1."""
     total = jnp.zeros(())
     for name, layer in params.items():
         if name.startswith("hidden"):
@@ -176,7 +178,7 @@ def _with_slopes(params: Any, given: Array) -> Any:
 
 
 def pruned(variables: Any) -> Any:
-    """The variables with the smallest weights of each hidden layer set to 0."""
+    """Returns the variables, with the smallest weights of each hidden layer set to 0."""
 
     def cut(path: Any, leaf: Array) -> Array:
         names = [key.key for key in path]

@@ -18,7 +18,7 @@ from experiments.page import drawing
 from experiments.page.tables import Table, markdown
 
 DECIDING = 6
-"""With fewer seeds a page recommends nothing, because five differences are too few."""
+"""A page with fewer seeds recommends nothing, because five differences are too few for a test."""
 
 
 def compared(settings: Sequence[Stored]) -> list[Stored]:
@@ -31,7 +31,8 @@ def compared(settings: Sequence[Stored]) -> list[Stored]:
 
 
 def planned_order(column: Stored) -> tuple:
-    """A sort key: by title, then settings of up to 1,000 rows first, then the plan's order of data sets."""
+    """Returns a sort key: by title, then settings of up to 1,000 rows first, then the plan's order of data
+    sets."""
     setting = column.setting
     pool = setting["pool"]
     place = SETS.index(pool) if pool in SETS else len(SETS)
@@ -39,7 +40,8 @@ def planned_order(column: Stored) -> tuple:
 
 
 def heat_map(shown: Sequence[Stored]) -> Figure:
-    """Draws methods by settings: error minus vanilla's, in % of vanilla's (red: larger, blue: smaller)."""
+    """Draws a heat map of methods and settings: each method's error minus vanilla's, in % of vanilla's. Red
+    cells have a larger error than vanilla, blue cells a smaller one."""
     present = {row["method"] for column in shown for row in column.reported}
     methods = [name for name in METHODS if name in present and name != "vanilla"]
     if not methods:
@@ -77,15 +79,18 @@ def heat_map(shown: Sequence[Stored]) -> Figure:
 
 
 def seeds_that_decide(shown: Sequence[Stored]) -> str:
-    """A warning if the settings have too few seeds for any statement; else ""."""
+    """Returns a warning if the settings have too few seeds for any statement; else ""."""
     least = min((len(results.of(column.reported, "vanilla")) for column in shown), default=0)
     if least >= DECIDING:
         return ""
-    return f"{least} seeds cannot decide anything: report at least {DECIDING}. This page recommends nothing."
+    return (
+        f"{least} seeds cannot decide anything: at least {DECIDING} are needed. This page recommends nothing."
+    )
 
 
 def unfinished(settings: Sequence[Stored]) -> str:
-    """A warning while some of the plan's data sets are not done, because answers need them all; else ""."""
+    """Returns a warning if some of the plan's data sets are not done, because answers need all of them; else
+    ""."""
     planned = analysis.of([each for each in settings if each.setting["budget"] == asdict(Budget())])
     done = len(analysis.having(planned, *JUDGED))
     if not planned or done == len(SETS):

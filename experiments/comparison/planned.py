@@ -38,7 +38,7 @@ _RELEASED = Recipe(
 
 
 def _with(recipe: Recipe, step: str) -> Recipe:
-    """A recipe after one step of the ladder."""
+    """Returns a recipe, changed by one step of the ladder."""
     architecture = recipe.architecture
     if step == "relu":
         return replace(
@@ -62,7 +62,7 @@ and clipping; momentum; tuned weight decay of kernels; batch normalisation."""
 
 
 def rungs() -> dict[str, Recipe]:
-    """The ladder's recipes, by name: the released network's, then one after each step."""
+    """Returns the ladder's recipes, by name: first the released network's, then the one after each step."""
     made = {"released": _RELEASED}
     for step in STEPS:
         made[step] = _with(list(made.values())[-1], step)
@@ -70,7 +70,8 @@ def rungs() -> dict[str, Recipe]:
 
 
 def alone() -> dict[str, Recipe]:
-    """The recipes with a single step from the released network. ReLU alone is the ladder's second rung."""
+    """Returns the recipes that differ by a single step from the released network's. The step to ReLU is left
+    out, because it is the ladder's second rung."""
     return {f"{step}-alone": _with(_RELEASED, step) for step in STEPS[1:]}
 
 
@@ -92,7 +93,7 @@ TABLES = (
 )
 SETS = ("mnist", "fashion_mnist", "digits", *TABLES)
 LARGE = ("mnist", "fashion_mnist", "letter", "magic", "penbased", "satimage", "marketing")
-"""The data sets with 5,000 rows for a sample and at least 1,250 for the test."""
+"""The data sets that have 5,000 rows for a sample and at least 1,250 rows for the test."""
 JUDGED = ("vanilla", "dropout", "corr", "corr-fading", "decov", "corr-dropout")
 """The methods that the hypotheses compare."""
 FEW = ("vanilla", "dropout", "batchnorm", "corr", "corr-dropout")
@@ -121,7 +122,7 @@ def comparison() -> Iterator[Part]:
 
 
 SHOTS = (5, 50)
-"""A probe of features learns from this many rows of each held-out class."""
+"""The numbers of rows of each held-out class from which a probe on features learns."""
 
 
 def features() -> Iterator[Part]:
@@ -131,7 +132,7 @@ def features() -> Iterator[Part]:
 
 
 def views() -> Iterator[Part]:
-    """Yields the parts without labels: all images of two data sets."""
+    """Yields the parts that learn without labels, from all images of two data sets."""
     small = replace(PLAIN.architecture, widths=(128, 128))
     plain = replace(PLAIN, architecture=small, weight_decay=1e-4, steps=3000)
     budget = Budget(points=16, finalists=4, more_seeds=2, report_seeds=10)

@@ -18,18 +18,19 @@ class Numbers(NamedTuple):
     """The hyperparameters of a network. A value is None if the recipe does not use it."""
 
     learning_rate: float
-    """The largest learning rate, if a schedule changes it."""
+    """The learning rate, or its largest value if a schedule changes it."""
     weight_decay: float
     penalty_share: float | None = None
     """The penalty's share of the loss: weight x (the penalty before training, summed over layers) /
     log(classes)."""
     dropout_rate: float | None = None
     smoothing: float | None = None
-    """Share of a label's probability that is spread over all classes."""
+    """Label smoothing: the share of a label's probability that is spread over all classes."""
     orthogonality: float | None = None
-    """Multiplier of the sum over hidden layers of |W^T W - I|^2 / units; W has columns of length 1."""
+    """Multiplier of |W^T W - I|^2 / units, summed over hidden layers. W is a kernel whose columns are scaled
+    to length 1."""
     weight: float | None = None
-    """For losses without labels: the weight of their further terms, beside the alignment of two views."""
+    """For losses without labels: the weight of all terms except the alignment of the two views."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,10 @@ class Recipe:
     )
     family: Literal["mlp", "conv"] = "mlp"
     optimiser: Optimiser = "momentum"
-    """sgd: without momentum. momentum: Nesterov's, 0.9."""
+    """sgd: no momentum. momentum: SGD with a Nesterov momentum of 0.9. adamw: AdamW."""
     schedule: Literal["constant", "warmup-cosine"] = "warmup-cosine"
-    """warmup-cosine: linear over the first 5% of the steps, then half a cosine to 0."""
+    """warmup-cosine: the learning rate rises linearly over the first 5% of the steps, then falls to 0 by a
+    half cosine."""
     clip: bool = True
     """Whether the gradient is clipped to a global norm of 1."""
     weight_decay: float | None = None
@@ -63,19 +65,19 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Method:
-    """A method against overfitting: its changes to the plain recipe, and the hyperparameters to tune."""
+    """A method that reduces overfitting: its changes to the plain recipe, and the hyperparameters to tune."""
 
     penalty: Penalty = "none"
     fades: bool = False
     normalisation: Normalisation = "none"
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """The hyperparameters that it tunes besides learning rate and weight decay, and their ranges."""
+    """The ranges of the hyperparameters that the method tunes besides learning rate and weight decay."""
     fixed_slope: bool = False
     """Whether the slope stays at its initial value, even if the plain recipe learns it."""
     numbers_of: str | None = None
-    """The method whose chosen hyperparameters it uses, instead of tuning its own."""
+    """Another method, whose chosen hyperparameters this method uses instead of tuning its own."""
     slopes_of: str | None = None
-    """The method from whose network, with the same seed, its slopes are copied after every step."""
+    """Another method. After every step, its slopes are copied into this method's network of the same seed."""
 
     def recipe(self, plain: Recipe) -> Recipe:
         """Returns the plain recipe, changed by the method."""
@@ -106,7 +108,7 @@ METHODS: dict[str, Method] = {
     "vanilla-copied": Method(numbers_of="vanilla", slopes_of="corr"),
     "corr-copied": Method("corr", ranges=SHARE, numbers_of="corr", slopes_of="vanilla"),
 }
-"""Methods by name, in the order of tables. The last four need learned slopes."""
+"""Methods by name, in the order in which tables show them. The last four need learned slopes."""
 _WEIGHT = {"weight": (1e-2, 1e2)}
 WITHOUT_LABELS: dict[str, Method] = {
     "untrained": Method(),
@@ -149,7 +151,7 @@ def search(method: Method, plain: Recipe, points: int) -> tuple[Numbers, ...]:
 
 
 def draws(method: Method, plain: Recipe, points: int) -> tuple[dict[str, float], ...]:
-    """The place of each point of `search` in each hyperparameter's range, from 0 (low) to 1 (high)."""
+    """Returns where each point of `search` lies in each hyperparameter's range, from 0 (low) to 1 (high)."""
     return tuple(dict(zip(_ranges(method, plain), point, strict=False)) for point in _sobol(points))
 
 

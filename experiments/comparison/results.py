@@ -29,13 +29,14 @@ FAILURES = 2
 
 
 def plan() -> str:
-    """A hash of PLAN.md without its list of changes. Results belong to one plan."""
+    """Returns a hash of PLAN.md without its list of changes. Results belong to one plan."""
     text = (Path(__file__).parent / "PLAN.md").read_text(encoding="utf-8")
     return hashlib.sha256(text.partition("\n## Changes\n")[0].encode()).hexdigest()[:16]
 
 
 def path_of(folder: Path, setting: Setting) -> Path:
-    """The path of a setting's file. Its variables [run] are NaN where a stage does not measure them."""
+    """Returns the path of a setting's file. In the file, a variable [run] is NaN for networks of stages that
+    do not measure it."""
     return folder / f"{setting.name}.nc"
 
 
@@ -52,7 +53,7 @@ class Stored(NamedTuple):
 
 
 def stored(folder: Path = REFERENCE) -> list[Stored]:
-    """Returns all settings of a folder. Files with other contents are left out, with a warning."""
+    """Returns all settings of a folder. Files without a setting of this plan are left out, with a warning."""
     return list(load_all(folder, ".nc", _stored).values())
 
 
@@ -85,7 +86,7 @@ _FORM = {"pool": "", "rows": 0, "title": "", "plain": {"steps": 0}, "budget": {"
 
 
 def _contents(path: Path) -> tuple[dict[str, Any], list[Row]]:
-    """The setting of a file, as plain numbers and strings, and its networks."""
+    """Returns the setting in a file, as plain numbers and strings; and the file's networks."""
     with netcdf.read(path) as dataset:
         if dataset.attrs.get("plan") != plan():
             raise ResultsError(f"{path} belongs to another PLAN.md: move it away")
@@ -99,7 +100,7 @@ def _contents(path: Path) -> tuple[dict[str, Any], list[Row]]:
 
 
 def write(folder: Path, setting: Setting, rows: Sequence[Row]) -> None:
-    """Writes the networks of a setting, and replaces older ones."""
+    """Writes the networks of a setting to its file, and replaces an older file."""
     names = dict.fromkeys(name for row in rows for name in row)
     dataset = xr.Dataset({name: _coded([row.get(name, np.nan) for row in rows]) for name in names})
     dataset.attrs = {"setting": json.dumps(asdict(setting)), "plan": plan(), **provenance.current()}
@@ -128,7 +129,7 @@ def _decoded(column: xr.DataArray) -> list[Any]:
 
 
 def of(rows: Iterable[Row], method: str, *stages: Stage) -> list[Row]:
-    """Returns the networks of a method, from the given stages or from all."""
+    """Returns the networks of a method, from the given stages or, without any, from all stages."""
     return [row for row in rows if row["method"] == method and (not stages or row["stage"] in stages)]
 
 
@@ -153,7 +154,7 @@ def _rounded(error: float) -> float:
 
 
 def chosen(rows: Sequence[Row], count: int) -> int:
-    """Returns the finalist with the smallest mean tuning error + one standard error, for one method.
+    """Returns a method's finalist with the smallest sum of mean tuning error and one standard error.
 
     A finalist with `FAILURES` failed networks or more is chosen only if all finalists have this many.
     """

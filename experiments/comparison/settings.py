@@ -18,7 +18,7 @@ class Budget:
     seeds: int = 1
     """Number of networks for each point in the search."""
     finalists: int = 6
-    """Number of the best points, which get more networks."""
+    """How many of the best points get more networks."""
     more_seeds: int = 5
     """Number of further networks for each finalist."""
     report_seeds: int = 16
@@ -33,12 +33,12 @@ class Budget:
             raise ValueError(f"{self.finalists} finalists are more than the {self.points} points")
 
     def networks(self, stage: Stage) -> int:
-        """The number of a method's networks in a stage."""
+        """Returns how many networks of a method a stage trains."""
         seeds = len(self.stage_seeds(stage))
         return seeds * {"search": self.points, "selection": self.finalists, "report": 1}[stage]
 
     def stage_seeds(self, stage: Stage) -> range:
-        """The seeds of a stage. No two stages share a seed."""
+        """Returns the seeds of a stage. No two stages share a seed."""
         tuned = self.seeds + self.more_seeds
         return {
             "search": range(self.seeds),
@@ -56,11 +56,11 @@ class Setting:
     identity: str
     """Version and hash of the data set."""
     rows: int
-    """Rows of each sample. A fifth of them are for tuning."""
+    """Number of rows in each sample. A fifth of them are for tuning."""
     plain: Recipe = Recipe()  # noqa: RUF009
     budget: Budget = Budget()
     title: str = ""
-    """The name of the plain recipe, if a comparison has several."""
+    """The plain recipe's name, if a comparison has several plain recipes."""
 
     @property
     def name(self) -> str:
@@ -70,7 +70,7 @@ class Setting:
         )
 
     def numbers(self, method: str) -> tuple[Numbers, ...]:
-        """The hyperparameters of each of a method's points."""
+        """Returns the hyperparameters of each point that a method tries."""
         methods = METHODS | WITHOUT_LABELS
         return search(methods[methods[method].numbers_of or method], self.plain, self.budget.points)
 
@@ -83,9 +83,9 @@ class Work:
     setting: Setting
     method: str
     point: int | None = None
-    """The point to report, if it is already chosen and the method does not tune here."""
+    """The point to report, if another setting or method has already chosen it; None if this work tunes."""
     slopes_point: int | None = None
-    """The point of the method whose slopes are copied."""
+    """The point of the method whose slopes are copied; None if no slopes are copied."""
 
     @property
     def name(self) -> str:
@@ -93,7 +93,7 @@ class Work:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages to run: only the report if the point is already chosen."""
+        """The stages to run: only the report, if the point is already chosen."""
         return STAGES if self.point is None else ("report",)
 
     @property
@@ -105,5 +105,5 @@ class Work:
         return self.runs
 
     def cost(self, image_shape: tuple[int, ...]) -> float:
-        """The total number of training steps, because all networks of a setting cost about the same."""
+        """Returns the total number of training steps, because a step costs about the same in all networks."""
         return self.runs * self.setting.plain.steps

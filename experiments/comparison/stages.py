@@ -37,7 +37,8 @@ def run(
       devices: the first of them is used.
 
     Yields:
-      The number of finished networks, and the networks since the last result; None at the start.
+      The number of finished networks, and the networks that were finished since the last result (None at the
+      start).
     """
     rows = list(rows or [])
     yield len(rows), None
@@ -76,7 +77,7 @@ def _missing(work: Work, stage: Stage, rows: Sequence[Row]) -> list[tuple[int, i
 
 
 def stacked(runs: Sequence[Any], device: jax.Device) -> Any:
-    """Stacks runs, PyTrees of the same form, along a leading axis [run], on a device."""
+    """Stacks runs along a leading axis [run], on a device. Runs are PyTrees of the same form."""
     return jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *runs), device)
 
 

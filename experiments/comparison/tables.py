@@ -14,13 +14,13 @@ from experiments.statistics.over_sets import Effect
 
 
 def change(rows: Sequence[Row], method: str) -> intervals.Interval:
-    """A method's test error minus vanilla's, in points, paired by seed, with Student's 95% interval."""
+    """Returns a method's test error minus vanilla's, in points, paired by seed, with a 95% interval."""
     gain = ladder.gain(list(rows), "vanilla", method)
     return intervals.Interval(-gain.estimate, -gain.high, -gain.low)
 
 
 def setting(column: Stored) -> Table:
-    """The table of a setting: the measures of each method, averaged over its reported networks."""
+    """Returns the table of a setting: the measures of each method, averaged over its reported networks."""
     header = ["method", "test error, %", "- vanilla, points [95%]", "nll", "after scaling", "noise", "pruned"]
     header += ["effective units", "ms a step", "failed"]
     steps, lines = column.setting["plain"]["steps"], []
@@ -46,14 +46,14 @@ def setting(column: Stored) -> Table:
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:
-    """The mean of a measure over the networks that have it."""
+    """Returns the mean of a measure over the networks that have the measure."""
     values = np.array([row.get(name, np.nan) for row in rows], float)
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
 def percent(effect: Effect) -> str:
-    """The mean effect in % of the other method's error, with its interval, as text; "" for fewer than two
-    data sets."""
+    """Returns the mean effect in % of the other method's error, with the effect's interval, as text; "" for
+    fewer than two data sets."""
     if len(effect.sets) < 2:
         return ""
     ends = [100 * (np.exp(end) - 1) for end in effect.interval]
@@ -68,11 +68,11 @@ READERS = {
 }
 """The readers whose question a hypothesis answers."""
 SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails": "do not use it"}
-"""Maps each advice or outcome to the answer in the table. All others give no answer."""
+"""Maps an advice or outcome to the answer in the table. Those without a key decide nothing."""
 
 
 def answers(networks: Networks, judged: Sequence[Judged]) -> Table:
-    """The table of answers: what each kind of user can expect, by PLAN.md's rule and hypotheses."""
+    """Returns the table of answers: what each kind of user can expect, by PLAN.md's rule and hypotheses."""
     rows = [
         ("To begin with", "dropout", "vanilla", analysis.effect(networks, "dropout", "vanilla"), "described")
     ]
@@ -96,7 +96,7 @@ def answers(networks: Networks, judged: Sequence[Judged]) -> Table:
 
 
 def hypotheses(judged: Sequence[Judged]) -> Table:
-    """The table of the hypotheses H1 to H5, with their tests."""
+    """Returns the table of the hypotheses H1 to H5, with their tests."""
     header = [
         "",
         "statement",
@@ -125,7 +125,7 @@ def hypotheses(judged: Sequence[Judged]) -> Table:
 
 
 def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
-    """Yields each data set's table of the methods that learn from two views."""
+    """Yields the name of each data set, and its table of the methods that learn from two views."""
     for name, setting, reported, _ in settings:
         if setting["title"] != "views":
             continue
@@ -155,8 +155,8 @@ def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
 
 
 def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
-    """The table of the methods that were trained on all data sets, and a note that says when mean ranks
-    differ significantly."""
+    """Returns the table of the methods that were trained on all data sets, and a note that says when mean
+    ranks differ significantly."""
     columns = analysis.by_set(settings)
     if not columns:
         return Table([], []), ""
@@ -184,14 +184,14 @@ def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
             + [f"{error:.2f}" for error in tuned]
         )
     note = (
-        f"Friedman's test for equal methods gives p = {ranks.p:.2g}. Mean ranks that differ by less than "
-        f"{ranks.distance:.2f} are not significantly different (Nemenyi, 5%)."
+        f"Friedman's test that all methods are equal gives p = {ranks.p:.2g}. Mean ranks that differ by "
+        f"less than {ranks.distance:.2f} are not significantly different (Nemenyi, 5%)."
     )
     return Table(header, rows), note
 
 
 def edges(settings: Sequence[Stored]) -> Table:
-    """The table of how often a method's chosen hyperparameters lie at an end of their ranges."""
+    """Returns the table of how often a method's chosen hyperparameters lie at an end of their ranges."""
     found = list(described.edges(settings))
     names = list(dict.fromkeys(name for edge in found for name in edge.at))
     return Table(
@@ -209,7 +209,7 @@ def edges(settings: Sequence[Stored]) -> Table:
 
 
 def elsewhere(settings: Sequence[Stored]) -> Table:
-    """The table of the penalty's effects in other settings."""
+    """Returns the table of the penalty's effects in settings other than those of the hypotheses."""
     return Table(
         ["settings", "method", "against", "data sets", "error [95%]"],
         [
@@ -220,7 +220,7 @@ def elsewhere(settings: Sequence[Stored]) -> Table:
 
 
 def transfer(settings: Sequence[Stored]) -> Table:
-    """The table of probes' errors for classes that were held out of training."""
+    """Returns the table of probes' errors on classes that were held out of training."""
     return Table(
         ["hidden layer", "rows of each class", "method", "data sets", "error against vanilla's"],
         [

@@ -22,14 +22,14 @@ from experiments.run.local import Training
 
 
 class Run(NamedTuple):
-    """What differs between networks with the same recipe. For several networks, every array has a leading
-    axis [run]."""
+    """The values that differ between networks with the same recipe. For several networks, every array has a
+    leading axis [run]."""
 
     seed: Any
     numbers: Numbers
     sample: Sample
     twin: Numbers | None
-    """The hyperparameters of the network whose slopes are copied; None if none are."""
+    """The hyperparameters of the network whose slopes are copied; None if no slopes are copied."""
 
 
 def _trained(
@@ -95,7 +95,7 @@ class Outputs(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def _fitting(recipe: Recipe, twin: Recipe | None, classes: int, image_shape: Any, platform: str) -> Any:
-    """Returns a program that trains networks [run]. It gives their variables and last slopes."""
+    """Returns a program that trains networks [run]. The program returns their variables and last slopes."""
 
     def fitted(run: Run, features: Array, labels: Array) -> Any:
         inputs = scaling(image_shape, features, run.sample)
@@ -153,7 +153,8 @@ def over_runs(function: Any, platform: str, axes: tuple) -> Any:
 
 def scaling(image_shape: tuple[int, ...] | None, features: Array, sample: Sample) -> Any:
     """Returns a function from row numbers to a network's inputs [row, feature]. Pixels are divided by the
-    largest training pixel. A table's columns are z-scored by the training rows, and gaps become the mean."""
+    largest training pixel. A table's columns are z-scored with the training rows' means and SDs, and missing
+    values are replaced by the mean."""
     train = features[sample.train].astype(jnp.float32)
     if image_shape is not None:
         offset, scale = jnp.zeros((1, 1)), train.max()

@@ -26,7 +26,7 @@ from experiments.run.local import Training
 EMBEDDED = 64
 """Number of units of the embedding, to which the losses apply."""
 FEW = 100
-"""Number of labels for the probe. Its error chooses a method's hyperparameters."""
+"""Number of labels for the probe. The probe's error chooses a method's hyperparameters."""
 DRAWS = 5
 """Number of draws of `FEW` labels. The probe's error is averaged over the draws."""
 NOISE = 0.2
@@ -63,7 +63,8 @@ LOSSES: dict[str, Callable[[Array, Array, Any], Array]] = {
 
 
 def view(key: Array, x: Array, image_shape: tuple[int, ...]) -> Array:
-    """Shifts each image [image, pixel] by up to an eighth of its height, with 0 beyond edges; adds noise."""
+    """Returns a view of images [image, pixel]: shifts each image by up to an eighth of its height, and adds
+    noise. Pixels from beyond the edges are 0."""
     height, width, channels = image_shape
     reach = max(1, height // 8)
     shift_key, noise_key = jax.random.split(key)
@@ -106,8 +107,8 @@ def fit(
 
 @functools.lru_cache(maxsize=8)
 def _program(recipe: Recipe, method: str, image_shape: tuple[int, ...], platform: str) -> Any:
-    """Returns a program that trains networks [run]. It gives the last hidden layer for each image of the
-    pool, and the effective units of that layer and of the embedding."""
+    """Returns a program that trains networks [run]. The program returns the last hidden layer's activations
+    for each image of the pool, and the effective units of this layer and of the embedding."""
     model = MLP(recipe.architecture, EMBEDDED)
 
     def trained(seed: Array, numbers: Numbers, sample: Sample, features: Array) -> tuple[Array, Array, Array]:
@@ -161,7 +162,7 @@ def _trained(
 
 
 def few_labels(train: np.ndarray, seed: int) -> list[np.ndarray]:
-    """Returns `DRAWS` draws of `FEW` training rows, from a seed."""
+    """Draws `FEW` training rows, `DRAWS` times. The seed determines the draws."""
     generator = np.random.default_rng([seed, FEW])
     return [generator.choice(train, FEW, replace=False) for _ in range(DRAWS)]
 

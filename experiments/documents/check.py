@@ -19,13 +19,13 @@ _NO_RESULTS = (r"Python \d\.\d+", r"Apache-2\.0", r"Section \d\.\d", r"[\d.]+ us
 
 
 def documents() -> dict[str, list[str]]:
-    """The phrases of sentences.txt by document."""
+    """Returns the phrases of sentences.txt, by document."""
     _, *parts = SENTENCES.read_text().split("\n# ")
     return {lines[0]: [line for line in lines[1:] if line] for lines in map(str.splitlines, parts)}
 
 
 def mistakes() -> Iterator[str]:
-    """A line for each number in a document that differs from its result, and for each number without a
+    """Yields a line for each number in a document that differs from its result, and for each number without a
     phrase."""
     for document, phrases in documents().items():
         for mistake in mistakes_in((ROOT / document).read_text(), phrases):
@@ -33,7 +33,7 @@ def mistakes() -> Iterator[str]:
 
 
 def mistakes_in(markdown: str, phrases: list[str]) -> Iterator[str]:
-    """The mistakes in one document."""
+    """Yields the mistakes in one document."""
     for other in _NO_TEXT:
         markdown = re.sub(other, "", markdown, flags=re.DOTALL | re.MULTILINE)
     whole = " ".join(markdown.split())
@@ -59,7 +59,7 @@ def mistakes_in(markdown: str, phrases: list[str]) -> Iterator[str]:
 
 
 def _says(number: str, value: float) -> bool:
-    """Whether a document's number, in digits or as a word, equals a value rounded to the same decimals."""
+    """Whether a document's number, in digits or as a word, equals a value, rounded to as many decimals."""
     if number in _WORDS:
         return bool(value == _WORDS.index(number))
     decimals = len(number.partition(".")[2])

@@ -34,17 +34,17 @@ momentum = PAPER.optimisation.momentum
 
 
 def cell(sweep: str, network: str) -> xr.Dataset:
-    """The results of one network of a sweep, for all seeds."""
+    """Returns the results of one network of a sweep, for all seeds."""
     return gathered.cell_of(sweeps()[sweep], Network.parse(network))
 
 
 def error(sweep: str, network: str, epoch: int = -1) -> float:
-    """The mean validation error after an epoch. Epochs count from 1, and -1 is the last."""
+    """The validation error after an epoch, averaged over seeds. Epochs count from 1; -1 is the last."""
     return float(claims.error(sweeps()[sweep], Network.parse(network), epoch).mean())
 
 
 def error_over_sizes(sweep: str, variant: str, epoch: int) -> float:
-    """The mean of `error` over the sizes."""
+    """The mean of `error` over the network sizes."""
     return float(np.mean([error(sweep, f"{size}-{variant}", epoch) for size in SIZES]))
 
 
@@ -54,7 +54,8 @@ def cost(sweep: str, network: str) -> float:
 
 
 def diverged(sweep: str, networks: str = "", by: int | None = None) -> int:
-    """How many networks diverged by an epoch. A network's or a variant's name selects them; "" means all."""
+    """How many networks diverged by an epoch (None: the last). The name of a network or of a variant selects
+    the networks; "" means all."""
     counts = gathered.diverged(sweeps()[sweep], by)
     return sum(
         count
@@ -64,7 +65,7 @@ def diverged(sweep: str, networks: str = "", by: int | None = None) -> int:
 
 
 def widths(size: Size, family: Family = "mlp") -> tuple[int, ...]:
-    """Units of each layer."""
+    """The number of units in each hidden layer of the released networks of a size."""
     return Recipe(family=family).architecture(size).widths
 
 
@@ -88,13 +89,14 @@ def _key(word: Hashable) -> Hashable:
 
 
 def points(claim: str, *words: Hashable) -> np.ndarray:
-    """A comparison's mean difference and the ends of its 95% interval, in points. The words are its key."""
+    """A comparison's mean difference and the ends of its 95% interval, in points. The words are the
+    comparison's key."""
     key = tuple(map(_key, words))
     return 100 * np.array(verdicts()[claim].comparison(key if len(key) > 1 else key[0]).interval)
 
 
 def bound(claim: str, *words: Hashable) -> float:
-    """How large a comparison's difference could be by its 95% interval, in points."""
+    """The largest absolute difference, in points, that a comparison's 95% interval allows."""
     return float(abs(points(claim, *words)[1:]).max())
 
 
@@ -104,7 +106,7 @@ def decided(claim: str, outcome: str = "for") -> list[str]:
 
 
 def thirty_new_seeds() -> list[str]:
-    """C5's outcomes with thirty of the forty seeds, without the ten of the main sweep."""
+    """C5's outcomes with those thirty of the forty seeds that the main sweep does not have."""
     unseen = claims.c5(sweeps()["mnist-forty"].isel(seed=slice(10, None)))
     return [comparison.outcome for comparison in unseen.comparisons]
 
@@ -123,12 +125,12 @@ def numbers() -> list[agreement.Published]:
 
 
 def outside() -> list[tuple[float, float]]:
-    """The published numbers that lie outside of our ranges, with our means."""
+    """The published numbers that lie outside of our ranges, each with our mean."""
     return [(number.value, number.interval.estimate) for number in numbers() if not number.inside]
 
 
 def distances(taken_back: bool = False) -> list[float]:
-    """Distances from Figure 4, for the steps of the ablation, or for the code without one step."""
+    """Distances from Figure 4: of the steps of the ablation or, if taken_back, of the code without a step."""
     steps = ablation.without(sweeps()) if taken_back else ablation.steps(sweeps())
     return [step.distance for step in steps]
 
@@ -140,7 +142,7 @@ def flat_figure() -> tuple[float, float]:
 
 
 def basins(sweep: str) -> list[np.ndarray]:
-    """HUGE-VANILLANET's seeds as masks [seed], by slope: below -0.5, near 0, above 0.5."""
+    """Three groups of HUGE-VANILLANET's seeds, as masks [seed]: slope below -0.5, near 0, above 0.5."""
     return list(by_slope(sweeps()[sweep], claims.HUGE_VANILLA).values())
 
 
@@ -151,7 +153,8 @@ def slope(epoch: int) -> np.ndarray:
 
 
 def kept_by_dropout(basin: int) -> float:
-    """Layer 1's mean |rho| with dropout / without, averaged over a basin's seeds; -1: the published ratio."""
+    """Layer 1's mean |rho| with dropout / mean |rho| without, averaged over a basin's seeds. Basin -1 stands
+    for the published ratio."""
     if basin == -1:
         return published.FIGURE_1_MEAN[DROP] / published.FIGURE_1_MEAN[VANILLA]
     dropped, plain = (
@@ -168,7 +171,7 @@ def merged(variant: str) -> tuple[float, float]:
 
 
 def diagnostics(implementation: str, **of: str | int) -> float:
-    """An implementation's time / decorr's, or the time of training with reports / without."""
+    """An implementation's time / decorr's, or the time of training with reports / without reports."""
     rows = json.loads((BENCHMARK.parent / "diagnostics.json").read_text())["diagnostics"]
     wanted = {"implementation": implementation} | of
     (row,) = (row for row in rows if {name: row.get(name) for name in wanted} == wanted)
@@ -179,9 +182,9 @@ compared = functools.cache(stored)
 
 
 def against(method: str, other: str, images: bool | None = None, without: Sequence[str] = ()) -> np.ndarray:
-    """A method's error minus another's, in % of the other's, averaged over the comparison's data sets, and
-    the ends of the 95% interval. images: True for images only, False for tables only. without: sets to leave
-    out."""
+    """The mean difference between a method's error and another method's, in % of the other's, over the
+    comparison's data sets; and the ends of its 95% interval. images: True for images only, False for tables
+    only, None for both. without: data sets to leave out."""
     networks = {name: rows for name, rows in analysis.of(compared()).items() if name not in without}
     if images is not None:
         networks = analysis.kind(networks, images)
@@ -194,7 +197,7 @@ def compared_units(method: str, layer: int) -> float:
 
 
 def each_set(method: str, other: str) -> dict[str, float]:
-    """A method's error minus another's, in % of the other's, on each data set of the comparison."""
+    """A method's error minus another method's, in % of the other's, on each data set of the comparison."""
     networks = analysis.having(analysis.of(compared()), method, other)
     effect = analysis.effect(networks, method, other)
     return dict(zip(networks, (100 * np.expm1(effect.sets)).tolist(), strict=True))
@@ -203,7 +206,7 @@ def each_set(method: str, other: str) -> dict[str, float]:
 def rung(
     pool: str, title: str, plain: str = "vanilla", method: str = "corr", failed: bool = True
 ) -> Interval:
-    """The points that a method gains on a rung. failed: whether seeds with a failed network count too."""
+    """The points that a method gains on a rung. failed: whether seeds with a failed network are included."""
     networks = ladder.of(compared())[pool, title]
     return (ladder.gain if failed else ladder.gain_where_none_failed)(networks, plain, method)
 
@@ -228,17 +231,17 @@ def statement(name: str, pool: str) -> str:
 
 @functools.cache
 def judged() -> dict[str, analysis.Judged]:
-    """The hypotheses H1 to H5, judged, by name."""
+    """The hypotheses H1 to H5 after their tests, by name."""
     return {each.hypothesis.name: each for each in analysis.judge(analysis.of(compared()))}
 
 
 def hypothesis(name: str) -> analysis.Judged:
-    """One of the hypotheses H1 to H5, judged."""
+    """One of the hypotheses H1 to H5, after its test."""
     return judged()[name]
 
 
 def tested(setting: str, method: str) -> float:
-    """A method's mean test error in a setting of the comparison, in %; without labels, that of the probe."""
+    """A method's mean test error in a setting of the comparison, in %; without labels, the probe's error."""
     (reported,) = (each.reported for each in compared() if each.name == setting)
     return float(ladder.errors(reported, method).mean())
 

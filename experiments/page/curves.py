@@ -132,7 +132,7 @@ def error_by_size(sweep: xr.Dataset) -> Figure:
 def error_by_weight(*sweeps: xr.Dataset) -> Figure:
     """Draws validation error after the last epoch against the penalty's weight, one line for each size.
 
-    Weight 0 is vanilla. If several sweeps have the same cell, the first one is used.
+    Weight 0 is vanilla. If several sweeps have the same cell, the first of these sweeps is used.
     """
     weights = {0.0: VANILLA} | _numbered(sweeps, "corr")
     if len(weights) < 4:
@@ -168,7 +168,8 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
 def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
     """Draws mean |rho| in layer 1 of trained networks against the dropout rate, with the laws p and p^2.
 
-    The laws start from the mean over the networks without dropout. `sweeps` is as in `error_by_weight`.
+    The laws start from the mean over the networks without dropout. If several sweeps have the same cell, the
+    first of these sweeps is used.
     """
     rates = {0.0: VANILLA} | _numbered(sweeps, "drop")
 
@@ -209,13 +210,13 @@ def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
 
 
 def _diverged(values: np.ndarray) -> str:
-    """Text such as 3/10: how many of a cell's networks have NaN; "" if none has."""
+    """Returns how many of a cell's networks have NaN, as text such as 3/10; "" if no network has NaN."""
     count = int(np.isnan(values).sum())
     return f"{count}/{values.size}" if count else ""
 
 
 def _numbered(sweeps: Sequence[xr.Dataset], kind: str) -> dict[float, Variant]:
-    """The sweeps' variants of one kind with a constant weight or rate, by this number."""
+    """Returns the sweeps' variants of one kind with a constant weight or rate, by this weight or rate."""
     variants = (network.variant for sweep in sweeps for network in networks(sweep))
     return {
         variant.number: variant
@@ -227,7 +228,8 @@ def _numbered(sweeps: Sequence[xr.Dataset], kind: str) -> dict[float, Variant]:
 def _first(
     sweeps: Sequence[xr.Dataset], wanted: Mapping[float, Network], take: Callable[[xr.Dataset], xr.DataArray]
 ) -> dict[float, np.ndarray]:
-    """The values [seed] that `take` returns for each network, from the first sweep that has the network."""
+    """Returns the values [seed] that `take` gives for each network, from the first sweep that has the
+    network."""
     values = {}
     for key in sorted(wanted):
         having = [sweep for sweep in sweeps if wanted[key] in networks(sweep)]

@@ -39,7 +39,7 @@ def need(sweep: xr.Dataset, needed: Iterable[Network]) -> None:
 
 
 def sizes(sweep: xr.Dataset) -> list[Size]:
-    """The sweep's sizes that have a variant with a style of its own."""
+    """Returns the sweep's sizes that have a variant with a style of its own; Missing if there is none."""
     drawn = [size for size in SIZES if variants(sweep, size)]
     if not drawn:
         raise Missing(f"needs one of {', '.join(variant.name for variant in style.with_looks())}")
@@ -47,14 +47,14 @@ def sizes(sweep: xr.Dataset) -> list[Size]:
 
 
 def variants(sweep: xr.Dataset, size: Size) -> list[Variant]:
-    """The sweep's variants of a size that have a style of their own."""
+    """Returns the sweep's variants of a size, if they have a style of their own."""
     return [network.variant for network in networks(sweep) if network.size == size and network.variant.look]
 
 
 def grid(
     rows: int, columns: int, width: float = 2.6, height: float = 2.2, **shared: Any
 ) -> tuple[Figure, Any]:
-    """A figure and its axes [row, column]."""
+    """Returns a figure and its axes [row, column]."""
     figure = Figure(figsize=(width * columns + 0.6, height * rows + 0.5), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **shared)
     for ax in axes.flat:
@@ -64,7 +64,7 @@ def grid(
 
 
 def mean(values: np.ndarray) -> float:
-    """The mean over the seeds that did not diverge; NaN if all did."""
+    """The mean over the seeds that did not diverge; NaN if all of them diverged."""
     return intervals.of_mean(values[np.isfinite(values)]).estimate
 
 
@@ -99,14 +99,15 @@ def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: Variant, smooth
 
 
 def _thinned(length: int) -> np.ndarray:
-    """Indices of enough points to draw a curve: the first five, where it is steep, and about 25 in all."""
+    """Returns indices of enough points to draw a curve: the first five, because it is steep there, and about
+    25 in all."""
     return np.unique([*range(min(5, length)), *range(0, length, -(-length // 25)), length - 1])
 
 
 def log_scale(axes: Axes) -> None:
     """Makes the y-axis logarithmic, with numbers at 1, 2, 3 and 5 times the powers of ten.
 
-    Its lower end is just below the lowest line, because one network that jumps can widen a band far below.
+    The axis ends just below the lowest line, because one network that jumps can make a band reach far lower.
     Without lines, for example if all networks diverged, the axis stays linear.
     """
     lines = [line for beside in axes.get_shared_y_axes().get_siblings(axes) for line in beside.lines]
@@ -130,13 +131,14 @@ def log_epochs(axes: Axes, last: int) -> None:
 
 
 def by_similarity(rho: np.ndarray) -> np.ndarray:
-    """An order of units that puts similar ones side by side: average linkage by 1 - |rho|."""
+    """Returns an order of the units that puts similar ones side by side, from average-linkage clustering with
+    distance 1 - |rho|."""
     distance = squareform(np.clip(1 - np.abs(rho + rho.T) / 2, 0, 1), checks=False)
     return hierarchy.leaves_list(hierarchy.linkage(distance, "average", optimal_ordering=True))
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 4, extra: Sequence = ()) -> None:
-    """Draws one legend above all axes, with the entries of one of them, in as many columns as fit."""
+    """Draws one legend above all axes, with the entries of `axes` and `extra`, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()
     shown = dict(zip(labels, handles, strict=True)) | {handle.get_label(): handle for handle in extra}
     width = 0.55 + 0.085 * np.mean([len(label) for label in shown])  # inches: a handle, and its label
@@ -182,7 +184,7 @@ def picture(folder: Path, name: str, title: str, draw: Callable[[], Figure]) -> 
 
 
 def _file(figure: Figure, kind: str) -> bytes:
-    """A figure as a file. Equal figures give equal bytes, and text stays text."""
+    """Returns a figure as the bytes of a file. Equal figures give equal bytes, and text stays text."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()
@@ -197,7 +199,7 @@ def settings() -> Iterator[None]:
 
 
 def template(path: Path) -> jinja2.Template:
-    """A page's template, which may include the style that all pages have."""
+    """Returns a page's template, which may include the style that all pages share."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([path.parent, Path(__file__).parent]),
         autoescape=True,

@@ -82,7 +82,7 @@ def _distances(ax: Axes, shown: list[Comparison]) -> None:
 
 
 def _means(ax: Axes, shown: list[Comparison], sides: tuple[str, str]) -> None:
-    """Draws comparisons of one quantity with one value, from top to bottom."""
+    """Draws comparisons with the same quantity and the same expected value, from top to bottom."""
     quantity = shown[0].quantity
     for place, comparison in enumerate(reversed(shown)):
         shade, marker = _OUTCOMES[comparison.outcome]
@@ -113,7 +113,7 @@ def _means(ax: Axes, shown: list[Comparison], sides: tuple[str, str]) -> None:
 
 
 def _count(ax: Axes, place: int, count: int, what: str, right: bool) -> None:
-    """Writes how many values lie beyond an edge."""
+    """Writes at an edge how many values lie beyond it."""
     if count:
         text = f"{count} {what} →" if right else f"← {count} {what}"
         ax.text(0.99 if right else 0.01, place, text, size=7, va="center", color="#333333",

@@ -65,8 +65,8 @@ def write(sweep: xr.Dataset, out: Path, sentences: Sequence[str] = ()) -> Path:
 
 
 def differences(sweep: xr.Dataset) -> Verdict:
-    """The first variant's last error minus each other variant's, for the same size and paired by seed. The
-    first variant is vanilla, if it was trained."""
+    """The error of the first variant minus the error of each other variant, after the last epoch, for each
+    size and paired by seed. The first variant is vanilla, if it was trained."""
     last = sweep.validation_error.isel(epoch=-1)
     pairs: dict[str, np.ndarray] = {}
     for size, variants in _by_size(sweep).items():
@@ -110,6 +110,6 @@ def _line(ax: Axes, values: xr.DataArray, name: str, place: int) -> None:
 
 
 def _by_size(sweep: xr.Dataset) -> Mapping[Size, list[Variant]]:
-    """The variants of each size that was trained, in order."""
+    """Returns the trained variants of each size, in order."""
     found = {size: [each.variant for each in networks(sweep) if each.size == size] for size in SIZES}
     return {size: variants for size, variants in found.items() if variants}

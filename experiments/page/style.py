@@ -13,13 +13,13 @@ def colour(variant: Variant) -> str:
 
 
 def bar(variant: Variant) -> dict[str, Any]:
-    """The style of bars, which differ by their hatches too."""
+    """The style of bars. Bars differ by colour and hatch."""
     look = variant.look or _PLAIN
     return {"facecolor": look.colour, "hatch": look.hatch, "edgecolor": "white", "linewidth": 0}
 
 
 def line(variant: Variant) -> dict[str, Any]:
-    """The style of lines, which differ by markers and dashes too."""
+    """The style of lines. Lines differ by colour, marker and dashes."""
     look = variant.look or _PLAIN
     return {"color": look.colour, "marker": look.marker, "linestyle": look.line, "markersize": 4}
 

@@ -12,7 +12,7 @@ class Table(NamedTuple):
 
 
 def markdown(*tables: Table) -> str:
-    """Returns tables in Markdown, one below the other; "" if none has rows."""
+    """Returns tables in Markdown, one below the other. Tables without rows are left out."""
     return "\n".join(_markdown(table) for table in tables if table.rows)
 
 

@@ -16,16 +16,16 @@ class Step(NamedTuple):
 
     name: str
     errors: dict[Network, float]
-    """Mean error after 2 epochs, where networks that diverged have the error of guessing."""
+    """Mean error of each network after 2 epochs. Seeds that diverged count with the error of guessing."""
     distance: float
     """The mean absolute difference of these errors from the published bars."""
     diverged: int
-    """Number of networks whose loss became infinite or NaN within the 2 epochs. Others may be close to it."""
+    """Number of networks whose loss became infinite or NaN within the 2 epochs. Others may be close."""
     networks: int
 
 
 def steps(sweeps: Mapping[str, xr.Dataset]) -> list[Step]:
-    """Measures the protocols of `protocols.ABLATION`. Each protocol keeps the steps of those before it."""
+    """Measures the protocols of `protocols.ABLATION`. Each protocol keeps the steps of earlier ones."""
     names = ["the text, Table 1 as printed", *("+ " + _step(protocol) for protocol in ABLATION[1:])]
     return list(_measured(sweeps, ABLATION, names))
 

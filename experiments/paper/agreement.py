@@ -15,7 +15,7 @@ from experiments.store.gathered import cell_of, error, networks
 
 
 class Published(NamedTuple):
-    """A number of the paper, from one run, and the 95% prediction interval of one run of ours."""
+    """A number of the paper, from one run, and the 95% prediction interval for one run of ours."""
 
     figure: str
     what: str
@@ -25,12 +25,13 @@ class Published(NamedTuple):
 
 
 def compare(sweep: xr.Dataset) -> list[Published]:
-    """Compares all published numbers whose cells the sweep has, with two seeds or more.
+    """Compares each published number with our runs, if at least two of our runs measured it.
 
     A number is inside if the interval, widened by the reading error, contains it. Where the paper shows no
     bar, the interval must reach below the lowest visible bar (Figure 3: below 0). Student's interval assumes
-    a bell-shaped distribution. If the results of networks form clusters, it is wider than necessary. The bins
-    of a histogram come from one network and sum to 1, so they are not independent evidence.
+    a bell-shaped distribution. If the results of networks form clusters, the interval is wider than
+    necessary. The bins of a histogram come from one network and sum to 1, so they are not independent
+    evidence.
     """
     return [
         _judged(figure, what, value, values[np.isfinite(values)])
@@ -50,7 +51,7 @@ def _judged(figure: str, what: str, value: float, values: np.ndarray) -> Publish
 
 
 def _numbers(sweep: xr.Dataset) -> Iterator[tuple[str, str, float, np.ndarray]]:
-    """Yields the figure, the number's name, its published value, and our values [seed]."""
+    """Yields each number's figure, name and published value, and our values [seed]."""
     trained = set(networks(sweep))
     for variant, mean in published.FIGURE_1_MEAN.items():
         if (network := Network("huge", variant)) in trained:
@@ -91,8 +92,8 @@ def rebinned(fractions: xr.DataArray, bin_width: float) -> np.ndarray:
 
 
 def shares(compared: Sequence[Published]) -> dict[str, tuple[int, int]]:
-    """How many published numbers lie inside, and how many there are, for each figure and in all. Invisible
-    bars are counted separately."""
+    """Returns how many published numbers lie inside our intervals, and how many there are, for each figure
+    and in all. Invisible bars are counted separately."""
     counted: dict[str, tuple[int, int]] = {}
     for number in compared:
         name = number.figure if number.value else f"{number.figure}, no bar to be seen"

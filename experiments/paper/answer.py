@@ -36,21 +36,21 @@ _NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 
 
 def title(claim: str) -> str:
-    """A claim in a few words."""
+    """Returns a claim in a few words."""
     name, _, study = claim.partition("-")
     return f"{_TITLES[name]} ({_STUDIES[study]})" if study else _TITLES[name]
 
 
 def name_of(dataset: str) -> str:
-    """A data set's name in prose."""
+    """Returns a data set's name in prose."""
     return _NAMES.get(dataset, dataset)
 
 
 def sentences(
     sweep: xr.Dataset, verdicts: Sequence[Verdict], shares: Mapping[str, tuple[int, int]]
 ) -> list[str]:
-    """The answer in three sentences, from a sweep with all of the paper's networks: the penalty's effects on
-    correlations and on the error, and the number of reproduced values."""
+    """Returns the answer in three sentences: the penalty's effect on correlations, its effect on the error,
+    and the number of reproduced values. The sweep must have all of the paper's networks."""
     (c4,) = (verdict for verdict in verdicts if verdict.claim == "C4")
     supported = [comparison.outcome for comparison in c4.comparisons].count("for")
     early, late = (
@@ -63,14 +63,14 @@ def sentences(
     return [
         f"In {supported} of {len(c4.comparisons)} comparisons, more weight means less correlation between "
         "hidden units (C4).",
-        f"With weight 1.0 the largest network's error is {_side(early)} after {EARLY} epochs "
-        f"({early[1]:.1f}% against {early[0]:.1f}%, C7) and {_side(late)} after "
-        f"{sweep.sizes['epoch']} ({late[1]:.1f}% against {late[0]:.1f}%, C8).",
+        f"With weight 1.0, the largest network's error is {_side(early)} than without the penalty after "
+        f"{EARLY} epochs ({early[1]:.1f}% against {early[0]:.1f}%, C7), and {_side(late)} after "
+        f"{sweep.sizes['epoch']} epochs ({late[1]:.1f}% against {late[0]:.1f}%, C8).",
         f"{inside} of the paper's {of} published numbers lie within the 95% range of a single run of our "
         f"reproduction{other}.",
     ]
 
 
 def _side(errors: Sequence[float]) -> str:
-    """Whether the second error is lower or higher than the first, as a word."""
+    """Returns whether the second error is lower or higher than the first, as a word."""
     return "lower" if errors[1] < errors[0] else "higher"

@@ -23,7 +23,8 @@ def steps(sweep: xr.Dataset) -> np.ndarray:
 
 
 def contrast(digits: xr.Dataset, mnist: xr.Dataset) -> str:
-    """Explains why the penalty helps on the digits and not on MNIST; "" if the sweeps do not show this."""
+    """Returns a text on why the penalty helps on the digits and not on MNIST; "" if the sweeps do not show
+    this."""
     both = {*networks(digits)} & {*networks(mnist)}
     sizes = [size for size in SIZES if {Network(size, VANILLA), Network(size, CORR_10)} <= both]
     if not sizes or _protocol(digits) != _protocol(mnist):
@@ -45,7 +46,7 @@ def contrast(digits: xr.Dataset, mnist: xr.Dataset) -> str:
 
 
 def _protocol(sweep: xr.Dataset) -> dict:
-    """The protocol without its number of epochs."""
+    """Returns a sweep's protocol, without the number of epochs."""
     return {**configuration(sweep)["protocol"], "epochs": None}
 
 
@@ -60,7 +61,7 @@ def _gain(sweep: xr.Dataset, network: Network) -> np.ndarray:
 
 def figure(*sweeps: xr.Dataset) -> Figure:
     """Draws the huge network's validation error against update steps, with a panel for each sweep. Steps at
-    which weight 0.02 has a lower mean error than 0 are shaded. Weights are on the library's scale.
+    which weight 0.02 has a lower mean error than weight 0 are shaded. Weights are on the library's scale.
     """
     if len(sweeps) < 2:
         raise Missing("needs the digits and MNIST")

@@ -1,4 +1,7 @@
-"""One function per sentence of the paper: a sweep from `gather` gives a Verdict. C1 and C3 need no sweep."""
+"""Judges each sentence of the paper with one function, which returns a Verdict.
+
+The functions take a sweep from `gather`. C1 and C3 need no sweep.
+"""
 
 import itertools
 from collections.abc import Sequence
@@ -20,7 +23,7 @@ BELOW_HUGE: tuple[Size, ...] = tuple(size for size in reversed(SIZES) if size !=
 def c2(sweep: xr.Dataset) -> Verdict:
     """C2, dropout lowers correlations: Section 2.2 and Figure 1."""
     vanilla, drop = (_correlation(sweep, network) for network in (HUGE_VANILLA, HUGE_DROP))
-    # NaN where vanilla is 0: then the layer is dead.
+    # NaN where vanilla is 0, because the layer is dead there.
     ratio = np.divide(drop, vanilla, out=np.full_like(drop, np.nan), where=vanilla > 0)
     lower = above_zero({"layer 1, huge: mean |rho| of vanilla - drop": vanilla - drop}, quantity=CORRELATIONS)
     as_predicted = equal(
@@ -104,8 +107,9 @@ def c6(sweep: xr.Dataset) -> Verdict:
             differences,
             label=lambda network: f"{network.size}: growth of {network.variant.name} - growth of vanilla",
         ),
-        "The growth of C5 is compared with vanilla's, for every weight of 1.0 or more in this sweep. This is "
-        "done even if C5 found no trend that could reverse." + on_diverged(sweep, (VANILLA, *_heavy(sweep))),
+        "We compare growth, as defined in C5, with vanilla's growth, for every weight of 1.0 or more in this "
+        "sweep. This is done even if C5 found no trend that could reverse."
+        + on_diverged(sweep, (VANILLA, *_heavy(sweep))),
     )
 
 
@@ -148,7 +152,7 @@ def c8(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
 
 
 def minus_vanilla(network: Network) -> str:
-    """The label of a comparison of C8."""
+    """Returns the label of a comparison of C8."""
     return f"{network.size}: {network.variant.name} - vanilla"
 
 
@@ -158,7 +162,8 @@ def judge(sweep: xr.Dataset) -> tuple[Verdict, ...]:
 
 
 def _heavy(sweep: xr.Dataset) -> list[Variant]:
-    """The sweep's variants corr-1.0 and larger, with constant weights."""
+    """Returns the sweep's variants with a constant weight of 1.0 or more, in order. corr-1.0 is included
+    even if it was not trained."""
     variants = {network.variant for network in networks(sweep)}
     weighted = {
         variant for variant in variants if (variant.kind, variant.schedule) == (CORR_10.kind, "constant")
@@ -168,9 +173,10 @@ def _heavy(sweep: xr.Dataset) -> list[Variant]:
 
 
 def error(sweep: xr.Dataset, network: Network, epoch: int) -> np.ndarray:
-    """Validation error [seed] after an epoch, counted from 1 (-1: the last); NaN if not trained.
+    """Returns the validation error [seed] after an epoch; NaN if the network was not trained that long.
 
-    A network that diverged has the error of guessing, because leaving it out would flatter its variant.
+    Epochs count from 1, and -1 is the last one. A network that diverged has the error of guessing, because
+    leaving it out would flatter its variant.
     """
     if network not in networks(sweep) or epoch > sweep.sizes["epoch"]:
         return np.full(sweep.sizes["seed"], np.nan)
@@ -179,7 +185,7 @@ def error(sweep: xr.Dataset, network: Network, epoch: int) -> np.ndarray:
 
 
 def on_diverged(sweep: xr.Dataset, variants: Sequence[Variant], by: int | None = None) -> str:
-    """A sentence on the networks that diverged by an epoch, if there are any."""
+    """Returns a sentence on the networks that diverged by an epoch; "" if none did."""
     counts = ", ".join(
         f"{count} of {seeds} {network.name}"
         for network, (count, seeds) in diverged(sweep, by).items()
@@ -189,12 +195,12 @@ def on_diverged(sweep: xr.Dataset, variants: Sequence[Variant], by: int | None =
 
 
 def _growth(sweep: xr.Dataset, network: Network) -> np.ndarray:
-    """The error's growth from the huge network [seed], as in Figure 3."""
+    """Returns the last error [seed] minus that of the variant's huge network, as in Figure 3."""
     return error(sweep, network, -1) - error(sweep, Network("huge", network.variant), -1)
 
 
 def _correlation(sweep: xr.Dataset, network: Network, layer: int = 1) -> np.ndarray:
-    """Mean |rho| [seed] as in Figures 1 and 2; NaN if not trained."""
+    """Returns mean |rho| [seed], as in Figures 1 and 2; NaN if the network was not trained."""
     if network not in networks(sweep):
         return np.full(sweep.sizes["seed"], np.nan)
     return sweep.mean_correlation_minibatch.sel(cell=network.name, layer=layer).values

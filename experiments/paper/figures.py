@@ -103,7 +103,7 @@ def figure2(sweep: xr.Dataset) -> Figure:
 
 
 def _shares(cell: xr.Dataset, shown: published.Histogram) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of pairs [seed, bin] in %, without networks that diverged, and the middles of the bins."""
+    """Returns the shares of pairs [seed, bin] in %, without networks that diverged; and the bins' middles."""
     ours = 100 * rebinned(cell.histogram_minibatch, shown.bin_width)
     return ours[np.isfinite(ours).all(axis=1)], (np.arange(ours.shape[1]) + 0.5) * shown.bin_width
 

@@ -18,22 +18,22 @@ CAPTIONS = {
     "figure2": "Each line is one weight, averaged over seeds. The left end shows the share of pairs near 0.",
     "figure4": "Lower is better. Bars: mean over seeds with 95% interval. Dots: seeds. Dashes: the paper.",
     "error_by_size": "Lower is better. Networks that diverged are counted above and left out of the means.",
-    "steps": "Shaded: weight 0.02, the paper's 1.0, is better than 0. The digits end where MNIST begins.",
+    "steps": "Shaded: weight 0.02, the paper's 1.0, is better than 0. The digits have fewer steps.",
     "learning_curves": "Both axes are logarithmic, to show the first epochs and the last differences.",
     "correlation_curves": "Grey: the number of units in the layer.",
     "slopes": f"Numbers: networks with a slope below {-slopes.FLAT} / in between / above {slopes.FLAT}.",
 }
-"""What to see in each picture."""
+"""The caption of each picture, which says what to see."""
 
 
 def of(
     sweep: xr.Dataset, others: Mapping[str, xr.Dataset], contrasted: Sequence[xr.Dataset]
 ) -> list[tuple[str, str, Callable[[], Figure]]]:
-    """The name, title and drawing of every picture except those of claims and studies.
+    """Returns the name, title and drawing of every picture, except for the pictures of claims and studies.
 
     Args:
       sweep: the sweep that is judged.
-      others: sweeps by name. Those with the same data and protocol add their weights and rates.
+      others: sweeps by name. Those with the data and protocol of `sweep` add their weights and rates.
       contrasted: the digits and MNIST, if both exist.
     """
     scans = [sweep, *(other for other in others.values() if _same_protocol(sweep, other))]

@@ -43,10 +43,10 @@ FIGURE_1 = {
         "0.0023 0.002 0.0015 0.0012 0.001",
     ),
 }
-"""Hidden layer 1 of the huge networks, by variant."""
+"""The histograms of hidden layer 1 of the huge networks, by variant."""
 
 FIGURE_1_MEAN = {VANILLA: 0.186, DROP: 0.125}
-"""The red lines: mean |rho|."""
+"""Mean |rho|, by variant. Figure 1 shows it as red lines."""
 
 FIGURE_2 = {
     VANILLA: (
@@ -65,14 +65,14 @@ FIGURE_2 = {
         _histogram(0.1, "0.978 0.016 0 0 0 0 0 0 0 0"),
     ),
 }
-"""Hidden layers 1, 2, 3 of the huge networks, by variant."""
+"""The histograms of hidden layers 1, 2, 3 of the huge networks, by variant."""
 
 FIGURE_3: dict[Variant, dict[Size, float]] = {
     VANILLA: {"large": 0.0003, "medium": 0.0021, "small": 0.0022, "tiny": 0.0097},
     CORR_01: {"large": 0.0, "medium": 0.0013, "small": 0.0017, "tiny": 0.0087},
 }
 """Validation error minus that of the variant's huge network, after 100 epochs. large-corr-0.1 shows no bar,
-so it is zero or negative."""
+so its value is zero or negative."""
 
 FIGURE_4: dict[Variant, dict[Size, float]] = {
     VANILLA: {"huge": 0.0841, "large": 0.0785, "medium": 0.0744, "small": 0.041, "tiny": 0.0561},
@@ -84,7 +84,7 @@ FIGURE_4: dict[Variant, dict[Size, float]] = {
 FIGURE_4_BY_NETWORK = {
     Network(size, variant): value for variant, bars in FIGURE_4.items() for size, value in bars.items()
 }
-"""The same, by network."""
+"""The numbers of `FIGURE_4`, by network."""
 
 READING_ERROR = {
     "figure 1": 0.0002,
@@ -93,7 +93,7 @@ READING_ERROR = {
     "figure 3": 2e-5,
     "figure 4": 2e-4,
 }
-"""The approximate reading error of a number."""
+"""The approximate error of a number that is read off a figure, by figure."""
 
 INVISIBLE = {"figure 1": 0.001, "figure 2": 0.005, "figure 3": 0.0}
-"""Bars up to this height are read as 0."""
+"""The height up to which a bar is read as 0, by figure."""

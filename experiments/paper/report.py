@@ -35,7 +35,7 @@ from experiments.store import compact, finished, measurements
 from experiments.store import gathered as stored
 
 REFERENCE = Path(__file__).parent / "reference"
-"""The folder of the committed sweeps, one compact file each. NETWORKS in it has the studies' results."""
+"""The folder of the committed sweeps, each as a compact file. Its folder NETWORKS has measurements."""
 
 NETWORKS = "networks"
 
@@ -65,7 +65,7 @@ def write(sweep: xr.Dataset, out: Path) -> Path:
 
 
 def conclusion(sweep: xr.Dataset) -> str:
-    """One line: what a sweep of the digits shows, and why MNIST ends otherwise. "" for other sweeps."""
+    """Returns, for a sweep of the digits, one line on why MNIST seems to disagree; "" for other sweeps."""
     return _contrast(sweep, {})[0]
 
 
@@ -76,16 +76,16 @@ def write_paper(
     measured: Mapping[str, xr.Dataset] | None = None,
     further: Sequence[Verdict] = (),
 ) -> Path:
-    """Writes figures/NAME.svg and .png, the page report.html and its tables into a folder. Tables are
-    verdicts.md and agreement.md; and beyond.md, ablation.md, without.md and the studies' tables, if their
-    networks were trained.
+    """Writes figures/NAME.svg and .png, the page report.html and its tables into a folder. The tables
+    are verdicts.md and agreement.md. If the networks were trained for them, there are also beyond.md,
+    ablation.md, without.md and the studies' tables.
 
     Args:
       sweep: the sweep that is judged, from `gather`.
       out: the folder.
-      others: sweeps of other networks or protocols, by name: for the scans, the ablation and the studies, and
-        for the same claims on other data.
-      measured: what the studies measured, by name.
+      others: other sweeps, by name. The scans, the ablation and the studies use them, and the same claims are
+        judged on their data.
+      measured: the studies' measurements, by name.
       further: verdicts on the paper's sentences from other commands.
 
     Returns:
@@ -157,7 +157,7 @@ def _contrast(sweep: xr.Dataset, others: Mapping[str, xr.Dataset]) -> tuple[str,
 
 
 def _show(folder: Path, exhibit: Exhibit, results: xr.Dataset | None) -> Shown:
-    """Draws an exhibit; without results it has no tables."""
+    """Draws an exhibit. Without results, the exhibit has no text and no tables."""
 
     def draw() -> Figure:
         if results is None:
@@ -173,7 +173,7 @@ def _show(folder: Path, exhibit: Exhibit, results: xr.Dataset | None) -> Shown:
 def _about(
     sweep: xr.Dataset, others: Mapping[str, xr.Dataset], verdicts: Sequence[Verdict]
 ) -> dict[str, Any]:
-    """The page's values about the sweep itself, and about networks that diverged."""
+    """Returns the page's values about the sweep, the verdicts on other sweeps, and networks that diverged."""
     configuration, diverged = stored.configuration(sweep), stored.diverged(sweep)
     convolutional = configuration["protocol"]["family"] == "conv"
     return {
@@ -207,7 +207,7 @@ def _about(
 
 
 def _without_diverged(sweep: xr.Dataset, verdicts: Sequence[Verdict]) -> dict[str, str]:
-    """The verdicts without networks that diverged, for claims whose comparisons have such networks."""
+    """Returns the verdicts without diverged networks, for claims whose comparisons have such networks."""
 
     def sizes(verdict):
         return [comparison.finite.size for comparison in verdict.comparisons]
@@ -231,7 +231,7 @@ def judges(sweep: xr.Dataset) -> bool:
 
 
 def _provenance(sweep: xr.Dataset) -> dict[str, str]:
-    """The different values of each attribute on the cells' origin, as text."""
+    """Returns the distinct values of each attribute that says where the cells come from, as text."""
     values = {name: sorted(set(map(str, sweep[name].values))) for name in finished.ATTRIBUTES}
     del values["configuration"]
     values["seconds"] = [f"{float(sweep.seconds.sum()):.0f} in all"]
@@ -240,14 +240,14 @@ def _provenance(sweep: xr.Dataset) -> dict[str, str]:
 
 
 def measurements_of(data: Path = REFERENCE) -> dict[str, xr.Dataset]:
-    """The studies' measurements, by name."""
+    """Returns the studies' measurements, by name."""
     kept = {study.name: study.dimensions for study in STUDIES if study.measure}
     paths = {name: data / NETWORKS / f"{name}.nc" for name in kept}
     return {name: measurements.load(path, kept[name]) for name, path in paths.items() if path.exists()}
 
 
 def references(data: Path = REFERENCE) -> dict[str, xr.Dataset]:
-    """The sweeps of a folder of compact files, by name."""
+    """Returns the sweeps of a folder of compact files, by name."""
     return load_all(data, ".nc", compact.load)
 
 

@@ -9,7 +9,7 @@ from experiments.statistics.verdicts import Quantity, Verdict, always, equal
 
 @functools.cache
 def c1() -> Verdict:
-    """Section 2.1: z-scored Gaussian pairs under dropout, 400 samples of 1,000."""
+    """C1, the law of dropout: Section 2.1. Simulates 400 samples of 1,000 z-scored Gaussian pairs."""
     comparisons, ratio = [], Quantity("correlation after dropout / before")
     for keep in (0.5, 0.7):
         estimator, pearson = _correlations_after_dropout(0.6, keep)
@@ -32,7 +32,7 @@ def c1() -> Verdict:
 
 
 def _correlations_after_dropout(rho: float, keep: float) -> tuple[np.ndarray, np.ndarray]:
-    """The estimator and Pearson's correlation [sample] after dropout, divided by their values before."""
+    """Returns the estimator and Pearson's correlation [sample], each after dropout / before dropout."""
     random = np.random.default_rng(0)
     x, y = random.standard_normal((2, 400, 1000))
 
@@ -48,7 +48,7 @@ def _correlations_after_dropout(rho: float, keep: float) -> tuple[np.ndarray, np
 
 
 def c3() -> Verdict:
-    """Section 3.1, in float64: the printed gradient against the complex-step derivative of P."""
+    """C3, the formula of the gradient: Section 3.1. Compares it with the complex-step derivative of P."""
     random = np.random.default_rng(0)
     relative, zero = [], []
     for _layer in range(20):
@@ -80,7 +80,7 @@ def c3() -> Verdict:
 
 
 def _penalty(a: np.ndarray) -> complex:
-    """P for complex a, without absolute values, so that its imaginary part is the derivative."""
+    """Returns P for complex a. It takes no absolute values, so its imaginary part gives the derivative."""
     c = a - a.mean(axis=0)
     z = c / np.sqrt((c * c).sum(axis=0) / (len(a) - 1))
     rho = z.T @ z / (len(a) - 1)

@@ -1,4 +1,4 @@
-"""The PReLU slopes that networks learn. They divide the seeds of HUGE-VANILLANET into groups."""
+"""The PReLU slopes that networks learn. Slopes divide the seeds of HUGE-VANILLANET into groups."""
 
 import numpy as np
 import xarray as xr

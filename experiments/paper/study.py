@@ -1,4 +1,4 @@
-"""A study beyond the paper, as one value: what it trains, measures, judges and shows."""
+"""A study beyond the paper: the networks that it trains, and how it measures, judges and shows them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,26 +13,26 @@ from experiments.page.tables import Table
 from experiments.statistics.verdicts import Verdict
 from experiments.store.gathered import networks
 
-if TYPE_CHECKING:  # it brings JAX
+if TYPE_CHECKING:  # it imports JAX
     from experiments.data.load import Dataset
 
 MARGIN = 0.001
-"""An error is not worse than another if it is at most this much larger: a tenth of a percentage point."""
+"""An error counts as no worse than another one if it is at most this much larger: 0.1 percentage points."""
 
 Results = Mapping[str, xr.Dataset]
-"""Sweeps and measurements, by the name of their file."""
+"""Sweeps and measurements, each by the name of its file."""
 
 
 class Exhibit(NamedTuple):
     """A picture with its text and tables."""
 
     name: str
-    """The name of the files of its picture and tables."""
+    """The name of the files with the picture and the tables."""
     title: str
     text: Callable[[xr.Dataset], str]
     figure: Callable[[xr.Dataset], Figure]
     tables: Callable[[xr.Dataset], Sequence[Table]]
-    """Tables without rows if a sweep has nothing to show."""
+    """Returns the tables. They have no rows if a sweep has nothing to show."""
 
 
 @dataclass(frozen=True)
@@ -41,25 +41,26 @@ class Study:
     page shows its results."""
 
     name: str
-    """The name of the file with its results."""
+    """The name of the file with the study's results."""
     cells: tuple[Cell, ...]
-    """The networks that it needs."""
+    """The networks that the study needs."""
     measure: "Callable[[Path, Sequence[Cell], Dataset], xr.Dataset] | None" = None
-    """Measures the networks, if measurements are stored instead of the sweep: a function of the folder of
-    cells, the cells and their data."""
+    """Measures the networks, given the folder of the cells, the cells and their data. The measurements are
+    stored instead of the sweep. None: the sweep is stored."""
     dimensions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The axes of each variable that `measure` returns."""
     judge: Callable[[xr.Dataset, xr.Dataset], tuple[Verdict, ...]] | None = None
-    """The verdicts from its results and the paper's own sweep; None: it judges no sentence."""
+    """Returns the verdicts, given the study's results and the paper's own sweep. None: the study judges no
+    sentence."""
     exhibit: Exhibit | None = None
 
     def verdicts(self, results: Results, main: xr.Dataset) -> tuple[Verdict, ...]:
-        """Its verdicts on the paper's sentences; () until its networks are trained."""
+        """Returns the study's verdicts on the paper's sentences; () until its networks are trained."""
         mine = self.find(results)
         return () if mine is None or self.judge is None else self.judge(mine, main)
 
     def find(self, results: Results) -> xr.Dataset | None:
-        """Its results; None until all of its networks are trained."""
+        """Returns the study's results; None until all of its networks are trained."""
         mine = results.get(self.name)
         if mine is None or self.measure:
             return mine
@@ -67,5 +68,5 @@ class Study:
 
 
 def renamed(verdict: Verdict, study: str) -> Verdict:
-    """A verdict with the name of a study added to its claim."""
+    """Returns a verdict with the name of a study added to its claim."""
     return replace(verdict, claim=f"{verdict.claim}-{study}")

@@ -1,4 +1,4 @@
-"""The report's tables, like those of the README.md in this folder: verdicts, published numbers, ablations."""
+"""The report's tables of verdicts, published numbers and ablations, which README.md shows too."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from experiments.statistics.verdicts import Verdict
 
 
 def of_verdicts(verdicts: Sequence[Verdict]) -> Table:
-    """The table of verdicts, one sentence in each row."""
+    """Returns the table of verdicts, one sentence in each row."""
     header = "claim", "the paper says", "verdict", "comparisons for, against, open"
     return Table(
         header,
@@ -25,14 +25,14 @@ def of_verdicts(verdicts: Sequence[Verdict]) -> Table:
 
 
 def of_shares(shares: Mapping[str, tuple[int, int]]) -> Table:
-    """The table of published numbers that lie inside, as `agreement.shares` counts them."""
+    """Returns the table of how many published numbers lie inside our intervals, from `agreement.shares`."""
     return Table(
         ("published numbers of", "inside", "of"), [(name, *counts) for name, counts in shares.items()]
     )
 
 
 def of_steps(steps: Sequence[Step]) -> Table:
-    """The table of an ablation, without the errors of single networks."""
+    """Returns the table of an ablation, without the errors of single networks."""
     header = "step", "mean distance from Figure 4", "networks diverged"
     return Table(
         header, [(step.name, f"{step.distance:.3f}", f"{step.diverged} of {step.networks}") for step in steps]

@@ -25,18 +25,18 @@ def c12(sweep: xr.Dataset) -> Verdict:
         section="4",
         sentence="Another useful extension would be to extend the correlation regularizer so that it can be "
         "applied to convolutional layers.",
-        remark="Channels are the units and positions the samples. We compare mean |rho| of each layer, over "
-        "the positions of minibatches.",
+        remark="Channels are the units, and positions are the samples. We compare mean |rho| of each layer, "
+        "over the positions of minibatches.",
     )
 
 
 def judge(sweep: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
-    """C12, and C7 and C8 for the same networks."""
+    """Judges C12, and C7 and C8 for the same networks."""
     return c12(sweep), renamed(claims.c7(sweep, SIZES), "conv"), renamed(claims.c8(sweep, SIZES), "conv")
 
 
 def tables(sweep: xr.Dataset) -> list[Table]:
-    """Mean |rho| and effective units of each layer after training, without networks that diverged."""
+    """Returns the table of mean |rho| and effective units after training, without networks that diverged."""
     rows = []
     for cell in split(sweep):
         last = cell.isel(seed=cell.diverged_epoch.values == 0, epoch=-1)
@@ -62,8 +62,8 @@ STUDY = Study(
         "convolutions",
         "The penalty in convolutional layers",
         lambda sweep: (
-            "The data are Fashion-MNIST. The table shows each layer after the last epoch: mean |rho| and the "
-            "effective number of units d / (2P), on the validation set and averaged over seeds. The "
+            "The data are Fashion-MNIST. For each layer, the table shows mean |rho| and the effective number "
+            "of units d / (2P), after the last epoch, on the validation set and averaged over seeds. The "
             "effective units are not corrected for chance."
         ),
         curves.correlation_curves,

@@ -29,8 +29,8 @@ RATE, DRAWS = 0.3, 20
 
 LAWS = ("general", "keep^2 rho", "keep rho")
 """general: `decorr.dropout_correlation`, with each unit's mean and variance. keep^2 rho:
-`decorr.dropout_estimator`, Section 2.1's law of an estimator that does not divide by variances. keep rho: the
-general law if all means are 0."""
+`decorr.dropout_estimator`, Section 2.1's law for an estimator that does not divide by variances. keep rho:
+the general law if all means are 0."""
 
 DIMENSIONS = {
     "slope": ("law", "seed", "layer"),
@@ -51,7 +51,7 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
     Args:
       folder: the folder of the finished cell.
       grid: one cell, with fully connected networks.
-      dataset: the data that they were trained on. The validation set is used.
+      dataset: the data that the networks were trained on. The validation set is used.
 
     Returns:
       slope and r2 [law, seed, layer], by `fit`. pairs [seed, layer]: how many pairs were compared. left_out
@@ -122,8 +122,8 @@ def correlations(activations: Any, key: Any) -> tuple[np.ndarray, dict[str, np.n
 
 @functools.cache
 def _matrices() -> Callable[[Any, Any], Any]:
-    """Returns the program of `correlations`. It gives observed correlations [unit, unit], then predicted ones
-    in the order of LAWS."""
+    """Returns the program of `correlations`. The program returns observed correlations [unit, unit], then
+    predicted ones in the order of LAWS."""
     import jax
     import jax.numpy as jnp
 
@@ -143,12 +143,12 @@ def _matrices() -> Callable[[Any, Any], Any]:
 
 
 def fit(observed: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
-    """Returns two numbers for how well a law predicts. Both are 1 for an exact law.
+    """Returns two numbers that say how well a law predicts. Both are 1 for an exact law.
 
-    slope = sum(observed predicted) / sum(predicted^2) is that of the least-squares line through the origin.
-    It differs from 1 if a law is wrong by a factor. R^2 = 1 - sum((observed - predicted)^2) / sum((observed
-    - mean observed)^2) compares with the law itself, not with the line. A wrong factor lowers R^2. If R^2 is
-    negative, the mean of the observed values would predict better.
+    slope = sum(observed predicted) / sum(predicted^2) is the slope of the least-squares line through the
+    origin. It differs from 1 if a law is wrong by a factor. R^2 = 1 - sum((observed - predicted)^2) /
+    sum((observed - mean observed)^2) compares with the law itself, not with the line. A wrong factor lowers
+    R^2. If R^2 is negative, the mean of the observed values would predict better.
 
     Args:
       observed, predicted: correlations [pair].
@@ -167,7 +167,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 class Row(NamedTuple):
-    """How well a law predicts the correlations of a layer: mean over seeds, smallest, largest."""
+    """How well a law predicts the correlations of a layer: the mean over seeds, the smallest, the largest."""
 
     layer: int
     law: str
@@ -194,7 +194,7 @@ def rows(measured: xr.Dataset) -> list[Row]:
 
 
 def tables(measured: xr.Dataset) -> list[Table]:
-    """`rows` as a table."""
+    """Returns `rows` as a table."""
 
     def spread(mean: float, least: float, most: float) -> str:
         return f"{mean:.3f} ({least:.3f} to {most:.3f})"
@@ -206,13 +206,13 @@ def tables(measured: xr.Dataset) -> list[Table]:
 
 
 def text(measured: xr.Dataset) -> str:
-    """The text about the table and the picture."""
+    """Returns the text about the table and the picture."""
     undefined, compared = int(measured.left_out.sum()), int(measured.pairs.sum())
     return (
         f"The picture compares the correlations of units under dropout with what three laws predict. The "
         f"rate is {RATE:g}, and correlations are averaged over {DRAWS} draws of masks on the validation set. "
         "The slope belongs to the line through the origin. R^2 compares observed with predicted values, and "
-        f"may be negative. Of {undefined + compared} pairs {undefined} are left out, because a unit is "
+        f"may be negative. {undefined} of {undefined + compared} pairs are left out, because a unit is "
         "constant or its network diverged."
     )
 

@@ -32,7 +32,7 @@ DRAWS = 10_000
 
 
 def judge(forty: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
-    """C5 with more seeds than the main sweep, including its seeds."""
+    """Judges C5 with more seeds than the main sweep has. The main sweep's seeds are included."""
     verdict = renamed(claims.c5(forty), "forty")
     unseen = claims.c5(forty.isel(seed=~forty.seed.isin(main.seed).values))
     seeds = unseen.comparisons[0].values.size
@@ -64,7 +64,7 @@ class Sign(NamedTuple):
 
 
 def basins(sweep: xr.Dataset) -> list[Basin]:
-    """Returns the groups, and how many networks end in each; [] without learned slopes. A network that
+    """Returns the groups, and how many networks end in each group; [] without learned slopes. A network that
     diverged is in no group, but counts in the total.
     """
     rows = []
@@ -100,7 +100,7 @@ def signs(sweep: xr.Dataset) -> list[Sign]:
 
 
 def _early_numbers(sweep: xr.Dataset) -> dict[tuple[str, int], np.ndarray]:
-    """The early numbers [seed], by name and epoch; {} if any of them is missing."""
+    """Returns the early numbers [seed], by name and epoch; {} if any of them is missing."""
     if not by_slope(sweep, HUGE_VANILLA) or not {*EPOCHS} <= {*sweep.epoch.values.tolist()}:
         return {}
     cell = cell_of(sweep, HUGE_VANILLA)
@@ -118,7 +118,7 @@ def _early_numbers(sweep: xr.Dataset) -> dict[tuple[str, int], np.ndarray]:
 
 @functools.cache  # tables and figure show the same tests
 def _roc_test(above: tuple[float, ...], rest: tuple[float, ...]) -> tuple[float, float]:
-    """The area under the ROC curve, and the p value of the permutation test."""
+    """Returns the area under the ROC curve, and the p-value of the permutation test."""
     n, m = len(above), len(rest)
     ranks = stats.rankdata(np.concatenate([above, rest]))  # ties share their mean rank
 
@@ -139,7 +139,7 @@ def _roc_test(above: tuple[float, ...], rest: tuple[float, ...]) -> tuple[float,
 
 
 def tables(sweep: xr.Dataset) -> list[Table]:
-    """`basins` and `signs` as tables."""
+    """Returns `basins` and `signs` as tables."""
     shares = [
         (
             basin.name,
@@ -191,9 +191,9 @@ STUDY = Study(
         "Where HUGE-VANILLANET ends",
         lambda sweep: (
             "The first table groups the networks by the PReLU slope of layer 1 after the last epoch, with "
-            "Wilson's 95% intervals. The second shows how well numbers early in training tell the networks "
-            f"that end above {FLAT} from the rest. The area under the ROC curve is 0.5 by chance. The "
-            "permutation tests are corrected by Holm."
+            "Wilson's 95% intervals. The second table shows how well numbers early in training tell the "
+            f"networks that end above {FLAT} from the rest. The area under the ROC curve is 0.5 by chance. "
+            "The permutation tests are corrected by Holm."
         ),
         figure,
         tables,

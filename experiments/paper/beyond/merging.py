@@ -1,4 +1,4 @@
-"""C11, redundancy wastes capacity: how many units trained networks do not need. PLAN.md, part 3."""
+"""C11, redundant units waste capacity: how many units do trained networks need? PLAN.md, part 3."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ DIMENSIONS = {
 """The axes of each variable that `measure` returns."""
 
 _ROUNDING = 1e-6
-"""Rounding of a difference of two float32 errors. One image changes an error by a hundred times this."""
+"""The rounding error of a difference of two float32 errors. One image changes an error 100 times as much."""
 
 
 def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Dataset:
@@ -49,7 +49,7 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
     Args:
       folder: the folder of the finished cells.
       grid: the cells: fully connected networks with the same size, one cell for each variant.
-      dataset: the data that they were trained on.
+      dataset: the data that the networks were trained on.
 
     Returns:
       units [variant, seed, threshold, layer]: how many units are left.
@@ -110,7 +110,7 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
 def merge(
     run: trained.Program, params: Mapping[str, Any], samples: Any, threshold: float
 ) -> tuple[dict[str, Any], list[int]]:
-    """A network without its redundant units: `decorr.merge_units` of every hidden layer, first to last.
+    """Removes a network's redundant units: applies `decorr.merge_units` to every hidden layer, first to last.
 
     After a layer is merged, the next layer's activations are computed with the merged network. The result has
     the shape of the whole network. Removed units are still computed, but have no outgoing weights. So one
@@ -119,9 +119,9 @@ def merge(
 
     Args:
       run: a function that computes the network.
-      params: its parameters.
+      params: the network's parameters.
       samples: inputs [sample, feature], over which units are compared.
-      threshold: of |rho|, as in `merge_units`.
+      threshold: the threshold of |rho|, as in `merge_units`.
 
     Returns:
       The parameters, and how many units are left in each hidden layer.
@@ -142,19 +142,19 @@ def merge(
 
 
 def shares(measured: xr.Dataset) -> xr.DataArray:
-    """The share of hidden units left [variant, seed, threshold]."""
+    """Returns the share of hidden units that are left [variant, seed, threshold]."""
     return measured.units.sum("layer") / measured.width.sum("layer")
 
 
 def needed(measured: xr.Dataset) -> xr.DataArray:
-    """The smallest share of hidden units left [variant, seed] at which the error is at most `MARGIN` above
-    the whole network's. It is 1 if no threshold gives such an error."""
+    """Returns the smallest share of hidden units [variant, seed] at which the error is at most `MARGIN` above
+    the whole network's error. The share is 1 if no threshold gives such an error."""
     as_good = measured.error <= measured.whole_error + MARGIN + _ROUNDING
     return shares(measured).where(as_good, 1.0).min("threshold")
 
 
 def judge(measured: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
-    """C11, redundant units waste capacity."""
+    """Judges C11, redundant units waste capacity."""
     return (c11(measured),)
 
 
@@ -201,7 +201,7 @@ def _above(share: xr.DataArray, remark: str = "") -> Verdict:
 
 
 def tables(measured: xr.Dataset) -> list[Table]:
-    """The table of the share of units that each variant's networks need, without networks that diverged."""
+    """Returns the table of the shares of units that networks need, without networks that diverged."""
     rows = []
     for share, diverged in zip(needed(measured), measured.diverged, strict=True):
         kept = share.values[diverged.values == 0]

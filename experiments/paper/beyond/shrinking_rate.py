@@ -45,7 +45,7 @@ def _label(key: tuple[Network, int]) -> str:
 
 
 def judge(sweep: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
-    """C9, and C6 and C8 for the same networks."""
+    """Judges C9, and C6 and C8 for the same networks."""
     return c9(sweep), renamed(claims.c6(sweep), "decay"), renamed(claims.c8(sweep), "decay")
 
 

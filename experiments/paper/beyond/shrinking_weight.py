@@ -16,7 +16,7 @@ SHRINKING = Variant.parse("corr-1.0-cosine")
 
 
 def judge(cosine: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
-    """C8 for a shrinking weight, against the main sweep's vanilla networks."""
+    """Judges C8 for a shrinking weight, against the main sweep's vanilla networks."""
     differences = {
         Network(size, SHRINKING): claims.error(cosine, Network(size, SHRINKING), -1)
         - claims.error(main, Network(size, VANILLA), -1)
@@ -34,7 +34,7 @@ def judge(cosine: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
             claim="C8-cosine",
             comparisons=above_zero(differences, label=claims.minus_vanilla),
             remark=f"The penalty's weight falls from {CORR_10.number} to 0 by a half cosine. We compare the "
-            f"error after the last epoch. With a constant weight the mean differences are {means}."
+            f"error after the last epoch. With a constant weight, the mean differences are {means}."
             + claims.on_diverged(cosine, (SHRINKING,)),
         ),
     )

@@ -1,4 +1,4 @@
-"""Runs the networks of finished cells again. JAX is imported only when they run."""
+"""Runs the networks of finished cells again. JAX is imported only when networks run."""
 
 import functools
 from collections.abc import Callable
@@ -13,7 +13,7 @@ and the activations [sample, unit] of each hidden layer."""
 
 
 def program(cell: Cell, classes: int) -> Program:
-    """Returns the program of a cell's fully connected networks. Cells with the same architecture share it."""
+    """Returns the program of a cell's fully connected networks. Equal architectures share a program."""
     return _compiled(cell.variant.architecture(cell.protocol, cell.size), classes)
 
 

@@ -121,7 +121,7 @@ def test_the_page_has_what_was_measured_and_only_that(measured, forty, tmp_path)
         .splitlines()[2]
         .startswith("| tiny-vanilla | 0.200, 1.7 | ")
     )
-    assert "Of 2030 pairs 0 are left out" in page
+    assert "0 of 2030 pairs are left out" in page
     page = report.write_paper(sweep, tmp_path).read_text()
     assert "Beyond the paper" not in page
     left = {path.stem for path in tmp_path.rglob("*")}
