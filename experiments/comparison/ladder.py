@@ -183,7 +183,8 @@ def figure(ladder: Ladder) -> Figure:
                     ax.plot(x, without, marker, color=colour, markerfacecolor="white")
                 if y != mean:
                     text = f"{mean:+.0f} [{low:+.0f}, {high:+.0f}]"
-                    ax.text(place + 0.3, y, text, color=colour, size=7, va="center")
+                    side = "bottom" if y == SHOWN[0] else "center"  # clear of the axis
+                    ax.text(place + 0.3, y, text, color=colour, size=7, va=side)
         ax.axhline(0, color="black", linewidth=0.8)
         ax.set_ylim(SHOWN)
         ax.set_xlim(-0.5, len(TITLES) - 0.5)
