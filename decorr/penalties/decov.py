@@ -17,11 +17,11 @@ def decov_loss(
     """The DeCov loss: half the sum of squared covariances of different units.
 
     L = 1/2 (||C||_F^2 - ||diag C||_2^2), C = sum_k (a^(k) - mean) (a^(k) - mean)^T / m, the biased
-    covariance. It shrinks with the scale of the activations; `correlation_penalty` does not.
+    covariance. L shrinks with the scale of the activations; `correlation_penalty` does not.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `pair_penalty`.
 
     Returns:
