@@ -27,7 +27,7 @@ def check_floating(x: jax.typing.ArrayLike, what: str, xp: ModuleType = jnp) -> 
 def check_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
     """Returns probabilities as an array.
 
-    Raises ValueError for a number outside [0, 1]. If the numbers are traced, it becomes NaN instead.
+    Raises ValueError for a number outside [0, 1]. In a traced array, such a number becomes NaN instead.
     """
     array = jnp.asarray(number)
     if isinstance(number, jax.core.Tracer):
@@ -70,8 +70,8 @@ def check_weights(
 ) -> Any:
     """Returns the samples' weights as a JAX or NumPy array of the samples' shape; 0 for invalid samples.
 
-    ValueError if a valid sample has a negative or infinite weight. If weights or mask are traced, such a
-    weight becomes NaN instead.
+    ValueError if a valid sample has a negative or infinite weight. If the weights or the mask are traced,
+    such a weight becomes NaN instead.
     """
     where = True if where is None else where
     valid, given = check_where(where, shape, xp), _broadcast(weights, shape, "weights", xp)

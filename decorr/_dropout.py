@@ -22,7 +22,7 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
     Args:
       key: a JAX random key.
       x: activations of any shape, floating point.
-      rate: probability to drop, scalar in [0, 1]. 1 gives all zeros.
+      rate: probability to drop, a scalar in [0, 1]. The rate 1 gives all zeros.
 
     Returns:
       y, with the shape and dtype of `x`.
@@ -51,7 +51,7 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
     mask = halves.reshape(x.shape).astype(jnp.int32) < kept.astype(jnp.int32)
     wide = widen(x)
     scale = 2**16 / jnp.maximum(kept, 1).astype(wide.dtype)
-    # If a traced rate is outside [0, 1], keep is NaN. Then no element is kept, and all become NaN.
+    # If a traced rate is outside [0, 1], keep is NaN. Then no element is kept, and all elements become NaN.
     dropped = jnp.where(jnp.isnan(keep), jnp.nan, 0).astype(x.dtype)
     return jnp.where(mask, (wide * scale).astype(x.dtype), dropped)
 
@@ -65,7 +65,7 @@ def _words(key: jax.Array, blocks: int) -> jax.Array:
         return _threefry(key, counter, jnp.zeros_like(counter))
 
     def at_once() -> tuple[jax.Array, jax.Array]:
-        # Without the barrier XLA may compute a word twice, once for each of its halves.
+        # Without the barrier, XLA may compute a word twice, once for each of its halves.
         first, second = jax.lax.optimization_barrier(encrypt(jnp.arange(blocks, dtype=jnp.uint32)))
         return first, second
 

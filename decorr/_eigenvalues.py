@@ -23,7 +23,10 @@ class Spectrum(NamedTuple):
 
 
 def spectrum_of(kind: Kind, samples: Samples) -> Spectrum:
-    """Returns the eigenvalues of B^T B = U^T W U / N, or of B B^T if that matrix is smaller."""
+    """Returns the eigenvalues of B^T B = U^T W U / N, or of B B^T if that matrix is smaller.
+
+    U comes from `factor`, W = diag(w) holds the samples' weights, and N is `samples.size`.
+    """
     u, scale = factor(kind, samples)
     size = jnp.asarray(samples.size(ddof=0 if kind == "moment" else 1), u.dtype)
     if samples.weights is None:
@@ -54,11 +57,11 @@ def factor(kind: Kind, samples: Samples) -> tuple[jax.Array, jax.Array]:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def eigenvalues(axis_name: AxisName, b: jax.Array) -> jax.Array:
-    """The eigenvalues of B^T B, largest first; all are NaN if an entry is not finite.
+    """The eigenvalues of B^T B, largest first; all are NaN if an entry of B is not finite.
 
     They are |B v|^2, where v are the rounded eigenvectors of B^T B. So their error is a few eps^2 times the
-    largest eigenvalue, compared with a few eps for `jnp.linalg.eigvalsh`. A small singular value is accurate
-    to eps times the largest one.
+    largest eigenvalue, compared with a few eps for `jnp.linalg.eigvalsh`. A small singular value has an error
+    of about eps times the largest singular value.
     """
     return _quotients(axis_name, b, _vectors(axis_name, b))
 

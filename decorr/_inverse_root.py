@@ -50,7 +50,7 @@ def _inverse_root_jvp(
 
 
 def newton_inverse_root(c: jax.Array, iterations: int) -> jax.Array:
-    """Approximates c^(-1/2) by Newton-Schulz iterations. y tends to (c / norm)^(1/2), and z to its inverse.
+    """Approximates c^(-1/2) by Newton-Schulz iterations. y tends to (c / norm)^(1/2), and z to y's inverse.
 
     With z alone, as in IterNorm, rounding errors would grow from step to step.
     """

@@ -25,8 +25,8 @@ def over_mesh(
     the operations under the function's name, for example `decorr.zscore`.
 
     Args:
-      function: pass the same object each time, because a new object is compiled again.
-      arrays: activations [..., unit] first.
+      function: the function to call. Pass the same object each time, because a new object is compiled again.
+      arrays: the array arguments, with activations [..., unit] first.
       static: hashable arguments that come before the arrays.
       specs: a function that takes the activations' layout on the mesh, and returns the results' layout: a
         single layout for all results, or a tree of layouts. By default, every device has all results in full.
@@ -71,5 +71,6 @@ def _compiler_decides(function: Callable[..., Any], static: tuple[Any, ...], mes
         name for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit
     ]
     chosen = functools.partial(function, *static)
-    # It is compiled, because outside of `jit` the type of a mesh's axes changes only under `jax.set_mesh`.
+    # The function is compiled, because outside of `jit` the types of a mesh's axes change only under
+    # `jax.set_mesh`.
     return jax.jit(jax.sharding.auto_axes(chosen, axes=tuple(explicit), out_sharding=out))

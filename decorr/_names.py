@@ -8,7 +8,7 @@ Name = TypeVar("Name", bound=str)
 
 
 def check_name(what: str, name: str, names: Iterable[Name]) -> Name:
-    """Returns the name if it is known. Otherwise raises ValueError, which shows all known names."""
+    """Returns the name if it is known. Otherwise raises ValueError with a suggestion and all known names."""
     known = list(names)
     for each in known:
         if each == name:

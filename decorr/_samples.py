@@ -84,7 +84,10 @@ class Samples:
         return x if self.axis_name is None else lax.all_gather(x, self.axis_name, axis=0, tiled=True)
 
     def whole(self, x: jax.Array) -> jax.Array:
-        """Like `gathered`, but JAX knows that every device has the same result. Costs a sum over devices."""
+        """Like `gathered`, but JAX knows that every device has the same result.
+
+        It costs a sum over devices.
+        """
         if self.axis_name is None:
             return x
         place = lax.axis_index(self.axis_name) * x.shape[0]
@@ -134,8 +137,8 @@ class Samples:
     def origin(self, low: jax.Array) -> jax.Array:
         """Returns the value [1, unit] to subtract first: `low`, or with weights the heaviest sample's value.
 
-        A sample that outweighs all others lies at the mean. Measured from another origin, that sample's
-        deviation from the mean would be only rounding error.
+        A sample that outweighs all others by far lies at the mean. Measured from another origin, that
+        sample's deviation from the mean would be only rounding error.
         """
         if self.weights is None:
             return low
@@ -146,7 +149,10 @@ class Samples:
 
 
 def pairs_of_shares(shares: jax.Array, everywhere: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """sum_i!=j s_i s_j = 1 - sum_i s_i^2, for shares with sum 1. Precise even if one share is near 1."""
+    """Computes sum_i!=j s_i s_j = 1 - sum_i s_i^2, for shares with sum 1.
+
+    The result is precise even if one share is near 1.
+    """
     dominant = shares > 0.75  # true for at most one share
     others = everywhere(jnp.sum(jnp.where(dominant, 0, shares)))
     return everywhere(jnp.sum(shares * jnp.where(dominant, others, 1 - shares)))

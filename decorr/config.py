@@ -1,4 +1,4 @@
-"""Architectures, optimisers and regularisers as immutable values. It needs the standard library only.
+"""Architectures, optimisers and regularisers as immutable values. Needs only the standard library.
 
 Each field names its source: "text" is the paper, and "code" is the author's released Torch7 code.
 """
@@ -71,8 +71,8 @@ class Optimisation:
     """Heavy-ball momentum, undamped. The code makes a new momentum buffer at every call, so its momentum is
     effectively 0. The text says 0.8."""
     weight_decay: float = 1e-4
-    """This multiple of the parameters is added to the gradient (text, code), for biases and slopes too
-    (code)."""
+    """The multiple of the parameters that is added to the gradient (text, code). It applies to biases and
+    slopes too (code)."""
     batch_size: int = 50
     """Samples in a minibatch (text, code). An incomplete last minibatch of an epoch is left out."""
     schedule: Schedule = "constant"
@@ -83,11 +83,11 @@ class Optimisation:
 class Regulariser(NamedTuple):
     """The regularisation of one network: a penalty and dropout. A field that is None costs nothing.
 
-    It is a PyTree, and its numbers may be arrays. Networks that differ only in these numbers share one
-    program.
+    A regulariser is a PyTree, and its numbers may be arrays. Networks that differ only in these numbers share
+    one program.
     """
 
     penalty_weight: float | None = None
     """The weight of P (Section 3.1), summed over the hidden layers, in the training loss."""
     dropout_rate: float | None = None
-    """Probability to drop an activation in training."""
+    """The probability that an activation is dropped in training."""

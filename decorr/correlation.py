@@ -26,8 +26,8 @@ def zscore(
 
     Args:
       a: activations [..., unit], floating point, on any scale; m samples in all.
-      where: which samples are valid, bool, broadcastable to a.shape[:-1]. The others are left out, so padding
-        may hold anything, even NaN. Default: all.
+      where: which samples are valid, bool, broadcastable to a.shape[:-1]. Invalid samples are left out, so
+        padding may hold anything, even NaN. Default: all.
       weights: the samples' weights, floating, finite, >= 0, broadcastable to a.shape[:-1], like numpy.cov's
         `aweights`. Mean and variance are weighted, and the variance is divided by V1 - V2 / V1 (V1 = sum w,
         V2 = sum w^2). Default: all equal. A sample of weight 0 is not valid. The scale of the weights does
@@ -42,7 +42,7 @@ def zscore(
 
     Raises:
       ValueError: fewer than two dimensions or samples, or no unit; `where` or `weights` of another shape;
-        weights of valid samples below 0 or infinite. If such a weight is traced, there is no error, and
+        a valid sample's weight below 0 or infinite. If such a weight is traced, there is no error, and
         z-scores other than 0 become NaN.
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
 

@@ -22,11 +22,11 @@ class Whitening(NamedTuple):
     """A linear map that whitens activations, and its inverse; a PyTree."""
 
     mean: jax.Array
-    """[unit]."""
+    """[unit], the mean of the samples."""
     matrix: jax.Array
     """W [component, unit], in units of 1 / a."""
     inverse: jax.Array
-    """[unit, component], in units of a. With fewer components than units, the pseudoinverse of W."""
+    """[unit, component], in units of a. With fewer components than units, it is the pseudoinverse of W."""
 
     def whiten(self, a: jax.typing.ArrayLike) -> jax.Array:
         """Returns z = (a - mean) W^T [..., component], for activations [..., unit] or one sample [unit]."""
@@ -53,8 +53,8 @@ def fit_whitening(
     `whitening_matrix`. With C' = E diag(l) E^T, largest l first, the methods are:
 
     - "zca": W = E diag(l)^(-1/2) E^T, inverse E diag(l)^(1/2) E^T. Unit i stays unit i.
-    - "pca": W = diag(l)^(-1/2) E^T, inverse E diag(l)^(1/2). Directions are sorted by falling variance, and
-      you can keep only the first ones.
+    - "pca": W = diag(l)^(-1/2) E^T, inverse E diag(l)^(1/2). Directions are sorted by decreasing variance,
+      and you can keep only the first ones.
     - "cholesky": W = L^(-1), inverse L, with C' = L L^T. Whitened unit i depends on the first i units only.
 
         whitening = fit_whitening(a)
@@ -184,6 +184,6 @@ def _unwhiten(z: jax.Array, mean: jax.Array, matrix: jax.Array, inverse: jax.Arr
 
 
 def _alike(x: jax.Array, *fitted: jax.Array) -> tuple[jax.Array, ...]:
-    """Returns x reshaped to [sample, ...] and the fitted arrays, all with the same dtype."""
+    """Returns x reshaped to [sample, ...], then the fitted arrays, all with the same dtype."""
     dtype = jnp.promote_types(widen(x).dtype, fitted[0].dtype)
     return tuple(y.astype(dtype) for y in (x.reshape(-1, x.shape[-1]), *fitted))

@@ -19,7 +19,7 @@ def layer_penalties(
     *,
     reference_width: int | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Penalises the layers of any model by name: gives the weighted sum over layers, and every penalty.
+    """Penalises the layers of any model by name. Returns the weighted sum and each layer's penalty.
 
     total = sum over layers of weight(name) penalty(activations). A layer's name is its path in the PyTree,
     with slashes between the keys. An array that Linen sowed under "relu" in `blocks_0` is `blocks_0/relu/0`.

@@ -40,16 +40,16 @@ def merge_network(
 ) -> MergedNetwork:
     """Removes the redundant units of all hidden layers of a stack of dense layers.
 
-    Every hidden layer goes through `merge_units`, first to last. After a layer is merged, the next layer's
-    activations are computed by the merged network. So each layer is fitted to the inputs that it gets in the
-    merged network.
+    Every hidden layer goes through `merge_units`, first to last. After a layer is merged, the merged network
+    computes the next layer's activations. So each layer is fitted to the inputs that it gets in the merged
+    network.
 
         merged = merge_network(x, layers)
         widths = [len(kept) for kept in merged.kept]
 
     Args:
       x: inputs [..., feature] of the first layer, floating point. Units are compared over these samples.
-      layers: the stack, first to last. Each has a "kernel" [input, unit] and a "bias" [unit], like the
+      layers: the stack, first to last. Each layer has a "kernel" [input, unit] and a "bias" [unit], like the
         parameters of a Flax Dense layer. The last layer's units are the outputs, and all of them stay.
       nonlinearity: an elementwise function that every hidden layer applies; or a sequence with one function
         for each hidden layer, for example with learned slopes.
@@ -64,7 +64,7 @@ def merge_network(
 
     Numerics:
       As in `merge_units`. Activations have the dtype of x, or float32 if x has half precision. To try another
-      threshold, merge the trained network again, not the merged network. The errors of the layers add up:
+      threshold, merge the trained network again, not the merged network. The errors of the layers add up, so
       measure the merged network on held-out data.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
@@ -97,7 +97,7 @@ def _affine(layer: Mapping[str, Any], x: jax.Array) -> jax.Array:
 
 
 def _check_stack(stack: Sequence[Mapping[str, Any]], width: int) -> None:
-    """Raises ValueError unless each layer's inputs are the units of the layer before."""
+    """Raises ValueError unless each layer has as many inputs as the layer before has units."""
     if len(stack) < 2:
         raise ValueError(f"a network must have >= 2 layers, including the output layer; got {len(stack)}")
     for i, layer in enumerate(stack):

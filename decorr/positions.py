@@ -30,16 +30,16 @@ def sample_positions(
     """Draws some positions of every example, at random without replacement.
 
     Each example gives p = min(positions, max_samples // examples) positions, so no example is left out. These
-    are enough for a penalty or a correlation matrix of a layer with positions, such as the pixels of an image
-    or the tokens of a text.
+    positions are enough for a penalty or a correlation matrix of a layer with positions, such as the pixels
+    of an image or the tokens of a text.
 
         seen = sample_positions(a, key, 4096)     # [example, position, unit]
         penalty = correlation_penalty(seen)       # all leading axes are samples
 
-    Examples are independent. Positions of one example are not, because neighbours see nearly the same input.
-    So the effective number of samples is between the number of examples and p times that number. Independent
-    units therefore show a larger penalty by chance than `independent_penalty` gives for p samples per
-    example. If maps vary slowly, a few positions show nearly as much as all, at a fraction of the cost.
+    Examples are independent. Positions of one example are not independent, because neighbours see nearly the
+    same input. So the effective number of samples is between the number of examples and p times that number.
+    Independent units therefore show a larger penalty by chance than `independent_penalty` gives for p samples
+    per example. If maps vary slowly, a few positions show nearly as much as all, at a fraction of the cost.
 
     Args:
       a: activations [example, ..., unit], floating point; the axes between them are positions. Channels come
@@ -57,7 +57,7 @@ def sample_positions(
     Raises:
       ValueError: a `max_samples` below the number of examples; no examples, positions or units; a mask of
         another shape.
-      TypeError: a dtype that is not real floating point, a mask that is not bool, a `max_samples` that is not
+      TypeError: a dtype that is not real floating point, a mask that is not bool; a `max_samples` that is not
         a whole number.
 
     Numerics:

@@ -29,8 +29,8 @@ class Merged(NamedTuple):
     bias: jax.Array | np.ndarray
     """[output], the next layer's bias."""
     error: float
-    """How much the next layer's input changes on these samples. 0: not at all. 1: as much as that input
-    varied before."""
+    """How much the next layer's input changes on these samples. The error is 0 without a change, and 1 if the
+    input changes as much as it varied before."""
 
 
 class _Lines(NamedTuple):
@@ -52,7 +52,7 @@ def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
 
     These are all pairs i < j with |rho_ij| >= threshold - 64 eps, where eps is the rounding of rho's dtype.
     Computed correlations of exact duplicates are 1 only up to rounding. Because of the 64 eps, the threshold
-    1 still finds them. One unit of such a pair can be removed, and the other unit's outgoing weights rescaled
+    1 still finds them. You can remove one unit of such a pair, and rescale the other unit's outgoing weights
     (Section 1.1). `merge_units` does this.
 
     Args:
@@ -61,8 +61,8 @@ def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
       threshold: an absolute correlation in (0, 1].
 
     Returns:
-      An integer NumPy array [pair, 2] of i and j, sorted by falling |rho_ij|, then i, then j. If there are no
-      pairs, it has shape [0, 2].
+      An integer NumPy array [pair, 2] of i and j, sorted by decreasing |rho_ij|, then i, then j. If there are
+      no pairs, it has shape [0, 2].
 
     Raises:
       ValueError: a rho that is not square, or has entries outside [-1, 1]; a threshold outside (0, 1].
@@ -70,10 +70,10 @@ def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
         values, so call it outside `jit`, `vmap` and `grad`.
 
     Numerics:
-      eps is 1.2e-7 for half precision and float32, and 2.2e-16 for float64. NumPy arrays in float64 stay so
-      even without jax_enable_x64. The sums behind a measured correlation are rounded too, by 100 eps for
-      units that rarely fire. The diagonal shows this error. If a unit's diagonal entry is within sqrt(eps) of
-      1, the unit's correlations are divided by that entry's square root. A constant unit is in no pair if its
+      eps is 1.2e-7 for half precision and float32, and 2.2e-16 for float64. NumPy arrays stay in float64 even
+      without jax_enable_x64. The sums behind a measured correlation are rounded too, by 100 eps for units
+      that rarely fire. The diagonal shows this error. If a unit's diagonal entry is within sqrt(eps) of 1,
+      the unit's correlations are divided by that entry's square root. A constant unit is in no pair if its
       correlations are 0 or NaN, as `correlation_matrix` and numpy.corrcoef give them. Over m samples,
       independent units show |rho| of about 1/sqrt(m) by chance. Over two samples, |rho| is always 1.
 
@@ -140,16 +140,16 @@ def merge_units(
       bias: the next layer's bias [output], floating point. If the layer has no bias, give zeros, because the
         merged layer may need one.
       threshold: a unit predicts another if |rho| reaches this number in (0, 1], like in `redundant_pairs`.
-      where: which samples are valid, bool, broadcastable to a.shape[:-1]. The others are ignored, so padding
-        may be NaN.
+      where: which samples are valid, bool, broadcastable to a.shape[:-1]. Invalid samples are ignored, so
+        padding may be NaN.
       weights: the samples' weights, >= 0, broadcastable to a.shape[:-1], like numpy.cov's `aweights`.
 
     Returns:
       Merged(kept [kept], incoming, kernel [..., kept, output], bias [output], error). Arrays keep their
       dtypes. Without jax_enable_x64 a float64 array stays a NumPy array. `error` is the change of a @ kernel
-      + bias, as a root mean square over samples and outputs. It is divided by the root mean square of the
-      deviations of a @ kernel from its mean. If the kernel has positions in front of its unit axis, each
-      position has its own outputs.
+      + bias, as a root mean square over samples and outputs. This change is divided by the root mean square
+      of the deviations of a @ kernel from its mean. If the kernel has positions in front of its unit axis,
+      each position has its own outputs.
 
     Raises:
       ValueError: shapes that do not fit; fewer than two valid samples; valid activations that are not finite;
@@ -200,7 +200,7 @@ def merge_units(
 
 
 def _unrounded(x: np.ndarray) -> jax.Array | np.ndarray:
-    """Puts x on the default device, unless JAX would round it there: float64 without jax_enable_x64."""
+    """Puts x on the default device, unless JAX would round it. JAX rounds float64 without jax_enable_x64."""
     return jnp.asarray(x) if jax.dtypes.canonicalize_dtype(x.dtype) == x.dtype else x
 
 
@@ -228,7 +228,7 @@ def _check_shapes(d: int, incoming: Any, kernel: np.ndarray, bias: np.ndarray) -
 
 
 def _transpose_hint(shape: tuple[int, ...], axis: int, d: int) -> str:
-    """Returns a hint if the matrix seems transposed. Equinox and PyTorch store kernels so."""
+    """Returns a hint if the matrix seems transposed. Equinox and PyTorch store kernels that way."""
     return ": its transpose fits, so pass that with .T" if len(shape) == 2 and shape[axis] == d else ""
 
 
@@ -305,7 +305,7 @@ def _kept(reaches: np.ndarray, constant: np.ndarray) -> np.ndarray:
 
 def _error(centred: np.ndarray, weights: np.ndarray, kernel: np.ndarray, lines: _Lines) -> float:
     def norm(x: np.ndarray, units: slice | np.ndarray) -> float:
-        """Returns the norm of x @ kernel. It avoids an array [sample, output], which may be large."""
+        """Computes the norm of x @ kernel without the array [sample, output], which may be large."""
         root = np.linalg.qr(np.sqrt(weights)[:, None] * x, mode="r")
         return float(np.linalg.norm(root @ kernel[..., units, :]))
 

@@ -27,14 +27,14 @@ class Sums(NamedTuple):
 class CorrelationState(NamedTuple):
     """Correlations of more samples than fit in memory: a PyTree that is updated batch by batch.
 
-    It holds the weighted mean and the co-moments M of the samples so far. Two sets of samples are combined by
-    M = M_a + M_b + delta delta^T w_a w_b / (w_a + w_b), with delta = mean_b - mean_a, where w_a and w_b are
-    sums of weights (Chan et al.). This formula never subtracts large sums from each other. Sums are
-    compensated: the rounding error of each addition is kept beside the sum. So float32 is enough for streams
-    of any length. Unlike `zscore`, the state squares values without scaling them first. So in float32 a
-    unit's standard deviation should lie between 1e-15 and 1e15. A unit's correlations are NaN if squares
-    over- or underflowed, or if a value was not finite. All methods are pure functions. Use the state as a
-    `lax.scan` carry or under `vmap`, and merge states across devices.
+    The state holds the weighted mean and the co-moments M of the samples so far. The moments of two sets of
+    samples are combined by M = M_a + M_b + delta delta^T w_a w_b / (w_a + w_b), where delta = mean_b -
+    mean_a, and w_a and w_b are the sums of weights (Chan et al.). This formula never subtracts large sums
+    from each other. Sums are compensated: the rounding error of each addition is kept beside the sum. So
+    float32 is enough for streams of any length. Unlike `zscore`, the state squares values without scaling
+    them first. So in float32 a unit's standard deviation should lie between 1e-15 and 1e15. A unit's
+    correlations are NaN if squares over- or underflowed, or if a value was not finite. All methods are pure
+    functions. Use the state as a `lax.scan` carry or under `vmap`, and merge states across devices.
 
         state = CorrelationState.init(d)
         for a in batches:                 # [..., unit]
@@ -52,12 +52,12 @@ class CorrelationState(NamedTuple):
     """
 
     weight: jax.Array
-    """[], the sum of the samples' weights; without weights, the number of samples. In float32 it is exact up
-    to 2^24, and has 7 digits beyond."""
+    """[], the sum of the samples' weights; without weights, the number of samples. In float32, this number is
+    exact up to 2^24, and has 7 digits beyond."""
     square: jax.Array
     """[], the sum of the squares of the weights."""
     mean: jax.Array
-    """[unit]."""
+    """[unit], the weighted mean of the samples."""
     comoment: jax.Array
     """[unit, unit], M = sum_k w_k (a - mean)(a - mean)^T."""
     low: jax.Array
@@ -138,10 +138,10 @@ class CorrelationState(NamedTuple):
     def correlation(self) -> jax.Array:
         """Pearson correlations [unit, unit] of all samples; NaN where they are unknown.
 
-        Entries of a constant unit are 0. With fewer than two samples all entries are 0.
+        Entries of a constant unit are 0. With fewer than two samples, all entries are 0.
         """
         moment, constant = jnp.diagonal(self.comoment), self._constant()
-        # Outside of these limits squares have over- or underflowed, and their quotient could be any number.
+        # Outside of these limits, squares have over- or underflowed, and their quotient could be any number.
         limits = jnp.finfo(moment.dtype)
         known = jnp.isfinite(moment) & (moment > self.weight * (limits.tiny / limits.eps))
         inverse = 1 / jnp.sqrt(jnp.where(known, moment, 1))
@@ -152,7 +152,7 @@ class CorrelationState(NamedTuple):
     def covariance(self, ddof: int = 1) -> jax.Array:
         """Covariances [unit, unit] of all samples, in units of a^2, as in `covariance_matrix`.
 
-        Entries of a constant unit are 0. With fewer than two samples all entries are 0.
+        Entries of a constant unit are 0. With fewer than two samples, all entries are 0.
         """
         check_ddof(ddof)
         constant = self._constant()

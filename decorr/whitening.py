@@ -108,8 +108,8 @@ def whiten(
         as in `zscore`. Weights count in mean and covariance.
 
     Returns:
-      y, in the shape of `a`, dimensionless; 0 for invalid samples. float32 for half-precision input, else the
-      dtype of `a`.
+      y, in the shape of `a`, dimensionless; 0 for invalid samples. The dtype is float32 for half-precision
+      input, else that of `a`.
 
     Raises:
       ValueError, TypeError: as in `zscore` and `whitening_matrix`; a number of groups that does not divide d.

@@ -58,7 +58,7 @@ class _Sums(NamedTuple):
     """The sum of the quadruples' weights."""
     known: jax.Array
     pairs_alike: jax.Array
-    """p_2."""
+    """p_2, the sum of the squared weights."""
     mm: jax.Array
     mn: jax.Array
 
@@ -119,6 +119,9 @@ def _inner_products(
 
 
 def _of_equal_weights(samples: Samples, mm: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns |M|^2, <M, N> and |N|^2 from |M|^2. With equal weights, N is M / the number of samples."""
+    """Returns |M|^2, <M, N> and |N|^2 from |M|^2, for equal weights.
+
+    With equal weights, N is M divided by the number of samples.
+    """
     size = samples.size()
     return mm, mm / size, mm / size / size

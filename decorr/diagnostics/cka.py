@@ -67,7 +67,7 @@ class CKAState(NamedTuple):
             state = state.update(a, zscore(a))
         similarity = state.cka()
 
-    Values are not rescaled, so in float32, deviations from the mean should lie between 1e-8 and 1e8.
+    Values are not rescaled, so in float32 the deviations from the mean should lie between 1e-8 and 1e8.
 
     Raises:
       ValueError, TypeError: in `update`, as in `linear_cka`; in `init`, a dtype that is neither float32 nor

@@ -57,8 +57,8 @@ def dormant_units(
     is `dormant_units(a).mean()`.
 
     Args:
-      a: activations [..., unit], floating point, as in `activity`. Take them after the nonlinearity. Before
-        the nonlinearity, even a unit that is silent after it varies.
+      a: activations [..., unit], floating point, as in `activity`. Take them after the nonlinearity. A unit
+        that is silent after the nonlinearity still varies before it.
       threshold: a scalar that may be traced; common values are 0, 0.025 and 0.1.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `activity`.

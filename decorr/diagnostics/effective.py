@@ -63,9 +63,9 @@ def effective_units(
 ) -> jax.Array:
     """Counts a layer's effective units: how many uncorrelated units would carry as much variation.
 
-    It is the participation ratio of the correlation matrix R, (tr R)^2 / tr(R^2) = d / (1 + (d - 1) r2),
-    where r2 is `mean_square_correlation`. The result is d if all units are uncorrelated, and 1 if all are
-    alike. If no unit is constant, the raw value is d / (2P), where P is `correlation_penalty`.
+    Their number is the participation ratio of the correlation matrix R, (tr R)^2 / tr(R^2) = d / (1 + (d - 1)
+    r2), where r2 is `mean_square_correlation`. The result is d if all units are uncorrelated, and 1 if all
+    are alike. If no unit is constant, the raw value is d / (2P), where P is `correlation_penalty`.
     `effective_rank` of order 2 gives the same result on the correlation matrix, and offers other ranks too.
 
     Args:

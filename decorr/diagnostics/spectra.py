@@ -28,22 +28,22 @@ def spectrum(
 ) -> jax.Array:
     """Shows how a layer's variation is spread over directions: the eigenvalues of its matrix.
 
-    They are l_1 >= l_2 >= ... of the correlation matrix R, of the covariance matrix C, or of the second
-    moments 1/m sum_k a^(k) a^(k)T. A few large eigenvalues mean that the units repeat each other. Equal
-    eigenvalues mean that all directions vary alike.
+    These are l_1 >= l_2 >= ..., the eigenvalues of the correlation matrix R, of the covariance matrix C, or
+    of the second moments 1/m sum_k a^(k) a^(k)T. A few large eigenvalues mean that the units repeat each
+    other. Equal eigenvalues mean that all directions vary alike.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      kind: "correlation": R, of the z-scores. "covariance": C, of the values minus their means, with divisor
-        m - 1. "moment": the second moments, of the values as they are, with divisor m. The eigenvalues of
-        "moment" are the squared singular values of the activations, divided by m.
+      kind: which matrix. "correlation" is R, from z-scores. "covariance" is C, from values minus their means,
+        with divisor m - 1. "moment" is the matrix of second moments, from values as they are, with divisor m.
+        The eigenvalues of "moment" are the squared singular values of the activations, divided by m.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.
 
     Returns:
       The min(m, d) largest eigenvalues, largest first; the other eigenvalues are 0. Eigenvalues of
-      correlations are dimensionless, and those of the other kinds are in units of a^2. float32 for
-      half-precision input, else the dtype of `a`.
+      correlations are dimensionless, and those of the other kinds are in units of a^2. The dtype is float32
+      for half-precision input, else that of `a`.
 
     Raises:
       ValueError, TypeError: as in `zscore`; an unknown kind.
@@ -143,9 +143,9 @@ def rank_at(
 ) -> jax.Array:
     """Counts the directions that hold a given share of a layer's spectrum: srank, or the approximate rank.
 
-    It is the least k with sum_{i<=k} s_i^power >= share sum_i s_i^power, where s are the roots of the
-    eigenvalues of `spectrum`. With kind "moment", power 1 is srank (Kumar et al.), which some code calls the
-    stable rank. Power 2 is the approximate rank (Yang et al.).
+    The result is the least k with sum_{i<=k} s_i^power >= share sum_i s_i^power, where s are the square roots
+    of the eigenvalues of `spectrum`. With kind "moment", power 1 is srank (Kumar et al.), which some code
+    calls the stable rank. Power 2 is the approximate rank (Yang et al.).
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
@@ -164,7 +164,7 @@ def rank_at(
 
     Numerics:
       Singular values so small that rounding can produce them count as 0, as in `effective_rank`. k is 1 if
-      all are 0.
+      all singular values are 0.
 
     Source: Kumar et al., Implicit Under-Parameterization (arXiv:2010.14498), delta = 0.01. Yang et al.,
       Harnessing Structures for Value-Based Planning and Reinforcement Learning (arXiv:1909.12255).
@@ -186,9 +186,9 @@ def rank_above(
 ) -> jax.Array:
     """Counts the directions along which a layer's root mean square exceeds a threshold: the feature rank.
 
-    It is the number of i with s_i / sqrt(m) > threshold, where s are the singular values of the activations.
-    The rank depends on the scale of the activations, because the threshold is absolute. A large mean counts
-    as a direction, because means are not subtracted.
+    The result is the number of i with s_i / sqrt(m) > threshold, where s are the singular values of the
+    activations. The rank depends on the scale of the activations, because the threshold is absolute. A large
+    mean counts as a direction, because means are not subtracted.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
@@ -250,7 +250,7 @@ def _hill_number(order: float, p: jax.Array) -> jax.Array:
 
 
 def _participation(kind: Kind, debias: bool, samples: Samples) -> jax.Array:
-    """(tr M)^2 / tr(M^2), without eigenvalues."""
+    """Returns (tr M)^2 / tr(M^2), without eigenvalues."""
     u, _ = factor(kind, samples)
     trace = jnp.sum(samples.total(u * u)) / samples.size()
     if debias:

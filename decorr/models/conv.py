@@ -35,8 +35,9 @@ class ConvNet(nn.Module):
     Call:
       x: inputs [..., pixel], floating point.
       dropout_rate: probability to drop, a scalar that may be traced; None: no dropout, and no cost.
-      train: matters only with normalisation. True: normalises by the batch's statistics, and updates the
-        running statistics (the collection "batch_stats"). False: normalises by the running statistics.
+      train: matters only with normalisation. If True, layers normalise by the batch's statistics, and update
+        the running statistics (the collection "batch_stats"). If False, layers normalise by the running
+        statistics.
 
     Returns:
       logits [..., class], and a tuple with one array [..., row, column, channel] for each hidden layer.
@@ -46,12 +47,12 @@ class ConvNet(nn.Module):
       ValueError: inputs whose number of pixels does not fit `image_shape`.
 
     Numerics:
-      Each convolution is computed as one matrix product of patches, and under `vmap` over networks as a batch
-      of products. On a CPU, a convolution with the kernels of many networks would take longer. The patches
-      take 9/4 of the memory of a layer's inputs.
+      Each convolution is computed as one matrix product of patches and kernel, and under `vmap` over networks
+      as a batch of products. On a CPU, a convolution with the kernels of many networks would take longer. The
+      patches take 9/4 of the memory of a layer's inputs.
 
-    Source: the paper has no convolutional network. Layers that halve by strides: Springenberg et al.,
-      Striving for Simplicity: The All Convolutional Net (2014).
+    Source: the paper has no convolutional network. Layers whose strides halve their maps: Springenberg et
+      al., Striving for Simplicity: The All Convolutional Net (2014).
     """
 
     architecture: Architecture

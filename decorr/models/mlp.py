@@ -24,15 +24,17 @@ class MLP(nn.Module):
         logits, activations = model.apply(variables, x, 0.3, rngs={"dropout": key})   # training
 
     Attributes:
-      architecture: an `Architecture`.
+      architecture: an `Architecture`: widths, nonlinearity, initialisation, normalisation, and dropout of the
+        inputs.
       classes: number of classes.
       dot_general: the function that multiplies a layer's inputs by its kernel, as in `flax.linen.Dense`.
 
     Call:
       x: inputs [..., feature], floating point.
       dropout_rate: probability to drop, a scalar that may be traced; None: no dropout, and no cost.
-      train: matters only with normalisation. True: normalises by the batch's statistics, and updates the
-        running statistics (the collection "batch_stats"). False: normalises by the running statistics.
+      train: matters only with normalisation. If True, layers normalise by the batch's statistics, and update
+        the running statistics (the collection "batch_stats"). If False, layers normalise by the running
+        statistics.
 
     Returns:
       logits [..., class], and a tuple with one array [..., unit] for each hidden layer.

@@ -20,7 +20,8 @@ class BatchWhitening(nnx.Module):
 
     Args:
       num_features: the number of units d.
-      use_running_average: whether to whiten by the running statistics; `train()` and `eval()` set it.
+      use_running_average: whether to whiten by the running statistics; `train()` and `eval()` set this
+        attribute.
       momentum, method, shrinkage, iterations, groups, axis_name, dtype, use_bias, use_scale: as in
         `decorr.BatchWhitening`.
 

@@ -37,9 +37,9 @@ class BatchWhitening(nn.Module):
       momentum: the momentum of the running statistics. Default: 0.99, like in `flax.linen.BatchNorm`.
       method, shrinkage, iterations, axis_name: as in `whiten`; `axis_name` is ignored while the module is
         initialised.
-      groups: as in `whiten`. Default: the fewest groups of at most 16 units each. Larger groups need larger
-        batches, because on a small batch W fits noise. If the number of units is a prime above 16, every unit
-        is whitened alone, which is batch normalisation.
+      groups: as in `whiten`. Default: as few groups as possible, with at most 16 units each. Larger groups
+        need larger batches, because on a small batch W fits noise. If the number of units is a prime above
+        16, every unit is whitened alone, which is batch normalisation.
       dtype: the dtype of the result. Default: as in `whiten`.
       use_bias, use_scale: whether a bias and a scale [unit] are learned, in float32.
 
@@ -104,7 +104,7 @@ class BatchWhitening(nn.Module):
         return affine(y.astype(self.dtype or y.dtype), scale, bias, where)
 
 
-# Shared with the layer in `decorr.models.nnx`.
+# The functions below are shared with the layer in `decorr.models.nnx`.
 
 
 def form_of(method: str, iterations: int, groups: int | None, d: int) -> Form:

@@ -23,7 +23,7 @@ from decorr._samples import Samples, at_most, centre, product, standardise
 Kind = Literal["correlation", "covariance"]
 
 _APART = 32
-"""How many of the units with the largest variances are set apart."""
+"""The number of units with the largest variances that are set apart."""
 
 
 class Form(NamedTuple):
@@ -137,7 +137,7 @@ class _Apart(NamedTuple):
 
 
 def _set_apart(form: Form, samples: Samples, u: jax.Array) -> tuple[jax.Array, _Apart | None]:
-    """Sets apart the units of U with the largest variances; no unit for z-scores, or with the diagonal."""
+    """Sets apart the units of U with the largest variances, but none for z-scores or with the diagonal."""
     if form.diagonal or form.kind == "correlation":
         return u, None
     _, which = lax.top_k(lax.stop_gradient(samples.total(u * u)[0]), min(_APART, samples.number))

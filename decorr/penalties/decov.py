@@ -26,7 +26,7 @@ def decov_loss(
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`. For units z-scored by their biased
-      standard deviations it is d (P - 1/2), where P is `correlation_penalty`.
+      standard deviations, L is d (P - 1/2), where P is `correlation_penalty`.
 
     Raises:
       ValueError, TypeError: as in `pair_penalty`.

@@ -40,8 +40,8 @@ def pair_penalty(
       normalise: "unit", "pair" or "sum".
       ddof: a covariance is divided by m - ddof, with ddof 1 (unbiased) or 0. Correlations do not depend on
         it.
-      where: which samples are valid, bool, broadcastable to a.shape[:-1]. The others are left out, so padding
-        may hold anything, even NaN, and has gradient 0. Default: all.
+      where: which samples are valid, bool, broadcastable to a.shape[:-1]. Invalid samples are left out, so
+        padding may hold anything, even NaN, and has gradient 0. Default: all.
       weights: the samples' weights, floating, finite, >= 0, broadcastable to a.shape[:-1], like numpy.cov's
         `aweights`. Default: all equal. A sample of weight 0 is not valid. The scale of the weights does not
         matter.

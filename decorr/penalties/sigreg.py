@@ -31,8 +31,8 @@ def sigreg_loss(
     L = n mean_u sum_k w_k exp(-t_k^2 / 2) ((mean cos(t_k x) - exp(-t_k^2 / 2))^2 + (mean sin(t_k x))^2), with
     x = a . u along a random direction u, and means over the n samples. L is the Epps-Pulley statistic, a
     distance between characteristic functions, which is integrated from -t_max to t_max by the trapezoidal
-    rule. The knots t_k are evenly spaced on [0, t_max]. The weight w_k is twice their spacing, but at both
-    ends it is the spacing itself. For a standard normal sample of any size, L is about 1. Unlike
+    rule. The knots t_k are evenly spaced on [0, t_max]. The weight w_k is twice the spacing of the knots, but
+    at both ends it is the spacing itself. For a standard normal sample of any size, L is about 1. Unlike
     decorrelation, L also depends on means, scales and the shape of the distribution. LeJEPA adds the distance
     between the views to L: see the conversion page.
 

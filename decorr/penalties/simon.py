@@ -21,9 +21,9 @@ def correlation_penalty(
     """Penalises redundant units of a layer: the normalised sum of their squared correlations.
 
     P = 1/(2d) sum_ij rho_ij^2 (Section 3.1), the diagonal included. P is 1/2 if all units are uncorrelated,
-    and d/2 if all are alike. Over m samples even independent units have P > 1/2 on average: see
+    and d/2 if all are alike. Over m samples, even independent units have P > 1/2 on average: see
     `independent_penalty`. Add `weight * correlation_penalty(a)` for each layer to your loss, and begin with
-    the weight 0.002. The paper's weights 0.1 and 1.0 are 0.002 and 0.02 here, because its released code
+    the weight 0.002. The paper's weights 0.1 and 1.0 are 0.002 and 0.02 here, because the author's code
     divides the gradient by the 50 samples of a minibatch.
 
     Args:
@@ -55,11 +55,11 @@ def penalty_gradient(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """The gradient dP/da of `correlation_penalty` by the paper's closed form.
+    """Computes the gradient dP/da of `correlation_penalty` by the paper's closed form.
 
-    dP/da_l^(k) = 2 / (d (m-1) sigma_l) sum_i rho_il (z_i^(k) - z_l^(k) rho_il) (Section 3.1). It is large if
-    sample k is unusual in the same way for unit l and for the units correlated with l. With weights, the
-    gradient is multiplied by w_k, and V1 - V2 / V1 replaces m - 1.
+    dP/da_l^(k) = 2 / (d (m-1) sigma_l) sum_i rho_il (z_i^(k) - z_l^(k) rho_il) (Section 3.1). The gradient is
+    large if sample k is unusual in the same way for unit l and for the units correlated with l. With weights,
+    the gradient is multiplied by w_k, and V1 - V2 / V1 replaces m - 1.
 
     Args:
       a: activations [..., unit], floating point.
@@ -94,7 +94,7 @@ def gradient_terms(
 
     - A_l = 2 / (d (m-1) sigma_l): small for a unit that varies a lot.
     - B_l^(k) = sum_i z_i^(k) rho_il: large if sample k moves the units correlated with l together.
-    - C_l^(k) = z_l^(k) sum_i rho_il^2: large if l is correlated with many units and unusual on k.
+    - C_l^(k) = z_l^(k) sum_i rho_il^2: large if l is correlated with many units, and unusual on sample k.
 
     Args:
       a: activations [..., unit], floating point.

@@ -22,8 +22,8 @@ def variance_penalty(
 ) -> jax.Array:
     """VICReg's variance term: how far the standard deviations of the units fall short of 1, on average.
 
-    v = 1/d sum_i max(0, 1 - sqrt(var_i + 1e-4)), where var_i is divided by m - 1. A penalty of covariances
-    alone shrinks the activations. This term keeps their scale.
+    v = 1/d sum_i max(0, 1 - sqrt(var_i + 1e-4)), where the divisor of var_i is m - 1. A penalty of
+    covariances alone shrinks the activations. This term keeps their scale.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
@@ -127,7 +127,7 @@ def vicreg_loss(
 
     Numerics:
       As in `pair_penalty` and `variance_penalty`. With fewer than two valid samples, the covariance term is 0
-      and the variance term 0.99, with gradient 0. The invariance term needs one valid sample only.
+      and the variance term is 0.99, with gradient 0. The invariance term needs one valid sample only.
 
     Source: Bardes et al., VICReg (arXiv:2105.04906), and the authors' main_vicreg.py.
     """

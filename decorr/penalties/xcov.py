@@ -28,7 +28,7 @@ def xcov_loss(
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`. For units z-scored by their biased
-      standard deviations, it is half the sum of the squared cross-correlations.
+      standard deviations, L is half the sum of the squared cross-correlations.
 
     Raises:
       ValueError, TypeError: as in `pair_penalty`; a and b of different samples.

@@ -32,7 +32,7 @@ def negative_log_likelihood(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def error_rate(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """The share of samples for which another class than the label has the largest logit, in [0, 1].
+    """The share of samples for which a class other than the label has the largest logit, in [0, 1].
 
     Args:
       logits: [..., class]; NaN logits count as errors unless class 0 is the label.

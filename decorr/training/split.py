@@ -16,7 +16,7 @@ class Split(NamedTuple):
     images: np.ndarray
     """[sample, pixel] uint8 or float32, flattened as height, width, channel."""
     labels: np.ndarray
-    """[sample] int32, from 0."""
+    """[sample] int32, class indices from 0."""
     offset: np.ndarray
     """Scalar float32, subtracted from every pixel."""
     scale: np.ndarray
@@ -38,5 +38,5 @@ class Split(NamedTuple):
         labels: Any = self.labels
         if isinstance(index, jax.core.Tracer):
             images, labels = jnp.asarray(images), jnp.asarray(labels)
-        # Cast first: JAX's strict promotion refuses to mix uint8 and float32.
+        # The cast comes first, because JAX's strict promotion refuses to mix uint8 and float32.
         return (images[index].astype(np.float32) - self.offset) / self.scale, labels[index]

@@ -88,9 +88,9 @@ class Minibatch(NamedTuple):
     """Measurements of one minibatch in a training step, before the update and with dropout."""
 
     nll: jax.Array
-    """[], in nats, without the penalty."""
+    """[], the mean negative log-likelihood in nats, without the penalty."""
     error: jax.Array
-    """[], in [0, 1]."""
+    """[], the error rate, in [0, 1]."""
     activations: Activations
     """[batch, unit] of each hidden layer, or with positions [batch, ..., unit]."""
 
@@ -102,9 +102,9 @@ class EpochMetrics(NamedTuple):
     """
 
     nll: jax.Array
-    """[], in nats, without the penalty."""
+    """[], the mean negative log-likelihood in nats, without the penalty."""
     error: jax.Array
-    """[], in [0, 1]."""
+    """[], the error rate, in [0, 1]."""
 
 
 @functools.cache
@@ -237,7 +237,7 @@ def train_epoch(
         for each layer and step.
 
     Returns:
-      The state after these minibatches; EpochMetrics of scalars; and for each hidden layer the correlation
+      The state after these minibatches; EpochMetrics of scalars; and, for each hidden layer, the correlation
       matrix [unit, unit]. This matrix is averaged over the minibatches, and undefined entries count as 1. The
       paper's Figures 1 and 2 show its absolute value. In layers with positions, the matrix covers the samples
       that the penalty takes. Without `observe`, the matrix is all 0.
@@ -308,7 +308,7 @@ def train_epochs(
 
 
 def _no_correlations(trainer: Trainer, state: TrainingState, data: Split) -> Activations:
-    """Zeros of the shape of every hidden layer's correlation matrix."""
+    """For each hidden layer, zeros in the shape of its correlation matrix."""
     x, _ = jax.eval_shape(lambda: data.batch(jnp.zeros(1, jnp.int32)))
     _, activations = jax.eval_shape(trainer.model.apply, state.variables, x)
     return tuple(jnp.zeros((a.shape[-1],) * 2, jnp.float32) for a in activations)

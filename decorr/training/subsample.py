@@ -7,9 +7,9 @@ import jax
 from decorr.positions import sample_positions
 
 MAX_SAMPLES = 16384
-"""The most samples that training takes from a layer with positions. This is far more than a layer has units,
-and allows all positions of small images. For such images, drawing some positions would cost more than a
-penalty over all positions."""
+"""The most samples that training takes from a layer with positions. This number is far above the number of
+units of a layer, and allows all positions of small images. For such images, drawing some positions would cost
+more than a penalty over all positions."""
 
 _STREAM = 3  # a random stream of its own, beside the keys in `order`
 
