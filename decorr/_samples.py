@@ -95,9 +95,9 @@ class Samples:
         return self.everywhere(lax.dynamic_update_slice_in_dim(others, x, place, axis=0))
 
     def size(self, ddof: int = 0) -> jax.Array | int:
-        """Returns the divisor of sums: V1 - ddof V2 / V1, where V1 = sum w and V2 = sum w^2.
+        """The divisor of sums: V1 - ddof V2 / V1, with V1 = sum w and V2 = sum w^2.
 
-        Without weights, the divisor is the number of samples minus ddof. For an empty sum it is 1, never 0.
+        Without weights it is number - ddof. It is never 0: for an empty sum it is 1.
         """
         if self.weights is None:
             return self.number - ddof if at_most(1 + ddof, self.number) else 1
