@@ -62,7 +62,7 @@ _RARE = {
     "redundant_pairs spectrum",
     "penalties": "GradientTerms VICRegParts gradient_terms vicreg_parts",
 }
-"""Further measurements and penalties. They can be imported from here, but only their modules list them."""
+"""Further measurements and penalties. `decorr` has these names too, but only their modules list them."""
 
 
 def _homes(modules: dict[str, str]) -> dict[str, str]:

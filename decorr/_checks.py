@@ -25,7 +25,10 @@ def check_floating(x: jax.typing.ArrayLike, what: str, xp: ModuleType = jnp) -> 
 
 
 def check_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
-    """Returns a number as an array. ValueError if it is outside [0, 1]; if traced, it becomes NaN instead."""
+    """Returns probabilities as an array.
+
+    Raises ValueError for a number outside [0, 1]. In a traced array, such a number becomes NaN instead.
+    """
     array = jnp.asarray(number)
     if isinstance(number, jax.core.Tracer):
         floating = array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.float32)
@@ -38,7 +41,7 @@ def check_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
 
 
 def check_scalar_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
-    """Checks a scalar like `check_probability`, and returns it as an array. ValueError for another shape."""
+    """Like `check_probability`, but also raises ValueError for anything other than a scalar."""
     array = check_probability(number, what)
     if array.ndim:
         raise ValueError(f"{what} must be a scalar; got shape {array.shape}")
@@ -67,8 +70,8 @@ def check_weights(
 ) -> Any:
     """Returns the samples' weights as a JAX or NumPy array of the samples' shape; 0 for invalid samples.
 
-    ValueError if a valid sample has a negative or infinite weight. If weights or mask are traced, such a
-    weight becomes NaN instead.
+    ValueError if a valid sample has a negative or infinite weight. If the weights or the mask are traced,
+    such a weight becomes NaN instead.
     """
     where = True if where is None else where
     valid, given = check_where(where, shape, xp), _broadcast(weights, shape, "weights", xp)
@@ -91,5 +94,5 @@ def _broadcast(x: jax.typing.ArrayLike, shape: tuple[int, ...], what: str, xp: M
 
 
 def _is_known(x: jax.typing.ArrayLike) -> bool:
-    """Whether this process can read all values."""
+    """Returns whether this process can read all values of x."""
     return not isinstance(x, jax.core.Tracer) and getattr(x, "is_fully_addressable", True)

@@ -22,20 +22,20 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
     Args:
       key: a JAX random key.
       x: activations of any shape, floating point.
-      rate: probability to drop, scalar in [0, 1]. 1 gives all zeros.
+      rate: probability to drop, a scalar in [0, 1]. The rate 1 gives all zeros.
 
     Returns:
-      y, shape and dtype of `x`.
+      y, with the shape and dtype of `x`.
 
     Raises:
       TypeError: a dtype that is not real floating point.
       ValueError: a rate that is not a scalar or not in [0, 1]. A traced rate outside [0, 1] gives all NaN.
 
     Numerics:
-      Random bits are most of the cost of dropout. So the mask takes only 16 per element, half as many as a
-      uniform number. The rate is therefore rounded to a multiple of 2^-16, and a rate below 1 to at most
-      1 - 2^-16. The scale is that of the rounded rate, so E[y] = x exactly. Half-precision inputs are scaled
-      in float32.
+      Random bits are most of the cost of dropout. So the mask takes only 16 bits per element, half as many as
+      a uniform number would take. The rate is therefore rounded to a multiple of 2^-16, and a rate below 1 to
+      at most 1 - 2^-16. The scale uses the rounded rate, so E[y] = x exactly. Half-precision inputs are
+      scaled in float32.
 
     Source: Srivastava et al., Dropout (2014), with the scaling moved to training. Random bits: Salmon et
       al., Parallel random numbers: as easy as 1, 2, 3 (2011), Threefry-2x32 with 20 rounds, as in JAX.
@@ -47,11 +47,11 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
     kept = jnp.where(keep > 0, jnp.maximum(jnp.round(keep * 2**16), 1), 0)
     words = _words(jax.random.bits(key, (2,), jnp.uint32), -(-x.size // 4))  # four elements per block
     halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]
-    # Compared as int32, because keep = 1 is 2^16, one more than the largest half.
+    # The halves are compared as int32, because `kept` may be 2^16, which is more than a uint16 can hold.
     mask = halves.reshape(x.shape).astype(jnp.int32) < kept.astype(jnp.int32)
     wide = widen(x)
     scale = 2**16 / jnp.maximum(kept, 1).astype(wide.dtype)
-    # If a traced rate is outside [0, 1], keep is NaN. Then no element is kept, and all become NaN.
+    # If a traced rate is outside [0, 1], keep is NaN. Then no element is kept, and all elements become NaN.
     dropped = jnp.where(jnp.isnan(keep), jnp.nan, 0).astype(x.dtype)
     return jnp.where(mask, (wide * scale).astype(x.dtype), dropped)
 
@@ -65,7 +65,7 @@ def _words(key: jax.Array, blocks: int) -> jax.Array:
         return _threefry(key, counter, jnp.zeros_like(counter))
 
     def at_once() -> tuple[jax.Array, jax.Array]:
-        # Without the barrier XLA may compute a word twice, once for each of its halves.
+        # Without the barrier, XLA may compute a word twice, once for each of its halves.
         first, second = jax.lax.optimization_barrier(encrypt(jnp.arange(blocks, dtype=jnp.uint32)))
         return first, second
 
@@ -75,12 +75,15 @@ def _words(key: jax.Array, blocks: int) -> jax.Array:
         first, second = jax.lax.map(encrypt, counters)
         return first.reshape(-1)[:blocks], second.reshape(-1)[:blocks]
 
-    # On a CPU XLA computes words twice despite the barrier, unless they come from a loop.
+    # On a CPU, XLA computes words twice despite the barrier, unless they come from a loop.
     return jnp.concatenate(jax.lax.platform_dependent(cpu=in_two, default=at_once))
 
 
 def _threefry(key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Threefry-2x32-20 of the counters x, y. On a CPU JAX's own is a loop, and doubles dropout's time."""
+    """Returns Threefry-2x32-20 of the counters x and y.
+
+    On a CPU, JAX's own Threefry is a loop, which would double the time of dropout.
+    """
     keys = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
     x, y = x + keys[0], y + keys[1]
     for group in range(5):
@@ -98,8 +101,8 @@ def dropout_estimator(rho: jax.typing.ArrayLike, rate: jax.typing.ArrayLike) -> 
 
     E[sum_k r_i z_i^(k) r_j z_j^(k) / (m - 1)] = keep^2 rho_ij for i != j, where z are the z-scores before
     dropout. The masks r are not scaled by 1 / keep; with this scaling, the expectation is rho_ij itself. The
-    estimator is not the correlation after dropout, which `dropout_correlation` gives. It does not divide by
-    the variances, which dropout lowers from 1 to keep.
+    estimator is not the correlation after dropout, which `dropout_correlation` gives. The estimator does not
+    divide by the variances, which dropout lowers from 1 to keep.
 
     Args:
       rho: correlations of different units before dropout, any shape.
@@ -109,7 +112,7 @@ def dropout_estimator(rho: jax.typing.ArrayLike, rate: jax.typing.ArrayLike) -> 
       The expected estimator, in the broadcast shape of the arguments.
 
     Raises:
-      ValueError: a rate outside [0, 1]; a traced one gives NaN.
+      ValueError: a rate outside [0, 1]. If such a rate is traced, the result is NaN instead.
 
     Source: Simon, Section 2.1.
     """
@@ -139,7 +142,7 @@ def dropout_correlation(
       rho', in the broadcast shape of the arguments.
 
     Raises:
-      ValueError: a rate outside [0, 1]; a traced one gives NaN.
+      ValueError: a rate outside [0, 1]. If such a rate is traced, the result is NaN instead.
 
     Source: the extension that Simon, Section 4, leaves to future work. With independent masks,
     Cov(r_i a_i, r_j a_j) = keep^2 Cov(a_i, a_j) and Var(r a) = keep sigma^2 + keep rate mu^2.

@@ -1,4 +1,4 @@
-"""Eigenvalues of a layer's matrix or of its smaller counterpart, with derivatives even if some coincide."""
+"""Eigenvalues of a layer's matrix, with derivatives even where some eigenvalues coincide."""
 
 import functools
 from typing import Literal, NamedTuple
@@ -10,7 +10,7 @@ from jax import lax
 from decorr._samples import AxisName, Samples, at_most, centre_in_spans, product, standardise
 
 Kind = Literal["correlation", "covariance", "moment"]
-"""Which matrix [unit, unit] of a layer: that of its z-scores, of its centred values, or of its raw values."""
+"""Whether a layer's matrix [unit, unit] is that of its z-scores, its centred values, or its raw values."""
 
 
 class Spectrum(NamedTuple):
@@ -19,17 +19,20 @@ class Spectrum(NamedTuple):
     values: jax.Array
     """[min(m, d)], largest first, in units of scale^2."""
     scale: jax.Array
-    """A scalar with derivative 0. After values are divided by it, no square under- or overflows."""
+    """A scalar with derivative 0. Activations are divided by it, so no square under- or overflows."""
 
 
 def spectrum_of(kind: Kind, samples: Samples) -> Spectrum:
-    """The eigenvalues of B^T B = U^T W U / N, or of B B^T if that is smaller. The kind decides what U is."""
+    """Returns the eigenvalues of B^T B = U^T W U / N, or of B B^T if that matrix is smaller.
+
+    U comes from `factor`, W = diag(w) holds the samples' weights, and N is `samples.size`.
+    """
     u, scale = factor(kind, samples)
     size = jnp.asarray(samples.size(ddof=0 if kind == "moment" else 1), u.dtype)
     if samples.weights is None:
         b = u / jnp.sqrt(size)
     else:
-        # Weights are divided by an upper bound of the largest one: their sum.
+        # Weights are divided by their sum, which is an upper bound of the largest weight.
         heaviest = samples.everywhere(samples.weights.sum())
         heaviest = jnp.where(heaviest > 0, heaviest, 1)
         b = u * (_root(samples.weights / heaviest) * jnp.sqrt(heaviest / size))[:, None]
@@ -39,7 +42,7 @@ def spectrum_of(kind: Kind, samples: Samples) -> Spectrum:
 
 
 def factor(kind: Kind, samples: Samples) -> tuple[jax.Array, jax.Array]:
-    """Returns U [sample, unit] divided by a scale, so that no square overflows, and the scale."""
+    """Returns U [sample, unit] divided by a scale, and the scale. After the division no square overflows."""
     if kind == "correlation":
         z = standardise(samples).z
         return z, jnp.ones((), z.dtype)
@@ -54,11 +57,11 @@ def factor(kind: Kind, samples: Samples) -> tuple[jax.Array, jax.Array]:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def eigenvalues(axis_name: AxisName, b: jax.Array) -> jax.Array:
-    """The eigenvalues of B^T B, largest first; all are NaN if an entry is not finite.
+    """The eigenvalues of B^T B, largest first; all are NaN if an entry of B is not finite.
 
     They are |B v|^2, where v are the rounded eigenvectors of B^T B. So their error is a few eps^2 times the
-    largest eigenvalue, compared with a few eps for `jnp.linalg.eigvalsh`. A small singular value is accurate
-    to eps times the largest one.
+    largest eigenvalue, compared with a few eps for `jnp.linalg.eigvalsh`. A small singular value has an error
+    of about eps times the largest singular value.
     """
     return _quotients(axis_name, b, _vectors(axis_name, b))
 
@@ -81,7 +84,7 @@ def _vectors(axis_name: AxisName, b: jax.Array) -> jax.Array:
 
 
 def _quotients(axis_name: AxisName, b: jax.Array, v: jax.Array) -> jax.Array:
-    """|B v|^2 of each column v, largest first."""
+    """Returns |B v|^2 for each column v of a matrix, largest first."""
     values = _everywhere(axis_name, jnp.sum(jnp.square(product(b, v)), axis=0))
     values = jnp.where(jnp.isfinite(values).all(), values, jnp.nan)
     return values[jnp.argsort(-values)]
@@ -92,7 +95,7 @@ def _everywhere(axis_name: AxisName, x: jax.Array) -> jax.Array:
 
 
 def _divisor(x: jax.Array) -> jax.Array:
-    """x, or 1 if it is 0 or not finite."""
+    """Returns x, or 1 if x is 0 or not finite."""
     return jnp.where((x > 0) & jnp.isfinite(x), x, 1)
 
 

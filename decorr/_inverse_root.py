@@ -8,7 +8,7 @@ from decorr._samples import product
 
 
 def inverse_root(c: jax.Array, least: jax.Array) -> jax.Array:
-    """c^(-1/2) of a symmetric c [unit, unit] whose eigenvalues are at least `least`, up to rounding.
+    """Returns c^(-1/2) of a symmetric c [unit, unit] whose eigenvalues are at least `least`, up to rounding.
 
     The result is NaN if `least` is 0 and an eigenvalue is 0 up to rounding.
     """
@@ -20,11 +20,11 @@ def inverse_root(c: jax.Array, least: jax.Array) -> jax.Array:
     return w
 
 
-# c = V diag(s^2) V^T, where differentiation takes s and V as constants. The rule below uses c and functions
-# that have rules themselves, so derivatives of every order exist.
+# Here c = V diag(s^2) V^T, and differentiation treats s and V as constants. The rule below uses only c and
+# functions that have derivative rules themselves. So derivatives of every order exist.
 @jax.custom_jvp
 def _inverse_root(c: jax.Array, s: jax.Array, v: jax.Array) -> jax.Array:
-    """c^(-1/2)."""
+    """Returns c^(-1/2) = V diag(1/s) V^T."""
     return product(v / s[None], v.T)
 
 
@@ -36,7 +36,8 @@ def _inverse_root_jvp(
     w = _inverse_root(c, s, v)
     root = product(c, w)
 
-    # w w = c^(-1): dw w + w dw = -c^(-1) dc c^(-1), times c^(1/2) from both sides.
+    # The derivative of w w = c^(-1) is dw w + w dw = -c^(-1) dc c^(-1). Both sides of this equation are
+    # multiplied by c^(1/2), from the left and from the right.
     def both_sides(dw: jax.Array) -> jax.Array:
         return product(root, dw) + product(dw, root)
 
@@ -49,7 +50,7 @@ def _inverse_root_jvp(
 
 
 def newton_inverse_root(c: jax.Array, iterations: int) -> jax.Array:
-    """Approximates c^(-1/2) by Newton-Schulz iterations. y tends to (c / norm)^(1/2), and z to its inverse.
+    """Approximates c^(-1/2) by Newton-Schulz iterations. y tends to (c / norm)^(1/2), and z to y's inverse.
 
     With z alone, as in IterNorm, rounding errors would grow from step to step.
     """

@@ -1,4 +1,4 @@
-"""Activations on a mesh whose axes are Explicit."""
+"""Runs functions on activations that are spread over a mesh with Explicit axes."""
 
 import functools
 import math
@@ -18,18 +18,18 @@ def over_mesh(
     *static: Any,
     specs: Callable[[PartitionSpec], Any] = lambda spec: PartitionSpec(),
 ) -> Result:
-    """Calls function(*static, *arrays), also for arrays on a mesh whose axes are Explicit.
+    """Calls function(*static, *arrays), even if the arrays are on a mesh with Explicit axes.
 
     The axes of `jax.make_mesh` are Explicit. On such axes every operation must state the layout of its
-    result. Inside the function the compiler decides it instead, like for Auto axes. A profile shows the
-    operations under the function's name, for example `decorr.zscore`.
+    result. Inside the function, the compiler decides the layouts instead, like for Auto axes. A profile shows
+    the operations under the function's name, for example `decorr.zscore`.
 
     Args:
-      function: pass the same object each time, because a new object is compiled again.
-      arrays: activations [..., unit] first.
+      function: the function to call. Pass the same object each time, because a new object is compiled again.
+      arrays: the array arguments, with activations [..., unit] first.
       static: hashable arguments that come before the arrays.
-      specs: a function from the activations' layout on the mesh to the layout of the results: one for all
-        results, or a tree of layouts. Default: every device has the whole results.
+      specs: a function that takes the activations' layout on the mesh, and returns the results' layout: a
+        single layout for all results, or a tree of layouts. By default, every device has all results in full.
     """
     given = [None if array is None else jnp.asarray(array) for array in arrays]
     shardings = [jax.typeof(array).sharding for array in given if array is not None]
@@ -53,8 +53,8 @@ def over_mesh(
 def _by_samples(a: jax.Array) -> jax.Array:
     """Spreads activations over their samples instead of their units, if they have fewer units than samples.
 
-    Each device sends every other device only the part that it needs. The compiler alone would gather
-    everything on every device.
+    Each device sends every other device only the part that the other device needs. The compiler alone would
+    gather everything on every device.
     """
     sharding = jax.typeof(a).sharding
     axes = jax.tree.leaves(tuple(sharding.spec))
@@ -71,5 +71,6 @@ def _compiler_decides(function: Callable[..., Any], static: tuple[Any, ...], mes
         name for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit
     ]
     chosen = functools.partial(function, *static)
-    # Compiled, because outside of `jit` the type of a mesh's axes changes only under `jax.set_mesh`.
+    # The function is compiled, because outside of `jit` the types of a mesh's axes change only under
+    # `jax.set_mesh`.
     return jax.jit(jax.sharding.auto_axes(chosen, axes=tuple(explicit), out_sharding=out))

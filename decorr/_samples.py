@@ -35,7 +35,7 @@ def widen(x: Any) -> Any:
 
 
 def is_constant(low: Any, high: Any, xp: ModuleType = jnp) -> Any:
-    """Whether values between `low` and `high` can differ by rounding only. False for NaN and infinities."""
+    """Returns whether `low` and `high` differ by no more than rounding. False for NaN and infinities."""
     largest = xp.maximum(abs(low), abs(high))
     return (high - low <= _ROUNDINGS * jnp.finfo(low.dtype).eps * largest) & xp.isfinite(largest)
 
@@ -84,7 +84,10 @@ class Samples:
         return x if self.axis_name is None else lax.all_gather(x, self.axis_name, axis=0, tiled=True)
 
     def whole(self, x: jax.Array) -> jax.Array:
-        """Like `gathered`, but JAX knows that every device has the same result. Costs a sum over devices."""
+        """Like `gathered`, but JAX knows that every device has the same result.
+
+        It costs a sum over devices.
+        """
         if self.axis_name is None:
             return x
         place = lax.axis_index(self.axis_name) * x.shape[0]
@@ -103,7 +106,7 @@ class Samples:
         return jnp.where(size > 0, size, 1)
 
     def effective(self) -> jax.Array | int:
-        """The effective number of samples V1^2 / V2 (Kish). For equal weights it is their number."""
+        """The effective number of samples V1^2 / V2 (Kish): for equal weights, the number of samples."""
         if self.weights is None:
             return self.number
         _, shares = self._shares()
@@ -111,13 +114,16 @@ class Samples:
         return jnp.where(squares > 0, 1 / jnp.where(squares > 0, squares, 1), 0)
 
     def _shares(self) -> tuple[jax.Array, jax.Array]:
-        """V1, and each weight's share of it. Squares of shares cannot overflow, unlike squares of weights."""
+        """V1, and each weight's share of V1. Squares of shares cannot overflow, unlike squares of weights."""
         weights = jnp.asarray(self.weights)
         first = self.everywhere(weights.sum())
         return first, weights / jnp.where(first > 0, first, 1)
 
     def extremes(self) -> tuple[jax.Array, jax.Array]:
-        """The smallest and largest value [1, unit] of every unit; 0 without valid samples. Derivative 0."""
+        """Returns each unit's smallest value and largest value, both [1, unit]; 0 without valid samples.
+
+        Their derivatives are 0.
+        """
         values = lax.stop_gradient(self.values)
         low = self.select(values, jnp.inf).min(axis=0, keepdims=True)
         high = self.select(values, -jnp.inf).max(axis=0, keepdims=True)
@@ -129,10 +135,10 @@ class Samples:
         return low, high
 
     def origin(self, low: jax.Array) -> jax.Array:
-        """The value [1, unit] to subtract first: `low`, or with weights the value of the heaviest sample.
+        """Returns the value [1, unit] to subtract first: `low`, or with weights the heaviest sample's value.
 
-        A sample that outweighs all others lies at the mean. Measured from another origin, its deviation would
-        be only rounding.
+        A sample that outweighs all others by far lies at the mean. Measured from another origin, that
+        sample's deviation from the mean would be only rounding error.
         """
         if self.weights is None:
             return low
@@ -143,7 +149,10 @@ class Samples:
 
 
 def pairs_of_shares(shares: jax.Array, everywhere: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """sum_i!=j s_i s_j = 1 - sum_i s_i^2, for shares with sum 1. Precise even if one share is near 1."""
+    """Computes sum_i!=j s_i s_j = 1 - sum_i s_i^2, for shares with sum 1.
+
+    The result is precise even if one share is near 1.
+    """
     dominant = shares > 0.75  # true for at most one share
     others = everywhere(jnp.sum(jnp.where(dominant, 0, shares)))
     return everywhere(jnp.sum(shares * jnp.where(dominant, others, 1 - shares)))
@@ -219,18 +228,18 @@ def _as_weights(
 
 
 class Standardised(NamedTuple):
-    """Z-scores and standard deviations of the units; all 0 for a constant unit."""
+    """Z-scores and standard deviations of the units. For a constant unit, both are 0."""
 
     z: jax.Array
     """[sample, unit], z-scores; 0 for invalid samples."""
     sigma: jax.Array
     """[unit], standard deviations."""
     constant: jax.Array
-    """[unit] bool, which units are constant. sigma = 0 does not show this: it may have underflowed."""
+    """[unit] bool, which units are constant. sigma = 0 does not show this, because sigma may underflow."""
 
 
 def standardise(samples: Samples, ddof: int = 1) -> Standardised:
-    """Z-scores the units. Variances are divided by V1 - ddof V2 / V1 (see `Samples.size`)."""
+    """Z-scores the units. The divisor of variances is `samples.size(ddof)`."""
     c, span, constant = centre_in_spans(samples)
     variance = samples.total(c * c) / samples.size(ddof)
     # Two `where`s: the inner one keeps 1 / 0 out of the derivative, and the outer one sets the value.
@@ -256,9 +265,9 @@ def centre_in_spans(samples: Samples) -> tuple[jax.Array, jax.Array, jax.Array]:
     low, high = samples.extremes()
     constant = is_constant(low, high)
     # Every unit is mapped onto [0, 1] first. So no square under- or overflows, and a large mean costs no
-    # digits. z does not depend on shift and span, and neither do its derivatives. Values of both signs may
-    # span more than the largest float, and the inverse of such a span would be denormal. Then nothing is
-    # shifted, and an eighth of the largest float is the span.
+    # digits. Z-scores do not depend on shift and span, and neither do their derivatives. Values of both signs
+    # may span more than the largest float, and the inverse of such a span would be denormal. In that case
+    # nothing is shifted, and the span is an eighth of the largest float.
     largest = jnp.finfo(low.dtype).max
     shift = jnp.where(high - low < largest, samples.origin(low), 0)
     span = jnp.where(constant, 1, jnp.minimum(high - low, largest / 8))

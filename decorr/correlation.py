@@ -1,7 +1,7 @@
 """Z-scores, Pearson correlations and covariances of a layer's units.
 
-Every function takes activations [..., unit] of ONE network: each leading axis is a sample axis, and
-`jax.vmap` adds runs. All estimates are unbiased (divided by m - 1) unless you ask for another ddof.
+Every function takes activations [..., unit] of ONE network: each leading axis is a sample axis. For several
+networks, use `jax.vmap`. All estimates are unbiased (divided by m - 1) unless you ask for another ddof.
 """
 
 import jax
@@ -25,34 +25,35 @@ def zscore(
     (Section 2.1). A z-score says how unusual sample k is for unit i, whatever the unit's scale.
 
     Args:
-      a: activations [..., unit], floating point, any unit of measure; m samples in all.
-      where: which samples are valid, bool, broadcastable to a.shape[:-1]. The others are left out, so padding
-        may hold anything, even NaN. Default: all.
-      weights: of samples, floating, finite, >= 0, broadcastable to a.shape[:-1], like aweights of numpy.cov.
-        Mean and variance are weighted, and the variance is divided by V1 - V2 / V1 (V1 = sum w, V2 = sum
-        w^2). Default: all alike. A sample of weight 0 is not valid. The scale of the weights does not matter.
+      a: activations [..., unit], floating point, on any scale; m samples in all.
+      where: which samples are valid, bool, broadcastable to a.shape[:-1]. Invalid samples are left out, so
+        padding may hold anything, even NaN. Default: all.
+      weights: the samples' weights, floating, finite, >= 0, broadcastable to a.shape[:-1], like numpy.cov's
+        `aweights`. Mean and variance are weighted, and the variance is divided by V1 - V2 / V1 (V1 = sum w,
+        V2 = sum w^2). Default: all equal. A sample of weight 0 is not valid. The scale of the weights does
+        not matter.
       axis_name: one or several mapped axes (of `jax.shard_map`, `jax.pmap` or `jax.vmap`) over which the
-        samples are spread. Mean and variance are then those of all samples. A device may hold a single
-        sample, given as an array [unit], or no valid one.
+        samples are spread. Mean and variance are then taken over the samples of all devices. A device may
+        hold a single sample, given as an array [unit], or no valid sample.
 
     Returns:
-      z-scores, the shape of `a`; float32 for half-precision input, else the dtype of `a`. Invalid samples get
-      0.
+      z-scores, in the shape of `a`; float32 for half-precision input, else the dtype of `a`. Invalid samples
+      get 0.
 
     Raises:
       ValueError: fewer than two dimensions or samples, or no unit; `where` or `weights` of another shape;
-        weights of valid samples below 0 or infinite. If such a weight is traced, there is no error, and
+        a valid sample's weight below 0 or infinite. If such a weight is traced, there is no error, and
         z-scores other than 0 become NaN.
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
 
     Numerics:
       A constant unit has z = 0 and derivative 0. A unit is constant if its values span at most 4 roundings (4
-      eps max|a|). There is no absolute epsilon: 0.1 repeated is constant in float32, and a unit of scale
-      1e-30 is not. Units are shifted and scaled onto [0, 1] before anything is squared. So large means and
-      extreme scales cost no accuracy beyond the rounding of the input. A unit with a NaN or an infinity is
-      NaN throughout. Spans below 1e-31 lose digits in float32. With fewer than two valid samples every unit
-      is constant. One weight may exceed all others by any factor, because no step subtracts nearly equal
-      numbers.
+      eps max|a|). There is no absolute epsilon: a unit that is always 0.1 is constant in float32, but a unit
+      that varies on a scale of 1e-30 is not. Units are shifted and scaled onto [0, 1] before anything is
+      squared. So large means and extreme scales cost no accuracy beyond the rounding of the input. A unit
+      with a NaN or an infinity is NaN throughout. Spans below 1e-31 lose digits in float32. With fewer than
+      two valid samples, every unit is constant. One weight may exceed all others by any factor, because no
+      step subtracts nearly equal numbers.
 
     Source: Simon, Decorrelating Neural Network Activations, Sections 2.1 and 3.1.
     """
@@ -69,14 +70,14 @@ def correlation_matrix(
 ) -> jax.Array:
     """Pearson correlation of every pair of units.
 
-    rho_ij = sum_k z_i^(k) z_j^(k) / (m - 1)   (Section 3.1). 0: no linear relation between two units over
-    these samples. +-1: one unit is an affine function of the other.
+    rho_ij = sum_k z_i^(k) z_j^(k) / (m - 1)   (Section 3.1). If rho_ij is 0, the two units have no linear
+    relation over these samples. If rho_ij is +-1, one unit is an affine function of the other.
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
-      undefined: the value of every entry of a constant unit, including its diagonal entry. The entry of a
-        constant unit and a NaN unit is NaN.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      undefined: the value of every entry of a constant unit, including its diagonal entry. The entry for a
+        constant unit and a NaN unit is NaN, however.
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.
 
     Returns:
@@ -87,8 +88,8 @@ def correlation_matrix(
 
     Numerics:
       As in `zscore`. A constant unit has no correlation: by default its entries are 0, and the 0 on the
-      diagonal shows which units are constant. numpy.corrcoef gives NaN there, and the author's code 1. On a
-      mesh every device has the whole matrix.
+      diagonal shows which units are constant. For these entries, numpy.corrcoef gives NaN, and the author's
+      code gives 1. On a mesh, every device has the whole matrix.
 
     Source: Simon, Section 3.1; the same matrix as numpy.corrcoef(a, rowvar=False).
     """
@@ -110,25 +111,25 @@ def covariance_matrix(
 ) -> jax.Array:
     """Covariance of every pair of units.
 
-    C_ij = sum_k (a_i^(k) - mean_i) (a_j^(k) - mean_j) / (m - ddof), with weights
+    C_ij = sum_k (a_i^(k) - mean_i) (a_j^(k) - mean_j) / (m - ddof). With weights, C_ij is
     sum_k w_k (a_i^(k) - mean_i) (a_j^(k) - mean_j) / (V1 - ddof V2 / V1), V1 = sum w, V2 = sum w^2.
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
-      ddof: 1, unbiased, or 0.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      ddof: 1 (unbiased) or 0.
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.
 
     Returns:
-      C [unit, unit], symmetric, in units of a^2; float32 for half-precision input. On a mesh every device has
-      all of it.
+      C [unit, unit], symmetric, in units of a^2; float32 for half-precision input. On a mesh, every device
+      has the whole matrix.
 
     Raises:
-      ValueError, TypeError: as in `zscore`; another ddof.
+      ValueError, TypeError: as in `zscore`; a ddof other than 0 or 1.
 
     Numerics:
       Values are centred before they are squared. Covariances of a constant unit (see `zscore`) are exactly 0.
-      With fewer than two valid samples all are 0.
+      With fewer than two valid samples, all covariances are 0.
 
     Source: the same matrix as numpy.cov(a, rowvar=False, ddof=ddof, aweights=weights).
     """
@@ -143,7 +144,7 @@ def _zscore(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.A
 def _correlation_matrix(
     axis_name: AxisName, a: jax.Array, *stat: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
-    """The correlation matrix, and which units are constant."""
+    """Returns the correlation matrix, and which units are constant."""
     samples = as_samples(axis_name, a, *stat)
     z, _, constant = standardise(samples)
     return samples.moment(z, z) / samples.size(ddof=1), constant

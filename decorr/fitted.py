@@ -1,4 +1,4 @@
-"""Whitening as a fitted map with an inverse, which also applies to other samples."""
+"""Whitening as a fitted map, which has an inverse and applies to other samples too."""
 
 import operator
 from collections.abc import Callable
@@ -22,11 +22,11 @@ class Whitening(NamedTuple):
     """A linear map that whitens activations, and its inverse; a PyTree."""
 
     mean: jax.Array
-    """[unit]."""
+    """[unit], the mean of the samples."""
     matrix: jax.Array
     """W [component, unit], in units of 1 / a."""
     inverse: jax.Array
-    """[unit, component], in units of a. With fewer components than units, the pseudoinverse of W."""
+    """[unit, component], in units of a. With fewer components than units, it is the pseudoinverse of W."""
 
     def whiten(self, a: jax.typing.ArrayLike) -> jax.Array:
         """Returns z = (a - mean) W^T [..., component], for activations [..., unit] or one sample [unit]."""
@@ -47,46 +47,49 @@ def fit_whitening(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> Whitening:
-    """Fits a map that whitens activations. It applies to other activations too, and can be undone.
+    """Fits a map that whitens activations. The map applies to other activations too, and can be undone.
 
     W C' W^T = I, with C' = (1 - shrinkage) C + shrinkage mean_i(C_ii) I and C the unbiased covariance, as in
     `whitening_matrix`. With C' = E diag(l) E^T, largest l first, the methods are:
 
     - "zca": W = E diag(l)^(-1/2) E^T, inverse E diag(l)^(1/2) E^T. Unit i stays unit i.
-    - "pca": W = diag(l)^(-1/2) E^T, inverse E diag(l)^(1/2). Directions are sorted by falling variance, and
-      you can keep only the first ones.
-    - "cholesky": W = L^(-1), inverse L, C' = L L^T. Whitened unit i depends on the first i units only.
+    - "pca": W = diag(l)^(-1/2) E^T, inverse E diag(l)^(1/2). Directions are sorted by decreasing variance,
+      and you can keep only the first ones.
+    - "cholesky": W = L^(-1), inverse L, with C' = L L^T. Whitened unit i depends on the first i units only.
 
         whitening = fit_whitening(a)
         z = whitening.whiten(a)
         a = whitening.unwhiten(z)
 
-    `CorrelationState.whitening` fits it to a stream.
+    `CorrelationState.whitening` fits such a map to a stream.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       method: "zca", "pca" or "cholesky".
-      shrinkage: in [0, 1], may be traced. 0: C as it is; 1: units are only divided by their common scale.
+      shrinkage: in [0, 1], may be traced. With 0, C is used as it is. With 1, units are only divided by their
+        common scale.
       components: how many leading directions "pca" keeps. Default: all.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.
 
     Returns:
       Whitening(mean [unit], matrix [component, unit], inverse [unit, component]), with `whiten` and
       `unwhiten`; float32 for half-precision input. Differentiation treats all three as constants.
-      `decorr.whiten` differentiates its statistics.
+      `decorr.whiten`, in contrast, differentiates its statistics.
 
     Raises:
       ValueError, TypeError: as in `zscore` and `whitening_matrix`; components outside 1 to d, or given for a
-        method other than "pca". In `whiten` and `unwhiten`: another number of units, or of components.
+        method other than "pca". In `whiten` and `unwhiten`: an array whose number of units or components does
+        not fit the map.
 
     Numerics:
       Eigenvalues below d eps times the largest are rounding errors, and are raised to this bound. So W is
       finite at shrinkage 0 too. The method `Whitening.whiten` multiplies by W and then corrects the error of
-      the round trip. So the round trip is exact up to a few eps times the largest activation, even if C has
-      the condition number 1e6. A constant unit has the variance that shrinkage gives it. If no unit varies,
-      or fewer than two samples are valid, matrix and inverse are 0. A value that is not finite makes both
-      NaN. The largest entry of each "pca" direction is positive, like in scikit-learn.
+      the round trip through `unwhiten`. So the round trip is exact up to a few eps times the largest
+      activation, even if C has the condition number 1e6. In C', a constant unit has only the variance that
+      shrinkage adds. If no unit varies, or fewer than two samples are valid, matrix and inverse are 0. A
+      value that is not finite makes matrix and inverse NaN. In each "pca" direction, the entry with the
+      largest absolute value is positive, like in scikit-learn.
 
     Source: Kessy, Lewin & Strimmer, Optimal Whitening and Decorrelation. At shrinkage 0, "pca" is
     scikit-learn's PCA(whiten=True).
@@ -109,7 +112,7 @@ def _check_form(method: str, components: int | None, d: int) -> None:
 def of_covariance(
     method: str, components: int | None, mean: jax.Array, c: jax.Array, shrinkage: jax.Array
 ) -> Whitening:
-    """Returns the map that whitens samples of a mean [unit] and a covariance [unit, unit]."""
+    """Returns the map that whitens samples with this mean [unit] and covariance [unit, unit]."""
     _check_form(method, components, len(mean))
     mean, c, shrinkage = lax.stop_gradient((mean, c, shrinkage.astype(c.dtype)))
     identity, variance = jnp.eye(len(c), dtype=c.dtype), jnp.mean(jnp.diagonal(c))
@@ -129,9 +132,8 @@ def of_covariance(
         vectors, roots = (vectors * jnp.sign(largest))[:, :components], roots[:, :components]
         matrix, inverse = (vectors / roots).T, vectors * roots
     else:
-        inverse = jnp.linalg.qr(
-            (vectors * roots).T, mode="r"
-        ).T  # not of c, which rounding may make indefinite
+        # The factor comes from the raised eigenvalues, because rounding may make c indefinite.
+        inverse = jnp.linalg.qr((vectors * roots).T, mode="r").T
         inverse = inverse * jnp.sign(jnp.diagonal(inverse))[None]
         matrix = jax.scipy.linalg.solve_triangular(inverse, identity, lower=True)
     known = jnp.where(regular, 1, jnp.where(finite, 0, jnp.nan))
@@ -149,7 +151,7 @@ def _fit_whitening(
     shrinkage: jax.Array,
 ) -> Whitening:
     samples = as_samples(axis_name, lax.stop_gradient(a), where, weights)
-    # Means are measured from one of the unit's values, so those of constant units are exact.
+    # Each mean is measured from one of its unit's values, so the mean of a constant unit is exact.
     origin = samples.origin(samples.extremes()[0])
     mean = origin + samples.total(samples.select(samples.values - origin)) / samples.size()
     u, scale = factor("covariance", samples)
@@ -182,6 +184,6 @@ def _unwhiten(z: jax.Array, mean: jax.Array, matrix: jax.Array, inverse: jax.Arr
 
 
 def _alike(x: jax.Array, *fitted: jax.Array) -> tuple[jax.Array, ...]:
-    """Returns x reshaped to [sample, ...] and the fitted arrays, all with the same dtype."""
+    """Returns x reshaped to [sample, ...], then the fitted arrays, all with the same dtype."""
     dtype = jnp.promote_types(widen(x).dtype, fitted[0].dtype)
     return tuple(y.astype(dtype) for y in (x.reshape(-1, x.shape[-1]), *fitted))

@@ -19,28 +19,28 @@ def layer_penalties(
     *,
     reference_width: int | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Penalises the layers of any model by name: the weighted sum over layers, and each layer's value.
+    """Penalises the layers of any model by name. Returns the weighted sum and each layer's penalty.
 
     total = sum over layers of weight(name) penalty(activations). A layer's name is its path in the PyTree,
     with slashes between the keys. An array that Linen sowed under "relu" in `blocks_0` is `blocks_0/relu/0`.
-    The layers of a tuple are `0`, `1`, ...
+    The layers of a tuple are named `0`, `1`, ...
 
         total, by_layer = layer_penalties(activations, {"*": 0.002})
         loss = nll + total
 
     Args:
-      activations: a PyTree of arrays [..., unit], each of one layer. If a scan has stacked layers, [layer,
-        ..., unit], their leading axis would count as samples: see `docs/recipes/scan.md`.
+      activations: a PyTree of arrays [..., unit], each of one layer. If a scan has stacked the layers into
+        one array [layer, ..., unit], its leading axis would count as samples: see `docs/recipes/scan.md`.
       weights: a dict of weights by pattern. In a pattern, * stands for any characters, even slashes, and ?
         for one character. Brackets are ordinary characters. A layer has the weight of the first pattern that
-        matches its name. Without a match it has no penalty. Weights are scalars that may be traced, so a
-        schedule causes no recompilation.
+        matches its name. A layer that no pattern matches has no penalty. Weights are scalars that may be
+        traced, so a schedule causes no recompilation.
       penalty: a scalar function of one layer's activations. Use `functools.partial` to give it options, such
         as `where` and `axis_name`.
-      reference_width: the width for which the weights are meant. A layer of d units has its weight times
-        sqrt(reference_width / d), because the gradient of P grows with sqrt(d) where units share a cause. So
-        one weight serves layers of 16, 32 and 64 units. Use it with P: the gradients of other penalties grow
-        differently. Default: weights are used as they are.
+      reference_width: the width for which the weights are meant. The weight of a layer of d units is
+        multiplied by sqrt(reference_width / d), because the gradient of P grows like sqrt(d) where units
+        share a cause. So one weight serves layers of 16, 32 and 64 units. Use this option with P only,
+        because the gradients of other penalties grow differently. Default: weights are used as they are.
 
     Returns:
       The total, a scalar; and a dict by name with the penalty of each layer that has a weight. These
@@ -48,8 +48,8 @@ def layer_penalties(
 
     Raises:
       ValueError: a pattern that matches no layer (the error lists the names); two layers with the same name;
-        a weight or a penalty that is not a scalar; a reference width below 1. An error of the penalty names
-        the layer.
+        a weight or a penalty that is not a scalar; a reference width below 1. If the penalty raises an error,
+        the error names the layer.
       TypeError: weights that are not a dict by pattern.
     """
     if not isinstance(weights, Mapping):
@@ -85,7 +85,7 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def layers_by_name(activations: Any) -> dict[str, Any]:
-    """Returns the leaves of a PyTree by their paths. ValueError if two have the same name."""
+    """Returns the leaves of a PyTree as a dict by path. ValueError if two leaves have the same path."""
     layers: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(activations):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -100,7 +100,7 @@ def scalar_of(function: Callable[[jax.Array], jax.Array], a: jax.Array, place: s
     try:
         value = function(a)
     except (TypeError, ValueError) as error:
-        # Not the error's own class, because some of JAX's error classes take no message.
+        # The error's own class is not used, because some of JAX's error classes take no message.
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{place}: {error}") from error
     if shape := jnp.shape(value):

@@ -1,4 +1,7 @@
-"""Removes redundant units from a stack of trained dense layers. It needs values, and cannot be traced."""
+"""Removes redundant units from a stack of trained dense layers.
+
+The functions need concrete values, so they cannot be traced.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,11 +22,11 @@ class MergedNetwork(NamedTuple):
     """A stack of dense layers without its redundant units."""
 
     layers: tuple[dict[str, Any], ...]
-    """The layers that were given, with fewer units."""
+    """The given layers, without their redundant units."""
     kept: tuple[np.ndarray, ...]
-    """The units that are left in each hidden layer, as in `merge_units`."""
+    """For each hidden layer, the indices of the units that are left, as in `merge_units`."""
     errors: tuple[float, ...]
-    """For each hidden layer, how much the next one's input changes, as in `merge_units`."""
+    """For each hidden layer, how much the next layer's input changes, as in `merge_units`."""
 
 
 def merge_network(
@@ -37,18 +40,18 @@ def merge_network(
 ) -> MergedNetwork:
     """Removes the redundant units of all hidden layers of a stack of dense layers.
 
-    It applies `merge_units` to every hidden layer, first to last. After a layer is merged, the next layer's
-    activations are computed by the merged network. So each layer is fitted to the inputs that it gets in the
-    merged network.
+    Every hidden layer goes through `merge_units`, first to last. After a layer is merged, the merged network
+    computes the next layer's activations. So each layer is fitted to the inputs that it gets in the merged
+    network.
 
         merged = merge_network(x, layers)
         widths = [len(kept) for kept in merged.kept]
 
     Args:
-      x: inputs of the first layer [..., feature], floating point, over which units are compared.
-      layers: the stack, first to last. Each has a "kernel" [input, unit] and a "bias" [unit], like the
+      x: inputs [..., feature] of the first layer, floating point. Units are compared over these samples.
+      layers: the stack, first to last. Each layer has a "kernel" [input, unit] and a "bias" [unit], like the
         parameters of a Flax Dense layer. The last layer's units are the outputs, and all of them stay.
-      nonlinearity: a function applied to each hidden layer, entry by entry. Or a sequence with one function
+      nonlinearity: an elementwise function that every hidden layer applies; or a sequence with one function
         for each hidden layer, for example with learned slopes.
       threshold, where, weights: as in `merge_units`.
 
@@ -60,8 +63,8 @@ def merge_network(
         sequence without exactly one nonlinearity for each hidden layer.
 
     Numerics:
-      As in `merge_units`. Activations have the precision of x, float32 for half precision. For another
-      threshold, merge the trained network again instead of the merged one. The errors of the layers add up:
+      As in `merge_units`. Activations have the dtype of x, or float32 if x has half precision. To try another
+      threshold, merge the trained network again, not the merged network. The errors of the layers add up, so
       measure the merged network on held-out data.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
@@ -94,9 +97,9 @@ def _affine(layer: Mapping[str, Any], x: jax.Array) -> jax.Array:
 
 
 def _check_stack(stack: Sequence[Mapping[str, Any]], width: int) -> None:
-    """Raises ValueError unless each layer's inputs are the units of the layer before."""
+    """Raises ValueError unless each layer has as many inputs as the layer before has units."""
     if len(stack) < 2:
-        raise ValueError(f"a network must have >= 2 layers, the last with its outputs; got {len(stack)}")
+        raise ValueError(f"a network must have >= 2 layers, including the output layer; got {len(stack)}")
     for i, layer in enumerate(stack):
         if missing := {"kernel", "bias"} - layer.keys():
             raise ValueError(f"layer {i} has no {' and no '.join(sorted(missing))}")

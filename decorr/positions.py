@@ -1,4 +1,4 @@
-"""Draws some positions of convolutional maps and sequences, equally many of every example."""
+"""Draws some positions of convolutional maps and sequences, the same number from every example."""
 
 import math
 import operator
@@ -29,46 +29,49 @@ def sample_positions(
 ) -> jax.Array | tuple[jax.Array, jax.Array]:
     """Draws some positions of every example, at random without replacement.
 
-    Each example gives p = min(positions, max_samples // examples) positions, so no example is left out. They
-    are enough for a penalty or a correlation matrix of a layer with positions, such as rows and columns of an
-    image, or tokens.
+    Each example gives p = min(positions, max_samples // examples) positions, so no example is left out. These
+    positions are enough for a penalty or a correlation matrix of a layer with positions, such as the pixels
+    of an image or the tokens of a text.
 
         seen = sample_positions(a, key, 4096)     # [example, position, unit]
         penalty = correlation_penalty(seen)       # all leading axes are samples
 
-    Examples are independent. Positions of one example are not, because neighbours see nearly the same. So the
-    effective number of samples is between examples and p * examples. Independent units therefore show a
-    larger penalty by chance than `independent_penalty` gives for p * examples samples. If maps vary slowly, a
-    few positions show nearly as much as all, at a fraction of the cost.
+    Examples are independent. Positions of one example are not independent, because neighbours see nearly the
+    same input. So the effective number of samples is between the number of examples and p times that number.
+    Independent units therefore show a larger penalty by chance than `independent_penalty` gives for p samples
+    per example. If maps vary slowly, a few positions show nearly as much as all, at a fraction of the cost.
 
     Args:
-      a: activations [example, ..., unit], floating point; the axes between are positions. Channels come last:
-        for [example, channel, row, column], give `jnp.moveaxis(a, 1, -1)`.
-      key: a JAX random key. Use a new one each step, or training only ever sees some positions.
-      max_samples: the most samples in all, at least one per example; static.
-      where: bool, broadcastable to a.shape[:-1]: which positions are valid. Valid ones are drawn first.
+      a: activations [example, ..., unit], floating point; the axes between them are positions. Channels come
+        last: for [example, channel, row, column], give `jnp.moveaxis(a, 1, -1)`.
+      key: a JAX random key. Use a new key in each step. Otherwise, training sees the same few positions in
+        every step.
+      max_samples: the largest total number of samples, at least one per example; static.
+      where: bool, broadcastable to a.shape[:-1]: which positions are valid. Valid positions are drawn first.
 
     Returns:
       Samples [example, p, unit], of the dtype of `a`; all positions in stored order if they fit. With
-      `where`, the pair (samples, where [example, p]). An example with fewer than p valid positions gives
-      invalid ones too, which the mask marks.
+      `where`, the result is the pair (samples, where [example, p]). An example with fewer than p valid
+      positions also gives invalid positions, where the mask is False.
 
     Raises:
-      ValueError: fewer samples than examples; no examples, positions or units; a mask of another shape.
-      TypeError: a dtype that is not real floating point, a mask that is not bool, a `max_samples` that is not
+      ValueError: a `max_samples` below the number of examples; no examples, positions or units; a mask of
+        another shape.
+      TypeError: a dtype that is not real floating point, a mask that is not bool; a `max_samples` that is not
         a whole number.
 
     Numerics:
-      Values are copied. The gradient is scattered back, and is 0 where nothing was drawn. It costs one random
-      word per position, a search for the p largest words of each example, and memory for p * examples * unit
-      numbers. A penalty of m samples of d units takes 2 m d min(m, d) multiply-adds with its gradient. That
-      is 105 billion for all positions of an array (256, 56, 56, 256), and half a billion for 4096 samples.
-      `jit`, `vmap` and `grad` work. Examples may be spread over a mesh, of Auto or Explicit axes.
+      Values are copied. The gradient is scattered back, and is 0 where nothing was drawn. The drawing costs
+      one random word per position, a search for the p largest words of each example, and memory for p *
+      examples * unit numbers. A penalty of m samples of d units takes 2 m d min(m, d) multiply-adds with its
+      gradient. For an array of shape (256, 56, 56, 256), that is 105 billion with all positions, and half a
+      billion with 4096 samples. `jit`, `vmap` and `grad` work. Examples may be spread over a mesh, of Auto or
+      Explicit axes.
     """
     a = check_floating(a, "activations")
     if a.ndim < 2 or 0 in a.shape:
         raise ValueError(
-            f"activations must have shape [example, ..., unit], no axis of length 0; got {a.shape}"
+            f"activations must have shape [example, ..., unit] and no axis of length 0; got {a.shape}"
         )
     examples, positions = a.shape[0], math.prod(a.shape[1:-1])
     p = min(positions, operator.index(max_samples) // examples)
@@ -88,14 +91,14 @@ def _of_examples(spec: PartitionSpec) -> tuple[PartitionSpec, PartitionSpec]:
 def _sample_positions(
     p: int, a: jax.Array, key: jax.Array, valid: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
-    """p positions of every example: samples [example, p, unit], and which of them are valid."""
+    """Returns p positions of every example, as samples [example, p, unit], and which of them are valid."""
     flat = a.reshape(a.shape[0], -1, a.shape[-1])
     shape = flat.shape[:2]
     mask = jnp.ones(shape, bool) if valid is None else valid
     if p == shape[1]:
         return flat, mask
-    # The p largest random words decide. Their highest bit marks the valid positions. Random numbers in [0, 1)
-    # would tie with a chance of 2^-23, and the first position would win each tie.
+    # The positions with the p largest random words are drawn. The highest bit of a word marks a valid
+    # position. Uniform floats would tie with a chance of 2^-23, and the first position would win each tie.
     words = jax.random.bits(key, shape, jnp.uint32) >> 1
     _, index = jax.lax.top_k(words | mask.astype(jnp.uint32) << 31, p)
     return jnp.take_along_axis(flat, index[:, :, None], axis=1), jnp.take_along_axis(mask, index, axis=1)

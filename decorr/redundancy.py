@@ -1,6 +1,6 @@
 """Finds units of trained networks that respond alike, and removes them.
 
-It computes with NumPy in float64, and cannot be traced.
+The functions compute with NumPy in float64, so they cannot be traced.
 """
 
 import math
@@ -23,18 +23,21 @@ class Merged(NamedTuple):
     kept: np.ndarray
     """[kept], integer, increasing: which units are left."""
     incoming: Any
-    """The arrays that were given, without the removed units."""
+    """The given arrays, without the removed units."""
     kernel: jax.Array | np.ndarray
-    """[..., kept, output], the next layer's."""
+    """[..., kept, output], the next layer's kernel."""
     bias: jax.Array | np.ndarray
-    """[output], the next layer's."""
+    """[output], the next layer's bias."""
     error: float
-    """How much the next layer's input changes on these samples. 0: not at all. 1: as much as it varied
-    before."""
+    """How much the next layer's input changes on these samples. The error is 0 without a change, and 1 if the
+    input changes as much as it varied before."""
 
 
 class _Lines(NamedTuple):
-    """The line a_j ~ intercept_j + slope_j a_partner_j of every removed unit j; all arrays are [removed]."""
+    """For each removed unit j, the line a_j ~ intercept_j + slope_j a_partner_j.
+
+    All arrays except the residual are [removed].
+    """
 
     removed: np.ndarray
     partner: np.ndarray
@@ -47,10 +50,10 @@ class _Lines(NamedTuple):
 def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
     """Finds pairs of units that respond alike: pairs whose correlation reaches a threshold, strongest first.
 
-    They are all i < j with |rho_ij| >= threshold - 64 eps, where eps is the rounding of rho's dtype. Computed
-    correlations of exact duplicates are 1 only up to rounding. Because of the 64 eps, the threshold 1 still
-    finds them. One of two such units can be removed, and the other's outgoing weights rescaled (Section 1.1).
-    `merge_units` does this.
+    These are all pairs i < j with |rho_ij| >= threshold - 64 eps, where eps is the rounding of rho's dtype.
+    Computed correlations of exact duplicates are 1 only up to rounding. Because of the 64 eps, the threshold
+    1 still finds them. You can remove one unit of such a pair, and rescale the other unit's outgoing weights
+    (Section 1.1). `merge_units` does this.
 
     Args:
       rho: correlations [unit, unit], floating point, such as those of `correlation_matrix`. Entries below the
@@ -58,21 +61,21 @@ def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
       threshold: an absolute correlation in (0, 1].
 
     Returns:
-      i and j, an integer NumPy array [pair, 2], sorted by falling |rho_ij|, then i, then j. Without pairs its
-      shape is [0, 2].
+      An integer NumPy array [pair, 2] of i and j, sorted by decreasing |rho_ij|, then i, then j. If there are
+      no pairs, it has shape [0, 2].
 
     Raises:
-      ValueError: rho is not square, or has entries outside [-1, 1]; a threshold outside (0, 1].
+      ValueError: a rho that is not square, or has entries outside [-1, 1]; a threshold outside (0, 1].
       TypeError: a dtype that is not real floating point, or traced values. The number of pairs depends on the
         values, so call it outside `jit`, `vmap` and `grad`.
 
     Numerics:
-      eps is 1.2e-7 for half precision and float32, and 2.2e-16 for float64. NumPy's arrays keep float64 here
-      even without jax_enable_x64. The sums behind a measured correlation are rounded too, by 100 eps for
-      units that rarely fire. The diagonal shows this error. If a unit's diagonal entry is within sqrt(eps) of
-      1, the unit's correlations are divided by that entry's root. A constant unit is in no pair if its
-      correlations are 0 or NaN, like those of `correlation_matrix` and numpy.corrcoef. Over m samples,
-      independent units show |rho| of about 1/sqrt(m) by chance, and always 1 over two samples.
+      eps is 1.2e-7 for half precision and float32, and 2.2e-16 for float64. NumPy arrays stay in float64 even
+      without jax_enable_x64. The sums behind a measured correlation are rounded too, by 100 eps for units
+      that rarely fire. The diagonal shows this error. If a unit's diagonal entry is within sqrt(eps) of 1,
+      the unit's correlations are divided by that entry's square root. A constant unit is in no pair if its
+      correlations are 0 or NaN, as `correlation_matrix` and numpy.corrcoef give them. Over m samples,
+      independent units show |rho| of about 1/sqrt(m) by chance. Over two samples, |rho| is always 1.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
@@ -102,7 +105,7 @@ def merge_units(
     where: jax.typing.ArrayLike | None = None,
     weights: jax.typing.ArrayLike | None = None,
 ) -> Merged:
-    """Removes the units of a layer that another unit predicts, and adjusts the next layer to match.
+    """Removes each unit of a layer that another unit predicts, and adjusts the next layer to match.
 
     If two units in the same layer respond alike, one can be removed and "the weights on the remaining unit"
     rescaled (Section 1.1). Here |rho_ij| may be below 1, and units may differ by an offset as well as by a
@@ -112,10 +115,10 @@ def merge_units(
 
     Then slope * kernel[j] is added to kernel[i], and intercept * kernel[j] to the bias. A constant unit is
     removed, and its mean * kernel[j] is added to the bias. At first all other units are undecided. The
-    undecided unit that predicts the most undecided units is kept, and those units are removed. If several
-    predict equally many, the first is kept. This repeats until every unit is kept or removed. So no two kept
-    units predict each other. The partner of a removed unit is the kept unit with the largest |rho|. For the
-    first layer of the library's MLP:
+    undecided unit that predicts the most undecided units is kept, and the units that it predicts are removed.
+    If several units predict equally many, the first of them is kept. This repeats until every unit is kept or
+    removed. So no two kept units predict each other. The partner of a removed unit is the kept unit with the
+    largest |rho|. For the first layer of the library's MLP:
 
         logits, activations = model.apply({"params": params}, x)
         merged = merge_units(activations[0], params["hidden_1"], **params["hidden_2"], threshold=0.99)
@@ -127,44 +130,45 @@ def merge_units(
     Args:
       a: the layer's activations [..., unit], floating point. Take them as the next layer's linear map
         receives them: after the nonlinearity, before dropout.
-      incoming: the parameters of these units: any PyTree of arrays whose last axis is the unit. Examples are
-        a Dense layer's kernel [input, unit] and bias [unit], a convolution's kernel [height, width, input,
-        unit], a norm's scale [unit]. Leave out what all units share, such as the single slope of a PReLU.
+      incoming: the parameters of the layer's units: any PyTree of arrays whose last axis is the unit.
+        Examples are a Dense layer's kernel [input, unit] and bias [unit], a convolution's kernel [height,
+        width, input, unit], a norm's scale [unit]. Leave out parameters that all units share, such as the
+        single slope of a PReLU.
       kernel: the next layer's kernel [..., unit, output], floating point. For a Dense layer after flattened
         positions, reshape it from [position * unit, output] to [position, unit, output], and reshape the
         result back.
-      bias: the next layer's bias [output], floating point. If the layer has none, give zeros; it may need the
-        new bias.
+      bias: the next layer's bias [output], floating point. If the layer has no bias, give zeros, because the
+        merged layer may need one.
       threshold: a unit predicts another if |rho| reaches this number in (0, 1], like in `redundant_pairs`.
-      where: which samples are valid, bool, broadcastable to a.shape[:-1]. The others are ignored, so padding
-        may be NaN.
-      weights: of the samples, >= 0, broadcastable to a.shape[:-1], like numpy.cov's `aweights`.
+      where: which samples are valid, bool, broadcastable to a.shape[:-1]. Invalid samples are ignored, so
+        padding may be NaN.
+      weights: the samples' weights, >= 0, broadcastable to a.shape[:-1], like numpy.cov's `aweights`.
 
     Returns:
       Merged(kept [kept], incoming, kernel [..., kept, output], bias [output], error). Arrays keep their
-      dtypes. Without jax_enable_x64 a float64 array stays a NumPy array. error is the root mean square, over
-      samples and outputs, of the change of a @ kernel + bias. It is divided by the root mean square of the
-      output's deviations from its mean. Each position in front of the kernel's unit axis has outputs of its
-      own.
+      dtypes. Without jax_enable_x64 a float64 array stays a NumPy array. `error` is the change of a @ kernel
+      + bias, as a root mean square over samples and outputs. This change is divided by the root mean square
+      of the deviations of a @ kernel from its mean. If the kernel has positions in front of its unit axis,
+      each position has its own outputs.
 
     Raises:
-      ValueError: shapes that do not fit; fewer than two valid samples; valid activations that are not finite.
-        Weights below 0 or infinite; a threshold outside (0, 1].
+      ValueError: shapes that do not fit; fewer than two valid samples; valid activations that are not finite;
+        weights below 0 or infinite; a threshold outside (0, 1].
       TypeError: a dtype that is not real floating point, a `where` that is not bool, or traced values. The
         number of units left depends on the values, so call it outside `jit`, `vmap` and `grad`.
 
     Numerics:
       Dead units, and units that are an affine function of their partner for any input, are removed exactly,
-      up to rounding. Examples are units with the same incoming weights and, before a ReLU or its relatives,
-      units whose weights differ by a factor > 0. Otherwise the result is exact only on average over these
-      samples, and `error` measures the deviation. A unit that is constant on these samples, or follows
-      another one by chance, may act differently on other samples. So take many more samples than units. Only
-      a linear map may come between a and the next layer's sum. Average pooling and inverted dropout are fine.
-      Max pooling invalidates lines with a negative slope, and a norm invalidates all lines. A convolution
-      that pads with zeros adds the intercept at the padding too. There the result is exact only if all
-      intercepts are 0. Results are computed in float64 by NumPy, and placed on the default device, whatever
-      mesh the arguments are spread over. If all units are constant, none is kept, and arrays have an axis of
-      length 0.
+      up to rounding. Examples of the latter are units with the same incoming weights and, before a ReLU or
+      its relatives, units whose weights differ by a factor > 0. Otherwise the result is exact only on average
+      over these samples, and `error` measures the deviation. A unit that is constant on these samples, or
+      follows another one by chance, may act differently on other samples. So take many more samples than
+      units. Only a linear map may come between a and the next layer's sum. Average pooling and inverted
+      dropout are fine. Max pooling invalidates lines with a negative slope, and a normalisation layer
+      invalidates all lines. A convolution that pads with zeros adds the intercept at the padding too. There
+      the result is exact only if all intercepts are 0. Results are computed in float64 by NumPy, and placed
+      on the default device, even if the arguments are spread over a mesh. If all units are constant, none is
+      kept, and arrays have an axis of length 0.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
@@ -196,7 +200,7 @@ def merge_units(
 
 
 def _unrounded(x: np.ndarray) -> jax.Array | np.ndarray:
-    """Puts x on the default device, unless JAX would round it there: float64 without jax_enable_x64."""
+    """Puts x on the default device, unless JAX would round it. JAX rounds float64 without jax_enable_x64."""
     return jnp.asarray(x) if jax.dtypes.canonicalize_dtype(x.dtype) == x.dtype else x
 
 
@@ -224,8 +228,8 @@ def _check_shapes(d: int, incoming: Any, kernel: np.ndarray, bias: np.ndarray) -
 
 
 def _transpose_hint(shape: tuple[int, ...], axis: int, d: int) -> str:
-    """A hint for a transposed matrix, as in Equinox and PyTorch."""
-    return ": its transpose fits, give it with .T" if len(shape) == 2 and shape[axis] == d else ""
+    """Returns a hint if the matrix seems transposed. Equinox and PyTorch store kernels that way."""
+    return ": its transpose fits, so pass that with .T" if len(shape) == 2 and shape[axis] == d else ""
 
 
 def _lowest(threshold: float, x: np.ndarray) -> float:
@@ -234,7 +238,7 @@ def _lowest(threshold: float, x: np.ndarray) -> float:
 
 
 def _valid(a: np.ndarray, where: Any, weights: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The valid samples [sample, unit] and their weights [sample], whose sum is 1, in float64."""
+    """Returns the valid samples [sample, unit] and their weights [sample], which sum to 1; in float64."""
     weights = np.float64(1) if weights is None else np.asarray(weights, np.float64)
     share = check_weights(weights, where, a.shape[:-1], np)
     valid = share > 0
@@ -256,7 +260,7 @@ def _centred(samples: np.ndarray, weights: np.ndarray, a: np.ndarray) -> tuple[n
     Deviations are 0 for units that are constant in a's dtype.
     """
     low, high = (x.astype(widen(a).dtype) for x in (samples.min(axis=0), samples.max(axis=0)))
-    # Measured from the heaviest sample, which lies at the mean if it outweighs all others.
+    # Values are measured from the heaviest sample, which lies at the mean if it outweighs all others by far.
     c = samples - samples[weights.argmax()]
     offset = weights @ c
     return np.where(is_constant(low, high, np), 0, c - offset), samples[weights.argmax()] + offset
@@ -282,9 +286,10 @@ def _lines(centred: np.ndarray, mean: np.ndarray, weights: np.ndarray, lowest: f
 
 
 def _kept(reaches: np.ndarray, constant: np.ndarray) -> np.ndarray:
-    """Which units are kept [unit].
+    """Returns which units are kept [unit].
 
-    No two kept units reach the threshold. Any other unit is constant, or reaches it with a kept unit.
+    No two kept units have a correlation that reaches the threshold. Every other unit is constant, or its
+    correlation with a kept unit reaches the threshold.
     """
     predicts = reaches & ~np.eye(len(reaches), dtype=bool)  # a constant unit has rho 0
     kept, undecided, counts = np.zeros(len(reaches), bool), ~constant, predicts.sum(axis=1)
@@ -300,7 +305,7 @@ def _kept(reaches: np.ndarray, constant: np.ndarray) -> np.ndarray:
 
 def _error(centred: np.ndarray, weights: np.ndarray, kernel: np.ndarray, lines: _Lines) -> float:
     def norm(x: np.ndarray, units: slice | np.ndarray) -> float:
-        """The norm of x @ kernel, without an array [sample, output], which may be large."""
+        """Computes the norm of x @ kernel without the array [sample, output], which may be large."""
         root = np.linalg.qr(np.sqrt(weights)[:, None] * x, mode="r")
         return float(np.linalg.norm(root @ kernel[..., units, :]))
 

@@ -27,13 +27,14 @@ class Sums(NamedTuple):
 class CorrelationState(NamedTuple):
     """Correlations of more samples than fit in memory: a PyTree that is updated batch by batch.
 
-    It holds the weighted moments of the samples so far. Two sets of samples are combined by M = M_a + M_b +
-    delta delta^T w_a w_b / (w_a + w_b), with delta = mean_b - mean_a and w the sums of weights (Chan et al.).
-    This never subtracts large sums from each other. Sums are compensated: the rounding error of each addition
-    is kept beside the sum. So float32 is enough for streams of any length. Unlike `zscore` it squares values
-    as they are. So in float32 a unit's standard deviation should lie between 1e-15 and 1e15. Its correlations
-    are NaN if squares over- or underflowed, or if a value was not finite. All methods are pure functions. Use
-    the state as a `lax.scan` carry or under `vmap`, and merge states across devices.
+    The state holds the weighted mean and the co-moments M of the samples so far. The moments of two sets of
+    samples are combined by M = M_a + M_b + delta delta^T w_a w_b / (w_a + w_b), where delta = mean_b -
+    mean_a, and w_a and w_b are the sums of weights (Chan et al.). This formula never subtracts large sums
+    from each other. Sums are compensated: the rounding error of each addition is kept beside the sum. So
+    float32 is enough for streams of any length. Unlike `zscore`, the state squares values without scaling
+    them first. So in float32 a unit's standard deviation should lie between 1e-15 and 1e15. A unit's
+    correlations are NaN if squares over- or underflowed, or if a value was not finite. All methods are pure
+    functions. Use the state as a `lax.scan` carry or under `vmap`, and merge states across devices.
 
         state = CorrelationState.init(d)
         for a in batches:                 # [..., unit]
@@ -41,9 +42,9 @@ class CorrelationState(NamedTuple):
         rho = state.correlation()         # [unit, unit]
 
     Raises:
-      ValueError, TypeError: in `update`, as in `zscore`, and activations of another number of units; in
-        `init`, no units, or a dtype that is neither float32 nor float64.
-      ValueError, TypeError: in `merge`, a state of another number of units, or of another dtype.
+      ValueError, TypeError: in `update`, as in `zscore`, or if the activations have more or fewer units than
+        the state; in `init`, fewer than 1 unit, or a dtype that is neither float32 nor float64.
+      ValueError, TypeError: in `merge`, states with different numbers of units or different dtypes.
 
     Source: Chan, Golub, LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample
     Variances (1979), in the matrix form. Compensation: Neumaier, Rundungsfehleranalyse einiger Verfahren
@@ -51,16 +52,16 @@ class CorrelationState(NamedTuple):
     """
 
     weight: jax.Array
-    """[], the sum of the samples' weights; without weights, their number. Exact in float32 up to 2^24, and
-    beyond that to 7 digits."""
+    """[], the sum of the samples' weights; without weights, the number of samples. In float32, this number is
+    exact up to 2^24, and has 7 digits beyond."""
     square: jax.Array
     """[], the sum of the squares of the weights."""
     mean: jax.Array
-    """[unit]."""
+    """[unit], the weighted mean of the samples."""
     comoment: jax.Array
     """[unit, unit], M = sum_k w_k (a - mean)(a - mean)^T."""
     low: jax.Array
-    """[unit], the smallest value: with `high` it tells a constant unit from a small one."""
+    """[unit], the smallest value. A unit is constant if `low` and `high` are equal up to rounding."""
     high: jax.Array
     """[unit], the largest value."""
     pairs: jax.Array
@@ -70,7 +71,7 @@ class CorrelationState(NamedTuple):
 
     @classmethod
     def init(cls, d: int, dtype: jax.typing.DTypeLike = jnp.float32) -> "CorrelationState":
-        """The state before any sample, for `d` units; it accumulates in `dtype` (float32 or float64)."""
+        """Returns the state before any sample, for d units. It accumulates in `dtype`, float32 or float64."""
         if d < 1:
             raise ValueError(f"a correlation state needs at least 1 unit; got d = {d}")
         if not jnp.issubdtype(dtype, jnp.floating) or jnp.finfo(dtype).bits < 32:
@@ -87,7 +88,7 @@ class CorrelationState(NamedTuple):
         weights: jax.typing.ArrayLike | None = None,
         axis_name: AxisName = None,
     ) -> "CorrelationState":
-        """The state after more samples [..., unit]; arguments as in `zscore`, but one sample is enough.
+        """Returns the state after more samples [..., unit]. Arguments as in `zscore`; one sample is enough.
 
         Give all minibatches weights on the same scale. The squares of weights should not over- or underflow.
         """
@@ -135,12 +136,12 @@ class CorrelationState(NamedTuple):
         return _state(sums, rest, *extremes_over(axis_name, self.low, self.high))
 
     def correlation(self) -> jax.Array:
-        """Pearson correlations [unit, unit] of all samples; NaN where unknown.
+        """Pearson correlations [unit, unit] of all samples; NaN where they are unknown.
 
-        Entries of a constant unit are 0. With fewer than two samples all entries are 0.
+        Entries of a constant unit are 0. With fewer than two samples, all entries are 0.
         """
         moment, constant = jnp.diagonal(self.comoment), self._constant()
-        # Outside of these limits squares have over- or underflowed, and their quotient could be any number.
+        # Outside of these limits, squares have over- or underflowed, and their quotient could be any number.
         limits = jnp.finfo(moment.dtype)
         known = jnp.isfinite(moment) & (moment > self.weight * (limits.tiny / limits.eps))
         inverse = 1 / jnp.sqrt(jnp.where(known, moment, 1))
@@ -151,7 +152,7 @@ class CorrelationState(NamedTuple):
     def covariance(self, ddof: int = 1) -> jax.Array:
         """Covariances [unit, unit] of all samples, in units of a^2, as in `covariance_matrix`.
 
-        Entries of a constant unit are 0. With fewer than two samples all entries are 0.
+        Entries of a constant unit are 0. With fewer than two samples, all entries are 0.
         """
         check_ddof(ddof)
         constant = self._constant()
@@ -171,7 +172,7 @@ class CorrelationState(NamedTuple):
         return of_covariance(method, components, self.mean, self.covariance(), shrinkage)
 
     def _constant(self) -> jax.Array:
-        """Which units are constant [unit]. With fewer than two samples all are."""
+        """Returns which units are constant [unit]. With fewer than two samples, all units are constant."""
         constant: jax.Array = is_constant(self.low, self.high) | (self.low > self.high)
         return constant
 
@@ -186,7 +187,7 @@ def _state(sums: Sums, rest: Sums, low: jax.Array, high: jax.Array) -> Correlati
 def _plus(
     total: jax.Array, rest: jax.Array, added: jax.Array, added_rest: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The sum of two numbers, each given with its rounding error; and the rounding error of the sum."""
+    """Returns the sum of two numbers, each given with its rounding error, and the sum's rounding error."""
     plain = total + added
     part = plain - total
     left = (total - (plain - part)) + (added - part) + (rest + added_rest)
@@ -203,7 +204,7 @@ def _root(x: jax.Array) -> jax.Array:
 def _correlation_state(
     dtype: jax.typing.DTypeLike, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None
 ) -> CorrelationState:
-    """The state of these activations. It accumulates in the given dtype."""
+    """Returns the state of one batch of activations. It accumulates in the given dtype."""
     samples = as_samples(axis_name, a, *stat, minimum=1)
     samples = replace(
         samples,
@@ -216,7 +217,7 @@ def _correlation_state(
     shares = ones / divisor
     pairs = weight * weight * pairs_of_shares(shares, samples.everywhere)
     low, high = samples.extremes()
-    # Measured from one of the unit's values, so that the mean of a constant unit is exact.
+    # Each mean is measured from one of its unit's values, so the mean of a constant unit is exact.
     origin = samples.origin(low)
     c = samples.select(samples.values - origin)
     offset = samples.total(c) / divisor

@@ -25,24 +25,26 @@ def whitening_matrix(
     shrinkage: jax.typing.ArrayLike = 1e-3,
     iterations: int = 9,
 ) -> jax.Array:
-    """The matrix W that whitens activations of covariance C: W C' W^T = I.
+    """Returns the matrix W that whitens activations with covariance C: W C' W^T = I.
 
-    C' = (1 - shrinkage) C + shrinkage mean_i(C_ii) I. So W exists even if C is singular, which it always is
-    for m <= d samples. (a - mean) W^T are the whitened activations. The methods differ by a rotation of the
-    result:
+    C' = (1 - shrinkage) C + shrinkage mean_i(C_ii) I. So W exists even if C is singular, as C always is for m
+    <= d samples. The whitened activations are (a - mean) W^T. The methods differ by a rotation of the result:
 
-    - "zca": W = C'^(-1/2), symmetric. Its whitened activations are the nearest to the centred ones, so unit i
-      stays unit i. Takes an eigendecomposition.
-    - "cholesky": W = L^(-1), with C' = L L^T: whitened unit i depends on the first i units only. The cheapest
-      exact method. It depends on the order of the units.
+    - "zca": W = C'^(-1/2), symmetric. The whitened activations stay as near as possible to the centred
+      activations, so unit i stays unit i. This method takes an eigendecomposition.
+    - "cholesky": W = L^(-1), with C' = L L^T. Whitened unit i depends on the first i units only, so the order
+      of the units matters. This is the cheapest exact method.
     - "newton": approaches C'^(-1/2) by Newton-Schulz iterations, which are matrix products only. Directions
       of small variance converge last. For 256 units and 9 iterations, max |W C' W^T - I| is below 1e-4 at
-      condition number 10, and 0.01 at 100. After 15 iterations it is below 1e-4 at 100.
+      condition number 10, and below 0.01 at condition number 100. After 15 iterations, this maximum is below
+      1e-4 at condition number 100 too.
 
     Args:
-      c: covariances [unit, unit], floating point; only the symmetric part counts. `jax.vmap` adds axes.
+      c: covariances [unit, unit], floating point; only the symmetric part counts. For several matrices, use
+        `jax.vmap`.
       method: "zca", "cholesky" or "newton".
-      shrinkage: in [0, 1], may be traced. 0: C as it is. 1: units are only divided by their common scale.
+      shrinkage: in [0, 1], may be traced. With 0, C is used as it is. With 1, units are only divided by their
+        common scale.
       iterations: the number of iterations of "newton", >= 1.
 
     Returns:
@@ -54,19 +56,19 @@ def whitening_matrix(
       TypeError: a dtype that is not real floating point, iterations that are not an integer.
 
     Numerics:
-      C is divided by its mean variance first, so the matrix for s C is W / sqrt(s), for every s > 0. A
-      constant unit has the variance that shrinkage gives it. C = 0 gives W = 0, with derivative 0. An entry
+      C is divided by its mean variance first, so the matrix for s C is W / sqrt(s), for every s > 0. In C', a
+      constant unit has only the variance that shrinkage adds. C = 0 gives W = 0, with derivative 0. An entry
       that is NaN or infinite makes all of W NaN. For every other covariance, a shrinkage > 0 makes "zca" and
       "newton" finite. "cholesky" is finite if shrinkage exceeds rounding, about d eps. With shrinkage 0 and a
-      C that is singular up to rounding, "zca" is NaN. "cholesky" is then NaN or mere rounding; "newton" is
-      finite but does not whiten. Derivatives of "zca" divide by sums of roots of eigenvalues, never by
-      differences of eigenvalues. So derivatives of every order are right at repeated and nearly repeated
-      eigenvalues. Those of `jnp.linalg.eigh` are NaN or wrong there.
+      C that is singular up to rounding, "zca" is NaN. "cholesky" is then NaN or consists of rounding errors;
+      "newton" is finite but does not whiten. The derivatives of "zca" divide by sums of roots of eigenvalues,
+      never by differences of eigenvalues. So derivatives of every order are right at repeated and nearly
+      repeated eigenvalues. The derivatives of `jnp.linalg.eigh` are NaN or wrong there.
 
     Source: "zca" and "cholesky": Kessy, Lewin & Strimmer, Optimal Whitening and Decorrelation. "newton":
     Huang et al., Iterative Normalization (IterNorm), in the coupled form of Higham, Functions of Matrices,
-    Section 6.7. C' is divided by its Frobenius norm. IterNorm divides by the trace, which is never smaller,
-    and so needs more iterations.
+    Section 6.7. C' is divided by its Frobenius norm. IterNorm divides C' by its trace, which is never smaller
+    than that norm, so it needs more iterations.
     """
     c = check_floating(c, "a covariance matrix")
     if c.ndim != 2 or c.shape[0] != c.shape[1] or c.shape[0] < 1:
@@ -92,32 +94,33 @@ def whiten(
     """Whitens activations by their own mean and covariance.
 
     y = (a - mean) W^T, with W the `whitening_matrix` of C = 1/(m-1) sum_k (a^(k) - mean)(a^(k) - mean)^T. At
-    shrinkage 0 the units of y are uncorrelated, with variance 1. Otherwise directions of small variance stay
-    below 1: a variance l becomes l / ((1 - shrinkage) l + shrinkage mean_i(C_ii)). Published layers add 1e-5
-    to the biased covariance instead. Here C is unbiased, as everywhere in this library.
+    shrinkage 0 the units of y are uncorrelated, with variance 1. Otherwise, directions of small variance keep
+    a variance below 1: a variance l becomes l / ((1 - shrinkage) l + shrinkage mean_i(C_ii)). Published
+    layers instead add 1e-5 to the diagonal of the biased covariance. Here C is unbiased, like in
+    `covariance_matrix`.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       method, shrinkage, iterations: as in `whitening_matrix`.
-      groups: the number of groups, a divisor of d. Each group is whitened alone, and has d / groups
-        consecutive units. More groups are cheaper and need fewer samples: m should be a few times d / groups.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      groups: the number of groups, a divisor of d. Each group has d / groups consecutive units, and is
+        whitened alone. More groups are cheaper and need fewer samples: m should be a few times d / groups.
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`. Weights count in mean and covariance.
 
     Returns:
-      y, the shape of `a`, dimensionless; 0 for invalid samples. float32 for half-precision input, else the
-      dtype of `a`.
+      y, in the shape of `a`, dimensionless; 0 for invalid samples. The dtype is float32 for half-precision
+      input, else that of `a`.
 
     Raises:
-      ValueError, TypeError: as in `zscore` and `whitening_matrix`; groups that do not divide the units.
+      ValueError, TypeError: as in `zscore` and `whitening_matrix`; a number of groups that does not divide d.
 
     Numerics:
       As in `whitening_matrix`. y does not change if all units are scaled alike or any unit is shifted.
-      Invalid samples are left out of value and gradient, never multiplied by 0. A constant unit (see
-      `zscore`) is 0 up to rounding, and so is its derivative. With fewer than two valid samples y is 0. A NaN
+      Invalid samples are left out of value and gradient, not multiplied by 0. For a constant unit (see
+      `zscore`), y and its derivative are 0 up to rounding. With fewer than two valid samples, y is 0. A NaN
       in a valid sample makes its group NaN.
 
-    Source: Huang et al., Decorrelated Batch Normalization, for "zca"; groups as there.
+    Source: Huang et al., Decorrelated Batch Normalization, for "zca" and for the groups.
     """
     check_method(method, iterations)
     arrays = (jnp.asarray(a), where, weights, check_scalar_probability(shrinkage, "shrinkage"))
@@ -138,7 +141,7 @@ def check_groups(d: int, groups: int) -> None:
 
 
 class Form(NamedTuple):
-    """How activations are whitened. Hashable: static under `jit`."""
+    """The options of whitening. Hashable, so it is static under `jit`."""
 
     method: str
     iterations: int
@@ -161,7 +164,7 @@ class Whitened(NamedTuple):
 
 
 def specs(spec: PartitionSpec) -> Whitened:
-    """The layout of a result on a mesh: y is spread like the activations; the rest is replicated."""
+    """Returns the layout of a result on a mesh: y is spread like the activations; the rest is replicated."""
     return Whitened._make((spec, PartitionSpec(), PartitionSpec(), PartitionSpec()))
 
 
@@ -173,10 +176,10 @@ def whiten_by_batch(
     weights: jax.Array | None,
     shrinkage: jax.Array,
 ) -> Whitened:
-    """Whitens by the statistics of these samples."""
+    """Whitens samples by their own mean and covariance."""
     samples = as_samples(axis_name, a, where, weights, minimum=form.minimum)
     c, span_of_unit, constant = centre_in_spans(samples)
-    # One scale for each group, so that no square under- or overflows. y does not depend on it.
+    # One scale for each group, so that no square under- or overflows. y does not depend on that scale.
     span_of_unit = _by_group(jnp.where(constant, 0, span_of_unit), form.groups)
     span = jnp.max(span_of_unit, axis=2, keepdims=True)
     span = jnp.where(span > 0, span, 1)
@@ -218,7 +221,7 @@ def _project(form: Form, c: jax.Array, covariance: jax.Array, shrinkage: jax.Arr
     return product(c, w.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(c.shape[1], c.shape[0] * c.shape[2])
 
 
-# Compiled, because an eager call would run some fifty small programs.
+# Compiled, because an eager call would run about fifty small programs.
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _whitening_matrix(method: str, iterations: int, c: jax.Array, shrinkage: jax.Array) -> jax.Array:
     shrinkage = shrinkage.astype(c.dtype)
@@ -227,7 +230,7 @@ def _whitening_matrix(method: str, iterations: int, c: jax.Array, shrinkage: jax
     variance, largest = jnp.mean(jnp.diagonal(c)), jnp.max(jnp.abs(c))
     regular = (variance > 0) & jnp.isfinite(largest)
     # W does not depend on `scale`, and neither do its derivatives. The identity replaces a matrix that is not
-    # regular. So that matrix reaches neither derivatives nor eigensolvers.
+    # regular. So derivatives and eigensolvers never get such a matrix.
     scale = lax.stop_gradient(jnp.where(regular, variance, 1))
     c = (1 - shrinkage) * (c / scale) + shrinkage * (variance / scale) * identity
     c = jnp.where(regular, c, identity)

@@ -1,8 +1,9 @@
 """HSIC of linear kernels: how alike the distances between samples are in two layers.
 
-Samples have shares w_k (sum 1), and X, Y [sample, unit] are centred by them. With W = diag(w), K = X X^T,
-L = Y Y^T, M = X^T W Y and N = X^T W^2 Y, the raw HSIC is |M|^2 = sum_kl w_k w_l K_kl L_kl. The unbiased HSIC
-is a mean over all quadruples of different samples, weighted by the products of their weights. Its terms are
+The samples' weights w_k sum to 1, and X and Y [sample, unit] are centred by their weighted means. With W =
+diag(w), K = X X^T, L = Y Y^T, M = X^T W Y and N = X^T W^2 Y, the raw HSIC is |M|^2 = sum_kl w_k w_l K_kl
+L_kl. The unbiased HSIC is a mean over all quadruples of different samples, weighted by the products of their
+weights. Its terms are
 
     (x_i - x_j).(x_k - x_l) (y_i - y_j).(y_k - y_l) / 4.
 
@@ -11,10 +12,10 @@ The weighted sum over the quadruples is, with p_n = sum_k w_k^n,
     (1 - p_2) (|M|^2 - sum_k w_k^2 K_kk L_kk) - 2 <M, N> + 2 |N|^2 + sum_k w_k^2 K_kk sum_k w_k^2 L_kk
     - 2 sum_k w_k^2 (L_kk x_k.sum_l w_l^2 x_l + K_kk y_k.sum_l w_l^2 y_l),
 
-and the weights of the quadruples sum to 1 - 6 p_2 + 3 p_2^2 + 8 p_3 - 6 p_4. If all weights are alike, the
+and the weights of the quadruples sum to 1 - 6 p_2 + 3 p_2^2 + 8 p_3 - 6 p_4. If all weights are equal, the
 unbiased HSIC is HSIC_1 of Song et al., Feature Selection via Dependence Maximization (2012). For X = Y it
 estimates tr(C^2), where C is the covariance matrix. With the terms |x_i - x_j|^2 |x_k - x_l|^2 / 4, the same
-mean estimates (tr C)^2. The sum of these terms is larger by
+mean estimates (tr C)^2. The weighted sum of these terms is larger than the sum above by
 
     (1 - p_2) ((tr M)^2 - |M|^2) - 2 (tr M tr N - <M, N>).
 """
@@ -33,7 +34,7 @@ def hsic(samples: Samples, x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def unbiased_hsic(samples: Samples, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the unbiased HSIC of centred values [sample, unit], 0 if unknown, and whether it is known.
+    """Returns the unbiased HSIC of centred values [sample, unit] (0 if unknown), and whether it is known.
 
     It is unknown if fewer than four samples are valid, or if one sample has all the weight up to rounding.
     """
@@ -42,7 +43,7 @@ def unbiased_hsic(samples: Samples, x: jax.Array, y: jax.Array) -> tuple[jax.Arr
 
 
 def unbiased_traces(samples: Samples, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns unbiased (tr C)^2 and tr(C^2) of centred values, and whether they are known."""
+    """Returns unbiased estimates of (tr C)^2 and tr(C^2) from centred values, and whether they are known."""
     sums, w = _sums(samples, x, x), _shares(samples, x)
     norms = jnp.sum(x * x, axis=1)
     m, n = (samples.everywhere(jnp.sum(shares * norms)) for shares in (w, w**2))
@@ -54,16 +55,16 @@ class _Sums(NamedTuple):
     quadruples: jax.Array
     """The sum over the quadruples."""
     weight: jax.Array
-    """The sum of their weights."""
+    """The sum of the quadruples' weights."""
     known: jax.Array
     pairs_alike: jax.Array
-    """p_2."""
+    """p_2, the sum of the squared weights."""
     mm: jax.Array
     mn: jax.Array
 
 
 def _mean(sums: _Sums, total: jax.Array) -> jax.Array:
-    # A total that is only rounding error compared with |M|^2 counts as 0. An example: all differences of
+    # A total that is only rounding error compared with |M|^2 counts as 0. This happens if all differences of
     # samples are orthogonal.
     rounding = jnp.abs(total) <= 64 * jnp.finfo(total.dtype).eps * sums.mm
     return jnp.where(sums.known & ~rounding, total / jnp.where(sums.known, sums.weight, 1), 0)
@@ -90,7 +91,7 @@ def _sums(samples: Samples, x: jax.Array, y: jax.Array) -> _Sums:
 
 
 def _shares(samples: Samples, x: jax.Array) -> jax.Array:
-    """Each sample's share of all weight [sample]."""
+    """Returns each sample's share of the total weight [sample]."""
     ones = jnp.ones_like(x[:, 0]) if samples.weights is None else samples.weights
     return ones / jnp.asarray(samples.size(), x.dtype)
 
@@ -118,6 +119,9 @@ def _inner_products(
 
 
 def _of_equal_weights(samples: Samples, mm: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """All three sums from the first. With equal weights, N is M divided by the number of samples."""
+    """Returns |M|^2, <M, N> and |N|^2 from |M|^2, for equal weights.
+
+    With equal weights, N is M divided by the number of samples.
+    """
     size = samples.size()
     return mm, mm / size, mm / size / size

@@ -21,33 +21,33 @@ def linear_cka(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Compares two layers of any width over the same samples: 1 if one is a rotation of the other.
+    """Compares two layers of any width over the same samples: CKA is 1 if one is a rotation of the other.
 
-    CKA = h(a, b) / sqrt(h(a, a) h(b, b)). Raw, h(a, b) = |C_ab|^2, the sum of the squared covariances of the
-    units of a with those of b. Debiased, h is the U-statistic of that sum (HSIC_1), so h is 0 on average for
-    two independent layers. Raw CKA tends to 1 if there are fewer samples than units. Rotations, shifts and a
-    common factor of a layer's units change nothing.
+    CKA = h(a, b) / sqrt(h(a, a) h(b, b)). For raw CKA, h(a, b) = |C_ab|^2 is the sum of the squared
+    covariances of the units of a with those of b. For debiased CKA, h is the U-statistic of that sum
+    (HSIC_1), so h is 0 on average for two independent layers. Raw CKA tends to 1 if there are fewer samples
+    than units. CKA does not change if a layer is rotated or shifted, or if all its units are scaled alike.
 
     Args:
       a: activations [..., unit] of one layer, floating point; all leading axes together are the m samples.
       b: activations of the other layer or network, of the same samples. The number of units may differ.
       debias: whether to subtract what chance adds. This needs at least four valid samples.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
-        as in `pair_penalty`, for both layers. With weights the U-statistic is the weighted mean over
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
+        as in `pair_penalty`, for both layers. With weights, the U-statistic is the weighted mean over
         quadruples of different samples.
 
     Returns:
-      A scalar; float32 for half-precision input. Raw in [0, 1]; debiased it may be a little below 0. It is 0
-      where it is undefined: if no unit of a layer varies, if samples are too few, or if a debiased h(a, a) is
-      0 up to rounding. The last case occurs if all samples are equally far from each other.
+      A scalar; float32 for half-precision input. Raw CKA is in [0, 1]; debiased CKA may be a little below 0.
+      CKA is 0 where it is undefined: if no unit of a layer varies, if samples are too few, or if a debiased
+      h(a, a) is 0 up to rounding. The last case occurs if all samples are equally far from each other.
 
     Raises:
       ValueError, TypeError: as in `pair_penalty`; a and b of different samples.
 
     Numerics:
-      Uses one d_a x d_b matrix or two m x m matrices, whichever is smaller. Each layer is divided by its
+      CKA uses one d_a x d_b matrix or two m x m matrices, whichever is smaller. Each layer is divided by its
       largest deviation first, so no scale under- or overflows. Only a value that is not finite gives NaN.
-      Where CKA is undefined its gradient is 0. A constant unit (see `zscore`) does not count.
+      Where CKA is undefined, its gradient is 0. A constant unit (see `zscore`) does not count.
 
     Source: Kornblith et al., Similarity of Neural Network Representations Revisited (arXiv:1905.00414);
       HSIC_1: Song et al., Feature Selection via Dependence Maximization (2012).
@@ -59,15 +59,15 @@ class CKAState(NamedTuple):
     """Compares two layers over more samples than fit in memory: `linear_cka`, debiased, batch by batch.
 
     Each of h(a, b), h(a, a) and h(b, b) is averaged over the minibatches, and the ratio is taken at the end.
-    Because each is unbiased, the size of the minibatches does not change what is estimated. A mean of the
-    minibatches' CKA would be biased.
+    Because each is unbiased, the size of the minibatches does not change what is estimated. A mean of CKA
+    over minibatches would be biased.
 
         state = CKAState.init()
         for a in batches:                 # [..., unit]
             state = state.update(a, zscore(a))
         similarity = state.cka()
 
-    Values are not rescaled, so in float32 deviations should lie between 1e-8 and 1e8.
+    Values are not rescaled, so in float32 the deviations from the mean should lie between 1e-8 and 1e8.
 
     Raises:
       ValueError, TypeError: in `update`, as in `linear_cka`; in `init`, a dtype that is neither float32 nor
@@ -81,9 +81,9 @@ class CKAState(NamedTuple):
     ab: jax.Array
     """[], the sum of h(a, b) over the minibatches."""
     aa: jax.Array
-    """[], the sum of h(a, a)."""
+    """[], the sum of h(a, a) over the minibatches."""
     bb: jax.Array
-    """[], the sum of h(b, b)."""
+    """[], the sum of h(b, b) over the minibatches."""
 
     @staticmethod
     def init(dtype: jax.typing.DTypeLike = jnp.float32) -> "CKAState":
@@ -129,7 +129,7 @@ def _linear_cka(
 
 def _ratio(ab: jax.Array, aa: jax.Array, bb: jax.Array) -> jax.Array:
     undefined = (aa <= 0) | (bb <= 0)  # NaN stays
-    # Roots first: the product may underflow.
+    # The roots are taken first, because the product of aa and bb may underflow.
     safe_a, safe_b = (jnp.where(undefined, 1, x) for x in (aa, bb))
     return jnp.where(undefined, 0, ab / (jnp.sqrt(safe_a) * jnp.sqrt(safe_b)))
 

@@ -17,24 +17,24 @@ def activity(
 ) -> jax.Array:
     """Scores each unit's activity: its mean absolute value, divided by the mean over all units of its layer.
 
-    s_i = mean_k |a_i^(k)| / (1/d sum_j mean_k |a_j^(k)|). 0: the unit is silent. 1: it is as active as the
-    layer's units are on average. The mean over the units is 1.
+    s_i = mean_k |a_i^(k)| / (1/d sum_j mean_k |a_j^(k)|). With s_i = 0, the unit is silent. With s_i = 1, it
+    is as active as the layer's units are on average. The mean of s over the units is 1.
 
     Args:
       a: activations [..., unit], floating point. All leading axes together are the m samples, including the
         positions of a convolution. One sample is enough.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`. Weights count in the means over the samples.
 
     Returns:
-      s [unit], in [0, d]; float32 for half-precision input, else the dtype of `a`. All 0 if all
+      s [unit], in [0, d]; float32 for half-precision input, else the dtype of `a`. Every s_i is 0 if all
       activations are 0, or if no sample is valid.
 
     Raises:
       ValueError, TypeError: as in `zscore`, but one sample is accepted.
 
     Numerics:
-      There is no epsilon, so the scale of the activations does not matter. One NaN makes every s NaN. The
+      There is no epsilon, so the scale of the activations does not matter. One NaN makes every s_i NaN. The
       derivative of |0| is 0. `jit`, `scan`, and `vmap` over seeds work.
 
     Source: Sokar et al., The Dormant Neuron Phenomenon in Deep Reinforcement Learning (arXiv:2302.12902),
@@ -53,18 +53,18 @@ def dormant_units(
 ) -> jax.Array:
     """Finds the units that contribute almost nothing: those whose `activity` is at most a threshold.
 
-    The result is a mask of units, for example to initialise these again. `dormant_units(a).mean()` is their
-    share.
+    The result is a mask of units, for example to initialise dormant units again. The share of dormant units
+    is `dormant_units(a).mean()`.
 
     Args:
-      a: activations [..., unit], floating point, as in `activity`. Take them after the nonlinearity. Before
-        it, even a unit that is silent afterwards varies.
+      a: activations [..., unit], floating point, as in `activity`. Take them after the nonlinearity. A unit
+        that is silent after the nonlinearity still varies before it.
       threshold: a scalar that may be traced; common values are 0, 0.025 and 0.1.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `activity`.
 
     Returns:
-      Which units are dormant [unit], bool. All of them if all activations are 0.
+      Which units are dormant [unit], bool. All units are dormant if all activations are 0.
 
     Raises:
       ValueError, TypeError: as in `activity`.
@@ -83,6 +83,7 @@ def _activity(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax
     size = samples.values * jnp.sign(samples.values)  # the derivative of jnp.abs is 1 at 0
     size = samples.total(size / samples.size())[0]
     mean = lax.stop_gradient(jnp.mean(size))
-    # Divided by the mean first, so that no square under- or overflows in the derivative. A NaN stays NaN.
+    # Sizes are divided by their mean first, so that no square under- or overflows in the derivative. A NaN
+    # stays NaN.
     size = size / jnp.where(mean == 0, 1, mean)
     return jnp.where(mean == 0, 0, size / jnp.where(mean == 0, 1, jnp.mean(size)))

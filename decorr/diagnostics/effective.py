@@ -21,29 +21,30 @@ def mean_square_correlation(
 ) -> jax.Array:
     """How redundant a layer is: the mean squared correlation over pairs of units, minus what chance adds.
 
-    r2 = 1/(d(d-1)) sum_i!=j rho_ij^2; debiased, r2 - (1 - r2) / (n - 2) replaces it. The debiased value is
-    about 0 for independent units, whatever m and d; the raw mean is 1/(m - 1). Both are 1 if all units are
-    alike. So you can compare layers of any width, over any number of samples.
+    r2 = 1/(d(d-1)) sum_i!=j rho_ij^2; the debiased value is r2 - (1 - r2) / (n - 2). For independent units,
+    the debiased value is about 0 for any m and d, but the raw mean is about 1/(m - 1). Both are 1 if all
+    units are alike. So you can compare layers of any width, over any number of samples.
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
       debias: whether to subtract what chance adds.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum w^2. It is m if all
         samples are valid and have equal weights.
 
     Returns:
-      r2, a scalar; float32 for half-precision input. Raw in [0, 1]; debiased it may be a little below 0.
+      r2, a scalar; float32 for half-precision input. The raw value is in [0, 1]; the debiased value may be a
+      little below 0.
 
     Raises:
       ValueError, TypeError: as in `pair_penalty`.
 
     Numerics:
-      As in `pair_penalty`. The mean is over the d units that are not constant (see `zscore`). It is NaN with
-      fewer than two such units, and with fewer than two samples (three if debiased). The adjustment is exact
-      for independent and for identical units. Between them, where rho^2 is about 1/2, it subtracts up to 1/m
-      too much: with 20 samples, a true 0.49 becomes 0.47. If weights are very unequal, chance adds somewhat
-      less than 1/(n - 1).
+      As in `pair_penalty`. The mean is over the d units that are not constant (see `zscore`). The mean is NaN
+      with fewer than two such units, or with fewer than two samples (three if debiased). The adjustment is
+      exact for independent and for identical units. Between these cases, where rho^2 is about 1/2, it
+      subtracts up to 1/m too much: with 20 samples, a true 0.49 becomes 0.47. If weights are very unequal,
+      chance adds somewhat less than 1/(n - 1).
 
     Source: Simon, Section 3.1, for the raw mean. The adjustment is that of R^2 for one predictor (Ezekiel,
       1930), because independent units have E[rho^2] = 1/(n - 1).
@@ -62,16 +63,16 @@ def effective_units(
 ) -> jax.Array:
     """Counts a layer's effective units: how many uncorrelated units would carry as much variation.
 
-    It is the participation ratio of the correlation matrix R, (tr R)^2 / tr(R^2) = d / (1 + (d - 1) r2),
-    where r2 is `mean_square_correlation`. d: all units are uncorrelated. 1: all are alike. If no unit is
-    constant, the raw value is d / (2P), where P is `correlation_penalty`. It equals `effective_rank` of order
-    2 on the correlation matrix; that function has other ranks too.
+    Their number is the participation ratio of the correlation matrix R, (tr R)^2 / tr(R^2) = d / (1 + (d - 1)
+    r2), where r2 is `mean_square_correlation`. The result is d if all units are uncorrelated, and 1 if all
+    are alike. If no unit is constant, the raw value is d / (2P), where P is `correlation_penalty`.
+    `effective_rank` of order 2 gives the same result on the correlation matrix, and offers other ranks too.
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
       debias: whether to subtract what chance adds to r2. Without debiasing, m samples never show more than
         m - 1 units.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `mean_square_correlation`.
 
     Returns:
@@ -86,7 +87,7 @@ def effective_units(
 
     Source: the participation ratio. Gao et al., A theory of multineuronal dimensionality, dynamics and
       measurement (2017), compute it from a covariance's eigenvalues. Here it is computed from the correlation
-      matrix, so a unit's scale does not count.
+      matrix, so a unit's scale does not matter.
     """
     r2, known, varying = over_mesh(_mean_square_correlation, (a, where, weights), debias, axis_name)
     # A single varying unit has no pair, and counts as one unit.

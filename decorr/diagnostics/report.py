@@ -22,7 +22,7 @@ METRICS: Mapping[str, Callable[..., jax.Array]] = {
     "mean_square_correlation": mean_square_correlation,
     "dormant": _dormant,
 }
-"""The default metrics of `layer_report`. They need no eigenvalues, and together one matrix per layer."""
+"""The default metrics of `layer_report`. They need no eigenvalues, and together only one matrix per layer."""
 
 
 def layer_report(
@@ -44,30 +44,31 @@ def layer_report(
     Call it under `jit`. Outside of `jit`, every operation of every layer is compiled as a program of its own.
 
     Args:
-      activations: a PyTree of arrays [..., unit], each of one layer. If a scan has stacked layers, [layer,
-        ..., unit], their leading axis would count as samples: see `docs/recipes/scan.md`.
+      activations: a PyTree of arrays [..., unit], each of one layer. If a scan has stacked the layers into
+        one array [layer, ..., unit], its leading axis would count as samples: see `docs/recipes/scan.md`.
       metrics: a dict of functions by name. Each takes one layer's activations and gives a scalar. Default:
         `decorr.diagnostics.report.METRICS`, which has `effective_units`, `mean_square_correlation`, and the
-        share of units that are `dormant`. With one more: `{**METRICS, "rankme":
+        share of units that are `dormant`. To add a metric: `{**METRICS, "rankme":
         functools.partial(effective_rank, power=1, kind="moment")}`.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
-        as in `zscore`. What you give is passed to every metric.
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
+        as in `zscore`. Arguments that you give are passed to every metric.
 
     Returns:
-      The metrics of each layer, by the layer's name. A metric may be NaN where it is unknown.
+      A dict of dicts: each layer's metrics, by the layer's name. A metric may be NaN where it is unknown.
 
     Raises:
-      ValueError: two layers with the same name. A metric that is not a scalar. An error of a metric names the
-        layer and the metric.
+      ValueError: two layers with the same name; a metric that is not a scalar. If a metric raises an error,
+        the error names the layer and the metric.
       TypeError: metrics that are not a dict by name.
 
     Numerics:
-      As in the metrics. Under `jit` they share common parts. The default metrics together take one matrix
-      product for each layer, which gives the smaller of the d x d and m x m matrices. A training step of a
-      dense layer takes three products with its kernel. The participation ratio,
-      `functools.partial(effective_rank, order=2, debias=True)`, takes a second matrix, and a report with it
-      takes about twice the time. So it is not a default metric. `effective_units` is the same measure for
-      correlations. Ranks by eigenvalues take min(m, d)^3 operations.
+      As in the metrics. Under `jit`, metrics share the computations that they have in common. The default
+      metrics together take one matrix product for each layer, which gives the smaller of the d x d and m x m
+      matrices. For comparison, a training step of a dense layer takes three products with the layer's kernel.
+      The participation ratio, `functools.partial(effective_rank, order=2, debias=True)`, takes a second
+      matrix, and a report with it takes about twice the time. So it is not a default metric.
+      `effective_units` is the same measure for correlations. Ranks by eigenvalues take min(m, d)^3
+      operations.
     """
     if not isinstance(metrics, Mapping):
         raise TypeError(

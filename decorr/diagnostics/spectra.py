@@ -28,33 +28,34 @@ def spectrum(
 ) -> jax.Array:
     """Shows how a layer's variation is spread over directions: the eigenvalues of its matrix.
 
-    They are l_1 >= l_2 >= ... of the correlation matrix R, of the covariance matrix C, or of the second
-    moments 1/m sum_k a^(k) a^(k)T. A few large eigenvalues mean that the units repeat each other. Equal
-    eigenvalues mean that all directions vary alike.
+    These are l_1 >= l_2 >= ..., the eigenvalues of the correlation matrix R, of the covariance matrix C, or
+    of the second moments 1/m sum_k a^(k) a^(k)T. A few large eigenvalues mean that the units repeat each
+    other. Equal eigenvalues mean that all directions vary alike.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      kind: "correlation": each unit divided by its standard deviation. "covariance": values minus their
-        means, divided by m - 1. "moment": values as they are, divided by m. Its eigenvalues are the squared
-        singular values of the activations, divided by m.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      kind: which matrix. "correlation" is R, from z-scores. "covariance" is C, from values minus their means,
+        with divisor m - 1. "moment" is the matrix of second moments, from values as they are, with divisor m.
+        The eigenvalues of "moment" are the squared singular values of the activations, divided by m.
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.
 
     Returns:
-      The min(m, d) largest eigenvalues, largest first; the others are 0. Eigenvalues of correlations are
-      dimensionless, and those of the other kinds are in units of a^2. float32 for half-precision input, else
-      the dtype of `a`.
+      The min(m, d) largest eigenvalues, largest first; the other eigenvalues are 0. Eigenvalues of
+      correlations are dimensionless, and those of the other kinds are in units of a^2. The dtype is float32
+      for half-precision input, else that of `a`.
 
     Raises:
       ValueError, TypeError: as in `zscore`; an unknown kind.
 
     Numerics:
-      Uses the smaller of d x d and m x m. No eigenvalue is below 0. An eigenvalue is computed as |B v|^2,
-      with v the eigenvector and B^T B the matrix. So a singular value of 1e-6 times the largest is still
-      accurate in float32. Singular values below 1e-3 of the largest mix with each other, but their sum of
-      squares is right. A constant unit (see `zscore`) adds 0 to correlations and covariances. A value that is
-      not finite makes all NaN. The gradient never divides by a difference of eigenvalues. So the gradient of
-      a sum over all eigenvalues is right even if some coincide. If some do, second derivatives are NaN.
+      The eigenvalues come from the smaller of the d x d and m x m matrices. No eigenvalue is below 0. An
+      eigenvalue is computed as |B v|^2, with v the eigenvector and B^T B the matrix. So a singular value of
+      1e-6 times the largest is still accurate in float32. Singular values below 1e-3 of the largest mix with
+      each other, but the sum of their squares is right. A constant unit (see `zscore`) adds 0 to correlations
+      and covariances. A value that is not finite makes all eigenvalues NaN. The gradient never divides by a
+      difference of eigenvalues. So the gradient of a sum over all eigenvalues is right even if some coincide.
+      In that case, however, second derivatives are NaN.
 
     Source: numpy.linalg.eigvalsh of numpy.corrcoef(a, rowvar=False), or of numpy.cov.
     """
@@ -86,34 +87,36 @@ def effective_rank(
     The ranks in use are special cases. RankMe has `power=1, kind="moment"`. The effective rank of Roy and
     Vetterli has `power=1`, the participation ratio `order=2`, NESum `order=math.inf`, and the stable rank
     `order=math.inf, kind="moment"`. `effective_units` has `order=2, kind="correlation", debias=True`. On one
-    layer they can differ by a factor of ten, mostly because only some subtract the means.
+    layer, these ranks can differ by a factor of ten, mostly because only some subtract the means.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       order: the order of the Hill number, above 0; may be `math.inf`. A larger order gives small shares less
         weight.
-      power: the exponent of the singular values, above 0. 2: shares of eigenvalues; 1: shares of their roots.
+      power: the exponent of the singular values, above 0. With 2, p holds shares of eigenvalues. With 1, it
+        holds shares of their square roots.
       kind: as in `spectrum`.
-      debias: whether to correct for the number of samples, because few samples show few directions. Only for
-        order 2 and power 2, of covariances or correlations.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      debias: whether to correct for the number of samples, because few samples show few directions. It is
+        only for order 2 and power 2, and for covariances or correlations.
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.
 
     Returns:
-      A scalar in [1, d]; float32 for half-precision input. 1 if no unit varies ("moment": if all are 0).
+      A scalar in [1, d]; float32 for half-precision input. The rank is 1 if no unit varies, or for "moment"
+      if all activations are 0.
 
     Raises:
       ValueError, TypeError: as in `zscore`; an unknown kind; an order or a power that is not above 0; a
         combination that `debias` does not support.
 
     Numerics:
-      As in `spectrum`. With order 2 and power 2 it needs no eigenvalues, and uses the smaller of d x d and m
-      x m. Singular values below min(m, d) eps of the largest count as 0, because rounding can produce them.
-      In float32 this limit is 3e-5 for min(m, d) = 256. So a collapsed layer of any width has rank 1 and a
-      finite gradient. The gradient is 0 if no unit varies. Debiased covariances give the ratio of unbiased
-      estimates of (tr C)^2 and tr(C^2). Both are U-statistics over four different samples. The result is d if
-      the estimate of tr(C^2) is not above 0, and NaN for fewer than four valid samples. Debiased
-      correlations: as in `effective_units`.
+      As in `spectrum`. Order 2 with power 2 needs no eigenvalues, but only the smaller of the d x d and m x m
+      matrices. Singular values below min(m, d) eps times the largest count as 0, because rounding can produce
+      them. In float32 this limit is 3e-5 for min(m, d) = 256. So a collapsed layer of any width has rank 1
+      and a finite gradient. The gradient is 0 if no unit varies. Debiased covariances give the ratio of
+      unbiased estimates of (tr C)^2 and tr(C^2). Both are U-statistics over four different samples. The
+      result is d if the estimate of tr(C^2) is not above 0, and NaN for fewer than four valid samples.
+      Debiased correlations are treated as in `effective_units`.
 
     Source: Hill, Diversity and Evenness (1973). Roy & Vetterli, The effective rank (2007). Garrido et al.,
       RankMe (arXiv:2210.02885). U-statistic: Song et al., Feature Selection via Dependence Maximization
@@ -140,28 +143,28 @@ def rank_at(
 ) -> jax.Array:
     """Counts the directions that hold a given share of a layer's spectrum: srank, or the approximate rank.
 
-    It is the least k with sum_{i<=k} s_i^power >= share sum_i s_i^power, where s are the roots of the
-    eigenvalues of `spectrum`. With kind "moment", power 1 is srank (Kumar et al.), which some code calls the
-    stable rank. Power 2 is the approximate rank (Yang et al.).
+    The result is the least k with sum_{i<=k} s_i^power >= share sum_i s_i^power, where s are the square roots
+    of the eigenvalues of `spectrum`. With kind "moment", power 1 is srank (Kumar et al.), which some code
+    calls the stable rank. Power 2 is the approximate rank (Yang et al.).
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       share: in (0, 1], may be traced.
       power: the exponent of the singular values, above 0.
       kind: as in `spectrum`.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.
 
     Returns:
       k, a whole number >= 1 as a floating scalar, with derivative 0; float32 for half-precision input.
 
     Raises:
-      ValueError, TypeError: as in `zscore`; an unknown kind; a power that is not above 0, a share that is not
+      ValueError, TypeError: as in `zscore`; an unknown kind; a power that is not above 0; a share that is not
         in [0, 1].
 
     Numerics:
       Singular values so small that rounding can produce them count as 0, as in `effective_rank`. k is 1 if
-      all are 0.
+      all singular values are 0.
 
     Source: Kumar et al., Implicit Under-Parameterization (arXiv:2010.14498), delta = 0.01. Yang et al.,
       Harnessing Structures for Value-Based Planning and Reinforcement Learning (arXiv:1909.12255).
@@ -183,16 +186,16 @@ def rank_above(
 ) -> jax.Array:
     """Counts the directions along which a layer's root mean square exceeds a threshold: the feature rank.
 
-    It is the number of i with s_i / sqrt(m) > threshold, where s are the singular values of the activations.
-    Means are not subtracted. So the rank depends on the scale of the activations, and a large mean counts as
-    a direction.
+    The result is the number of i with s_i / sqrt(m) > threshold, where s are the singular values of the
+    activations. The rank depends on the scale of the activations, because the threshold is absolute. A large
+    mean counts as a direction, because means are not subtracted.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       threshold: in units of a, may be traced.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
-        as in `zscore`. With weights s_i / sqrt(m) is the root of an eigenvalue of sum_k w_k a^(k) a^(k)T /
-        sum_k w_k.
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
+        as in `zscore`. With weights, s_i / sqrt(m) is the square root of an eigenvalue of sum_k w_k a^(k)
+        a^(k)T / sum_k w_k.
 
     Returns:
       A whole number >= 0 as a floating scalar, with derivative 0; float32 for half-precision input.
@@ -247,7 +250,7 @@ def _hill_number(order: float, p: jax.Array) -> jax.Array:
 
 
 def _participation(kind: Kind, debias: bool, samples: Samples) -> jax.Array:
-    """(tr M)^2 / tr(M^2), without eigenvalues."""
+    """Returns (tr M)^2 / tr(M^2), without eigenvalues."""
     u, _ = factor(kind, samples)
     trace = jnp.sum(samples.total(u * u)) / samples.size()
     if debias:
@@ -261,7 +264,7 @@ def _participation(kind: Kind, debias: bool, samples: Samples) -> jax.Array:
 
 
 def _singular_values(values: jax.Array) -> jax.Array:
-    """The roots of eigenvalues, largest first. Roots that rounding can produce are 0, with derivative 0."""
+    """The square roots of eigenvalues, largest first. Roots that rounding can produce become 0."""
     rounding = len(values) * jnp.finfo(values.dtype).eps
     kept = ~(values <= rounding * rounding * values[0])  # NaN stays
     return jnp.where(kept, jnp.sqrt(jnp.where(kept, values, 1)), 0)

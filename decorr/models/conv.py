@@ -19,40 +19,40 @@ class ConvNet(nn.Module):
 
     Each hidden layer is a convolution with 3 x 3 weights and stride 2, then nonlinearity and dropout like in
     `MLP`. Its maps have half as many rows and columns as its inputs, rounded up. The classifier's inputs are
-    the flattened maps of the last layer, because a mean over positions would average dropout out. Channels
-    are units, and positions are samples, though not independent ones. A penalty over all positions is
-    expensive: see `decorr.sample_positions`.
+    the flattened maps of the last layer, because a mean over positions would average out the effect of
+    dropout. Channels are units, and positions are samples, though not independent ones. A penalty over all
+    positions is expensive: see `decorr.sample_positions`.
 
         model = ConvNet(Architecture((36, 72, 144)), 10, image_shape=(28, 28, 1))
         variables = model.init(key, x)                      # x [..., 784]
         logits, activations = model.apply(variables, x)     # shapes [..., 14, 14, 36], [..., 7, 7, 72], ...
 
     Attributes:
-      architecture: channels as widths, nonlinearity, initialisation, and whether dropout acts on the inputs
-        too.
+      architecture: an `Architecture`, whose widths are numbers of channels.
       classes: number of classes.
       image_shape: height, width and channels of the images before they were flattened.
 
     Call:
       x: inputs [..., pixel], floating point.
       dropout_rate: probability to drop, a scalar that may be traced; None: no dropout, and no cost.
-      train: matters only with normalisation. True: normalises by the batch's statistics, and updates the
-        running statistics (the collection "batch_stats"). False: normalises by the running statistics.
+      train: matters only with normalisation. If True, layers normalise by the batch's statistics, and update
+        the running statistics (the collection "batch_stats"). If False, layers normalise by the running
+        statistics.
 
     Returns:
       logits [..., class], and a tuple with one array [..., row, column, channel] for each hidden layer.
 
     Raises:
       TypeError: inputs that are not floating point.
-      ValueError: inputs of another number of pixels than `image_shape` has.
+      ValueError: inputs whose number of pixels does not fit `image_shape`.
 
     Numerics:
-      Each convolution is computed as one matrix product of patches, and under `vmap` over networks as a batch
-      of products. A convolution with many kernels would take longer on a CPU. The patches take 9/4 of the
-      memory of a layer's inputs.
+      Each convolution is computed as one matrix product of patches and kernel, and under `vmap` over networks
+      as a batch of products. On a CPU, a convolution with the kernels of many networks would take longer. The
+      patches take 9/4 of the memory of a layer's inputs.
 
-    Source: the paper has no convolutional network. Layers that halve by strides: Springenberg et al.,
-      Striving for Simplicity: The All Convolutional Net (2014).
+    Source: the paper has no convolutional network. Layers whose strides halve their maps: Springenberg et
+      al., Striving for Simplicity: The All Convolutional Net (2014).
     """
 
     architecture: Architecture
@@ -83,7 +83,7 @@ def _convolution(architecture: Architecture, name: str, width: int, x: jax.Array
 
 
 class _Convolution(nn.Module):
-    """`nn.Conv(features, (3, 3), strides=2, padding=1)` by a matrix product of patches."""
+    """Computes `nn.Conv(features, (3, 3), strides=2, padding=1)` as a matrix product with patches."""
 
     features: int
     kernel_init: Any = nn.linear.default_kernel_init

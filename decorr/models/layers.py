@@ -30,7 +30,7 @@ def initialisers(architecture: Architecture, fan_in: int) -> dict[str, Any]:
 
 
 def dense(architecture: Architecture, name: str, width: int, x: jax.Array, **options: Any) -> jax.Array:
-    """Applies a fully connected layer, with any other options of `nn.Dense`. Call it in a compact method."""
+    """Applies a fully connected layer; `options` go to `nn.Dense`. Call this function in a compact method."""
     return nn.Dense(width, name=name, **options, **initialisers(architecture, x.shape[-1]))(x)
 
 

@@ -14,8 +14,8 @@ from decorr.models.layers import dense, hidden_layers
 class MLP(nn.Module):
     """A multilayer perceptron that returns `(logits, activations)`.
 
-    Each hidden layer is affine, then a leaky ReLU max(x, 0) + slope min(x, 0), then dropout if a rate is
-    given. The slope is fixed or learned (PReLU, one per layer). The activations are taken after the
+    Each hidden layer is an affine map, then a leaky ReLU max(x, 0) + slope min(x, 0), then dropout if a rate
+    is given. The slope is fixed or learned (PReLU, one per layer). The activations are taken after the
     nonlinearity and before dropout, like in the author's released code.
 
         model = MLP(Architecture((360, 180, 90)), classes=10)                 # of decorr.config
@@ -24,15 +24,17 @@ class MLP(nn.Module):
         logits, activations = model.apply(variables, x, 0.3, rngs={"dropout": key})   # training
 
     Attributes:
-      architecture: widths, nonlinearity, initialisation, and whether dropout acts on the inputs too.
+      architecture: an `Architecture`: widths, nonlinearity, initialisation, normalisation, and dropout of the
+        inputs.
       classes: number of classes.
       dot_general: the function that multiplies a layer's inputs by its kernel, as in `flax.linen.Dense`.
 
     Call:
       x: inputs [..., feature], floating point.
       dropout_rate: probability to drop, a scalar that may be traced; None: no dropout, and no cost.
-      train: matters only with normalisation. True: normalises by the batch's statistics, and updates the
-        running statistics (the collection "batch_stats"). False: normalises by the running statistics.
+      train: matters only with normalisation. If True, layers normalise by the batch's statistics, and update
+        the running statistics (the collection "batch_stats"). If False, layers normalise by the running
+        statistics.
 
     Returns:
       logits [..., class], and a tuple with one array [..., unit] for each hidden layer.
@@ -40,7 +42,7 @@ class MLP(nn.Module):
     Raises:
       TypeError: inputs that are not floating point.
 
-    Source: Simon, Section 1.3; where the text is silent, the author's released code.
+    Source: Simon, Section 1.3; for details that the text omits, the author's released code.
     """
 
     architecture: Architecture

@@ -1,4 +1,4 @@
-"""Whitening as an NNX layer with running statistics, in the place of `flax.nnx.BatchNorm`."""
+"""Whitening as an NNX layer with running statistics, to use in place of `flax.nnx.BatchNorm`."""
 
 from typing import Any
 
@@ -11,30 +11,33 @@ from decorr.models.whitening import affine, evaluated, form_of, start, trained
 
 
 class BatchWhitening(nnx.Module):
-    """`decorr.BatchWhitening` for Flax NNX: whitens by the batch in training, then by running statistics.
+    """`decorr.BatchWhitening` for Flax NNX: whitens by the batch in training, and else by running statistics.
 
         layer = BatchWhitening(64)
-        y = layer(x)          # training: moves layer.mean and layer.covariance
+        y = layer(x)          # training: updates layer.mean and layer.covariance
         layer.eval()
         y = layer(x)          # evaluation
 
     Args:
       num_features: the number of units d.
-      use_running_average: whether to whiten by the running statistics; `train()` and `eval()` set it.
+      use_running_average: whether to whiten by the running statistics; `train()` and `eval()` set this
+        attribute.
       momentum, method, shrinkage, iterations, groups, axis_name, dtype, use_bias, use_scale: as in
         `decorr.BatchWhitening`.
 
     Call:
       x: activations [..., unit], floating point.
       use_running_average: replaces the attribute for this call.
-      where: which samples are valid, like in `whiten`; y is 0 for the others.
+      where: which samples are valid, like in `whiten`; y is 0 for invalid samples.
 
     Returns:
-      y, the shape of x. `mean` [unit] and `covariance` [group, unit, unit] are `nnx.BatchStat`, `scale` and
-      `bias` [unit] are `nnx.Param` or None; all in float32.
+      y, in the shape of x. The attributes `mean` [unit] and `covariance` [group, unit, unit] are
+      `nnx.BatchStat`. The attributes `scale` and `bias` [unit] are `nnx.Param` or None. All of them are
+      float32.
 
     Raises:
-      ValueError, TypeError, UserWarning: as in `decorr.BatchWhitening`, and another number of units.
+      ValueError, TypeError, UserWarning: as in `decorr.BatchWhitening`; inputs whose number of units is not
+        `num_features`.
 
     Numerics:
       As in `decorr.BatchWhitening`. Needs Flax 0.12.

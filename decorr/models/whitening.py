@@ -1,4 +1,4 @@
-"""Whitening as a Linen layer with running statistics, in the place of `flax.linen.BatchNorm`."""
+"""Whitening as a Linen layer with running statistics, to use in place of `flax.linen.BatchNorm`."""
 
 import math
 import warnings
@@ -21,10 +21,10 @@ UNITS = 16
 class BatchWhitening(nn.Module):
     """Whitens activations by batch or running statistics: batch normalisation that also decorrelates units.
 
-    y = scale * (a - mean) W^T + bias, W as in `whitening_matrix`. In training, mean and covariance are those
-    of the batch, like in `whiten`. The running statistics move towards these: running <- momentum * running +
-    (1 - momentum) * batch. The layer averages the covariance instead of W, because a mean of W over noisy
-    batches does not whiten.
+    y = scale * (a - mean) W^T + bias, with W as in `whitening_matrix`. In training, mean and covariance are
+    those of the batch, like in `whiten`. The running statistics move towards the batch's: running <- momentum
+    * running + (1 - momentum) * batch. The layer averages the covariance instead of W, because a mean of W
+    over noisy batches does not whiten.
 
         layer = BatchWhitening()
         variables = layer.init(key, x, use_running_average=True)
@@ -34,34 +34,34 @@ class BatchWhitening(nn.Module):
 
     Attributes:
       use_running_average: whether to whiten by the running statistics. Give it here or in the call.
-      momentum: of the running statistics; 0.99, the default of `flax.linen.BatchNorm`.
+      momentum: the momentum of the running statistics. Default: 0.99, like in `flax.linen.BatchNorm`.
       method, shrinkage, iterations, axis_name: as in `whiten`; `axis_name` is ignored while the module is
         initialised.
-      groups: as in `whiten`. Default: the fewest groups of at most 16 units each. Larger groups need larger
-        batches, because on a small batch W fits noise. A prime number of units above 16 is whitened unit by
-        unit, which is batch normalisation.
-      dtype: of the result. Default: that of `whiten`.
+      groups: as in `whiten`. Default: as few groups as possible, with at most 16 units each. Larger groups
+        need larger batches, because on a small batch W fits noise. If the number of units is a prime above
+        16, every unit is whitened alone, which is batch normalisation.
+      dtype: the dtype of the result. Default: as in `whiten`.
       use_bias, use_scale: whether a bias and a scale [unit] are learned, in float32.
 
     Call:
       x: activations [..., unit], floating point.
-      use_running_average: as the attribute, if that is not given.
-      where: which samples are valid, like in `whiten`; y is 0 for the others.
+      use_running_average: like the attribute. Give it if the attribute is None.
+      where: which samples are valid, like in `whiten`; y is 0 for invalid samples.
 
     Returns:
-      y, the shape of x. The collection "batch_stats" holds `mean` [unit] and `covariance` [group, unit,
-      unit], unbiased, in float32. They begin as 0 and the identity. Initialisation does not change them, and
-      neither do fewer than two valid samples.
+      y, in the shape of x. The collection "batch_stats" holds `mean` [unit] and `covariance` [group, unit,
+      unit], unbiased, in float32. These statistics begin as 0 and the identity. Initialisation does not
+      change them, and neither does a batch with fewer than two valid samples.
 
     Raises:
-      ValueError, TypeError: as in `whiten`. At initialisation and with running statistics one sample is
+      ValueError, TypeError: as in `whiten`. At initialisation and with running statistics, one sample is
         enough, also as an array [unit].
       UserWarning: in training, fewer than 4 samples for each unit of a group.
 
     Numerics:
       As in `whiten`. With running statistics, every call computes W from d x d matrices only.
 
-    Source: Huang et al., Decorrelated Batch Normalization; the running covariance is this library's.
+    Source: Huang et al., Decorrelated Batch Normalization; the running covariance is this library's own.
     """
 
     use_running_average: bool | None = None
@@ -104,11 +104,11 @@ class BatchWhitening(nn.Module):
         return affine(y.astype(self.dtype or y.dtype), scale, bias, where)
 
 
-# Shared with the layer in `decorr.models.nnx`.
+# The functions below are shared with the layer in `decorr.models.nnx`.
 
 
 def form_of(method: str, iterations: int, groups: int | None, d: int) -> Form:
-    """Returns how d units are whitened. ValueError for invalid options."""
+    """Returns the options for whitening d units. ValueError for invalid options."""
     check_method(method, iterations)
     if groups is None:
         groups = next(n for n in range(1, d + 1) if d % n == 0 and d // n <= UNITS)
@@ -143,7 +143,7 @@ def trained(
     running: tuple[jax.Array, jax.Array],
     shrinkage: jax.typing.ArrayLike,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """Whitens x by its own mean and covariance. Returns the updated running ones too."""
+    """Whitens x by its own mean and covariance. Returns the updated running statistics too."""
     arrays = x, where, None, check_scalar_probability(shrinkage, "shrinkage")
     batch = over_mesh(whiten_by_batch, arrays, form, axis_name, specs=specs)
     m = math.prod(x.shape[:-1]) * (1 if axis_name is None else lax.axis_size(axis_name))

@@ -1,14 +1,14 @@
 """Sums of squared correlations or covariances over pairs of units, from the smaller of two matrices.
 
 There are m samples of d units. M = U^T W U / N [unit, unit] and K = U U^T / N [sample, sample] have the same
-sum of squares: sum_ij M_ij^2 = sum_kl w_k w_l K_kl^2. U holds the z-scores or the centred values, W = diag(w)
-the samples' weights. N is the number of samples minus the degrees of freedom. Over several devices, M is
-summed if d <= m. Otherwise U is gathered, and each device has its own rows of K. For two layers X and Y, M is
-X^T W Y / N, and (X X^T)_kl (Y Y^T)_kl / N^2 replaces K_kl^2.
+sum of squares: sum_ij M_ij^2 = sum_kl w_k w_l K_kl^2. U holds the z-scores or the centred values, and W =
+diag(w) holds the samples' weights. N is the number of samples minus ddof. With several devices, M is summed
+over them if d <= m. Otherwise U is gathered, and each device has its own rows of K. For two layers X and Y, M
+is X^T W Y / N, and (X X^T)_kl (Y Y^T)_kl / N^2 replaces K_kl^2.
 
-To leave out the diagonal, squared variances are subtracted from the sum of K's squares. With covariances of a
-few units of much larger scale, only rounding errors of the other units would be left. So the units with the
-largest variances are set apart. Their pairs with all units are computed from parts of M.
+To leave out the diagonal, squared variances are subtracted from the sum of K's squares. If a few units have a
+much larger scale than the others, only rounding errors of the others' covariances would be left. So the units
+with the largest variances are set apart. Their pairs with all units are computed from parts of M.
 """
 
 import functools
@@ -23,7 +23,7 @@ from decorr._samples import Samples, at_most, centre, product, standardise
 Kind = Literal["correlation", "covariance"]
 
 _APART = 32
-"""How many of the units with the largest variances are set apart."""
+"""The number of units with the largest variances that are set apart."""
 
 
 class Form(NamedTuple):
@@ -33,7 +33,7 @@ class Form(NamedTuple):
     diagonal: bool
     """Whether a unit is paired with itself too."""
     scale: float
-    """Factor of the sum."""
+    """The factor of the sum."""
     ddof: int = 1
 
 
@@ -57,7 +57,7 @@ def cross_sum(samples: Samples, x: jax.Array, y: jax.Array, *, diagonal: bool = 
 
 
 def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, GradientTerms]:
-    """Returns `pair_sum` and the terms of its gradient w A (B - C) [sample, unit]; w: samples' weights."""
+    """Returns `pair_sum` and the terms of its gradient w A (B - C) [sample, unit], for samples' weights w."""
     u, scale_of_units, constant = _units(form, samples)
     size, apart = samples.size(form.ddof), None
     if at_most(u.shape[1], samples.number):
@@ -82,7 +82,7 @@ def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, Gradien
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def pair_sum(form: Form, samples: Samples) -> jax.Array:
-    """scale * sum of M_ij^2 over pairs of units i, j. Its first derivative is the closed form."""
+    """scale * sum of M_ij^2 over pairs of units i, j. Its first derivative is a closed form."""
     u, *_ = _units(form, samples)
     if at_most(u.shape[1], samples.number):
         return form.scale * jnp.sum(jnp.square(pair_matrix(form, samples, u)))
@@ -103,7 +103,7 @@ def _pair_sum_jvp(
     tangent = jnp.sum(samples.weighted(A[None] * (B - C)) * moved.values)
     if samples.weights is None or moved.weights is None:  # both or neither are None
         return value, samples.everywhere(tangent)
-    # A sample's weight acts through its part of M, and through N. Correlations do not depend on N.
+    # A sample's weight acts through that sample's part of M, and through N. Correlations do not depend on N.
     u, *_ = _units(form, samples)
     size, larger = jax.jvp(lambda samples: jnp.asarray(samples.size(form.ddof)), (samples,), (moved,))
     heavier = 2 * form.scale / size * jnp.sum(jnp.sum(u * (B - C), axis=1) * moved.weights)
@@ -112,7 +112,7 @@ def _pair_sum_jvp(
 
 
 def _units(form: Form, samples: Samples) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns U [sample, unit], the deviations [unit] that divide it, and which units are constant [unit]."""
+    """Returns U [sample, unit], the deviations [unit] that divide U, and which units are constant [unit]."""
     if form.kind == "correlation":
         return standardise(samples, form.ddof)
     c, constant = centre(samples)
@@ -125,19 +125,19 @@ class _Apart(NamedTuple):
     which: jax.Array
     """[large], the indices of these units."""
     u: jax.Array
-    """[sample, large]."""
+    """[sample, large], the values of these units."""
     among: jax.Array
     """M [large, large], 0 on the diagonal."""
     cross: jax.Array
     """M [large, unit], 0 for pairs of two units that are set apart."""
 
     def sum(self) -> jax.Array:
-        """The sum over the pairs with at least one large unit."""
+        """The sum over the pairs with at least one unit that is set apart."""
         return jnp.sum(jnp.square(self.among)) + 2 * jnp.sum(jnp.square(self.cross))
 
 
 def _set_apart(form: Form, samples: Samples, u: jax.Array) -> tuple[jax.Array, _Apart | None]:
-    """Sets apart the units of U with the largest variances; none for z-scores, or with the diagonal."""
+    """Sets apart the units of U with the largest variances, but none for z-scores or with the diagonal."""
     if form.diagonal or form.kind == "correlation":
         return u, None
     _, which = lax.top_k(lax.stop_gradient(samples.total(u * u)[0]), min(_APART, samples.number))
@@ -148,7 +148,7 @@ def _set_apart(form: Form, samples: Samples, u: jax.Array) -> tuple[jax.Array, _
 
 
 def pair_matrix(form: Form, samples: Samples, u: jax.Array) -> jax.Array:
-    """M [unit, unit], with 0 on the diagonal if the form has none."""
+    """M [unit, unit], with 0 on the diagonal unless the form includes it."""
     matrix = samples.moment(u, u) / samples.size(form.ddof)
     return matrix if form.diagonal else _off_diagonal(matrix)
 

@@ -19,15 +19,15 @@ def barlow_twins_loss(
 ) -> jax.Array:
     """The Barlow Twins loss of two views of the same samples.
 
-    L = sum_i (1 - C_ii)^2 + weight sum_i!=j C_ij^2, with C = 1/m sum_k z_a^(k) z_b^(k)T. C is the
-    cross-correlation of the views' units, and z uses the mean and the biased standard deviation. The first
-    sum makes the views agree. The second keeps units from repeating each other.
+    L = sum_i (1 - C_ii)^2 + weight sum_i!=j C_ij^2, with C = 1/m sum_k z_a^(k) z_b^(k)T. C holds the
+    correlations of one view's units with the other view's, and z uses the mean and the biased standard
+    deviation. The first sum makes the views agree. The second keeps units from repeating each other.
 
     Args:
       a: embeddings [..., unit] of one view, floating point; all leading axes together are the m samples.
-      b: embeddings of the other view, the shape of `a`.
+      b: embeddings of the other view, in the shape of `a`.
       off_diagonal_weight: the paper's lambda, a scalar that may be traced.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `pair_penalty`, for both views.
 
     Returns:
@@ -38,10 +38,10 @@ def barlow_twins_loss(
       ValueError, TypeError: as in `pair_penalty`; views of different shapes.
 
     Numerics:
-      The authors' code z-scores by a BatchNorm with epsilon 1e-5. Here there is no epsilon. A constant unit
-      (see `zscore`) has C = 0, so it adds 1 to the first sum, with gradient 0. With fewer than two valid
-      samples every unit is constant. Uses one d x d matrix or two m x m matrices, whichever is smaller, and
-      automatic differentiation.
+      The authors' code z-scores by a BatchNorm with epsilon 1e-5, but here there is no epsilon. A constant
+      unit (see `zscore`) has C_ii = 0, so it adds 1 to the first sum, with gradient 0. With fewer than two
+      valid samples, every unit is constant. The loss uses one d x d matrix or two m x m matrices, whichever
+      is smaller, and automatic differentiation.
 
     Source: Zbontar et al., Barlow Twins (arXiv:2103.03230), Equations 1 and 2. The authors' main.py has
       lambda 0.0051 and multiplies L by --scale-loss 0.024.
@@ -54,7 +54,7 @@ def barlow_twins_loss(
 def _barlow_twins_loss(
     axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
-    """The sums over the diagonal and over the rest."""
+    """Returns the sum over the diagonal, and the sum over the other entries."""
     view, other = as_views(axis_name, a, b, *stat, same_units=True)
     x, y = standardise(view, ddof=0).z, standardise(other, ddof=0).z
     diagonal = view.total(x * y) / view.size()

@@ -17,16 +17,16 @@ def decov_loss(
     """The DeCov loss: half the sum of squared covariances of different units.
 
     L = 1/2 (||C||_F^2 - ||diag C||_2^2), C = sum_k (a^(k) - mean) (a^(k) - mean)^T / m, the biased
-    covariance. It shrinks with the scale of the activations; `correlation_penalty` does not.
+    covariance. L shrinks with the scale of the activations; `correlation_penalty` does not.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `pair_penalty`.
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`. For units z-scored by their biased
-      standard deviations it is d (P - 1/2), where P is `correlation_penalty`.
+      standard deviations, L is d (P - 1/2), where P is `correlation_penalty`.
 
     Raises:
       ValueError, TypeError: as in `pair_penalty`.

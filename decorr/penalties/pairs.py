@@ -27,11 +27,11 @@ def pair_penalty(
 ) -> jax.Array:
     """The sum of squared correlations, or covariances, over pairs of units.
 
-    L = scale sum_ij M_ij^2 over i != j, or over all i, j with the diagonal. M is the correlation matrix R or
-    the covariance matrix C. The scale is 1/(2d) per unit, 1/(d(d-1)) per pair, or 1. Most decorrelation
-    penalties in use are one of these up to a factor. Their gradients depend differently on d. The gradient of
-    "sum" grows like d^1.5, and that of "unit" like sqrt(d), but that of "pair" falls like 1/sqrt(d). So a
-    weight tuned for one normalisation does not fit another.
+    L = scale sum_ij M_ij^2 over i != j, or over all i and j if `diagonal` is True. M is the correlation
+    matrix R or the covariance matrix C. The scale is 1/(2d) for "unit", 1/(d(d-1)) for "pair", and 1 for
+    "sum". Most decorrelation penalties in use are one of these sums, up to a factor. Their gradients depend
+    differently on d. The gradient of "sum" grows like d^1.5, and that of "unit" like sqrt(d), but that of
+    "pair" falls like 1/sqrt(d). So a weight tuned for one normalisation does not fit another.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
@@ -40,36 +40,38 @@ def pair_penalty(
       normalise: "unit", "pair" or "sum".
       ddof: a covariance is divided by m - ddof, with ddof 1 (unbiased) or 0. Correlations do not depend on
         it.
-      where: which samples are valid, bool, broadcastable to a.shape[:-1]. The others are left out, so padding
-        may hold anything, even NaN, and has gradient 0. Default: all.
-      weights: of samples, floating, finite, >= 0, broadcastable to a.shape[:-1], like aweights of numpy.cov.
-        Default: all alike. A sample of weight 0 is not valid. The scale of the weights does not matter.
+      where: which samples are valid, bool, broadcastable to a.shape[:-1]. Invalid samples are left out, so
+        padding may hold anything, even NaN, and has gradient 0. Default: all.
+      weights: the samples' weights, floating, finite, >= 0, broadcastable to a.shape[:-1], like numpy.cov's
+        `aweights`. Default: all equal. A sample of weight 0 is not valid. The scale of the weights does not
+        matter.
       axis_name: one or several mapped axes (of `jax.shard_map`, `jax.pmap` or `jax.vmap`) over which the
         samples are spread. Value and gradient are then those of all samples at once. A device may hold a
-        single sample, given as an array [unit], or no valid one.
+        single sample, given as an array [unit], or no valid sample.
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`.
 
     Raises:
-      ValueError: fewer than two dimensions or samples, or no unit; an unknown kind or normalisation, another
-        ddof; `where` or `weights` of another shape; weights below 0 or infinite (if traced, L is NaN
-        instead).
+      ValueError: fewer than two dimensions or samples, or no unit; an unknown kind or normalisation; a ddof
+        other than 0 or 1; `where` or `weights` of another shape; weights below 0 or infinite (if traced, L is
+        NaN instead).
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
 
     Numerics:
-      Works on the smaller of the d x d matrix and the m x m Gram matrix of the samples, chosen by the shape.
-      No array is larger than the input or min(d, m)^2. Derivatives are closed forms, also with respect to the
-      weights. `jit`, `vmap`, `grad`, `jvp` and `hessian` work. For covariances of more units than samples,
-      the 32 units with the largest variances are paired with all others directly (as many units as samples,
-      if there are fewer than 32 samples). So a few units of another scale cost no digits. Half-precision
-      inputs are summed in float32. A constant unit (see `zscore`) has M = 0 with every unit, itself included,
-      and gradient 0. With fewer than two valid samples every unit is constant, so value and gradient are 0.
-      With an `axis_name`, devices sum d x d numbers if d <= m. Otherwise they gather the m x d z-scores, once
-      for value and gradient together. Under `jit`, samples or units may be spread over a mesh, of Auto or
-      Explicit axes. Devices then send the same amount, but gather z-scores twice. If there are fewer units
-      than samples and units are spread over Explicit axes, devices exchange units for samples. A library
-      cannot see Auto axes, so with these the compiler gathers the units.
+      The penalty is computed from the smaller of the d x d matrix and the m x m Gram matrix of the samples,
+      chosen by the shape. No array is larger than the input or min(d, m)^2. Derivatives are closed forms,
+      also with respect to the weights. `jit`, `vmap`, `grad`, `jvp` and `hessian` work. For covariances of
+      more units than samples, the 32 units with the largest variances are paired with all others directly.
+      With fewer than 32 samples, this is done for as many units as samples. So a few units on a larger scale
+      cost no digits. Half-precision inputs are summed in float32. A constant unit (see `zscore`) has M = 0
+      with every unit, itself included, and gradient 0. With fewer than two valid samples, every unit is
+      constant, so value and gradient are 0. With an `axis_name`, devices sum d x d numbers if d <= m.
+      Otherwise, they gather the m x d z-scores, once for value and gradient together. Under `jit`, samples or
+      units may be spread over a mesh, of Auto or Explicit axes. Then devices send as much as with an
+      `axis_name`, but gather z-scores twice. If there are fewer units than samples, and units are spread over
+      Explicit axes, devices first exchange data so that samples are spread instead. A library cannot see Auto
+      axes, so with these the compiler gathers the units.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 3.1, for correlations; Cogswell et al.
       (arXiv:1511.06068) for covariances. Weights as in numpy.cov: C = sum_k w_k c_k c_k^T / (V1 - V2 / V1),

@@ -12,7 +12,7 @@ from decorr._mesh import over_mesh
 from decorr._samples import AxisName, as_samples, product
 
 _BLOCK = 64
-"""How many directions are computed together, at most."""
+"""The largest number of directions that are computed together."""
 
 
 def sigreg_loss(
@@ -29,22 +29,22 @@ def sigreg_loss(
     """SIGReg, LeJEPA's term against collapse: how far embeddings are from a standard normal distribution.
 
     L = n mean_u sum_k w_k exp(-t_k^2 / 2) ((mean cos(t_k x) - exp(-t_k^2 / 2))^2 + (mean sin(t_k x))^2), with
-    x = a . u along a random direction u, and means over the n samples. It is the Epps-Pulley statistic, a
-    distance between characteristic functions. It is integrated from -t_max to t_max by the trapezoidal rule.
-    The knots t_k are evenly spaced on [0, t_max]. w_k is twice their spacing, but the spacing itself at both
-    ends. For a standard normal sample of any size, L is about 1. Unlike decorrelation, L also depends on
-    means, scales and the shape of the distribution. LeJEPA adds the distance of the views: see the conversion
-    page.
+    x = a . u along a random direction u, and means over the n samples. L is the Epps-Pulley statistic, a
+    distance between characteristic functions, which is integrated from -t_max to t_max by the trapezoidal
+    rule. The knots t_k are evenly spaced on [0, t_max]. The weight w_k is twice the spacing of the knots, but
+    at both ends it is the spacing itself. For a standard normal sample of any size, L is about 1. Unlike
+    decorrelation, L also depends on means, scales and the shape of the distribution. LeJEPA adds the distance
+    between the views to L: see the conversion page.
 
     Args:
       a: embeddings [..., unit], floating point; all leading axes together are the samples.
-      key: a JAX random key. Use a new one each step, or training only ever sees some directions. Use the same
-        one on every device of an `axis_name`.
+      key: a JAX random key. Use a new key in each step. Otherwise, training sees the same few directions in
+        every step. Use the same key on every device of an `axis_name`.
       slices: the number of directions; static.
       knots: the number of t_k, at least 2; static.
-      t_max: the largest t_k; static. A larger one shows finer details of the distribution, but also more
+      t_max: the largest t_k; static. A larger t_max shows finer details of the distribution, but also more
         noise.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum w^2. It is m if all
         samples are valid and have equal weights.
 
@@ -56,12 +56,13 @@ def sigreg_loss(
         0.
 
     Numerics:
-      The directions are the columns of jax.random.normal(key, (unit, slices)), drawn in float32 whatever the
-      dtype of `a`, divided by their lengths. They are processed in blocks of at most 64 directions (the
-      largest size that divides `slices` and 64). So memory is [knot, sample, 64], in the derivative too.
-      Embeddings are not shifted or scaled, so a phase t x of 1e4 loses four digits in float32. Without a
-      valid sample L is 0. If all embeddings are equal, they all have the same gradient: it moves them towards
-      0, and never apart. With an `axis_name`, devices sum 2 * (knots - 1) * slices numbers.
+      The directions are the columns of jax.random.normal(key, (unit, slices)), each divided by its length.
+      They are drawn in float32, whatever the dtype of `a`. Directions are processed in blocks of at most 64
+      (the largest number that divides `slices` and 64). So no array is larger than [knot, sample, 64], not
+      even in the derivative. Embeddings are not shifted or scaled, so a phase t x of 1e4 loses four digits in
+      float32. Without a valid sample, L is 0. If all embeddings are equal, they all have the same gradient:
+      it moves them towards 0, and never apart. With an `axis_name`, devices sum 2 * (knots - 1) * slices
+      numbers.
 
     Source: Balestriero & LeCun, LeJEPA (arXiv:2511.08544), and the authors' EppsPulley and
       SlicingUnivariateTest. Epps & Pulley, A test for normality based on the empirical characteristic
@@ -108,8 +109,8 @@ def _sigreg_loss(
         local: list[jax.Array] = lax.scan(turn, (1 - less, sine), length=len(t))[1]
         return local
 
-    # In blocks that are computed again for the derivative. All directions at once would need [knot, sample,
-    # slice].
+    # Directions are processed in blocks, which are computed again for the derivative. All directions at once
+    # would need an array [knot, sample, slice].
     blocks = u.reshape(len(u), -1, math.gcd(slices, _BLOCK)).swapaxes(0, 1)
     local = lax.map(jax.checkpoint(sums, prevent_cse=False), blocks)
     real, imaginary = (samples.everywhere(x) / samples.size() for x in local)

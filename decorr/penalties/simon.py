@@ -20,15 +20,15 @@ def correlation_penalty(
 ) -> jax.Array:
     """Penalises redundant units of a layer: the normalised sum of their squared correlations.
 
-    P = 1/(2d) sum_ij rho_ij^2 (Section 3.1), the diagonal included. 1/2: all units are uncorrelated. d/2: all
-    are alike. Over m samples even independent units have P > 1/2 on average: see `independent_penalty`. Add
-    `weight * correlation_penalty(a)` of each layer to a loss, and begin with the weight 0.002. The paper's
-    weights 0.1 and 1.0 are 0.002 and 0.02 here, because its released code divides the gradient by the 50
-    samples of a minibatch.
+    P = 1/(2d) sum_ij rho_ij^2 (Section 3.1), the diagonal included. P is 1/2 if all units are uncorrelated,
+    and d/2 if all are alike. Over m samples, even independent units have P > 1/2 on average: see
+    `independent_penalty`. Add `weight * correlation_penalty(a)` for each layer to your loss, and begin with
+    the weight 0.002. The paper's weights 0.1 and 1.0 are 0.002 and 0.02 here, because the author's code
+    divides the gradient by the 50 samples of a minibatch.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `pair_penalty`.
 
     Returns:
@@ -55,27 +55,27 @@ def penalty_gradient(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """The gradient dP/da of `correlation_penalty` by the paper's closed form.
+    """Computes the gradient dP/da of `correlation_penalty` by the paper's closed form.
 
-    dP/da_l^(k) = 2 / (d (m-1) sigma_l) sum_i rho_il (z_i^(k) - z_l^(k) rho_il) (Section 3.1). It is large if
-    sample k is unusual in the same way for unit l and for the units correlated with it. With weights, the
-    gradient is multiplied by w_k, and V1 - V2 / V1 replaces m - 1.
+    dP/da_l^(k) = 2 / (d (m-1) sigma_l) sum_i rho_il (z_i^(k) - z_l^(k) rho_il) (Section 3.1). The gradient is
+    large if sample k is unusual in the same way for unit l and for the units correlated with l. With weights,
+    the gradient is multiplied by w_k, and V1 - V2 / V1 replaces m - 1.
 
     Args:
       a: activations [..., unit], floating point.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `pair_penalty`.
 
     Returns:
-      dP/da, shape and dtype of `a`, in units of 1 / a. Equal to `jax.grad(correlation_penalty)(a)`; 0 for
-      invalid samples.
+      dP/da, with the shape and dtype of `a`, in units of 1 / a. It equals `jax.grad(correlation_penalty)(a)`,
+      and is 0 for invalid samples.
 
     Raises:
       ValueError, TypeError: as in `correlation_penalty`.
 
     Numerics:
-      As in `correlation_penalty`; exactly 0 for a constant unit. It grows like 1 / sigma_l, so half precision
-      overflows for units that vary by less than about 1e-5.
+      As in `correlation_penalty`. The gradient is exactly 0 for a constant unit. It grows like 1 / sigma_l,
+      so half precision overflows for units that vary by less than about 1e-5.
 
     Source: Simon, Section 3.1.
     """
@@ -94,11 +94,11 @@ def gradient_terms(
 
     - A_l = 2 / (d (m-1) sigma_l): small for a unit that varies a lot.
     - B_l^(k) = sum_i z_i^(k) rho_il: large if sample k moves the units correlated with l together.
-    - C_l^(k) = z_l^(k) sum_i rho_il^2: large if l is correlated with many units and unusual on k.
+    - C_l^(k) = z_l^(k) sum_i rho_il^2: large if l is correlated with many units, and unusual on sample k.
 
     Args:
       a: activations [..., unit], floating point.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `pair_penalty`. B and C are multiplied by a sample's weight, and A has V1 - V2 / V1 instead of m
         - 1.
 
@@ -110,7 +110,7 @@ def gradient_terms(
       ValueError, TypeError: as in `correlation_penalty`.
 
     Numerics:
-      As in `correlation_penalty`. All three are 0 for a constant unit, where 1 / sigma_l is undefined.
+      As in `correlation_penalty`. A, B and C are 0 for a constant unit, where 1 / sigma_l is undefined.
 
     Source: Simon, Section 3.1.
     """

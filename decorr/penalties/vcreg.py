@@ -32,24 +32,24 @@ def vcreg_loss(
         convolutional map count as samples, like in the paper.
       variance_weight: alpha, a scalar that may be traced.
       covariance_weight: beta, a scalar that may be traced.
-      delta: where squares become linear, > 0, in units of a^2. None: nowhere.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      delta: the |x| above which squares become linear, > 0, in units of a^2. None: no square becomes linear.
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `pair_penalty`.
 
     Returns:
-      L, a scalar; float32 for half-precision input, else the dtype of `a`. On z-scored units the covariance
-      part has 2 / (d - 1) times the gradient of P.
+      L, a scalar; float32 for half-precision input, else the dtype of `a`. On z-scored units, the gradient of
+      the covariance part is 2 / (d - 1) times that of P.
 
     Raises:
       ValueError, TypeError: as in `pair_penalty`; a delta that is not above 0.
 
     Numerics:
-      As in `pair_penalty` and `variance_penalty`. With `delta` it always uses the d x d matrix.
+      As in `pair_penalty` and `variance_penalty`. With `delta`, the loss always uses the d x d matrix.
 
     Source: Zhu et al., Variance-Covariance Regularization Improves Representation Learning
-      (arXiv:2306.13292). No code of its authors was found. Published ports agree on epsilon and divisors,
-      with one exception: in Algomancer/VCReg, the gradient of the covariance part lacks the factor
-      1 / (m - 1).
+      (arXiv:2306.13292). No code by its authors was found. Published ports agree on epsilon and divisors,
+      with one exception: in Algomancer/VCReg, the gradient of the covariance part lacks the factor 1 / (m -
+      1).
     """
     if delta is not None and not delta > 0:
         raise ValueError(f"delta must be above 0, or None; got {delta}")
@@ -62,7 +62,7 @@ def vcreg_loss(
 def _vcreg_loss(
     axis_name: AxisName, delta: float | None, a: jax.Array, *stat: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
-    """The variance term and the covariance term."""
+    """Returns the variance term and the covariance term."""
     samples, d = as_samples(axis_name, a, *stat), a.shape[-1]
     c, _ = centre(samples)
     form = Form("covariance", diagonal=False, scale=1 / max(d * (d - 1), 1))

@@ -9,7 +9,7 @@ from decorr._mesh import over_mesh
 from decorr._samples import AxisName, Samples, as_samples, as_views, centre
 from decorr.penalties._gram import Form, pair_sum
 
-# Added to a variance before its root, in the authors' code.
+# The authors' code adds this number to a variance before it takes the square root.
 _EPSILON = 1e-4
 
 
@@ -22,12 +22,12 @@ def variance_penalty(
 ) -> jax.Array:
     """VICReg's variance term: how far the standard deviations of the units fall short of 1, on average.
 
-    v = 1/d sum_i max(0, 1 - sqrt(var_i + 1e-4)), where var_i is divided by m - 1. A penalty of covariances
-    alone shrinks the activations. This term keeps their scale.
+    v = 1/d sum_i max(0, 1 - sqrt(var_i + 1e-4)), where the divisor of var_i is m - 1. A penalty of
+    covariances alone shrinks the activations. This term keeps their scale.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `pair_penalty`.
 
     Returns:
@@ -37,9 +37,9 @@ def variance_penalty(
       ValueError, TypeError: as in `pair_penalty`.
 
     Numerics:
-      A constant unit (see `zscore`) adds 0.99 to the sum, with gradient 0, because no direction is better for
-      its samples. With fewer than two valid samples every unit is constant. Units with a deviation above 1
-      have gradient 0.
+      A constant unit (see `zscore`) adds 0.99 to the sum, with gradient 0, because its samples have no
+      preferred direction. With fewer than two valid samples, every unit is constant. Units with a standard
+      deviation above 1 have gradient 0.
 
     Source: Bardes et al., VICReg (arXiv:2105.04906), Equation 1, gamma = 1, epsilon = 1e-4.
     """
@@ -103,7 +103,7 @@ def vicreg_loss(
 ) -> jax.Array:
     """The VICReg loss of two views of the same samples, with the constants of its authors' code.
 
-    L = i mean (a - b)^2 + v (v(a) + v(b)) / 2 + c (K(a) + K(b)) / d. i, v and c are the weights of
+    L = i mean (a - b)^2 + v (v(a) + v(b)) / 2 + c (K(a) + K(b)) / d. Here i, v and c are the weights of
     invariance, variance and covariance. v(.) is `variance_penalty`, and K = sum_i!=j C_ij^2 with the unbiased
     covariance C. The paper's text differs from its code in two terms. The text takes the mean over samples of
     the squared distance, which is d times the code's mean over samples and units. The text also takes v(a) +
@@ -111,23 +111,23 @@ def vicreg_loss(
 
     Args:
       a: embeddings [..., unit] of one view, floating point; all leading axes together are the m samples.
-      b: embeddings of the other view, the shape of `a`.
+      b: embeddings of the other view, in the shape of `a`.
       invariance_weight, variance_weight, covariance_weight: scalars that may be traced.
       coefficients: a tuple of the three weights, instead of the three arguments.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `pair_penalty`, for both views.
 
     Returns:
-      L, a scalar; float32 for half-precision input, else the dtype of `a`. On z-scored units, K / d of one
-      view has twice the gradient of P.
+      L, a scalar; float32 for half-precision input, else the dtype of `a`. On z-scored units, the gradient of
+      one view's K / d is twice that of P.
 
     Raises:
       ValueError, TypeError: as in `pair_penalty`; views of different shapes; a number of coefficients other
         than three.
 
     Numerics:
-      As in `pair_penalty` and `variance_penalty`. With fewer than two valid samples the covariance term is 0
-      and the variance term 0.99, with gradient 0. The invariance term needs one valid sample only.
+      As in `pair_penalty` and `variance_penalty`. With fewer than two valid samples, the covariance term is 0
+      and the variance term is 0.99, with gradient 0. The invariance term needs one valid sample only.
 
     Source: Bardes et al., VICReg (arXiv:2105.04906), and the authors' main_vicreg.py.
     """
@@ -148,7 +148,7 @@ def _variance_penalty(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None
 
 
 def hinge(samples: Samples, c: jax.Array) -> jax.Array:
-    """`variance_penalty` of centred values."""
+    """Returns `variance_penalty` of centred values c [sample, unit]."""
     variance = samples.total(c * c) / samples.size(ddof=1)
     return jnp.mean(jax.nn.relu(1 - jnp.sqrt(variance + _EPSILON)))
 

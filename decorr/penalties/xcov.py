@@ -17,25 +17,26 @@ def xcov_loss(
 ) -> jax.Array:
     """Keeps two layers uncorrelated: half the sum of squared covariances between their units.
 
-    L = 1/2 sum_ij (1/m sum_k (a_i^(k) - mean) (b_j^(k) - mean))^2. 0: no unit of a is linearly related to one
-    of b. It separates two codes, such as class and style.
+    L = 1/2 sum_ij (1/m sum_k (a_i^(k) - mean) (b_j^(k) - mean))^2. L is 0 if no unit of a is linearly related
+    to a unit of b. Use it to separate two codes, such as class and style.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       b: activations [..., unit] of the same samples. The number of units may differ.
-      where, weights, axis_name: valid samples, their weights, and the mapped axes over which they are spread;
+      where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `pair_penalty`, for both layers.
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`. For units z-scored by their biased
-      standard deviations, it is half the sum of the squared cross-correlations.
+      standard deviations, L is half the sum of the squared cross-correlations.
 
     Raises:
       ValueError, TypeError: as in `pair_penalty`; a and b of different samples.
 
     Numerics:
-      Uses one d_a x d_b matrix or two m x m matrices, whichever is smaller, and automatic differentiation. A
-      constant unit (see `zscore`) has covariance exactly 0. Otherwise as in `pair_penalty`.
+      The loss uses one d_a x d_b matrix or two m x m matrices, whichever is smaller, and automatic
+      differentiation. A constant unit (see `zscore`) has covariance exactly 0. Otherwise as in
+      `pair_penalty`.
 
     Source: Cheung et al., Discovering Hidden Factors of Variation in Deep Networks (arXiv:1412.6583),
       Equation 3; Chainer's `cross_covariance` gives the same.

@@ -13,31 +13,33 @@ from decorr.training.steps import Activations, Trainer
 from decorr.training.subsample import subsample
 
 BINS = 40
-"""Bins of |rho| from 0 to 1. Their width is 0.025, as in Figure 1. Four of them make one bin of Figure 2."""
+"""The number of bins of |rho| from 0 to 1. Their width is 0.025, as in Figure 1. Four of them make one bin of
+Figure 2."""
 
 CHUNK = 500
-"""The number of samples that go through the network at once, or one minibatch if that is more. This many stay
-in a CPU's cache."""
+"""The number of samples that go through the network at once, or one minibatch if that is more. The
+activations of 500 samples stay in a CPU's cache."""
 
 MINIBATCHES = 100
-"""P is averaged over at least this many minibatches, if a set has that many. For MNIST this is half of the
-validation set, and P is within 1% for fully connected networks."""
+"""P is averaged over at least this many minibatches, if a set has that many. For MNIST, 100 minibatches are
+half of the validation set. For fully connected networks, P is then within 1% of the mean over all
+minibatches."""
 
 
 class Evaluation(NamedTuple):
     """Measurements of a network on a whole set, without dropout."""
 
     nll: jax.Array
-    """[], in nats."""
+    """[], the mean negative log-likelihood, in nats."""
     error: jax.Array
-    """[], in [0, 1]."""
+    """[], the error rate, in [0, 1]."""
     penalty: jax.Array
     """[layer], the mean of P over minibatches of the training size, evenly spaced over the set. P is measured
     even if another penalty was trained."""
     mean_correlation: jax.Array
-    """[layer], the mean |rho| over pairs of units, with rho over the whole set."""
+    """[layer], the mean |rho| over pairs of units, where rho is computed over the whole set."""
     correlation: tuple[jax.Array, ...]
-    """The correlation matrices [unit, unit] behind the means, one for each hidden layer."""
+    """The correlation matrix [unit, unit] of each hidden layer, from which `mean_correlation` is computed."""
 
 
 class _Sums(NamedTuple):
@@ -72,16 +74,17 @@ class _Sums(NamedTuple):
 def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
     """Evaluates one network on a whole split, without dropout.
 
-    P depends on the number of samples (`decorr.independent_penalty`). So it is averaged over minibatches of
-    the training size, in stored order, to be comparable with training. It uses all minibatches, or every k-th
-    if at least `MINIBATCHES` are left. All other measurements stream all samples. For a layer with positions,
-    `subsample` draws some positions by a fixed key. P takes as many of them from each minibatch as training
-    does. The correlations take that many from the whole set, but at least one from each sample.
+    P depends on the number of samples (`decorr.independent_penalty`). So P is averaged over minibatches of
+    the training size, in stored order, to be comparable with training. The mean is over all minibatches, or
+    over every k-th minibatch if at least `MINIBATCHES` are left. All other measurements use all samples. For
+    a layer with positions, `subsample` draws some positions with a fixed key. For P, it draws as many
+    positions from each minibatch as in training. For the correlations, it draws that many from the whole set,
+    but at least one from each sample.
 
     Args:
       trainer: the model, and the minibatch size, which is m in P; static.
       variables: the model's variables, such as `TrainingState.variables`.
-      data: a split of at least one minibatch.
+      data: a split with at least one minibatch.
 
     Returns:
       An Evaluation.
@@ -102,7 +105,7 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
     positions = max(1, trainer.max_samples // samples)  # per sample, for the correlations
 
     def add(sums: _Sums, numbers: jax.Array, images: Any, labels: Any) -> tuple[_Sums, Activations]:
-        """Adds these minibatches. Returns the sums, and the activations [minibatch, sample, ...]."""
+        """Adds some minibatches. Returns the sums, and the activations [minibatch, sample, ...]."""
         x, labels = data._replace(images=images, labels=labels).batch(...)
         logits, activations = trainer.model.apply(variables, x)
         length = len(labels) // len(numbers)

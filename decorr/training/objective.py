@@ -32,7 +32,7 @@ def negative_log_likelihood(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def error_rate(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """The share of samples whose largest logit is not the label's, in [0, 1].
+    """The share of samples for which a class other than the label has the largest logit, in [0, 1].
 
     Args:
       logits: [..., class]; NaN logits count as errors unless class 0 is the label.
@@ -77,9 +77,9 @@ def regularised_loss(
       A scalar in nats.
 
     Raises:
-      TypeError: activations given as one array instead of one for each layer; labels as in
-        `negative_log_likelihood`.
-      ValueError: activations and logits of different batches; labels as in `negative_log_likelihood`.
+      TypeError: activations given as one array instead of one for each layer; labels that
+        `negative_log_likelihood` rejects.
+      ValueError: activations and logits of different batches; labels that `negative_log_likelihood` rejects.
 
     Source: Simon, Section 3.1: P of each layer is added with the same weight.
     """
@@ -88,7 +88,7 @@ def regularised_loss(
         return loss
     if hasattr(activations, "shape"):
         raise TypeError(
-            f"activations must be one array for each layer; got a single one, {activations.shape}"
+            f"activations must be a tuple, one array for each layer; got one array {activations.shape}"
         )
     for layer, a in enumerate(activations):
         if jnp.shape(a)[:1] != jnp.shape(logits)[:1]:

@@ -17,7 +17,7 @@ class Keys(NamedTuple):
 
     @classmethod
     def of(cls, key: jax.Array) -> "Keys":
-        """The keys of the run with this seed."""
+        """The keys of the run whose seed is `key`."""
         return cls(*jax.random.split(key, 3))
 
 
@@ -57,10 +57,11 @@ def minibatches(
 
 
 def _permutation(key: jax.Array, n: int) -> jax.Array:
-    """Returns `jax.random.permutation(key, n)`, bit for bit, in a fifth of its time on a CPU.
+    """Returns `jax.random.permutation(key, n)`, bit for bit, in a fifth of JAX's time on a CPU.
 
-    JAX sorts the numbers by random words, in rounds. Sorting words with numbers beside them needs a slow
-    comparator. Here a word and the place of its number are packed into one integer, which XLA sorts natively.
+    JAX sorts the numbers by random words, in rounds. Sorting words together with numbers needs a slow
+    comparator. Here, a word and the place of its number are packed into one integer, which XLA sorts
+    natively.
     """
     order = jnp.arange(n, dtype=jnp.int32)
     for _ in range(math.ceil(3 * math.log(max(1, n)) / math.log(2**32 - 1))):

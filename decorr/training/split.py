@@ -1,4 +1,4 @@
-"""Samples to train on or to evaluate, in memory."""
+"""Samples for training or evaluation, in memory."""
 
 from typing import Any, NamedTuple
 
@@ -8,16 +8,19 @@ import numpy as np
 
 
 class Split(NamedTuple):
-    """One split: pixels as stored, and how to scale them. uint8 takes a quarter of the memory of float32."""
+    """One split of a data set: pixels as stored, and how to scale them.
+
+    Pixels in uint8 take a quarter of the memory of float32.
+    """
 
     images: np.ndarray
     """[sample, pixel] uint8 or float32, flattened as height, width, channel."""
     labels: np.ndarray
-    """[sample] int32, from 0."""
+    """[sample] int32, class indices from 0."""
     offset: np.ndarray
     """Scalar float32, subtracted from every pixel."""
     scale: np.ndarray
-    """Scalar float32, by which every pixel is then divided."""
+    """Scalar float32, the divisor of every pixel after the subtraction."""
 
     def batch(self, index: Any) -> tuple[Any, Any]:
         """Returns some samples as a network's inputs, (images[index] - offset) / scale, and their labels.
@@ -35,5 +38,5 @@ class Split(NamedTuple):
         labels: Any = self.labels
         if isinstance(index, jax.core.Tracer):
             images, labels = jnp.asarray(images), jnp.asarray(labels)
-        # Cast first: JAX's strict promotion refuses to mix uint8 and float32.
+        # The cast comes first, because JAX's strict promotion refuses to mix uint8 and float32.
         return (images[index].astype(np.float32) - self.offset) / self.scale, labels[index]

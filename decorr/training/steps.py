@@ -34,7 +34,7 @@ class Model(Protocol):
     def apply(self, variables: Any, *args: Any, **options: Any) -> Any:
         """apply(variables, x, dropout_rate, rngs={"dropout": key}) -> (logits, activations).
 
-        Logits are [..., class]. Activations are a tuple of one array for each hidden layer, [..., unit] or
+        Logits are [..., class]. Activations are a tuple with one array for each hidden layer: [..., unit], or
         with positions [..., row, column, unit]. Without a rate, dropout is off. A model whose variables have
         "batch_stats" is trained with train=True, mutable=["batch_stats"]. Then `apply` also returns the
         changed collections, like a Linen module.
@@ -49,7 +49,7 @@ class Trainer:
     """The network."""
     optimiser: optax.GradientTransformation
     """Any optimiser of optax whose update takes only params, value, grad and value_fn. Each optimiser object
-    compiles a program of its own. `sgd` returns the same object for equal numbers."""
+    compiles a program of its own. `sgd` returns the same object for equal arguments."""
     batch_size: int
     """Samples per minibatch."""
     penalty: Callable[[jax.Array], jax.Array] = correlation_penalty
@@ -70,27 +70,27 @@ class TrainingState(NamedTuple):
     key: jax.Array
     """A typed JAX key, the run's seed."""
     step: jax.Array
-    """[] int32, minibatches trained on so far."""
+    """[] int32, the number of minibatches trained on so far."""
     regulariser: Regulariser
-    """Numbers, or None. Networks that differ only in the numbers share one program. A field that is None
-    costs nothing."""
+    """Its fields are numbers or None. Networks that differ only in the numbers share one program. A field
+    that is None costs nothing."""
     batch_stats: Any
     """Running statistics of the model's normalisation; {} if it has none."""
 
     @property
     def variables(self) -> dict[str, Any]:
-        """The variables that the model is applied with."""
+        """The variables that the model's `apply` gets."""
         statistics = {"batch_stats": self.batch_stats} if self.batch_stats else {}
         return {"params": self.params, **statistics}
 
 
 class Minibatch(NamedTuple):
-    """Measurements of a minibatch in a step: before the update, and with dropout."""
+    """Measurements of one minibatch in a training step, before the update and with dropout."""
 
     nll: jax.Array
-    """[], in nats, without the penalty."""
+    """[], the mean negative log-likelihood in nats, without the penalty."""
     error: jax.Array
-    """[], in [0, 1]."""
+    """[], the error rate, in [0, 1]."""
     activations: Activations
     """[batch, unit] of each hidden layer, or with positions [batch, ..., unit]."""
 
@@ -102,23 +102,23 @@ class EpochMetrics(NamedTuple):
     """
 
     nll: jax.Array
-    """[], in nats, without the penalty."""
+    """[], the mean negative log-likelihood in nats, without the penalty."""
     error: jax.Array
-    """[], in [0, 1]."""
+    """[], the error rate, in [0, 1]."""
 
 
 @functools.cache
 def sgd(optimisation: Optimisation, steps: int | None = None) -> optax.GradientTransformation:
     """Stochastic gradient descent in optax: v <- momentum v + (g + weight_decay w); w <- w - rate v.
 
-    Equal numbers give the same object, so networks that share them share a program.
+    Equal arguments give the same object, so networks with equal arguments share a program.
 
     Args:
       optimisation: learning rate, momentum, weight decay and schedule.
-      steps: the number of steps of the whole training. Only a shrinking rate needs it.
+      steps: the number of steps of the whole training. Only a shrinking learning rate needs it.
 
     Raises:
-      ValueError: a shrinking rate without `steps`.
+      ValueError: a shrinking learning rate without `steps`.
     """
     return optax.chain(
         optax.add_decayed_weights(optimisation.weight_decay),
@@ -167,7 +167,7 @@ def init(
 def step(
     trainer: Trainer, state: TrainingState, x: jax.Array, labels: jax.Array
 ) -> tuple[TrainingState, Minibatch]:
-    """One step of gradient descent on one minibatch.
+    """Takes one step of gradient descent on one minibatch.
 
     In layers with positions, the penalty takes some positions, which `subsample` draws anew in every step.
 
@@ -237,10 +237,10 @@ def train_epoch(
         for each layer and step.
 
     Returns:
-      The state after these minibatches; EpochMetrics of scalars; and for each hidden layer the correlation
-      matrix [unit, unit]. It is averaged over the minibatches, where undefined entries count as 1. The
-      paper's Figures 1 and 2 show its absolute value. In layers with positions it covers the samples that the
-      penalty takes. It is all 0 if not observed.
+      The state after these minibatches; EpochMetrics of scalars; and, for each hidden layer, the correlation
+      matrix [unit, unit]. This matrix is averaged over the minibatches, and undefined entries count as 1. The
+      paper's Figures 1 and 2 show its absolute value. In layers with positions, the matrix covers the samples
+      that the penalty takes. Without `observe`, the matrix is all 0.
 
     Source: Simon, Section 1.3; the author's released code.
     """
@@ -272,11 +272,11 @@ def train_epochs(
 ) -> tuple[TrainingState, EpochMetrics, Activations]:
     """Trains for `n` epochs, each over a fresh permutation of the data, in one `lax.scan`.
 
-    It is for a notebook or a script: a whole training in one call. `experiments` trains one epoch per call,
+    This is for a notebook or a script: a whole training in one call. `experiments` trains one epoch per call,
     so that it can evaluate and save in between.
 
-    Training for n epochs and then for k gives the same bits as training for n + k. Permutations and masks
-    depend only on the key and the step.
+    Training for n epochs and then for k epochs gives the same bits as training for n + k epochs. This is
+    because permutations and masks depend only on the key and the step.
 
     Args:
       trainer: model, optimiser, penalty and minibatch size; static.
@@ -290,7 +290,7 @@ def train_epochs(
       last epoch.
 
     Raises:
-      ValueError: fewer samples than one minibatch, or no epoch.
+      ValueError: fewer samples than one minibatch, or n below 1.
     """
     if n < 1:
         raise ValueError(f"training needs at least one epoch; got {n}")
@@ -308,7 +308,7 @@ def train_epochs(
 
 
 def _no_correlations(trainer: Trainer, state: TrainingState, data: Split) -> Activations:
-    """Zeros of the shape of every hidden layer's correlation matrix."""
+    """For each hidden layer, zeros in the shape of its correlation matrix."""
     x, _ = jax.eval_shape(lambda: data.batch(jnp.zeros(1, jnp.int32)))
     _, activations = jax.eval_shape(trainer.model.apply, state.variables, x)
     return tuple(jnp.zeros((a.shape[-1],) * 2, jnp.float32) for a in activations)

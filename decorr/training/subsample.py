@@ -7,9 +7,9 @@ import jax
 from decorr.positions import sample_positions
 
 MAX_SAMPLES = 16384
-"""The most samples that training takes from a layer with positions. This is far more than a layer has units,
-and allows all positions of small images. For such images, drawing some positions would cost more than a
-penalty over all."""
+"""The most samples that training takes from a layer with positions. This number is far above the number of
+units of a layer, and allows all positions of small images. For such images, drawing some positions would cost
+more than a penalty over all positions."""
 
 _STREAM = 3  # a random stream of its own, beside the keys in `order`
 
@@ -23,14 +23,14 @@ def subsample(
     """Draws some positions of every sample in layers with positions, and leaves other layers as they are.
 
     Args:
-      activations: [sample, unit], or with positions [sample, ..., unit], of each layer.
+      activations: for each layer, an array [sample, unit], or with positions [sample, ..., unit].
       key: the run's seed, as in `TrainingState.key`.
       step: the number of the draw, such as `TrainingState.step`; may be traced.
       max_samples: the most positions that may be drawn from a layer, at least one for each sample; static.
 
     Returns:
-      [sample, unit], or [sample, position, unit] as `decorr.sample_positions` draws them. Each layer and each
-      step draws anew. Layers without positions draw nothing, and cost nothing.
+      For each layer, an array [sample, unit], or [sample, position, unit] as `decorr.sample_positions` draws
+      it. Positions are drawn anew for each layer and each step. Layers without positions cost nothing.
 
     Raises:
       ValueError: a layer with positions that has more samples than `max_samples`.

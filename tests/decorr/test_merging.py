@@ -64,7 +64,7 @@ def test_a_layer_is_compared_as_the_merged_network_has_it():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda layers: layers[:1], ">= 2 layers, the last with its outputs; got 1"),
+        (lambda layers: layers[:1], ">= 2 layers, including the output layer; got 1"),
         (lambda layers: [{"kernel": layers[0]["kernel"]}, *layers[1:]], "layer 0 has no bias"),
         (lambda layers: [layers[0], layers[2]], r"layer 1 must have a kernel \[6, unit\] .* got \(5, 2\)"),
     ],
