@@ -36,7 +36,7 @@ def cached(prepared: PreparedSet, folder: Path | None) -> Stored:
 
 
 def _read(path: Path, prepared: PreparedSet) -> Stored | None:
-    """The content of a cache file; None if it is missing, damaged, or of another set."""
+    """The content of a cache file; None if the file is missing, damaged, or of another set."""
     pixels = int(np.prod(prepared.image_shape))
     stored: Stored = {}
     try:

@@ -19,15 +19,15 @@ SIZES: dict[Size, float] = {"tiny": 0.1, "small": 0.3, "medium": 0.5, "large": 0
 Family = Literal["mlp", "conv"]
 FAMILIES: dict[Family, tuple[int, ...]] = {"mlp": (400, 200, 100), "conv": (40, 80, 160)}
 """Kind of network -> base widths. mlp: fully connected, the paper's (code). conv: convolutional, not in the
-paper. Its layers grow as the maps shrink, and its widths are whole numbers at every size."""
+paper. Deeper layers have more channels and smaller maps, and widths are whole numbers at every size."""
 
 Penalty = Literal["corr", "decov", "vcreg"]
 """The penalty of each hidden layer, which a weight multiplies: `correlation_penalty`, `decov_loss`, or
 `vcreg_loss` with the weight 1 for both parts."""
 
 Scaling = Literal["max", "zscore", "zca"]
-"""Scaling of pixels. max: by the largest pixel. zscore: by mean and deviation of all pixels. zca:
-whitened."""
+"""Scaling of pixels. max: divided by the largest pixel. zscore: z-scored by mean and standard deviation of
+all pixels. zca: whitened."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Recipe:
     """
 
     name: str = "released"
-    """Its name in results."""
+    """The recipe's name in results."""
     family: Family = "mlp"
     """Kind of network: mlp, the paper's (`decorr.models.MLP`), or conv (`decorr.models.ConvNet`)."""
     widths: tuple[int, ...] = ()
@@ -122,11 +122,11 @@ class VariantKind:
     regulariser: Callable[[Recipe, float], Regulariser] = lambda recipe, number: Regulariser()
     """(recipe, number) -> the regulariser; default: none."""
     valid: Callable[[float], bool] | None = None
-    """Whether a number may follow the name; None: no number may."""
+    """Whether a number that follows the name is valid. None: no number may follow."""
     penalty: Penalty = "corr"
-    """The penalty that its weight multiplies, if it has one."""
+    """The penalty that the variant's weight multiplies, if the variant has a weight."""
     normalisation: Normalisation = "none"
-    """Normalisation of its hidden layers."""
+    """Normalisation of the hidden layers."""
     shrinks: bool = False
     """Whether the number may shrink over training: a schedule may follow it."""
     default: float | None = None
@@ -179,7 +179,7 @@ ALIASES = {"dropout": "drop"}
 
 @dataclass(frozen=True)
 class Variant:
-    """A regulariser by its name: vanilla, drop, drop-0.5, corr-0.1, corr-1.0-cosine, ...
+    """A named regulariser: vanilla, drop, drop-0.5, corr-0.1, corr-1.0-cosine, ...
 
     `Variant.parse` reads a name. Two names of one variant, such as drop and drop-0.3, give equal values.
     """
@@ -187,7 +187,7 @@ class Variant:
     kind: str
     """A key of `VARIANT_KINDS`."""
     number: float | None = None
-    """The rate or weight; None if the kind takes none."""
+    """The dropout rate or penalty weight; None if the kind takes no number."""
     schedule: Schedule = "constant"
     """Schedule of that number over training."""
 
@@ -247,8 +247,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Network:
-    """A size and a variant. For example, the paper calls one HUGE-CORRNET-0.1, and results call it
-    huge-corr-0.1."""
+    """A size and a variant. For example, HUGE-CORRNET-0.1 in the paper is huge-corr-0.1 in results."""
 
     size: Size
     variant: Variant

@@ -7,7 +7,7 @@ BINS = 15
 
 
 def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Error, negative log-likelihood and expected calibration error.
+    """Returns the error, the negative log-likelihood and the expected calibration error.
 
     error: the share of samples whose largest logit is not the label's. nll: the mean of -log
     softmax(logits)[label]. calibration_error: samples are binned by their largest probability. In each bin,
@@ -41,9 +41,9 @@ def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def counted(errors: np.ndarray) -> np.ndarray:
-    """Errors as exact fractions of counted samples, without float32's rounding.
+    """Returns errors as exact fractions of the number of samples, without float32's rounding.
 
-    Two differences by the same number of samples are then equal, up to float64's rounding.
+    Then two differences that stand for the same number of samples are equal, up to float64's rounding.
 
     Args:
       errors: [...], each wrong / samples with the same number of samples; NaN where there is no error.

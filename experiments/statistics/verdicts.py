@@ -49,8 +49,8 @@ CORRELATIONS = Quantity("difference in mean |rho|")
 
 @dataclass(frozen=True)
 class Comparison:
-    """One number for each seed. The paper's sentence says that these numbers are above `expected`; or, where
-    it names a value, that they equal it."""
+    """One number for each seed. The paper's sentence says that these numbers are above `expected`. If the
+    sentence names a value, it says that the numbers equal this value, which is then `expected`."""
 
     what: str
     values: np.ndarray
@@ -60,9 +60,9 @@ class Comparison:
     outcome: Outcome
     expected: float = 0.0
     p: float = float("nan")
-    """p of the sign-flip test, corrected; NaN where the sentence names a value."""
+    """The corrected p value of the sign-flip test; NaN where the sentence names a value."""
     tolerance: float | None = None
-    """Allowed distance of each value from `expected`; None where the mean is judged."""
+    """Allowed distance of each value from `expected`; None where only the mean is judged."""
     margin: float | None = None
     """Allowed distance of the mean from `expected`, where the sentence names a value."""
     quantity: Quantity = PLAIN
@@ -110,7 +110,7 @@ class Verdict:
 
     @property
     def exact(self) -> bool:
-        """Whether every value must be as expected, instead of their mean."""
+        """Whether every value must be as expected, not only the mean of the values."""
         return all(comparison.tolerance is not None for comparison in self.comparisons)
 
     @property
@@ -126,9 +126,9 @@ def above_zero(
     label: Callable[[Key], str] = str,
     quantity: Quantity = ERRORS,
 ) -> tuple[Comparison, ...]:
-    """Returns the comparisons for a claim that all these paired differences [seed] are positive. With a
-    margin, the claim is that they are not below zero by more than the margin (non-inferiority). `label` turns
-    a key into words."""
+    """Returns the comparisons for a claim that all these paired differences [seed] are positive on
+    average. With a margin, the claim is that no mean is below zero by more than the margin (non-inferiority).
+    `label` turns a key into words."""
     expected = {key: -(margins or {}).get(key, 0.0) for key in differences}
     kept = {key: values[np.isfinite(values)] for key, values in differences.items()}
     p = [intervals.sign_flip_p(finite - expected[key]) for key, finite in kept.items()]
