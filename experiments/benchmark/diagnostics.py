@@ -151,7 +151,8 @@ def _side_by_side(build: str, arguments: dict[str, dict[str, Any]], repeats: int
         for name in others:
             if not math.isclose(reports[name]["value"], reports[first]["value"], rel_tol=1e-2):
                 raise RuntimeError(
-                    f"{arguments[name]} has {reports[name]['value']}, not {reports[first]['value']} as {first}"
+                    f"{arguments[name]} gives {reports[name]['value']}, "
+                    f"but {first} gives {reports[first]['value']}"
                 )
         times = interleaved(groups, repeats)
     for name in groups:
