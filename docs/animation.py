@@ -3,7 +3,7 @@
     python docs/animation.py
 
 trains the paper's largest network on the digits, without the penalty and with it, and draws animation.gif
-beside this file; half a minute on two cores.
+beside this file. This takes half a minute on two cores.
 """
 
 from collections.abc import Iterator, Sequence

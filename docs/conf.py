@@ -35,7 +35,7 @@ include_patterns = ["docs/**", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md",
 include_patterns += ["experiments/paper/*.md", "experiments/comparison/PLAN.md", "notebooks/*.ipynb"]
 exclude_patterns = [".*", "build", "decorr", "dist", "results", "site", "tests", "docs/theme"]
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
-suppress_warnings = ["myst.header"]  # a page's headings may leave a level out
+suppress_warnings = ["myst.header"]  # a page's headings may skip a level
 
 myst_enable_extensions = ["attrs_block", "colon_fence", "dollarmath"]
 myst_fence_as_directive = ["math"]  # formulas are written in GitHub's syntax

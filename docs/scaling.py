@@ -2,7 +2,7 @@
 
     python docs/scaling.py
 
-prints the page's tables and draws scaling.svg beside it; 20 s on two cores.
+prints the page's tables and draws scaling.svg beside this file. This takes 20 s on two cores.
 """
 
 import functools

@@ -90,7 +90,7 @@ def costs(sizes: Sequence[Size], variants: Sequence[str]) -> Work:
 
 
 def predict(device: Device, cost: Cost, networks: int) -> dict[str, Any]:
-    """Returns the seconds of a network-step by each bound, in a program of `networks` networks."""
+    """Returns the seconds of a step of one network by each bound, in a program of `networks` networks."""
     bounds = {
         "compute": cost.flops / device.flops,
         "memory": cost.bytes / device.bandwidth,

@@ -25,7 +25,7 @@ def _given(name: str, factor: float = 1) -> Callable[[Row], str]:
     return lambda row: _number(factor * row[name]) if name in row else ""
 
 
-# Section -> title, and its columns: header -> function of a row.
+# Section -> (title, columns). The columns are a mapping header -> function of a row.
 SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
     "training": (
         "training: ms per training step of a network on the whole machine, and times slower than decorr",

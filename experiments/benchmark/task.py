@@ -60,7 +60,7 @@ def cell(family: Family, size: Size, variant: Variant, networks: int) -> Cell:
 
 
 def make(path: str, family: Family, size: Size) -> tuple[Any, dict[str, Any]]:
-    """Stores the Task of a family and size. A worker calls this, because JAX reserves an accelerator."""
+    """Stores the Task of a family and size. A worker calls this, because JAX would reserve a GPU here."""
     import jax
 
     from decorr.config import Regulariser

@@ -1,4 +1,7 @@
-"""Times training: the sweep's engine and its alternatives, the cost of regularisers, and scaling."""
+"""Times training: the sweep's engine and its alternatives, the cost of regularisers, and scaling.
+
+A network-step is a training step of one network.
+"""
 
 import itertools
 import statistics
@@ -42,7 +45,7 @@ class Trainer(NamedTuple):
     build: str
     candidates: tuple[tuple[Layout, dict[str, Any]], ...]
     needs: str | None = None
-    """A package that it needs, from the extra `bench`."""
+    """A package that the trainer needs; the extra `bench` installs it."""
 
 
 def engine_trainer(platform: str, family: Family) -> Trainer:
@@ -93,7 +96,7 @@ def measure(
     repeats: int,
     say: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
-    """Measures the time of a training step of one network on the whole machine, for decorr and others."""
+    """Measures the time of a network-step on the whole machine, for decorr and its alternatives."""
     for family, size in itertools.product(families, sizes):
         for row in _rows(Setting(platform, family, size, variants, repeats), say):
             yield {"family": family, "size": size} | row
@@ -185,7 +188,7 @@ def _agree(name: str, nll: Sequence[float], expected: Sequence[float], variant: 
 def overhead(
     platform: str, sizes: Sequence[Size], variants: Sequence[str], repeats: int
 ) -> Iterator[dict[str, Any]]:
-    """Measures the time of a training step with dropout or the penalty, as a ratio to the time without."""
+    """Measures the time of a training step with dropout or the penalty, divided by the time without."""
     trainer = engine_trainer(platform, "mlp")
     for size in sizes:
         with ExitStack() as stack:

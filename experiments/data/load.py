@@ -53,8 +53,8 @@ def load(
 
     The last sixth of the training split, in stored order, is for validation, and the rest for training.
     For MNIST, these are 10,000 and 50,000 images. The set's own test split, if any, is `test`. The digits
-    have none, so their last 297 images are `test`. Of the 1,500 images before them, 1,250 are for training
-    and 250 for validation.
+    have no such split, so their last 297 images are `test`. Of the 1,500 images before them, 1,250 are
+    for training and 250 for validation.
 
     The stored order is TFDS's, which sorts each split by the MD5 hash of split name and record key. It
     is the same on every machine for one version of the set, but differs from the order in the original
@@ -69,9 +69,9 @@ def load(
       data_dir: TFDS's folder, or an address that TFDS knows, such as gs://bucket/sets. None is TFDS's own
         default: $TFDS_DATA_DIR, else ~/tensorflow_datasets. "digits" ignores it.
       scaling: "max" divides pixels by the largest one (MNIST: 255). "zscore" subtracts the mean of all pixels
-        and divides by their standard deviation. "zca" whitens by mean and covariance (`Whitening`). These
-        numbers come from the training part. Whitened images are float32, made once here. To whiten MNIST
-        again in every step would take more multiplications than a huge network.
+        and divides by their standard deviation. "zca" whitens by mean and covariance (`Whitening`). All
+        these numbers come from the training part. Whitened images are float32, and are made here, once. To
+        whiten MNIST again in every step would take more multiplications than a huge network.
       cache_dir: folder for decoded arrays. None is $XDG_CACHE_HOME/decorr, else ~/.cache/decorr.
 
     Returns:

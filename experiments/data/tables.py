@@ -1,4 +1,4 @@
-"""Tables as arrays: ARFF files, OpenML's sets by name, and two of scikit-learn's own.
+"""Tables as arrays: ARFF files, OpenML's sets by name, and two tables that scikit-learn ships.
 
 The class is an ARFF file's last column, or OpenML's target. A nominal column of k values becomes k columns of
 0 and 1. A gap (a missing value) becomes NaN in a numeric column, and zeros in all columns of a nominal one.
@@ -73,7 +73,7 @@ def openml(name: str, data_home: Path | None = None) -> Table:
     """Returns a data set of openml.org by its name or number. scikit-learn downloads it once.
 
     Args:
-      name: such as "credit-g" (its newest active version) or "31".
+      name: a name such as "credit-g", which gives the newest active version; or a number such as "31".
       data_home: scikit-learn's folder of downloads. None means scikit-learn's default, $SCIKIT_LEARN_DATA or
         ~/scikit_learn_data.
 

@@ -53,7 +53,7 @@ class PreparedSet(NamedTuple):
 
     @property
     def splits(self) -> dict[str, int]:
-        """The number of samples in each split that exists, of test and train."""
+        """The number of samples by split: train, and test if the set has one."""
         splits = self.builder.info.splits
         return {split: splits[split].num_examples for split in ("test", "train") if split in splits}
 
@@ -101,7 +101,7 @@ def decode(prepared: PreparedSet) -> dict[str, np.ndarray]:
 
 
 def _path(path: Any) -> Path:
-    """TFDS's own kind of path, which may be an address."""
+    """Returns TFDS's own kind of path, which may be an address."""
     from etils import epath
 
     return epath.Path(path)
@@ -161,9 +161,9 @@ def _reported(kind: type[Exception], doing: str, hint: str = "") -> Iterator[Non
     try:
         yield
     except Exception as error:
-        # requests wraps the network's message in one that counts attempts.
+        # requests wraps the network's message in a message that counts attempts.
         said = getattr(next(iter(error.args), None), "reason", error)
-        # After its first line TFDS lists hundreds of names, and perhaps a suggestion.
+        # After the first line, TFDS lists hundreds of names, and perhaps a suggestion.
         first, *more = str(said).strip().splitlines() or [type(error).__name__]
         reason = first.split('}": ')[-1].rstrip(".:")  # Leaves out TFDS's echo of its arguments.
         hints = [hint] if hint else [line for line in more if line.startswith("Did you mean")]

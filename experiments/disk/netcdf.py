@@ -41,7 +41,7 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except ResultsError:
         raise
-    except Exception as error:  # many kinds, for a file that is not netCDF4 or has another form
+    except Exception as error:  # of many kinds, for a file that is not netCDF4 or has another form
         raise unreadable(path, error, "netCDF4 file") from error
 
 

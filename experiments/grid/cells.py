@@ -79,7 +79,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        """The cell's name, followed by the block's seeds unless it has all seeds of the cell."""
+        """The cell's name, followed by the block's seeds if the block has only a part of the cell's seeds."""
         return self.cell.name + (f".seeds-{self.first}-{self.last}" if self.runs < self.cell.seeds else "")
 
     def cost(self, image_shape: tuple[int, ...]) -> int:
@@ -103,7 +103,7 @@ class Checkpoint(NamedTuple):
     seconds: float
     """Seconds of training so far."""
     devices: str
-    """The devices that trained it."""
+    """The devices that trained the block."""
 
 
 def make_cells(
@@ -136,5 +136,5 @@ def make_cells(
         for variant in parsed
     )
     for cell in grid:
-        cell.configuration()  # raises for an unknown size
+        cell.configuration()  # raises ValueError for an unknown size
     return grid

@@ -24,13 +24,13 @@ PAPER = Recipe(
     name="paper",
     input_scaling="zscore",
     nonlinearity="leaky_relu",
-    negative_slope=0.01,  # the text gives none; the value of Maas et al. (2013), who named the leaky ReLU
+    negative_slope=0.01,  # the text gives no slope; Maas et al. (2013), who named the leaky ReLU, use 0.01
     initialisation="flax",
     input_dropout=False,
     penalty_scale="full",
     optimisation=Optimisation(momentum=0.8),
 )
-"""The paper's text, with customary values where it gives none."""
+"""The paper's text, with customary values where the text gives no value."""
 
 _STEPS = {
     "width-order": ("width_order",),

@@ -103,7 +103,7 @@ def run(
       resources: what `connect` gave.
 
     Raises:
-      RuntimeError: the training of a piece raised an error, or died too often.
+      RuntimeError: the training of a piece raised an error, or the piece died too often.
     """
     import ray
 

@@ -16,7 +16,7 @@ WIDE = 256
 
 
 class Form(NamedTuple):
-    """A way to compile a training step. Forms differ by rounding only."""
+    """A way to compile a training step. The results of two forms differ only by rounding."""
 
     compiler_options: dict[str, Any]
     train_epoch: Callable

@@ -27,7 +27,7 @@ def connect(kind: Literal["local", "ray"], address: str | None, cells: int, seed
     """Yields an executor, which works until the context ends.
 
     Args:
-      kind: this machine, or a Ray cluster.
+      kind: where to train. local is this machine, and ray is a Ray cluster.
       address: the address of the Ray cluster's head; None: Ray starts here.
       cells: number of cells to train.
       seeds: number of runs of each cell.

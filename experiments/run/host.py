@@ -28,9 +28,9 @@ them."""
 def configure(cpu_devices: int | None = None) -> None:
     """Sets the number of CPU devices, the compilation cache, and every setting that would change results.
 
-    Call it before anything runs on JAX. By default there is a device for each core that may be busy, because
-    matrices of this size leave XLA's own threads idle. If you have configured jax_num_cpu_devices or
-    jax_compilation_cache_dir, these stay.
+    Call it before anything runs on JAX. By default, there is a device for each core that may be busy, because
+    the networks' matrices are so small that XLA's own threads stay idle. If you have configured
+    jax_num_cpu_devices or jax_compilation_cache_dir, these settings stay.
     """
     for name, value in _PINNED.items():
         jax.config.update(name, value)

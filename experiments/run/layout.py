@@ -17,24 +17,24 @@ from decorr.training.split import Split
 _UNFUSED = {"xla_cpu_use_fusion_emitters": False}
 
 LANES = {"cpu": 1}
-"""The largest number of a device's runs in one vmap, by platform. On other platforms all runs are in one. A
-CPU's cache holds the parameters of one large network at most, as `--sections scaling` of the benchmark
-shows."""
+"""The largest number of a device's runs in one vmap, by platform. On other platforms, all runs are in one
+vmap. A CPU's cache holds the parameters of one large network at most, as `--sections scaling` of the
+benchmark shows."""
 
 _PER_RUN, _SHARED = PartitionSpec("run"), PartitionSpec()
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Devices that share the runs of a program. Each has runs of its own, and they do not communicate."""
+    """Devices that share the runs of a program. Each has its own runs, and devices do not communicate."""
 
     mesh: Mesh
     """The devices, along an axis `run`."""
     platform: str
     """Platform of the devices: cpu, cuda, ..."""
     lanes: int | None
-    """The largest number of a device's runs in one vmap; more runs take several vmaps, in turn. None: all in
-    one."""
+    """The largest number of a device's runs in one vmap; more runs take several vmaps, in turn. None: all
+    runs are in one vmap."""
 
     @classmethod
     def of(cls, devices: Sequence[jax.Device], lanes: int | None = None) -> "Layout":
@@ -43,7 +43,7 @@ class Layout:
         return cls(mesh, devices[0].platform, lanes or LANES.get(devices[0].platform))
 
     def describe(self, runs: int) -> str:
-        """Describes the devices, and how many runs each trains."""
+        """Describes the devices, and how many runs each device trains."""
         kind = self.mesh.devices[0].device_kind
         return f"{self.mesh.size} x {self.platform} ({kind}), {math.ceil(runs / self.mesh.size)} runs each"
 

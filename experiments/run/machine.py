@@ -49,7 +49,7 @@ _GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def _control_groups(controller: str) -> Iterator[Path]:
-    """Folders of the groups that limit this process: its own and those around it.
+    """Yields the folders of the groups that limit this process: its own group and all groups around it.
 
     A container may see the path of its group on the host, although it sees only the folders of its own
     group, with this group as their root.

@@ -21,7 +21,7 @@ from experiments.run.layout import LANES
 _COPIES = 3
 """Arrays of each activation's size at once: before and after the nonlinearity, and gradient or z-score."""
 _PATCHES = 1 + 9 / 4
-"""Factor on these copies in a layer with positions. On average, each position is part of 9/4 of the next
+"""Factor on `_COPIES` in a layer with positions. On average, each position is part of 9/4 of the next
 layer's 3 x 3 neighbourhoods."""
 _STATES = 3
 """States of each run: before a step, after it, and in a checkpoint."""
@@ -41,7 +41,7 @@ class Room(NamedTuple):
 
     @classmethod
     def of(cls, devices: Sequence[jax.Device], processes: int = 1) -> "Room":
-        """The room on these devices. A CPU's devices share its memory with those of other processes."""
+        """The room on these devices. A CPU's devices share its memory with the devices of other processes."""
         platform = devices[0].platform
         if platform == "cpu":
             limit = machine.memory() / (len(devices) * processes)

@@ -11,8 +11,8 @@ def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
 
     error: the share of samples whose largest logit is not the label's. nll: the mean of -log
     softmax(logits)[label]. calibration_error: samples are binned by their largest probability. In each bin,
-    the mean of that probability is compared with the share of right answers. The result is the mean of these
-    distances, weighted by the bins' numbers of samples.
+    the distance is taken between the mean of this probability and the share of right answers. The result is
+    the mean distance, where a bin counts as often as it has samples.
 
     Args:
       logits: [..., sample, class]. If a logit is not finite, the error is that of guessing, 1 - 1 / classes,
@@ -46,7 +46,7 @@ def counted(errors: np.ndarray) -> np.ndarray:
     Then two differences that stand for the same number of samples are equal, up to float64's rounding.
 
     Args:
-      errors: [...], each wrong / samples with the same number of samples; NaN where there is no error.
+      errors: [...], each a number of wrong samples divided by the same number of samples, or NaN.
 
     Returns:
       wrong / samples in float64. `samples` is the smallest number, up to 131,072, that makes every error a

@@ -31,8 +31,7 @@ class Effect(NamedTuple):
     """[set], the standard errors of `sets`."""
 
     def equivalent(self, margin: float) -> float:
-        """The p value of two one-sided tests that the mean lies between -margin and margin (Schuirmann,
-        1987)."""
+        """The p value of two one-sided tests for a mean between -margin and margin (Schuirmann, 1987)."""
         mean, low, high = self.interval
         mirrored = self._replace(interval=Interval(-mean, -high, -low))
         return max(self.below(margin), mirrored.below(margin))
@@ -84,8 +83,8 @@ def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
 
 
 def _paule_mandel(y: np.ndarray, v: np.ndarray) -> float:
-    """The tau^2 at which sum w (y - mean)^2 equals its expectation n - 1. It is 0 if the sum is already
-    smaller at tau^2 = 0."""
+    """The tau^2 at which sum w (y - mean)^2 equals its expectation n - 1. The result is 0 if the
+    sum is smaller than n - 1 even at tau^2 = 0."""
 
     def excess(tau2: float) -> float:
         w = 1 / np.maximum(v + tau2, np.finfo(float).tiny)
@@ -133,7 +132,7 @@ def bootstrap_interval(
 
     Args:
       statistic: a function of arrays [..., set, seed] that returns an array [...].
-      scores: the arrays [set, seed] that it takes.
+      scores: the arrays [set, seed] that `statistic` takes.
       resamples: the number of resamples.
     """
     rng = np.random.default_rng(0)
@@ -154,7 +153,7 @@ class Ranks(NamedTuple):
     p: float
     """The p value of Friedman's test, whose null hypothesis is that all methods are alike."""
     distance: float
-    """Nemenyi's critical distance at 5%. Methods whose mean ranks are closer do not differ significantly."""
+    """Nemenyi's critical distance at 5%. If mean ranks are closer, methods do not differ significantly."""
 
 
 def ranks(errors: np.ndarray) -> Ranks:

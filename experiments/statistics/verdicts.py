@@ -115,7 +115,7 @@ class Verdict:
 
     @property
     def counts(self) -> str:
-        """How many comparisons are for, against and open."""
+        """How many comparisons are for the sentence, against it and open."""
         outcomes = [comparison.outcome for comparison in self.comparisons]
         return ", ".join(str(outcomes.count(kind)) for kind in ("for", "against", "open"))
 
@@ -157,7 +157,7 @@ def equal(what: str, values: np.ndarray, expected: float, margin: float, quantit
     """Returns the comparison for a claim that the mean of values [seed] is within a margin of `expected`."""
     interval = intervals.bootstrap(values[np.isfinite(values)])
     outcome: Outcome = "open"
-    if np.isfinite(values).sum() >= 6:  # with fewer values no sign-flip test can decide either
+    if np.isfinite(values).sum() >= 6:  # with fewer values, a sign-flip test cannot decide either
         if expected - margin <= interval.low and interval.high <= expected + margin:
             outcome = "for"
         elif interval.high < expected - margin or expected + margin < interval.low:
@@ -166,6 +166,6 @@ def equal(what: str, values: np.ndarray, expected: float, margin: float, quantit
 
 
 def always(what: str, values: np.ndarray, expected: float, tolerance: float) -> Comparison:
-    """Returns the comparison for a claim that every value is as expected, not just their mean."""
+    """Returns the comparison for a claim that every value is as expected, not just the mean."""
     outcome: Outcome = "for" if (abs(values - expected) <= tolerance).all() else "against"
     return Comparison(what, values, intervals.bootstrap(values), outcome, expected, tolerance=tolerance)

@@ -42,7 +42,7 @@ def _kind(value: object) -> object:
 def check(source: object, stored: str, cell: Cell) -> None:
     """Raises ResultsError if the stored configuration of a source, as JSON, is not the cell's."""
     configuration = complete(json.loads(stored))
-    if "variant" in configuration:  # once stored as it was typed
+    if "variant" in configuration:  # older files have it as it was typed
         configuration |= {"variant": Variant.parse(configuration["variant"]).name}
     check_numbers(source, configuration, json.loads(json.dumps(cell.configuration())))  # tuples become lists
 

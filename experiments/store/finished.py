@@ -153,7 +153,7 @@ def parameters(dataset: "xr.Dataset") -> list[dict[str, Any]]:
 
 
 def finish(folder: Path, cell: Cell, blocks: Sequence[Block], identity: str) -> None:
-    """Turns the checkpoints of a cell's blocks into its results, once all blocks are finished.
+    """Turns the checkpoints of a cell's blocks into the cell's results, once all blocks are finished.
 
     Args:
       folder: the sweep's folder.
