@@ -3,7 +3,7 @@
     python docs/animation.py
 
 trains the paper's largest network on the digits, without the penalty and with it, and draws animation.gif
-beside this file; half a minute on two cores.
+beside this file. This takes half a minute on two cores.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ from experiments.page.drawing import by_similarity, settings
 
 WEIGHTS = (0.0, 0.002, 0.02)
 EPOCHS = 40
-MILLISECONDS, AT_THE_END = 200, 4000  # for which a frame is shown, and the last one
+MILLISECONDS, AT_THE_END = 200, 4000  # how long a frame is shown, and how long the last one
 PIXELS = 2  # width and height of the square for one correlation
 COLOURS = 10  # number of colours for correlations: more make the file larger
 
@@ -45,7 +45,7 @@ class Moment(NamedTuple):
 
 
 def watch(epochs: int) -> Iterator[Moment]:
-    """Yields the networks of all `WEIGHTS`, before training and after each epoch. They start alike."""
+    """Yields a `Moment` before training and after each epoch. The networks differ only by their `WEIGHTS`."""
     digits, protocol = load(), Recipe()
     train_set, (x, labels) = jax.device_put((digits.train, digits.validation.batch(slice(None))))
     model = MLP(protocol.architecture("huge"), digits.classes)
@@ -75,7 +75,7 @@ def watch(epochs: int) -> Iterator[Moment]:
 
 @settings()
 def frame(epoch: int, moment: Moment, orders: Sequence[np.ndarray]) -> Image.Image:
-    """Draws the frame of an epoch, with each network's units in their own order."""
+    """Draws the frame of an epoch. `orders` has the order of units for each network."""
     units, dpi = len(orders[0]), 100
     side, gap, above, below = PIXELS * units, 30, 62, 42
     width, height = len(WEIGHTS) * (side + gap) + gap, above + side + below
@@ -102,7 +102,7 @@ def draw(path: Path, epochs: int = EPOCHS) -> None:
     moments = list(watch(epochs))
     orders = [by_similarity(rho) for rho in moments[-1].correlation]
     frames = [frame(epoch, moment, orders) for epoch, moment in enumerate(moments)]
-    palette = frames[-1].quantize(COLOURS + 8)  # one for all frames, with greys for the letters
+    palette = frames[-1].quantize(COLOURS + 8)  # one palette for all frames, with greys for the letters
     first, *others = (each.quantize(palette=palette, dither=Image.Dither.NONE) for each in frames)
     durations = [MILLISECONDS] * epochs + [AT_THE_END]
     first.save(path, save_all=True, append_images=others, duration=durations, loop=0)

@@ -35,12 +35,12 @@ include_patterns = ["docs/**", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md",
 include_patterns += ["experiments/paper/*.md", "experiments/comparison/PLAN.md", "notebooks/*.ipynb"]
 exclude_patterns = [".*", "build", "decorr", "dist", "results", "site", "tests", "docs/theme"]
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton"]
-suppress_warnings = ["myst.header"]  # a page's headings may leave a level out
+suppress_warnings = ["myst.header"]  # a page's headings may skip a level
 
 myst_enable_extensions = ["attrs_block", "colon_fence", "dollarmath"]
 myst_fence_as_directive = ["math"]  # formulas are written in GitHub's syntax
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # outputs as committed: `make notebooks` executes notebooks
+nb_execution_mode = "off"  # shows the committed outputs: `make notebooks` executes notebooks
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # sliders would need a kernel, and scripts from the network
 smartquotes = False
 python_maximum_signature_line_length = 80
@@ -73,14 +73,14 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _results)
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)
-    # One signature for all overloads. The docstring describes the results.
+    # Shows one signature for all overloads: the docstring describes their results.
     positions = ModuleAnalyzer.for_module("decorr.positions")
     positions.analyze()
     positions.overloads.clear()
 
 
 def _readme(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Puts the README's first screen on the home page, its first table as cards, with version and licence."""
+    """Puts the README's first screen on the home page, its first table as cards. Adds version and licence."""
     if docname == root_doc:
         readme = (Path(__file__).parents[1] / "README.md").read_text()
         screen = readme.partition("# decorr\n")[2].partition("## The experiments")[0]

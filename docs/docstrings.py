@@ -1,7 +1,7 @@
 """Docstrings as reStructuredText: sections as fields, Markdown's backticks, formulas as mathematics.
 
-Sphinx's own reader of Google style does not know `Numerics:` and `Call:`, nor a section that begins on its
-header's line, like `Source:`. It also takes the stars, bars and underscores of a formula for markup.
+Sphinx's own reader of Google style does not know `Numerics:` and `Call:`, nor sections whose text begins on
+the header's line, like `Source:`. It also takes the stars, bars and underscores of a formula for markup.
 """
 
 import re
@@ -15,10 +15,10 @@ PUBLIC = {
     for module in (penalties, diagnostics, decorr)
     for name in module.__all__
 }
-"""Where each public name is documented: at the top level if that lists it."""
+"""The address at which each public name is documented: in `decorr` itself, if `decorr.__all__` has it."""
 SECTIONS = ("Args", "Attributes", "Call", "Returns", "Raises", "Numerics", "Source")
 OF_NAMES = ("Args", "Attributes", "Call", "Raises")
-"""Sections with an entry for each of several names."""
+"""Sections that have an entry for each name, or for several names."""
 
 _HEADER = re.compile(rf"({'|'.join(SECTIONS)}):\s*(.*)")
 _NAMES = re.compile(r"(\w+(?:, \w+)*): (.*)")
@@ -28,8 +28,8 @@ def as_rst(lines: list[str], public: Mapping[str, str], formulas: Mapping[str, s
     """Converts a docstring's lines to reStructuredText.
 
     Args:
-      lines: without indentation.
-      public: addresses by name; the names become links.
+      lines: the docstring's lines, without indentation.
+      public: the address of each public name. Public names in backticks become links.
       formulas: the TeX of each formula, by the text that docstrings have for it.
     """
     rst: list[str] = []
@@ -47,7 +47,7 @@ def as_rst(lines: list[str], public: Mapping[str, str], formulas: Mapping[str, s
 
 
 def _with_mathematics(lines: list[str], formulas: Mapping[str, str]) -> list[str]:
-    """Replaces each formula in the lines, which may span several lines, by `$TeX` in backticks."""
+    """Replaces each formula by `$TeX` in backticks. A formula may span several lines."""
     longest_first = sorted(formulas, key=len, reverse=True)  # a short one may be part of a long one
     pattern = "|".join(r"\s+".join(map(re.escape, text.split())) for text in longest_first)
 
@@ -58,7 +58,7 @@ def _with_mathematics(lines: list[str], formulas: Mapping[str, str]) -> list[str
 
 
 def _sections(lines: list[str]) -> list[tuple[str | None, list[str]]]:
-    """Returns each section's name and lines, without indentation. The first lines have the name None."""
+    """Returns each section's name and lines, unindented. Lines before any section have the name None."""
     found: list[tuple[str | None, list[str]]] = [(None, [])]
     for line in lines:
         header = _HEADER.fullmatch(line)
@@ -72,7 +72,7 @@ def _sections(lines: list[str]) -> list[tuple[str | None, list[str]]]:
 
 
 def _entries(body: list[str]) -> list[tuple[str, str]]:
-    """Returns the names in a section of `OF_NAMES`, and their texts."""
+    """Returns the entries of a section in `OF_NAMES`: names, and their text."""
     found: list[tuple[str, str]] = []
     for line in filter(None, body):
         names = _NAMES.fullmatch(line)

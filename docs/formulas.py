@@ -1,4 +1,4 @@
-"""The formulas of docstrings, as text and in TeX: the reference sets them as mathematics."""
+"""The formulas in docstrings, as text, and the TeX with which the reference shows them."""
 
 FORMULAS = {
     # Penalties.
@@ -118,4 +118,4 @@ FORMULAS = {
         r" + \mathrm{shrinkage}\, \mathrm{mean}_i (C_{ii})}"
     ),
 }
-"""TeX of each formula, by the text that stands in docstrings."""
+"""The TeX of each formula, by the text of the formula in docstrings."""

@@ -2,7 +2,7 @@
 
     python docs/scaling.py
 
-prints the page's tables and draws scaling.svg beside it; 20 s on two cores.
+prints the page's tables and draws scaling.svg beside this file. This takes 20 s on two cores.
 """
 
 import functools
@@ -28,7 +28,7 @@ UNITS = {"a common cause": CORRELATION, "independent": 0.0}
 WEIGHTS = (0.002, 0.02)
 EPOCHS = (1, 3, 10)
 
-# Each normalisation from P and d. All are affine in P, so their gradients are multiples of P's.
+# Compute each normalisation from P and d. All are affine in P: their gradients are multiples of P's gradient.
 NORMALISATIONS: Mapping[str, Callable[[float, int], float]] = {
     "P, 1/(2d) of the sum": lambda penalty, d: penalty,
     "mean over pairs": lambda penalty, d: (2 * penalty - 1) / (d - 1),
@@ -54,13 +54,13 @@ _value_and_gradient = jax.jit(jax.value_and_grad(correlation_penalty))
 
 
 def normalised(name: str, m: int, d: int, correlation: float) -> tuple[float, float]:
-    """Returns what `measure` does, but for one of the `NORMALISATIONS`, at weight 1."""
+    """Returns value and gradient norm like `measure`, but for one of the `NORMALISATIONS`, at weight 1."""
     of, (penalty, norm) = NORMALISATIONS[name], measure(m, d, correlation)
     return of(penalty, d), norm * (of(1.0, d) - of(0.0, d))
 
 
 def scaling() -> list[list[str]]:
-    """The rows of the table of gradient norms and values."""
+    """Returns the rows of the table of gradient norms and values."""
     rows = [["units", "normalisation", *(f"m={m}, d={d}" for m, d in SHAPES)]]
     for units, correlation in UNITS.items():
         for name in NORMALISATIONS:
@@ -70,7 +70,7 @@ def scaling() -> list[list[str]]:
 
 
 def ratios() -> list[list[str]]:
-    """The rows of the table of gradient ratios, for the paper's largest network on the digits."""
+    """Returns the rows of the table of gradient ratios, for the paper's largest network on the digits."""
     rows = [["weight", "at first", *(f"epoch {epoch}" for epoch in EPOCHS)]]
     for weight in WEIGHTS:
         found = _train(weight)
@@ -81,7 +81,7 @@ def ratios() -> list[list[str]]:
 
 
 def _train(weight: float) -> np.ndarray:
-    """Returns the gradient norm of the weighted penalties, divided by the loss's, for each minibatch."""
+    """Returns, for each minibatch, the gradient norm of the weighted penalties, divided by the loss's."""
     protocol = Recipe()
     digits = load_digits()
     x, labels = np.asarray(digits.data / 16, np.float32), digits.target.astype(np.int32)
@@ -113,14 +113,14 @@ def _train(weight: float) -> np.ndarray:
 
 
 def markdown(rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown. The first row is the heading."""
+    """Returns a table in Markdown. The first row is the heading."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * lines[0].count(" |"), *lines[1:]])
 
 
 @settings()
 def draw(path: Path) -> None:
-    """Draws gradient norms against units and against samples."""
+    """Draws gradient norms against the numbers of units and of samples."""
     figure, axes = grid(1, 2, width=3.2, height=2.8, sharey=True)
     sides = (
         (axes[0, 0], "units d, of 512 samples", [(512, 2**k) for k in range(3, 12)], 1),

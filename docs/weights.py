@@ -2,7 +2,7 @@
 
     python docs/weights.py
 
-draws weights.svg beside this file from the committed reference run; three seconds.
+draws weights.svg beside this file from the committed reference run. This takes three seconds.
 """
 
 from pathlib import Path

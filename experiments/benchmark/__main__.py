@@ -45,7 +45,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "equinox", "ker
 
 
 def describe_device() -> Work:
-    """The description of the device. A worker makes it, so that the command itself holds no accelerator."""
+    """Describes the device. A worker calls this, so that the command itself reserves no accelerator."""
     device = jax.devices()[0]
     return lambda: None, {
         "platform": device.platform,

@@ -140,7 +140,7 @@ def measure(
 
 
 def _side_by_side(build: str, arguments: dict[str, dict[str, Any]], repeats: int) -> Iterator[dict[str, Any]]:
-    """Yields rows of all implementations, with times relative to the first."""
+    """Yields rows of all implementations, with times relative to the first implementation."""
     with ExitStack() as stack:
         groups = {
             name: stack.enter_context(Group(f"{__name__}:{build}", together(), **each))
@@ -151,7 +151,8 @@ def _side_by_side(build: str, arguments: dict[str, dict[str, Any]], repeats: int
         for name in others:
             if not math.isclose(reports[name]["value"], reports[first]["value"], rel_tol=1e-2):
                 raise RuntimeError(
-                    f"{arguments[name]} has {reports[name]['value']}, {first} {reports[first]['value']}"
+                    f"{arguments[name]} gives {reports[name]['value']}, "
+                    f"but {first} gives {reports[first]['value']}"
                 )
         times = interleaved(groups, repeats)
     for name in groups:
@@ -176,7 +177,7 @@ def value(measure: str, implementation: str, m: int, d: int) -> Work:
 
 
 def training(size: Size, implementation: str) -> Work:
-    """Does ten training steps of a network on one minibatch. If asked for, the last step makes a report."""
+    """Does ten training steps of a network on one minibatch. On request, the last step makes a report."""
     architecture = task.protocol("mlp").architecture(size)
     model, optimiser = MLP(architecture, classes=task.CLASSES), sgd()
     rng, batch = np.random.default_rng(0), RELEASED.optimisation.batch_size

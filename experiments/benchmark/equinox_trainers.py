@@ -1,4 +1,4 @@
-"""What an Equinox user would write: a network that takes one sample, vmapped over samples and networks."""
+"""Training as an Equinox user would write it: a network of one sample, vmapped over samples and networks."""
 
 from itertools import pairwise
 from typing import Any
@@ -44,7 +44,7 @@ class Network(eqx.Module):
 
 
 def ensemble(path: str, size: Size, variant: str, networks: int) -> Work:
-    """Trains several networks at once. An epoch is one program, and the penalty has its Gram form."""
+    """Trains several networks at once. An epoch is one program, and the penalty is in Gram form."""
     data, regulariser = task.read(path), Variant.parse(variant).regulariser(RELEASED)
     widths = RELEASED.architecture(size).widths
     one = Network(widths, regulariser.dropout_rate or 0.0, jax.random.key(0))

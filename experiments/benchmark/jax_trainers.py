@@ -29,10 +29,10 @@ def sweep_engine(
     devices: int | None = None,
     lanes: int | None = None,
 ) -> Work:
-    """Trains like `experiments.sweep` in an epoch, without the evaluation: minibatch order and training.
+    """Trains like an epoch of `experiments.sweep`, including the minibatch order, but does not evaluate.
 
-    `networks` is the number of networks on each device. By default the engine chooses the devices, and how
-    many networks share a vmap (`lanes`).
+    `networks` is the number of networks on each device. By default, the engine uses all devices, and
+    chooses how many networks share a vmap (`lanes`).
     """
     host.configure()
     images, labels = task.pixels(family)
@@ -103,7 +103,7 @@ def sgd() -> optax.GradientTransformation:
 
 def flax_loop(path: str, family: Family, size: Size, variant: str) -> Work:
     """Trains one network by a jitted step for each minibatch, like Flax's MNIST example. The penalty is
-    written like in the paper."""
+    computed from the d x d matrix, like in the paper."""
     data, regulariser = task.read(path), Variant.parse(variant).regulariser(RELEASED)
     network = Network(
         family, task.protocol(family).architecture(size).widths, regulariser.dropout_rate or 0.0

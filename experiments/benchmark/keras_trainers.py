@@ -1,4 +1,4 @@
-"""What a Keras user would write, on JAX: the penalty as an activity regulariser, trained by `fit`."""
+"""Training as a Keras user would write it, on JAX: by `fit`, with the penalty as activity regulariser."""
 
 import jax
 import keras
@@ -12,7 +12,7 @@ from experiments.grid.protocols import RELEASED
 
 
 def fit(path: str, size: Size, variant: str) -> Work:
-    """Trains one network. Keras gets all minibatches of an epoch at once, and the penalty has its Gram
+    """Trains one network. Keras gets all minibatches of an epoch at once, and the penalty is in Gram
     form."""
     keras.utils.set_random_seed(0)
     data, optimisation = task.read(path), RELEASED.optimisation
@@ -42,12 +42,12 @@ def fit(path: str, size: Size, variant: str) -> Work:
 
 
 def _network(data: task.Task, size: Size, variant: str) -> keras.Model:
-    """The paper's network, from its initial parameters."""
+    """The paper's network, with the initial parameters of the task."""
     regulariser = Variant.parse(variant).regulariser(RELEASED)
     weight, rate = regulariser.penalty_weight or 0.0, regulariser.dropout_rate
 
     def penalty(a: jax.Array) -> jax.Array:
-        # Keras divides what an activity regulariser returns by the batch size.
+        # Keras divides the value of an activity regulariser by the batch size.
         return weight * len(a) * gram_penalty(a)
 
     dropout = [keras.layers.Dropout(rate)] if rate else []

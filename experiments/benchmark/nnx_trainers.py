@@ -1,4 +1,4 @@
-"""What a Flax NNX user would write: a module with state, and NNX's transforms over networks and
+"""Training as a Flax NNX user would write it: a module with state, and NNX's transforms over networks and
 minibatches."""
 
 from itertools import pairwise
@@ -37,7 +37,7 @@ class Network(nnx.Module):
 
 
 def ensemble(path: str, size: Size, variant: str, networks: int) -> Work:
-    """Trains several networks at once. An epoch is one program, and the penalty has its Gram form."""
+    """Trains several networks at once. An epoch is one program, and the penalty is in Gram form."""
     data, regulariser = task.read(path), Variant.parse(variant).regulariser(RELEASED)
     widths, rate = RELEASED.architecture(size).widths, regulariser.dropout_rate or 0.0
 

@@ -44,13 +44,13 @@ def measure(platform: str, repeats: int, say: Callable[[str], None]) -> Iterator
 
 
 def activations(m: int, d: int) -> np.ndarray:
-    """Correlated units [m, d], float64."""
+    """Returns activations [m, d] of correlated units, float64."""
     random = np.random.default_rng(0)
     return random.standard_normal((m, d)) + random.standard_normal((m, 8)) @ random.standard_normal((8, d))
 
 
 def errors(a: np.ndarray, value: float, gradient: np.ndarray) -> dict[str, float]:
-    """Relative errors of P and dP/da against the formulas of Section 3.1 in float64."""
+    """Returns relative errors of P and dP/da, compared with the formulas of Section 3.1 in float64."""
     a = a.astype(np.float64)
     m, d = a.shape
     sigma = a.std(axis=0, ddof=1)

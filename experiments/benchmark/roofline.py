@@ -1,9 +1,9 @@
-"""The time of a training step on GPUs, predicted from the compiled step: no GPU is needed.
+"""Predicts the time of a training step on GPUs from the compiled step, without a GPU.
 
 The time of a program of n networks has three lower bounds. They are its arithmetic at the device's peak, its
 memory traffic at the device's bandwidth, and the launches of its kernels one after the other. The step is
-compiled on this machine. If it has no GPU, traffic and kernels are those of a program compiled for a CPU. A
-program for a GPU has other traffic and other kernels, often fewer.
+compiled on this machine. If this machine has no GPU, traffic and kernels are those of a program compiled for
+a CPU. A program for a GPU has other traffic and other kernels, often fewer.
 """
 
 import math
@@ -36,8 +36,8 @@ class Device(NamedTuple):
 
     name: str
     flops: float
-    """Multiplications and additions per second in float32, without the tensor cores: `--matmul-precision
-    float32`."""
+    """Multiplications and additions per second in float32, without the tensor cores, like with
+    `--matmul-precision float32`."""
     bandwidth: float
     """Bandwidth of its memory, in bytes per second."""
     launch: float = 2.5e-6
@@ -60,8 +60,8 @@ class Cost(NamedTuple):
 
 
 def cost(size: Size, variant: str, networks: int = 4) -> Cost:
-    """The compiler's counts for one step. The step is compiled alone, because a loop's body is counted only
-    once."""
+    """Returns the compiler's counts for one step. The step is compiled alone, because a loop's body is
+    counted only once."""
     cell = task.cell("mlp", size, Variant.parse(variant), networks)
     trainer = epochs.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1), SAMPLES)
     batch, pixels = trainer.batch_size, task.SIDE**2
@@ -90,7 +90,7 @@ def costs(sizes: Sequence[Size], variants: Sequence[str]) -> Work:
 
 
 def predict(device: Device, cost: Cost, networks: int) -> dict[str, Any]:
-    """Seconds of a network-step according to each bound, in a program of `networks` networks."""
+    """Returns the seconds of a step of one network by each bound, in a program of `networks` networks."""
     bounds = {
         "compute": cost.flops / device.flops,
         "memory": cost.bytes / device.bandwidth,

@@ -1,4 +1,4 @@
-"""How long a user waits for the first epoch, and for the compiler."""
+"""Measures how long a user waits for the first epoch, and for the compiler."""
 
 import os
 import re
@@ -15,8 +15,8 @@ _SWEEP = (sys.executable, "-m", "experiments.sweep")
 
 def measure() -> Iterator[dict[str, Any]]:
     """Measures the seconds of `--help` and `--plan`, and of the default sweep with a cold and a warm
-    compilation cache. For the sweep these are the seconds until a terminal shows a finished epoch, and the
-    seconds of compiling."""
+    compilation cache. For the sweep, these are the seconds until a terminal shows a finished epoch, and
+    the seconds of compiling."""
     for option in ("--help", "--plan"):
         start = time.perf_counter()
         subprocess.run([*_SWEEP, option], stdout=subprocess.DEVNULL, check=True)
@@ -60,6 +60,6 @@ def _first_epoch(folder: Path, out: str) -> tuple[float, str]:
             shown += more
         return time.perf_counter() - start, shown.decode(errors="replace")
     finally:
-        process.kill()  # after an interruption it would still write to the terminal
+        process.kill()  # otherwise it would write to the terminal even after an interruption
         process.wait()
         os.close(terminal)

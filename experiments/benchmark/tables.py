@@ -1,4 +1,4 @@
-"""The rows of the benchmark as tables."""
+"""Makes tables from the rows of the benchmark."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -18,14 +18,14 @@ def _median(row: Row) -> str:
 
 
 def _family(row: Row) -> str:
-    return row.get("family", "mlp")  # missing in files older than the second family
+    return row.get("family", "mlp")  # missing in files that are older than the family conv
 
 
 def _given(name: str, factor: float = 1) -> Callable[[Row], str]:
     return lambda row: _number(factor * row[name]) if name in row else ""
 
 
-# Section -> title, and its columns: header -> function of a row.
+# Section -> (title, columns). The columns are a mapping header -> function of a row.
 SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
     "training": (
         "training: ms per training step of a network on the whole machine, and times slower than decorr",
@@ -101,7 +101,7 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
 
 
 def table(section: str, rows: Sequence[Row]) -> Table:
-    """The table of a section. Below it are the reasons for missing measurements."""
+    """Returns the table of a section. Below it stand the reasons for missing measurements."""
     title, columns = SECTIONS[section]
     notes = [
         f"{row['trainer']} ({_family(row)}, {row['size']}) {row['note']}" for row in rows if "note" in row

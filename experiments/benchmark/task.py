@@ -1,4 +1,4 @@
-"""What every trainer trains: the same networks, with the same parameters, on the same minibatches.
+"""The task of every trainer: the same networks, with the same parameters, on the same minibatches.
 
 The engine's own functions make a Task once and store it. So a trainer can read it without JAX.
 """
@@ -32,8 +32,8 @@ class Task(NamedTuple):
     order: np.ndarray
     """[network, minibatch, batch] int32: the minibatches of the first epoch."""
     params: dict[str, np.ndarray]
-    """Initial parameters [network, ...], named as in `decorr.models`: hidden_1.kernel [in, out], or of a
-    convolution [row, column, in, out]; slope_1, ..."""
+    """Initial parameters [network, ...], named as in `decorr.models`: slope_1, ..., and hidden_1.kernel
+    [in, out], which for a convolution is [row, column, in, out]."""
 
 
 def protocol(family: Family) -> Recipe:
@@ -60,7 +60,7 @@ def cell(family: Family, size: Size, variant: Variant, networks: int) -> Cell:
 
 
 def make(path: str, family: Family, size: Size) -> tuple[Any, dict[str, Any]]:
-    """Stores the Task of a family and size. A worker calls it, because JAX reserves an accelerator."""
+    """Stores the Task of a family and size. A worker calls this, because JAX would reserve a GPU here."""
     import jax
 
     from decorr.config import Regulariser
@@ -104,12 +104,12 @@ def read(path: str | Path) -> Task:
 
 
 def multiply_adds(family: Family, size: Size, variant: str) -> int:
-    """Multiplications that a training step of one network needs, in its matrix products."""
+    """Returns the multiplications in the matrix products that a training step of one network needs."""
     from decorr.training.subsample import MAX_SAMPLES  # which needs JAX
 
     m, (*hidden, logits) = RELEASED.optimisation.batch_size, layers(family, size)
     forward = [m * positions * inputs * units for positions, inputs, units in (*hidden, logits)]
-    # The forward pass, the gradients of weights, and the gradients of inputs except x.
+    # The forward pass, the gradients of weights, and the gradients of all layers' inputs except x.
     needed = 3 * sum(forward) - forward[0]
     if Variant.parse(variant).regulariser(RELEASED).penalty_weight is not None:
         layers_taken = [(m * min(positions, MAX_SAMPLES // m), units) for positions, _, units in hidden]
@@ -118,7 +118,8 @@ def multiply_adds(family: Family, size: Size, variant: str) -> int:
 
 
 def layers(family: Family, size: Size) -> list[tuple[int, int, int]]:
-    """For each layer: positions of an image, inputs of a unit at one position, and units."""
+    """Returns for each layer the number of positions in an image, of inputs to a unit at one position, and of
+    units."""
     widths = protocol(family).architecture(size).widths
     if family == "mlp":
         return [(1, i, o) for i, o in pairwise((SIDE**2, *widths, CLASSES))]

@@ -1,4 +1,4 @@
-"""What a PyTorch user would write: a loop over minibatches, an ensemble by torch.func, and the penalty."""
+"""Training as a PyTorch user would write it: a loop over minibatches, or an ensemble by torch.func."""
 
 from typing import Any
 
@@ -94,7 +94,7 @@ def loop(path: str, family: Family, size: Size, variant: str, compile: bool) -> 
 
 
 def ensemble(path: str, family: Family, size: Size, variant: str, compile: bool, networks: int) -> Work:
-    """Trains several networks at once. Their parameters are stacked, and the penalty has its Gram form."""
+    """Trains several networks at once. Their parameters are stacked, and the penalty is in Gram form."""
     data, network, regulariser = _prepare(path, family, size, variant)
     params = {name: values[:networks].clone() for name, values in _parameters(data).items()}
     images, labels = _on_device(data.images), _on_device(data.labels).long()

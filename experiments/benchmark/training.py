@@ -1,4 +1,7 @@
-"""Times training: the sweep's engine and its alternatives, the cost of regularisers, and scaling."""
+"""Times training: the sweep's engine and its alternatives, the cost of regularisers, and scaling.
+
+A network-step is a training step of one network.
+"""
 
 import itertools
 import statistics
@@ -26,7 +29,7 @@ _JAX, _TORCH, _NNX, _EQUINOX, _KERAS = (
 
 
 class Setting(NamedTuple):
-    """What all trainers train, on which platform, and how often it is timed."""
+    """The work of all trainers, the platform, and how often the work is timed."""
 
     platform: str
     family: Family
@@ -36,17 +39,17 @@ class Setting(NamedTuple):
 
 
 class Trainer(NamedTuple):
-    """A way to train, with candidate layouts of its processes. The fastest one is measured."""
+    """A way to train, with candidate layouts of its processes. The fastest layout is measured."""
 
     name: str
     build: str
     candidates: tuple[tuple[Layout, dict[str, Any]], ...]
     needs: str | None = None
-    """A package that it needs, from the extra `bench`."""
+    """A package that the trainer needs; the extra `bench` installs it."""
 
 
 def engine_trainer(platform: str, family: Family) -> Trainer:
-    """The sweep's engine. On a CPU it has a process on each core. `networks` counts those on each device."""
+    """The sweep's engine. On a CPU, it has a process on each core. `networks` counts a device's networks."""
     layout = separate() if platform == "cpu" else together()
     networks = {"mlp": 8, "conv": 2}[family] if platform == "cpu" else 256
     return Trainer("decorr", _JAX + "sweep_engine", ((layout, {"family": family, "networks": networks}),))
@@ -59,7 +62,7 @@ def peers(platform: str, family: Family) -> tuple[Trainer, ...]:
     def peer(
         name: str, build: str, needs: str | None = None, networks: Sequence[int] = (), **arguments: Any
     ) -> Trainer:
-        """One network at a time, or as many as are fastest."""
+        """A trainer of one network at a time or, if `networks` has numbers, of as many as are fastest."""
         variants = [{"networks": width} for width in networks] or [{}]
         candidates = ((layout, width | arguments) for layout, width in itertools.product(layouts, variants))
         return Trainer(name, build, tuple(candidates), needs)
@@ -93,7 +96,7 @@ def measure(
     repeats: int,
     say: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
-    """Measures the time of a network-step on the whole machine, of decorr and its alternatives."""
+    """Measures the time of a network-step on the whole machine, for decorr and its alternatives."""
     for family, size in itertools.product(families, sizes):
         for row in _rows(Setting(platform, family, size, variants, repeats), say):
             yield {"family": family, "size": size} | row
@@ -173,19 +176,19 @@ def _side_by_side(
 
 
 def _agree(name: str, nll: Sequence[float], expected: Sequence[float], variant: str) -> None:
-    """RuntimeError unless the same networks have the same losses; with dropout, similar ones."""
+    """Raises RuntimeError unless networks have the same losses as decorr's; with dropout, similar losses."""
     tolerance = 0.05 if Variant.parse(variant).regulariser(RELEASED).dropout_rate else 2e-3
     for network, (value, wanted) in enumerate(zip(nll, expected, strict=False)):
         if not abs(value - wanted) <= tolerance * wanted:
             raise RuntimeError(
-                f"{name} does not train the same: network {network} has nll {value}, not {wanted}"
+                f"{name} does not train like decorr: network {network} has nll {value}, not {wanted}"
             )
 
 
 def overhead(
     platform: str, sizes: Sequence[Size], variants: Sequence[str], repeats: int
 ) -> Iterator[dict[str, Any]]:
-    """Measures the time of a training step with dropout or the penalty, as a ratio to the time without."""
+    """Measures the time of a training step with dropout or the penalty, divided by the time without."""
     trainer = engine_trainer(platform, "mlp")
     for size in sizes:
         with ExitStack() as stack:
@@ -203,8 +206,8 @@ def overhead(
 def scaling(
     platform: str, devices: int, sizes: Sequence[Size], repeats: int, say: Callable[[str], None]
 ) -> Iterator[dict[str, Any]]:
-    """Measures the time of a network-step for numbers of networks in a program and numbers of devices. On a
-    CPU a device is a core with its own process."""
+    """Measures the time of a network-step for several numbers of networks in a program and of devices. On a
+    CPU, a device is a core with its own process."""
     counts = [2**i for i in range(devices.bit_length()) if 2**i <= devices]
     widths = (1, 2, 4, 8, 16, 64) if platform == "cpu" else (1, 4, 16, 64, 256, 1024)
     for size in sizes:

@@ -1,8 +1,8 @@
-"""Processes that each hold one function ready for timing, on cores and with threads of their own.
+"""Processes that each hold one function ready for timing. Each process has its own cores and threads.
 
-A worker calls `build(**arguments)`, where build is a text "module:function". This returns a function without
-arguments to time, and a report, which the worker sends to the parent. Then the worker waits for the number of
-calls to time.
+A worker calls `build(**arguments)`, where build is a text "module:function". `build` returns a function
+to time, which takes no arguments, and a report, which the worker sends to the parent. Then the worker reads
+numbers of calls, and answers each number with the mean time of this many calls.
 """
 
 import importlib
@@ -24,12 +24,12 @@ Work = tuple[Callable[[], object], dict[str, Any]]
 
 
 class Worker:
-    """One process. `report` waits until it is ready, and `seconds` until the calls are timed."""
+    """One process. `report` waits until the process is ready, and `seconds` until the calls are timed."""
 
     def __init__(self, build: str, *, on: Sequence[int], **arguments: Any) -> None:
         threads = str(len(on))
         environment = {
-            # Libraries read these once, when they are loaded. So each worker is a process of its own.
+            # Libraries read these variables only when they are loaded, so each worker is its own process.
             "OMP_NUM_THREADS": threads,
             "OPENBLAS_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
@@ -90,19 +90,19 @@ class Group:
         return [worker.report() for worker in self._workers]
 
     def seconds(self, times: int = 1) -> float:
-        """The seconds of a call in the slowest worker."""
+        """The seconds of one call in the slowest worker, averaged over `times` calls."""
         for worker in self._workers:
             worker.call(times)
         return max(worker.seconds() for worker in self._workers)
 
 
 def separate() -> list[list[int]]:
-    """One process on each core that may be busy at the same time."""
+    """The layout with one process on each core that may be busy at the same time."""
     return [[core] for core in cores()[: processors()]]
 
 
 def together() -> list[list[int]]:
-    """One process on all cores."""
+    """The layout with one process on all cores."""
     return [cores()]
 
 
@@ -115,7 +115,7 @@ def interleaved(groups: Mapping[str, Group], repeats: int) -> dict[str, list[flo
 
 
 def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
-    """The median ratio over the repeats, because a temporary slowdown of the machine affects both."""
+    """The median ratio over the repeats. A temporary slowdown of the machine affects both times alike."""
     return statistics.median(n / d for n, d in zip(numerator, denominator, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Decoded sets on disk. Each file has the hash of its source in its name."""
+"""Decoded sets on disk. The name of each file contains a hash of the prepared set."""
 
 import warnings
 from pathlib import Path
@@ -15,7 +15,7 @@ test_images and test_labels if the set has them."""
 
 
 def cached(prepared: PreparedSet, folder: Path | None) -> Stored:
-    """Returns the decoded set from the cache; if it is not there, decodes it and writes it to the cache."""
+    """Returns the decoded set from the cache. If the cache lacks the set, decodes it and writes it there."""
     name = prepared.builder.name
     if folder is None:
         warnings.warn(
@@ -36,7 +36,7 @@ def cached(prepared: PreparedSet, folder: Path | None) -> Stored:
 
 
 def _read(path: Path, prepared: PreparedSet) -> Stored | None:
-    """The content of a cache file; None if it is missing, damaged, or of another set."""
+    """The content of a cache file; None if the file is missing, damaged, or of another set."""
     pixels = int(np.prod(prepared.image_shape))
     stored: Stored = {}
     try:

@@ -32,7 +32,7 @@ class Dataset(NamedTuple):
     train: Split
     validation: Split
     test: Split | None
-    """The test split of the set's makers, None if there is none. Never used for validation."""
+    """The test split of the set's makers; None if the set has none. It is never used for validation."""
     content: str
     """A hash of all images and labels as they are stored, before scaling."""
 
@@ -51,36 +51,36 @@ def load(
 ) -> Dataset:
     """Loads a set by name: "digits", which is included, or a TFDS image classification set.
 
-    The last sixth of the training split, in stored order, is for validation, and the rest for training:
-    10,000 and 50,000 images of MNIST. The set's own test split, if any, is `test`. The digits have none, so
-    their last 297 images are `test`. Of the 1,500 images before them, 1,250 are for training and 250 for
-    validation.
+    The last sixth of the training split, in stored order, is for validation, and the rest for training.
+    For MNIST, these are 10,000 and 50,000 images. The set's own test split, if any, is `test`. The digits
+    have no such split, so their last 297 images are `test`. Of the 1,500 images before them, 1,250 are
+    for training and 250 for validation.
 
     The stored order is TFDS's, which sorts each split by the MD5 hash of split name and record key. It
-    is the same on every machine for one version of the set, but not the order of the original file. So
-    MNIST's validation images are not that file's last 10,000.
+    is the same on every machine for one version of the set, but differs from the order in the original
+    file. So MNIST's validation images are not the last 10,000 of the original file.
 
     TFDS sets are decoded once (tens of seconds) and cached as arrays, in a file named after a hash of the
-    prepared files. A damaged cache is rebuilt. A cache that cannot be written, or a missing home folder,
-    gives a warning.
+    prepared files. A damaged cache is rebuilt. If the cache cannot be written, or there is no
+    home folder, a warning says so.
 
     Args:
       name: "digits", or a set's TFDS name: "mnist", "mnist:3.0.1", "cifar10_corrupted/fog_1".
       data_dir: TFDS's folder, or an address that TFDS knows, such as gs://bucket/sets. None is TFDS's own
         default: $TFDS_DATA_DIR, else ~/tensorflow_datasets. "digits" ignores it.
       scaling: "max" divides pixels by the largest one (MNIST: 255). "zscore" subtracts the mean of all pixels
-        and divides by their standard deviation. "zca" whitens by mean and covariance (`Whitening`). These
-        numbers come from the training part. Whitened images are float32, made once here. To whiten MNIST
-        again in every step would take more multiplications than a huge network.
+        and divides by their standard deviation. "zca" whitens by mean and covariance (`Whitening`). All
+        these numbers come from the training part. Whitened images are float32, and are made here, once. To
+        whiten MNIST again in every step would take more multiplications than a huge network.
       cache_dir: folder for decoded arrays. None is $XDG_CACHE_HOME/decorr, else ~/.cache/decorr.
 
     Returns:
-      The set, all its splits scaled alike.
+      The set, with all splits scaled alike.
 
     Raises:
       ValueError: TFDS cannot open a set of that name; or the set is a table, or has no classes, or no uint8
-        images of one size. Or its training split is missing, has fewer than 6 images, or only equal pixels.
-        Or neither `data_dir` nor TFDS_DATA_DIR nor a home folder says where TFDS's folder is.
+        images of one size; or its training split is missing, has fewer than 6 images, or only equal pixels;
+        or neither `data_dir` nor TFDS_DATA_DIR nor a home folder says where TFDS's folder is.
       FileNotFoundError: the set is prepared, but not as array_record; or it is not prepared, and
         TensorFlow, which would prepare it, is not installed.
       RuntimeError: the set cannot be prepared (for example without a network), or its files cannot be read.
@@ -115,7 +115,7 @@ def load(
 
 
 def _hash(stored: Stored) -> str:
-    """A hash that is the same for the same images in the same order."""
+    """Returns a hash that is the same for the same images and labels in the same order."""
     digest = hashlib.sha256()
     for name, array in sorted(stored.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
@@ -141,7 +141,7 @@ def _scaling(images: np.ndarray, scaling: Scaling) -> Callable[[np.ndarray, np.n
 
 def _digits() -> Stored:
     """scikit-learn's 1,797 digits of 8x8 pixels from 0 to 16."""
-    # Reads only its file. Importing scikit-learn takes longer than everything else before training.
+    # Reads only scikit-learn's file. Importing scikit-learn takes longer than all else before training.
     spec = find_spec("sklearn")
     assert spec and spec.submodule_search_locations
     file = Path(spec.submodule_search_locations[0]) / "datasets/data/digits.csv.gz"

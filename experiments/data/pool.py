@@ -1,4 +1,4 @@
-"""All rows of a data set, images or a table, from all its splits. Samples are drawn from them."""
+"""All rows of a data set (images or a table) from all its splits, and random samples of the rows."""
 
 import os
 from typing import NamedTuple
@@ -14,7 +14,7 @@ TEST = 5000
 
 
 class Sample(NamedTuple):
-    """Indices (int32) of the rows of a pool that train a network, tune its numbers, and test it."""
+    """Indices (int32) of the rows of a pool that train a network, tune its hyperparameters, and test it."""
 
     train: np.ndarray
     tuning: np.ndarray
@@ -35,11 +35,11 @@ class Pool(NamedTuple):
     labels: np.ndarray
     """[row] int32, from 0."""
     test: int = 0
-    """How many of the last rows are the set's own test split. They are only for testing, in every sample."""
+    """Number of rows at the end that are the set's own test split. Samples use them only for testing."""
 
     def rows(self, asked: int) -> int:
         """The size of a sample: `asked` rows, but at most all. If the set has no test split, it is at most
-        four fifths of all, because the others are needed for testing."""
+        four fifths of all rows, because the other rows are needed for testing."""
         there = len(self.labels) - self.test
         return min(asked, there if self.test else there * 4 // 5)
 

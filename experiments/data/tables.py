@@ -1,7 +1,7 @@
-"""Tables as arrays: ARFF files, OpenML's sets by name, and two of scikit-learn's own.
+"""Tables as arrays: ARFF files, OpenML's sets by name, and two tables that scikit-learn ships.
 
 The class is an ARFF file's last column, or OpenML's target. A nominal column of k values becomes k columns of
-0 and 1. A gap is NaN in a numeric column, and zeros in all columns of a nominal one.
+0 and 1. A gap (a missing value) becomes NaN in a numeric column, and zeros in all columns of a nominal one.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ EMBEDDED = ("breast_cancer", "wine")
 
 
 def embedded(name: str) -> Table:
-    """One of `EMBEDDED`, from the UCI repository (Street, 1993; Forina et al., 1988)."""
+    """Returns one of `EMBEDDED`, from the UCI repository (Street, 1993; Forina et al., 1988)."""
     from sklearn import datasets
 
     found = getattr(datasets, f"load_{name}")()
@@ -38,7 +38,7 @@ def embedded(name: str) -> Table:
 
 
 def read_arff(path: Path) -> Table:
-    """The table of an ARFF file, named after the file.
+    """Returns the table in an ARFF file, named after the file.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -70,11 +70,11 @@ def read_arff(path: Path) -> Table:
 
 
 def openml(name: str, data_home: Path | None = None) -> Table:
-    """A data set of openml.org by its name or number, downloaded once by scikit-learn.
+    """Returns a data set of openml.org by its name or number. scikit-learn downloads it once.
 
     Args:
-      name: such as "credit-g" (its newest active version) or "31".
-      data_home: scikit-learn's folder of downloads. None is its own default, $SCIKIT_LEARN_DATA or
+      name: a name such as "credit-g", which gives the newest active version; or a number such as "31".
+      data_home: scikit-learn's folder of downloads. None means scikit-learn's default, $SCIKIT_LEARN_DATA or
         ~/scikit_learn_data.
 
     Raises:
@@ -100,7 +100,7 @@ def openml(name: str, data_home: Path | None = None) -> Table:
 
 
 def _column(values: np.ndarray) -> np.ndarray:
-    """A column as float64 with NaN for gaps, or as text with '' for gaps."""
+    """Returns a column as float64 with NaN for gaps, or as text with '' for gaps."""
     if values.dtype.kind in "fiub":
         return values.astype(np.float64)
     texts = [value.decode("latin-1") if isinstance(value, bytes) else value for value in values]
@@ -108,7 +108,7 @@ def _column(values: np.ndarray) -> np.ndarray:
 
 
 def _table(name: str, columns: Sequence[np.ndarray], classes: np.ndarray, where: str = "") -> Table:
-    """Makes a table from columns that `_column` returned. Errors begin with `where`, or the name."""
+    """Makes a table from columns that `_column` returned. Errors begin with `where`, by default the name."""
     where = where or name
     gaps = np.isnan(classes) if classes.dtype.kind == "f" else classes == ""
     if gaps.any():
@@ -127,6 +127,6 @@ def _table(name: str, columns: Sequence[np.ndarray], classes: np.ndarray, where:
 
 
 def _one_hot(column: np.ndarray) -> np.ndarray:
-    """[row, value] of 0 and 1, for the values that occur. A row with a gap is all 0."""
+    """Returns 0s and 1s [row, value], with a column for each value that occurs. A row with a gap is all 0."""
     values = np.unique(column[column != ""])
     return (column[:, None] == values[None]).astype(np.float64)

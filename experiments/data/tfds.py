@@ -1,4 +1,4 @@
-"""Sets of TensorFlow Datasets: found, prepared if necessary, and decoded.
+"""Opens sets of TensorFlow Datasets (TFDS), prepares them if necessary, and decodes them.
 
 Only preparing a set for the first time needs TensorFlow. Reading its array_record files does not.
 """
@@ -20,9 +20,9 @@ from decorr._names import meant
 from experiments.data import tables
 from experiments.disk import files
 
-_INSTALL = 'pip install -e ".[prepare]" in the clone'  # Brings TensorFlow, for TFDS to prepare its sets.
-_CHUNK = 1000  # Records fetched in one call: half the time of single calls, and little memory.
-_DESCRIPTION = ("dataset_info.json", "features.json")  # Without these files TFDS sees no set.
+_INSTALL = 'pip install -e ".[prepare]" in the clone'  # Installs TensorFlow, with which TFDS prepares sets.
+_CHUNK = 1000  # Records fetched in one call. This halves the time of single calls, and needs little memory.
+_DESCRIPTION = ("dataset_info.json", "features.json")  # Without these files, TFDS finds no set.
 # Limits for downloads. TFDS itself retries for more than 3 minutes, and waits for a silent server forever.
 _RETRIES, _SECONDS_TO_CONNECT, _SECONDS_OF_SILENCE = 2, 4, 30
 
@@ -53,7 +53,7 @@ class PreparedSet(NamedTuple):
 
     @property
     def splits(self) -> dict[str, int]:
-        """The number of samples of each split, train and test, that exists."""
+        """The number of samples by split: train, and test if the set has one."""
         splits = self.builder.info.splits
         return {split: splits[split].num_examples for split in ("test", "train") if split in splits}
 
@@ -72,8 +72,8 @@ class PreparedSet(NamedTuple):
 
 
 def folder(data_dir: str | os.PathLike[str] | None) -> str:
-    """Where TFDS keeps its sets: the given folder or address, or TFDS's default. ValueError without a home
-    folder."""
+    """Returns where TFDS keeps its sets: the given folder or address, or TFDS's default. ValueError if the
+    place needs a home folder and there is none."""
     given = str(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     if "://" in given:
         return given
@@ -101,7 +101,7 @@ def decode(prepared: PreparedSet) -> dict[str, np.ndarray]:
 
 
 def _path(path: Any) -> Path:
-    """TFDS's own kind of path, which may be an address."""
+    """Returns TFDS's own kind of path, which may be an address."""
     from etils import epath
 
     return epath.Path(path)
@@ -154,18 +154,18 @@ def _of_tfds_alone() -> Iterator[None]:
 
 @contextmanager
 def _reported(kind: type[Exception], doing: str, hint: str = "") -> Iterator[None]:
-    """Turns any error of TFDS, its readers or the network into one line. These errors share no class.
+    """Turns any error of TFDS, its readers or the network into one line. The errors have no common class.
 
-    A given hint replaces the one from TFDS.
+    A given hint replaces the hint from TFDS.
     """
     try:
         yield
     except Exception as error:
-        # requests wraps the network's message in one that counts attempts.
+        # requests wraps the network's message in a message that counts attempts.
         said = getattr(next(iter(error.args), None), "reason", error)
-        # After its first line TFDS lists hundreds of names, and perhaps a suggestion.
+        # After the first line, TFDS lists hundreds of names, and perhaps a suggestion.
         first, *more = str(said).strip().splitlines() or [type(error).__name__]
-        reason = first.split('}": ')[-1].rstrip(".:")  # Without TFDS's echo of its arguments.
+        reason = first.split('}": ')[-1].rstrip(".:")  # Leaves out TFDS's echo of its arguments.
         hints = [hint] if hint else [line for line in more if line.startswith("Did you mean")]
         hints += [_INSTALL] if isinstance(error, ImportError) else []
         raise kind("; ".join([f"{doing}: {reason}", *hints])) from error
@@ -207,7 +207,7 @@ def _prepare(builder: Any) -> None:
                 f"data_dir: {_INSTALL}"
             )
         if find_spec("tensorflow") is None:
-            raise FileNotFoundError(f"{name!r} is not prepared in {folder}; to do so: {_INSTALL}")
+            raise FileNotFoundError(f"{name!r} is not prepared in {folder}; to prepare it: {_INSTALL}")
         with _impatient(), _reported(RuntimeError, f"cannot prepare {name!r} in {folder}"):
             builder.download_and_prepare(file_format="array_record")
     formats = sorted(kind.value for kind in builder.info.available_file_formats())
@@ -216,14 +216,14 @@ def _prepare(builder: Any) -> None:
             f"{name!r} is in {folder} as {', '.join(formats)}, not as array_record; "
             f"to prepare it in another data_dir: {_INSTALL}"
         )
-    # If there are several formats, TFDS must describe the files of this one.
+    # If there are several formats, TFDS must describe the files in array_record.
     builder.info.set_file_format("array_record", override=True, override_if_initialized=True)
     if "train" not in builder.info.splits:
         raise ValueError(f"{name!r} has no split 'train', only {sorted(builder.info.splits)}")
 
 
 def _decode(prepared: PreparedSet, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images [sample, pixel] uint8 and labels [sample] int32 of one split, in stored order."""
+    """Returns images [sample, pixel] uint8 and labels [sample] int32 of one split, in stored order."""
     builder, keys = prepared
     source = builder.as_data_source(split=split, file_format="array_record")
     image, label = (builder.info.features[key] for key in keys)

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 EPSILON = 0.1
-"""Added to the variance in every direction, as a share of the pixels' mean variance. So directions with less
-variance, which are mostly noise, are not magnified to variance 1. 0.1 is customary for natural images whose
-contrast is normalised to a variance of about 1. Source: Coates, Lee & Ng, An Analysis of Single-Layer
-Networks; Goodfellow et al., Maxout Networks."""
+"""Added to the variance in every direction, as a share of the pixels' mean variance. So directions with a
+smaller variance than this share, which are mostly noise, are not magnified to variance 1. 0.1 is customary
+for natural images whose contrast is normalised to a variance of about 1. Source: Coates, Lee & Ng, An
+Analysis of Single-Layer Networks; Goodfellow et al., Maxout Networks."""
 
 _EXACT = 2**24 // 255**2
 """The number of products of two uint8 pixels that float32 adds exactly, in any order."""
@@ -18,12 +18,12 @@ _CHUNK = 1000
 
 
 class Whitening(NamedTuple):
-    """x -> (x - mean) W, W = (C + eps I)^(-1/2), eps = `EPSILON` mean_i(C_ii), of pixels."""
+    """The map of pixels x -> (x - mean) W, with W = (C + eps I)^(-1/2) and eps = `EPSILON` mean_i(C_ii)."""
 
     mean: np.ndarray
     """[pixel] float32."""
     matrix: np.ndarray
-    """W [pixel, pixel] float32, symmetric: whitened pixel i stays as near to pixel i as it can."""
+    """W [pixel, pixel] float32, symmetric: whitened pixel i stays as near to pixel i as possible."""
 
     @classmethod
     def of(cls, images: np.ndarray) -> "Whitening":
@@ -41,7 +41,7 @@ class Whitening(NamedTuple):
           Sums are exact integers up to 370,000 images. NumPy takes the root in float64, so loading data
           starts no device.
 
-        Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, Appendix A, with eps.
+        Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, Appendix A, plus eps.
         """
         n, pixels = images.shape
         total = images.sum(axis=0, dtype=np.uint64).astype(np.float64)
@@ -57,7 +57,7 @@ class Whitening(NamedTuple):
         return cls((total / n).astype(np.float32), matrix.astype(np.float32))
 
     def apply(self, images: np.ndarray) -> np.ndarray:
-        """Images [sample, pixel] whitened, float32."""
+        """Returns whitened images [sample, pixel], float32."""
         whitened = np.empty(images.shape, np.float32)
         for start in range(0, len(images), _CHUNK):
             few = slice(start, start + _CHUNK)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 class ResultsError(Exception):
-    """A file is not what was expected. The error says in one line why, and what to do."""
+    """An error about an unexpected file. It says in one line what is wrong, and what to do."""
 
 
 def first_line(error: Exception) -> str:

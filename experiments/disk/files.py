@@ -1,4 +1,4 @@
-"""The one way in which this project replaces a file, lists a folder and finds users' folders."""
+"""Replaces files, lists folders and finds users' folders. The project does this only here."""
 
 import io
 import os
@@ -17,8 +17,8 @@ Content = TypeVar("Content")
 def write_atomically(path: Path, write_to: Callable[[io.BytesIO], object]) -> None:
     """Writes a file completely or not at all, even in a crash. The last of several writers wins.
 
-    For a link, its target is replaced. The content is made in memory, because on a full disk HDF5 and zip
-    cannot close a file, and HDF5 then ends the process. OSError names the path.
+    If the path is a link, the link's target is replaced. The content is made in memory, because on a full
+    disk HDF5 and zip cannot close a file, and HDF5 then ends the process. OSError names the path.
     """
     content = io.BytesIO()
     write_to(content)
@@ -37,20 +37,21 @@ def write_atomically(path: Path, write_to: Callable[[io.BytesIO], object]) -> No
 
 
 def remove_temporaries(folder: Path, suffix: str) -> None:
-    """Removes unfinished files with a suffix, left by killed writers. No other writer may be at work."""
+    """Removes the temporary files that killed writers of files with a suffix left. No writer may be at
+    work."""
     for path in folder.glob(f".*{suffix}.*.tmp"):
         path.unlink(missing_ok=True)
 
 
 def listed(folder: Path, suffix: str) -> list[Path]:
-    """The files of a folder with a suffix, sorted. Hidden ones are left out, such as macOS's ._NAME."""
+    """Returns a folder's files with a suffix, sorted. Hidden files, such as macOS's ._NAME, are left out."""
     visible = (path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
     return sorted(path for path in visible if path.is_file())
 
 
 def load_all(folder: Path, suffix: str, load: Callable[[Path], Content]) -> dict[str, Content]:
-    """Loads the files of a folder with a suffix, by their names without it. A file with a ResultsError is
-    left out, with a warning."""
+    """Loads a folder's files with a suffix. Returns their contents, by file name without the suffix. A file
+    whose loading raises ResultsError is left out, with a warning."""
     loaded = {}
     for path in listed(folder, suffix):
         try:
@@ -61,8 +62,8 @@ def load_all(folder: Path, suffix: str, load: Callable[[Path], Content]) -> dict
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """A path with ~ and ~user replaced by users' folders. ValueError if there is no such user, or for an
-    address such as gs://bucket, which pathlib would turn into a folder gs:."""
+    """Returns a path with ~ and ~user replaced by users' folders. Raises ValueError if there is no such user,
+    or for an address such as gs://bucket, which pathlib would turn into a folder gs:."""
     if re.match(r"\w[\w+.-]+:/", str(path)):
         raise ValueError(f"{path} is an address: give a folder of this machine")
     try:

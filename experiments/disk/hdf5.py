@@ -1,4 +1,4 @@
-"""Checks HDF5 files, including netCDF4 files, before they are read: anybody may have made them."""
+"""Checks HDF5 files, including netCDF4 files, before they are read, because anybody may have made them."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

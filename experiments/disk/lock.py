@@ -1,4 +1,4 @@
-"""One writer in a folder at a time."""
+"""Lets only one command at a time write in a folder."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from experiments.disk.errors import ResultsError
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps a second writer out of the folder. The system unlocks it however this process ends."""
+    """Keeps a second writer out of the folder. The operating system unlocks it, however this process ends."""
     try:
         with filelock.FileLock(folder / ".lock", timeout=0):
             yield

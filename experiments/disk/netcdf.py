@@ -1,4 +1,4 @@
-"""netCDF4 files of results, read and written."""
+"""Reads and writes netCDF4 files of results."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +18,8 @@ _PACKED = {"zlib": True, "complevel": 9, "shuffle": True}
 
 @contextmanager
 def read(path: Path) -> "Iterator[xr.Dataset]":
-    """Opens a file of results lazily. Anything wrong with it raises a ResultsError, even if only code within
-    the context finds it. So code that relies on the content belongs within the context."""
+    """Opens a file of results lazily. Every error within the context becomes a ResultsError, because the
+    file may be the cause. So code that relies on the file's content belongs within the context."""
     import xarray as xr
 
     with header(path), xr.open_dataset(path, engine="h5netcdf") as dataset:
@@ -41,12 +41,12 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except ResultsError:
         raise
-    except Exception as error:  # many kinds, for a file that is not netCDF4 or has another form
+    except Exception as error:  # of many kinds, for a file that is not netCDF4 or has another form
         raise unreadable(path, error, "netCDF4 file") from error
 
 
 def check_dimensions(dataset: "xr.Dataset", wanted: Mapping[str, tuple[str, ...]], *leading: str) -> None:
-    """ValueError unless variables hold numbers and have the wanted dimensions, after the leading ones."""
+    """Raises ValueError unless variables hold numbers and have the dimensions (*leading, *wanted[name])."""
     for name, dimensions in wanted.items():
         if dataset[name].dims != (*leading, *dimensions) or dataset[name].dtype.kind not in "biuf":
             raise ValueError(f"{name} is {dataset[name].dtype} [{', '.join(map(str, dataset[name].dims))}]")
@@ -57,9 +57,9 @@ def write(path: Path, dataset: "xr.Dataset", packed: Mapping[str, Mapping[str, A
 
     Args:
       path: the file.
-      dataset: what goes into it.
-      packed: xarray encodings by variable. With None nothing is compressed. Otherwise all arrays of numbers
-        are compressed.
+      dataset: the file's content.
+      packed: xarray encodings by variable. With None, nothing is compressed. Otherwise all arrays of
+        numbers are compressed, also those without an encoding.
     """
     import h5netcdf
     from xarray.backends import H5NetCDFStore
@@ -71,7 +71,7 @@ def write(path: Path, dataset: "xr.Dataset", packed: Mapping[str, Mapping[str, A
                 encoding[name] = _PACKED | {"chunksizes": array.shape} | dict(packed.get(str(name), {}))
 
     def write_to(file: Any) -> None:
-        # In the format of HDF5 1.10 an array of one chunk has no index; by default it has one of 2 kB.
+        # In the format of HDF5 1.10, an array of one chunk has no index; by default it has an index of 2 kB.
         with h5netcdf.File(file, "w", libver=("v110", "v110")) as written:
             dataset.dump_to_store(H5NetCDFStore(written, autoclose=False), encoding=encoding)
 

@@ -7,11 +7,12 @@ import numpy as np
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file that np.savez wrote; an error of any kind for other files. np.savez does not
-    compress, so no array is larger than its file.
+    """Returns the arrays of a file that np.savez wrote. Any other file raises an error of some kind.
+
+    np.savez does not compress, so no array may be larger than the file.
     """
     taken = path.stat().st_size
-    # Opened here, because np.load does not close what it cannot read.
+    # Opened here, because np.load does not close a file that it cannot read.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         if sum(member.file_size for member in archive.zip.infolist()) > taken:
             raise ValueError("it unpacks to more bytes than it has")
@@ -23,6 +24,6 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _least_bytes(array: np.ndarray) -> int:
-    """The bytes of an array. An axis or an entry of size 0 counts as 1, because other axes may still be
-    long."""
+    """Returns the bytes of an array. An axis or an entry of size 0 counts as 1, because the other axes may
+    be long."""
     return math.prod(max(1, length) for length in array.shape) * max(1, array.dtype.itemsize)

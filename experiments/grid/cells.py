@@ -1,4 +1,4 @@
-"""A sweep's cells, each a size and a variant with all its seeds, and blocks of seeds to train."""
+"""The cells of a sweep, each a size and a variant with all seeds, and the blocks of seeds to train."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +14,8 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Cell:
-    """A size and a variant with all its seeds. Its fields determine the results, and are stored with them."""
+    """A size and a variant, with all seeds. The fields determine the cell's results, and are stored with the
+    results."""
 
     dataset: str
     size: Size
@@ -34,8 +35,8 @@ class Cell:
         return self.network.name
 
     def configuration(self) -> dict:
-        """The cell as plain numbers and strings, with the widths and the regulariser that follow from
-        them."""
+        """Returns the cell's fields as plain numbers and strings, with the widths and the regulariser that
+        follow from the fields."""
         return asdict(self) | {
             "variant": self.variant.name,
             "widths": self.protocol.architecture(self.size).widths,
@@ -47,7 +48,7 @@ class Work(Protocol):
     """Runs that are trained together, on one device or several. Executors take work in this form."""
 
     unit: ClassVar[str]
-    """Name of the steps of its training, such as epoch. Training can be interrupted after each step."""
+    """Name of a step of the training, such as epoch. Training can be interrupted after each step."""
 
     @property
     def name(self) -> str: ...
@@ -57,7 +58,7 @@ class Work(Protocol):
 
     @property
     def length(self) -> int:
-        """Number of such steps in the whole training."""
+        """Number of steps in the whole training. `unit` names the steps."""
 
     def cost(self, image_shape: tuple[int, ...]) -> float:
         """Cost of the training, up to a constant factor."""
@@ -78,11 +79,11 @@ class Block:
 
     @property
     def name(self) -> str:
-        """The cell's name, with the seeds unless the block has all of them."""
+        """The cell's name, followed by the block's seeds if the block has only a part of the cell's seeds."""
         return self.cell.name + (f".seeds-{self.first}-{self.last}" if self.runs < self.cell.seeds else "")
 
     def cost(self, image_shape: tuple[int, ...]) -> int:
-        """Cost of an epoch, up to a factor: multiplications in its networks' hidden layers for one image."""
+        """Cost of an epoch, up to a factor: multiplications for one image in all runs' hidden layers."""
         return self.runs * self.cell.protocol.products(self.cell.size, image_shape)
 
     @property
@@ -91,18 +92,18 @@ class Block:
 
 
 class Checkpoint(NamedTuple):
-    """A block in training, or finished. All arrays are [run, ...], by name."""
+    """A block during training or after it. Arrays have the shape [run, ...], and are stored by name."""
 
     state: Arrays
     """The training states; the parameters' names begin with `params.`."""
     history: list[Arrays]
     """One record per epoch."""
     last_epoch: Arrays
-    """Records of the last epoch only; empty before."""
+    """Records of the last epoch only; empty before that epoch."""
     seconds: float
     """Seconds of training so far."""
     devices: str
-    """The devices that trained it."""
+    """The devices that trained the block."""
 
 
 def make_cells(
@@ -135,5 +136,5 @@ def make_cells(
         for variant in parsed
     )
     for cell in grid:
-        cell.configuration()  # raises for an unknown size
+        cell.configuration()  # raises ValueError for an unknown size
     return grid

@@ -19,15 +19,15 @@ SIZES: dict[Size, float] = {"tiny": 0.1, "small": 0.3, "medium": 0.5, "large": 0
 Family = Literal["mlp", "conv"]
 FAMILIES: dict[Family, tuple[int, ...]] = {"mlp": (400, 200, 100), "conv": (40, 80, 160)}
 """Kind of network -> base widths. mlp: fully connected, the paper's (code). conv: convolutional, not in the
-paper. Its layers grow as the maps shrink, and its widths are whole numbers at every size."""
+paper. Deeper layers have more channels and smaller maps, and widths are whole numbers at every size."""
 
 Penalty = Literal["corr", "decov", "vcreg"]
 """The penalty of each hidden layer, which a weight multiplies: `correlation_penalty`, `decov_loss`, or
 `vcreg_loss` with the weight 1 for both parts."""
 
 Scaling = Literal["max", "zscore", "zca"]
-"""Scaling of pixels. max: by the largest pixel. zscore: by mean and deviation of all pixels. zca:
-whitened."""
+"""Scaling of pixels. max: divided by the largest pixel. zscore: z-scored by mean and standard deviation of
+all pixels. zca: whitened."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class Recipe:
     """
 
     name: str = "released"
-    """Its name in results."""
+    """The recipe's name in results."""
     family: Family = "mlp"
     """Kind of network: mlp, the paper's (`decorr.models.MLP`), or conv (`decorr.models.ConvNet`)."""
     widths: tuple[int, ...] = ()
-    """Units of each hidden layer before a size's factor; (): those of `FAMILIES`."""
+    """Units of each hidden layer, before the size's factor multiplies them. (): the widths in `FAMILIES`."""
     width_order: Literal["descending", "ascending"] = "descending"
     """descending: 360-180-90 for huge, each layer half as wide as the one before (text, Section 1.3; code).
-    ascending: 90-180-360, as Table 1 prints it, with its columns reversed by mistake; an ablation. Only for
-    the family mlp: the channels of conv, 36-72-144 for huge, have one order."""
+    ascending: 90-180-360, an ablation. Table 1 prints this order, because its columns are reversed by
+    mistake. Only the family mlp has both orders: the channels of conv are 36-72-144 for huge."""
     input_scaling: Scaling = "max"
     """max: pixels are divided by the largest (code). zscore: they are z-scored by mean and standard deviation
     of the training set (text, Section 2.2: "approximately z-scored"). zca: they are whitened by mean and
@@ -58,10 +58,11 @@ class Recipe:
     initialisation: Literal["torch", "flax"] = "torch"
     """torch (code); the text gives none."""
     input_dropout: bool = True
-    """True (code); the text says "at each layer", read here as each hidden layer."""
+    """True: dropout acts on the input too (code). False: it acts on hidden layers only. The text says "at
+    each layer", which we read as each hidden layer."""
     penalty_scale: Literal["per_sample", "full"] = "per_sample"
     """per_sample: the gradient of P is multiplied by weight / batch_size (code). So the weights 0.1 and 1.0
-    are 0.002 and 0.02. full: it is multiplied by the weight (text, Section 3.1)."""
+    are 0.002 and 0.02. full: the gradient of P is multiplied by the weight (text, Section 3.1)."""
     optimiser: Literal["sgd", "adamw"] = "sgd"
     """sgd (text, code); adamw takes only learning rate, schedule and weight decay of `optimisation`."""
     optimisation: Optimisation = field(default_factory=Optimisation)
@@ -120,17 +121,17 @@ class VariantKind:
     usage: str
     """Form of its names, for error messages."""
     regulariser: Callable[[Recipe, float], Regulariser] = lambda recipe, number: Regulariser()
-    """(recipe, number) -> the regulariser; default: none."""
+    """(recipe, number) -> the regulariser. By default there is none."""
     valid: Callable[[float], bool] | None = None
-    """Whether a number may follow the name; None: no number may."""
+    """Whether a number that follows the name is valid. None: no number may follow."""
     penalty: Penalty = "corr"
-    """The penalty that its weight multiplies, if it has one."""
+    """The penalty that the variant's weight multiplies, if the variant has a weight."""
     normalisation: Normalisation = "none"
-    """Normalisation of its hidden layers."""
+    """Normalisation of the hidden layers."""
     shrinks: bool = False
-    """Whether the number may shrink over training: a schedule may follow it."""
+    """Whether the number may shrink during training. If so, a schedule may follow the number in a name."""
     default: float | None = None
-    """The number that a name without one stands for. None: the name needs its number, if it takes one."""
+    """The number that a name without a number stands for. None: a kind that takes a number needs it."""
     looks: Mapping[float | None, Look] = field(default_factory=dict)
     """Styles by number. Variants with other numbers appear only in pictures with the number on an axis."""
 
@@ -179,7 +180,7 @@ ALIASES = {"dropout": "drop"}
 
 @dataclass(frozen=True)
 class Variant:
-    """A regulariser by its name: vanilla, drop, drop-0.5, corr-0.1, corr-1.0-cosine, ...
+    """A named regulariser: vanilla, drop, drop-0.5, corr-0.1, corr-1.0-cosine, ...
 
     `Variant.parse` reads a name. Two names of one variant, such as drop and drop-0.3, give equal values.
     """
@@ -187,7 +188,7 @@ class Variant:
     kind: str
     """A key of `VARIANT_KINDS`."""
     number: float | None = None
-    """The rate or weight; None if the kind takes none."""
+    """The dropout rate or penalty weight; None if the kind takes no number."""
     schedule: Schedule = "constant"
     """Schedule of that number over training."""
 
@@ -221,13 +222,13 @@ class Variant:
 
     @property
     def title(self) -> str:
-        """Its name in the paper: DROPNET, CORRNET-0.1."""
+        """The variant's name in the paper: DROPNET, CORRNET-0.1."""
         kind, dash, number = self.name.partition("-")
         return f"{kind.upper()}NET{dash}{number.upper()}"
 
     @property
     def look(self) -> Look | None:
-        """Its style in pictures; None if it has none of its own."""
+        """The variant's style in pictures; None if it has no style of its own."""
         return VARIANT_KINDS[self.kind].looks.get(self.number) if self.schedule == "constant" else None
 
     @property
@@ -247,8 +248,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Network:
-    """A size and a variant. For example, the paper calls one HUGE-CORRNET-0.1, and results call it
-    huge-corr-0.1."""
+    """A size and a variant. For example, HUGE-CORRNET-0.1 in the paper is huge-corr-0.1 in results."""
 
     size: Size
     variant: Variant
@@ -261,12 +261,12 @@ class Network:
 
     @property
     def name(self) -> str:
-        """Its name in results: huge-corr-0.1."""
+        """The network's name in results: huge-corr-0.1."""
         return f"{self.size}-{self.variant.name}"
 
     @property
     def title(self) -> str:
-        """Its name in the paper: HUGE-CORRNET-0.1."""
+        """The network's name in the paper: HUGE-CORRNET-0.1."""
         return f"{self.size.upper()}-{self.variant.title}"
 
     @property

@@ -12,7 +12,7 @@ VANILLA, DROP, CORR_01, CORR_10 = VARIANTS = tuple(
 """VANILLANET, DROPNET, CORRNET-0.1 and CORRNET-1.0."""
 
 BY_WEIGHT = VANILLA, CORR_01, CORR_10
-"""The variants that differ only by the penalty's weight, the smallest first."""
+"""The variants that differ only by the penalty's weight, by rising weight."""
 
 EARLY = 2
 """The epoch of Figure 4."""
@@ -24,13 +24,13 @@ PAPER = Recipe(
     name="paper",
     input_scaling="zscore",
     nonlinearity="leaky_relu",
-    negative_slope=0.01,  # the text gives none; the value of Maas et al. (2013), who named the leaky ReLU
+    negative_slope=0.01,  # the text gives no slope; Maas et al. (2013), who named the leaky ReLU, use 0.01
     initialisation="flax",
     input_dropout=False,
     penalty_scale="full",
     optimisation=Optimisation(momentum=0.8),
 )
-"""The paper's text, with customary values where it gives none."""
+"""The paper's text, with customary values where the text gives no value."""
 
 _STEPS = {
     "width-order": ("width_order",),
@@ -53,8 +53,9 @@ def _ablation() -> Iterator[Recipe]:
 
 
 ABLATION = tuple(_ablation())
-"""Protocols on a path from the text, with Table 1 as printed, to the released code. Each one takes another
-step of `_STEPS`. The second is `paper` and the last is `released`, under other names."""
+"""Protocols on a path from the text, with Table 1 as printed, to the released code. Each protocol takes
+one more step of `_STEPS` than the one before. The second equals `paper` and the last equals `released`, but
+under other names."""
 
 WITHOUT = tuple(
     replace(
@@ -62,7 +63,7 @@ WITHOUT = tuple(
     )
     for step, fields in _STEPS.items()
 )
-"""The protocol of the released code, each time with a single step of the ablation taken back."""
+"""The protocol of the released code, each time with a single step of the ablation undone."""
 
 DECAY = replace(
     RELEASED, name="released-decay", optimisation=replace(RELEASED.optimisation, schedule="cosine")

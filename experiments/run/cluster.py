@@ -1,4 +1,4 @@
-"""Work on the machines of a Ray cluster. Each piece is a task that sends its checkpoints to the driver."""
+"""Trains on a Ray cluster. Each piece of work is a task, which sends its checkpoints to the driver."""
 
 import math
 import os
@@ -23,7 +23,7 @@ _SOCKET = len("/ray/session_2026-01-02_03-04-05_678901_2345678/sockets/plasma_st
 """The length of the path that Ray adds to the folder of temporary files."""
 
 _TRIES = 4
-"""After this many failures of a piece between two checkpoints, all work ends."""
+"""If a piece fails this many times between two checkpoints, all work ends."""
 
 
 @contextmanager
@@ -80,7 +80,8 @@ def runs(resources: Resources) -> int:
 
 
 def room(resources: Resources) -> Room:
-    """The room of a task. Its machine checks the memory, because the driver does not know it."""
+    """The room of a task. Memory is infinite here: only the task's machine knows its memory, and checks
+    it."""
     return Room("gpu" if "num_gpus" in resources else "cpu", 1, math.inf)
 
 
@@ -93,7 +94,7 @@ def run(
     *,
     resources: Resources,
 ) -> Iterator[tuple[Work, int, Any]]:
-    """Like `local.run`, but on the connected cluster. The driver itself runs nothing on JAX.
+    """Like `local.run`, but on the connected cluster. This process, the driver, runs nothing on JAX.
 
     If the machine or process of a piece dies, the piece continues on another one, from the checkpoint that
     `read` returns.
@@ -102,7 +103,7 @@ def run(
       resources: what `connect` gave.
 
     Raises:
-      RuntimeError: the training of a piece raised an error, or died too often.
+      RuntimeError: the training of a piece raised an error, or the piece died too often.
     """
     import ray
 

@@ -1,5 +1,5 @@
-"""The fastest form of training on a CPU. Which form of matrix products is fastest depends on the network's
-width."""
+"""Chooses the fastest form of training on a CPU. Eigen's matrix products are faster for wide
+networks, and YNNPACK's for narrow ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ WIDE = 256
 
 
 class Form(NamedTuple):
-    """A way to compile a training step. Forms differ by rounding only."""
+    """A way to compile a training step. The results of two forms differ only by rounding."""
 
     compiler_options: dict[str, Any]
     train_epoch: Callable
@@ -38,7 +38,8 @@ def inputs_transposed(trainer: Trainer, *args: Any, **options: Any) -> Any:
 
 
 def dot_general(x: jax.Array, kernel: jax.Array, dimensions: Any, precision: Any = None) -> jax.Array:
-    """x @ kernel. The kernel's gradient is x^T @ g. Eigen is slow if it must read x column by column."""
+    """Returns x @ kernel. The kernel's gradient, x^T @ g, uses a transposed copy of x, because Eigen is slow
+    if it must read x column by column."""
 
     @jax.custom_jvp
     def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -54,7 +55,7 @@ def dot_general(x: jax.Array, kernel: jax.Array, dimensions: Any, precision: Any
 
 
 def kernels_transposed(trainer: Trainer, state: Any, *args: Any, **options: Any) -> Any:
-    """`steps.train_epoch` with kernels as [output, input], which suits the products of YNNPACK.
+    """`steps.train_epoch` with kernels as [output, input], which suits YNNPACK's products.
 
     The states before and after have the usual layout. Only for optimisers that treat rows and columns alike,
     like SGD.
@@ -78,8 +79,8 @@ class _Transposed:
 
 
 def _transpose(tree: Any) -> Any:
-    """Transposes kernels [input, output], and the optimiser's arrays of the same shape. Applied twice, it
-    changes nothing."""
+    """Transposes kernels [input, output], and the optimiser's arrays of the same shape. Two calls undo each
+    other."""
 
     def turned(path: tuple[Any, ...], leaf: Any) -> Any:
         is_kernel = leaf.ndim == 2 and jax.tree_util.keystr(path[-1:], simple=True) == "kernel"

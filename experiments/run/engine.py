@@ -1,4 +1,4 @@
-"""Trains many runs at once with a few programs, each for all runs on all devices."""
+"""Trains many runs at once with a few compiled programs. Each program is for all runs on all devices."""
 
 import functools
 from collections.abc import Sequence
@@ -34,8 +34,8 @@ class Engine:
     layout: Layout
 
     def start(self, seeds: Sequence[int], regulariser: Regulariser, features: int) -> TrainingState:
-        """The states [run, ...] before training, one run for each seed. The regulariser has one number for
-        all runs, or one for each.
+        """Returns the states [run, ...] before training, one run for each seed. Each number of the
+        regulariser is one number for all runs, or an array [run].
 
         Every device gets the same number of runs: the last seed is repeated to fill up, and `host.to_host`
         leaves the repetitions out.
@@ -50,9 +50,9 @@ class Engine:
         """Trains all runs for one epoch.
 
         Returns the new states; the record of the epoch, by name [run, ...]; and two correlation matrices of
-        each layer. The first is over the epoch's minibatches, like in the author's code. It is expensive, so
-        it is 0 unless `last`. The second is over the validation set. An epoch consists of three programs, so
-        that the order is compiled once for a sweep, and the evaluation once for a size.
+        each layer. The first matrix is over the epoch's minibatches, like in the author's code. It is
+        expensive, so it is 0 unless `last`. The second matrix is over the validation set. An epoch consists
+        of three programs. So the order is compiled once for a sweep, and the evaluation once for a size.
         """
         states, metrics, minibatch = self.train_epoch(states, train, last)
         evaluated, slope = evaluate(self)(states.variables, validation)
@@ -70,7 +70,7 @@ class Engine:
     def train_epoch(
         self, states: TrainingState, train: Split, last: bool
     ) -> tuple[TrainingState, EpochMetrics, Matrices]:
-        """Only the training of `epoch`. Returns what `steps.train_epoch` returns, for all runs."""
+        """Does only the training of `epoch`. Returns what `steps.train_epoch` returns, for all runs."""
         program = order(self.layout, len(train.labels), self.trainer.batch_size)
         return training(self)(states, program(states.key, states.step), train, last)
 
@@ -79,7 +79,7 @@ class Engine:
 def initial(engine: Engine, features: int) -> Any:
     """The program of `Engine.start`, a function of the seeds."""
 
-    # The regulariser is added later. It changes nothing here, and each of its forms would need a compilation.
+    # The regulariser is added later. It changes no initial state, and each form would need a compilation.
     def one_run(seed):
         sample = jnp.zeros((1, features), jnp.float32)
         return steps.init(engine.trainer, jax.random.key(seed), Regulariser(), sample)

@@ -1,4 +1,4 @@
-"""Blocks of a sweep, trained epoch by epoch on devices of this process, with checkpoints. Touches no disk."""
+"""Blocks of a sweep, trained epoch by epoch on devices of this process, with checkpoints. Uses no disk."""
 
 import functools
 import time
@@ -86,13 +86,13 @@ def run_block(
 
     Args:
       block: what to train.
-      dataset: its data.
+      dataset: the data to train on.
       checkpoint: the last checkpoint; None at the beginning.
-      checkpoint_seconds: least time between two checkpoints; 0 makes one after every epoch.
-      devices: the devices that share its runs.
+      checkpoint_seconds: the least time between two checkpoints; 0 makes one after every epoch.
+      devices: the devices that share the block's runs.
 
     Yields:
-      The number of epochs done, at the start and after each epoch; and a checkpoint if one is due, else None.
+      At the start and after each epoch: the number of epochs done, and a checkpoint if one is due, else None.
       The last epoch's checkpoint is the finished block.
     """
     cell, started = block.cell, time.monotonic()

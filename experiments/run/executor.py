@@ -12,7 +12,7 @@ from experiments.run.memory import Room
 
 
 class Executor(NamedTuple):
-    """Devices that train work, here or elsewhere."""
+    """A way to train work on devices of this machine or of others."""
 
     room: Room
     """Memory for one piece of work."""
@@ -27,7 +27,7 @@ def connect(kind: Literal["local", "ray"], address: str | None, cells: int, seed
     """Yields an executor, which works until the context ends.
 
     Args:
-      kind: this machine, or a Ray cluster.
+      kind: where to train. local is this machine, and ray is a Ray cluster.
       address: the address of the Ray cluster's head; None: Ray starts here.
       cells: number of cells to train.
       seeds: number of runs of each cell.
@@ -50,6 +50,6 @@ def connect(kind: Literal["local", "ray"], address: str | None, cells: int, seed
 
 
 def fair_share(processes: int, cells: int, seeds: int) -> int:
-    """The largest number of runs in a piece: all of a cell if cells suffice for all processes, else a
-    part."""
+    """The largest number of runs in a piece: all seeds of a cell if there are enough cells for all processes,
+    else a part of the seeds."""
     return seeds if cells >= 4 * processes else math.ceil(seeds / processes)

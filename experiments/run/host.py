@@ -28,13 +28,13 @@ them."""
 def configure(cpu_devices: int | None = None) -> None:
     """Sets the number of CPU devices, the compilation cache, and every setting that would change results.
 
-    Call it before anything runs on JAX. By default there is a device for each core that may be busy, because
-    matrices of this size leave XLA's own threads idle. If you have configured jax_num_cpu_devices or
-    jax_compilation_cache_dir, these stay.
+    Call it before anything runs on JAX. By default, there is a device for each core that may be busy, because
+    the networks' matrices are so small that XLA's own threads stay idle. If you have configured
+    jax_num_cpu_devices or jax_compilation_cache_dir, these settings stay.
     """
     for name, value in _PINNED.items():
         jax.config.update(name, value)
-    # Minibatches of 50 are small for the 15 units that networks whiten together: no user can change that.
+    # Minibatches of 50 are small for the 15 units that networks whiten together. Users cannot change this.
     warnings.filterwarnings("ignore", "BatchWhitening:", UserWarning)
     if jax.config.jax_compilation_cache_dir is None and (folder := _compiled()):  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -46,8 +46,8 @@ def configure(cpu_devices: int | None = None) -> None:
 
 
 def _compiled() -> Path | None:
-    """The folder of compiled programs; None if this user cannot write there (JAX would warn of each
-    program)."""
+    """The folder of compiled programs; None if this user cannot write there, because then JAX
+    would warn of each program."""
     if (folder := cache_dir()) is None:
         return None
     with contextlib.suppress(OSError):
@@ -56,7 +56,7 @@ def _compiled() -> Path | None:
 
 
 def devices() -> list[jax.Device]:
-    """This machine's devices; RuntimeError names the platform if it has none."""
+    """Returns this machine's devices. If there are none, RuntimeError names the platform."""
     try:
         return jax.devices()
     except (RuntimeError, AssertionError) as error:
@@ -66,12 +66,12 @@ def devices() -> list[jax.Device]:
 
 
 def to_host(tree: object, runs: int) -> dict[str, np.ndarray]:
-    """Copies the first `runs` runs of a PyTree's arrays [run, ...] to memory. Their names are their paths,
-    and random keys become bits."""
+    """Copies the first `runs` runs of a PyTree's arrays [run, ...] to memory. The arrays are named by
+    their paths, and random keys become bits."""
 
     def on_host(leaf):
         is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        # A copy: the next epoch writes its states where these were.
+        # A copy, because the next epoch writes its states into the same memory.
         return np.array(jax.random.key_data(leaf) if is_key else leaf)[:runs]
 
     leaves = jax.tree.leaves_with_path(tree)
@@ -79,7 +79,8 @@ def to_host(tree: object, runs: int) -> dict[str, np.ndarray]:
 
 
 def from_host(arrays: Mapping[str, np.ndarray], like: TrainingState) -> TrainingState:
-    """The states from arrays of `to_host`, laid out on devices like `like`; ValueError if they do not fit."""
+    """Returns states from arrays of `to_host`, laid out on devices like `like`; ValueError if they do not
+    fit."""
 
     def on_devices(path, leaf):
         name = jax.tree_util.keystr(path, simple=True, separator=".")

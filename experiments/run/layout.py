@@ -1,4 +1,4 @@
-"""The layout of runs on devices: the same number on each device, and how many of them share a vmap."""
+"""The layout of runs on devices: how many runs each device has, and how many of its runs share a vmap."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,38 +12,38 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from decorr.training import evaluation
 from decorr.training.split import Split
 
-# On a CPU, for programs of many small loops, such as random bits. Without fusions they compile in half the
-# time and run as fast.
+# Options on a CPU for programs of many small loops, such as random bits. Without fusions, such programs
+# compile in half the time and run as fast.
 _UNFUSED = {"xla_cpu_use_fusion_emitters": False}
 
 LANES = {"cpu": 1}
-"""The largest number of a device's runs in one vmap, by platform. On other platforms all runs are in one. A
-CPU's cache holds the parameters of one large network at most, as `--sections scaling` of the benchmark
-shows."""
+"""The largest number of a device's runs in one vmap, by platform. On other platforms, all runs are in one
+vmap. A CPU's cache holds the parameters of one large network at most, as `--sections scaling` of the
+benchmark shows."""
 
 _PER_RUN, _SHARED = PartitionSpec("run"), PartitionSpec()
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Devices that share the runs of a program. Each has runs of its own, and they do not communicate."""
+    """Devices that share the runs of a program. Each has its own runs, and devices do not communicate."""
 
     mesh: Mesh
     """The devices, along an axis `run`."""
     platform: str
     """Platform of the devices: cpu, cuda, ..."""
     lanes: int | None
-    """The largest number of a device's runs in one vmap; more runs take several vmaps, in turn. None: all in
-    one."""
+    """The largest number of a device's runs in one vmap; more runs take several vmaps, in turn. None: all
+    runs are in one vmap."""
 
     @classmethod
     def of(cls, devices: Sequence[jax.Device], lanes: int | None = None) -> "Layout":
-        """The layout on these devices, with the given number of lanes, or the fastest one."""
+        """The layout on these devices, with the given number of lanes, or the fastest number."""
         mesh = jax.make_mesh((len(devices),), ("run",), axis_types=(AxisType.Auto,), devices=devices)
         return cls(mesh, devices[0].platform, lanes or LANES.get(devices[0].platform))
 
     def describe(self, runs: int) -> str:
-        """Describes the devices, and how many runs each trains."""
+        """Describes the devices, and how many runs each device trains."""
         kind = self.mesh.devices[0].device_kind
         return f"{self.mesh.size} x {self.platform} ({kind}), {math.ceil(runs / self.mesh.size)} runs each"
 
@@ -53,12 +53,12 @@ class Layout:
 
     def per_run(self, number: Any, runs: int) -> jax.Array:
         """Puts one number for all runs, or numbers [run], on the devices of the runs, as float32."""
-        # By NumPy, because each call of JAX outside of a program compiles another one.
+        # By NumPy, because each call of JAX outside of a program compiles another program.
         numbers = np.broadcast_to(np.asarray(number, np.float32), runs)
         return jax.device_put(self.filled(numbers), NamedSharding(self.mesh, _PER_RUN))
 
     def filled(self, values: np.ndarray) -> np.ndarray:
-        """Values [run] with the last one repeated, so that every device has the same number of runs."""
+        """Returns values [run] with the last one repeated, so that devices have equal numbers of runs."""
         return filled(values, self.mesh.size * math.ceil(len(values) / self.mesh.size))
 
     def map_runs(self, function: Callable, per_run: tuple, *shared: object) -> Any:
@@ -67,7 +67,7 @@ class Layout:
         def on_one_device(*arguments):
             own, shared = arguments[: len(per_run)], arguments[len(per_run) :]
             runs = jax.tree.leaves(own)[0].shape[0]
-            lanes = evaluation.largest_divisor(runs, self.lanes or runs)  # so that none is empty
+            lanes = evaluation.largest_divisor(runs, self.lanes or runs)  # so that no lane is empty
             if lanes == 1:
                 return jax.lax.map(lambda run: function(*run, *shared), own)
             vectorised = jax.vmap(lambda *run: function(*run, *shared))
@@ -81,7 +81,7 @@ class Layout:
             mesh=self.mesh,
             in_specs=(_PER_RUN,) * len(per_run) + (_SHARED,) * len(shared),
             out_specs=_PER_RUN,
-            check_vma=False,  # nothing to check
+            check_vma=False,  # devices exchange nothing
         )(*per_run, *shared)
 
     def unfused(self) -> dict[str, bool]:
@@ -90,5 +90,5 @@ class Layout:
 
 
 def filled(values: np.ndarray, runs: int) -> np.ndarray:
-    """Values [run], with the last one repeated up to `runs` runs."""
+    """Returns values [run], with the last one repeated up to `runs` runs."""
     return values[np.minimum(np.arange(runs), len(values) - 1)]

@@ -1,4 +1,4 @@
-"""Work in this process, one piece after the other."""
+"""Trains work in this process, one piece after the other."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -16,9 +16,9 @@ class Training(NamedTuple):
     check: Callable[[Room, Any, Any], None]
     """(room, work, data): ValueError if the work does not fit into the room."""
     run: Callable[[Any, Any, Any, float, Sequence[jax.Device]], Iterator[tuple[int, Any]]]
-    """(work, data, checkpoint or None, least seconds between two checkpoints, devices) -> an iterator. It
-    gives the number of steps done so far (see `Work.unit`), and a checkpoint or None: first at the start,
-    then as steps are finished."""
+    """(work, data, checkpoint or None, least seconds between two checkpoints, devices) -> an iterator of
+    (number of steps done so far, checkpoint or None). The first item comes at the start, the others as steps
+    are finished. `Work.unit` names the steps."""
 
 
 def run(
@@ -33,12 +33,12 @@ def run(
     Args:
       training: the functions for this kind of work.
       work: the pieces, trained in this order.
-      dataset: its data, in the form that `training` takes.
-      read: the last checkpoint of a piece, None if there is none.
-      checkpoint_seconds: least time between two checkpoints of a piece.
+      dataset: the data, in the form that `training` takes.
+      read: a function that returns the last checkpoint of a piece, or None.
+      checkpoint_seconds: the least time between two checkpoints of a piece.
 
     Yields:
-      The piece and what `training.run` yields.
+      The piece, followed by the items that `training.run` yields.
     """
     for piece in work:
         for event in training.run(piece, dataset, read(piece), checkpoint_seconds, host.devices()):

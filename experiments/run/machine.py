@@ -1,4 +1,4 @@
-"""This machine, before JAX is imported: its cores, memory and sockets, and how it starts processes."""
+"""This machine's cores, memory and sockets, and how it starts processes. This module does not import JAX."""
 
 import contextlib
 import math
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 METHOD: Literal["forkserver", "spawn"] = "forkserver" if sys.platform == "linux" else "spawn"
-"""How processes start. On systems other than Linux a fork may break what its parent has imported."""
+"""How processes start. On systems other than Linux, a fork may break what its parent has imported."""
 
 
 def cores() -> list[int]:
@@ -35,7 +35,7 @@ def processors() -> int:
 
 
 def memory() -> float:
-    """Bytes of this machine's memory, or what the control groups leave to this process."""
+    """Bytes of this machine's memory, or fewer if the control groups limit this process."""
     if not hasattr(os, "sysconf"):  # as on Windows
         return math.inf
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
@@ -49,10 +49,10 @@ _GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def _control_groups(controller: str) -> Iterator[Path]:
-    """Folders of the groups that limit this process: its own and those around it.
+    """Yields the folders of the groups that limit this process: its own group and all groups around it.
 
-    A container may see the whole path of its group, but only its own folders, with its own group as their
-    root.
+    A container may see the path of its group on the host, although it sees only the folders of its own
+    group, with this group as their root.
     """
     with contextlib.suppress(OSError):
         for line in _GROUP.read_text().splitlines():
@@ -72,30 +72,30 @@ def _words(path: Path) -> list[str]:
 
 def short_folder(added: int) -> str:
     """Returns a folder for sockets: TMPDIR or, if that is too long, /tmp; ValueError if neither will do. The
-    sockets' names add `added` bytes, and a socket's path may have 107 bytes."""
+    sockets' names add `added` bytes, and a socket's path may have at most 107 bytes."""
     for folder in (tempfile.gettempdir(), "/tmp"):
         if len(os.fsencode(folder)) + added <= 107 and os.access(folder, os.W_OK | os.X_OK):
             return folder
     raise ValueError(
         f"the name of the folder of temporary files is too long for sockets ({tempfile.gettempdir()}): "
-        f"give one of at most {107 - added} characters in TMPDIR"
+        f"set TMPDIR to a name of at most {107 - added} characters"
     )
 
 
 def begin_processes() -> Any:
-    """Starts importing the code that trains. Processes that are forked from the importing one share the
-    import.
+    """Starts importing the code that trains. Processes that are forked from the importing process share
+    the import.
 
     Returns:
       A multiprocessing context that starts the processes.
     """
     context = multiprocessing.get_context(METHOD)
-    if METHOD == "spawn":  # each imports for itself
+    if METHOD == "spawn":  # each process imports for itself
         return context
     from multiprocessing import forkserver  # not on every system
 
     context.set_forkserver_preload(["experiments.run.processes", "experiments.run.epochs"])
-    # Ctrl-C in a terminal reaches all processes. The others ignore it, because this process ends them.
+    # Ctrl-C in a terminal reaches all processes. The other processes ignore it, because this one ends them.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     default, tempfile.tempdir = tempfile.tempdir, short_folder(len("/pymp-01234567/listener-01234567"))
     try:

@@ -19,16 +19,16 @@ from experiments.run import machine
 from experiments.run.layout import LANES
 
 _COPIES = 3
-"""Copies of each activation at once: before and after the nonlinearity, and its gradient or z-scores."""
+"""Arrays of each activation's size at once: before and after the nonlinearity, and gradient or z-score."""
 _PATCHES = 1 + 9 / 4
-"""Factor on these copies in a layer with positions. On average, each position is part of 9/4 of the next
+"""Factor on `_COPIES` in a layer with positions. On average, each position is part of 9/4 of the next
 layer's 3 x 3 neighbourhoods."""
 _STATES = 3
 """States of each run: before a step, after it, and in a checkpoint."""
 _LOOSE = 3
 """The estimate may be this many times too high. Only a network that certainly does not fit is an error."""
 _USABLE = 0.8
-"""Share of a device's memory for arrays: the rest is for gaps between them and for other things."""
+"""Share of a device's memory for arrays. The rest is for gaps between arrays and for other things."""
 
 
 class Room(NamedTuple):
@@ -41,7 +41,7 @@ class Room(NamedTuple):
 
     @classmethod
     def of(cls, devices: Sequence[jax.Device], processes: int = 1) -> "Room":
-        """The room on these devices. A CPU's devices share its memory with those of other processes."""
+        """The room on these devices. A CPU's devices share its memory with the devices of other processes."""
         platform = devices[0].platform
         if platform == "cpu":
             limit = machine.memory() / (len(devices) * processes)
@@ -50,7 +50,7 @@ class Room(NamedTuple):
         return cls(platform, len(devices), _USABLE * limit)
 
     def runs(self, trainer: Trainer, dataset: Dataset, most: int) -> int:
-        """The number of runs that fit, from 1 to `most`. It is 1 even if one does not fit."""
+        """The number of runs that fit, from 1 to `most`. It is 1 even if a single run does not fit."""
         numbers = range(1, most + 1)
         fitting = bisect.bisect_right(numbers, self.bytes, key=lambda n: self.needed(n, trainer, dataset))
         return max(1, fitting)
@@ -69,7 +69,7 @@ class Room(NamedTuple):
         return f"{_mebibytes(self.needed(runs, trainer, dataset))}{limit} on each device"
 
     def check(self, work: Work, trainer: Trainer, dataset: Dataset) -> None:
-        """ValueError if a piece of work does not fit; it says what would help."""
+        """Raises ValueError if a piece of work does not fit. The error says what would help."""
         if self.needed(work.runs, trainer, dataset) > _LOOSE * self.bytes:
             cure = (
                 "fewer devices (JAX_NUM_CPU_DEVICES)" if self.platform == "cpu" else "more or larger devices"
@@ -87,7 +87,7 @@ def _mebibytes(number: float) -> str:
 
 @functools.cache
 def _parts(trainer: Trainer, train: int, pixels: int) -> tuple[float, float]:
-    """Returns the bytes of each run, and the additional bytes of each run that is in a vmap at the time."""
+    """Returns the bytes of each run, and the additional bytes of a run while it is in a vmap."""
     sample = jax.ShapeDtypeStruct((1, pixels), jnp.float32)
     states, layers = jax.eval_shape(functools.partial(_one_run, trainer), sample)
     state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states))
@@ -98,7 +98,7 @@ def _parts(trainer: Trainer, train: int, pixels: int) -> tuple[float, float]:
 
     run = _STATES * (state + matrices) + 4 * train  # `4 * train` bytes hold the order of samples
     sample = 4 * _COPIES * pixels + (maps if positions else units)
-    # Training holds a minibatch at a time, and the evaluation a chunk.
+    # Training holds one minibatch at a time, and the evaluation holds one chunk.
     return run, max(state + trainer.batch_size * sample, max(CHUNK, trainer.batch_size) * sample)
 
 

@@ -1,4 +1,4 @@
-"""Work on the cores of this machine. Each core has a process, which sends checkpoints to the main process.
+"""Trains on this machine's cores. Each core has a process, which sends checkpoints to the main process.
 
 Two processes with one core each are faster than one process with two cores, whose threads wait for each
 other.
@@ -25,7 +25,7 @@ def run(
     *,
     processes: int,
 ) -> Iterator[tuple[Work, int, Any]]:
-    """Like `local.run`, but processes take the pieces one by one. This process itself runs nothing on JAX.
+    """Like `local.run`, but other processes take the pieces one by one. This process runs nothing on JAX.
 
     Args:
       processes: how many processes run at once. The cores that this process may use are divided among them.

@@ -11,9 +11,10 @@ from experiments.grid.cells import Work
 
 
 class SweepProgress:
-    """A context that shows block, epoch, networks per second and time left. At its end the bar disappears.
+    """A context that shows block, epoch, networks per second and time left.
 
-    On a terminal it is a bar that is redrawn. Elsewhere it prints a line for each finished block.
+    On a terminal it redraws a bar, which disappears at the end of the context. Elsewhere it prints a line for
+    each finished block.
 
     A network trained for half its epochs counts as half a network. The time left assumes that a step's cost
     is proportional to the multiplications in the hidden layers.

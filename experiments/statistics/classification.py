@@ -7,12 +7,12 @@ BINS = 15
 
 
 def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Error, negative log-likelihood and expected calibration error.
+    """Returns the error, the negative log-likelihood and the expected calibration error.
 
     error: the share of samples whose largest logit is not the label's. nll: the mean of -log
     softmax(logits)[label]. calibration_error: samples are binned by their largest probability. In each bin,
-    the mean of that probability is compared with the share of right answers. The result is the mean of these
-    distances, weighted by the bins' numbers of samples.
+    the distance is taken between the mean of this probability and the share of right answers. The result is
+    the mean distance, where a bin counts as often as it has samples.
 
     Args:
       logits: [..., sample, class]. If a logit is not finite, the error is that of guessing, 1 - 1 / classes,
@@ -41,12 +41,12 @@ def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def counted(errors: np.ndarray) -> np.ndarray:
-    """Errors as exact fractions of counted samples, without float32's rounding.
+    """Returns errors as exact fractions of the number of samples, without float32's rounding.
 
-    Two differences by the same number of samples are then equal, up to float64's rounding.
+    Then two differences that stand for the same number of samples are equal, up to float64's rounding.
 
     Args:
-      errors: [...], each wrong / samples with the same number of samples; NaN where there is no error.
+      errors: [...], each a number of wrong samples divided by the same number of samples, or NaN.
 
     Returns:
       wrong / samples in float64. `samples` is the smallest number, up to 131,072, that makes every error a

@@ -41,15 +41,15 @@ def _student(values: np.ndarray, width: Callable[[int], float]) -> Interval:
 
 
 def _mean(values: np.ndarray) -> float:
-    """The mean; NaN if there are no values, or if one is not finite."""
+    """The mean; NaN if there are no values, or if any value is not finite."""
     return float(values.mean()) if values.size and np.isfinite(values).all() else _NONE
 
 
 def bootstrap(values: np.ndarray) -> Interval:
     """The bias-corrected and accelerated 95% bootstrap interval of the mean, 9,999 resamples, seed 0.
 
-    For ten values it is somewhat too narrow, because ten values say little about the tails. Values that
-    differ only by rounding count as equal.
+    For ten values, the interval is somewhat too narrow, because ten values say little about the tails. Values
+    that differ only by rounding count as equal.
     """
     values = np.asarray(values, np.float64)
     mean = _mean(values)
@@ -64,12 +64,13 @@ def bootstrap(values: np.ndarray) -> Interval:
 
 
 def sign_flip_p(differences: np.ndarray) -> float:
-    """The two-sided p value of paired differences: how often random signs give a mean at least as far from 0.
+    """The two-sided p value of paired differences: how often differences with random signs have a mean at
+    least as far from 0 as the observed mean.
 
-    Up to 44 seeds it is exact, and its smallest possible value is 2^(1-n). With more seeds it comes from
-    9,999 random sets of signs. The test assumes only that without an effect the differences are symmetric
-    about 0. Sums count as equal up to a billionth of the sum of |differences|. So errors must be that exact:
-    see `classification.counted`.
+    With up to 44 seeds, p is exact, and its smallest possible value is 2^(1-n) for n seeds. With more seeds,
+    p comes from 9,999 random sets of signs. The test assumes only that without an effect the differences are
+    symmetric about 0. Sums count as equal up to a billionth of the sum of |differences|. So errors must be
+    exact to this degree: see `classification.counted`.
     """
     differences = np.asarray(differences, np.float64)
     if differences.size < 2 or not np.isfinite(differences).all():
@@ -80,15 +81,15 @@ def sign_flip_p(differences: np.ndarray) -> float:
     if differences.size > 44:
         signs = np.random.default_rng(0).choice([-1.0, 1.0], (9999, differences.size))
         return float((1 + (abs(signs @ differences) >= least).sum()) / 10_000)
-    # Counts which of the 2^n sums are as large. For each sum of the left half, it counts the sums of the
-    # right half that make the total large enough.
+    # Counts how many of the 2^n sums are as large as the observed one. For each sum of the left half, it
+    # counts the sums of the right half with which the total is large enough.
     left, right = (np.sort(_signed_sums(half)) for half in np.array_split(differences, 2))
     as_large = right.size - np.searchsorted(right, least - left)
     return float(min(1.0, 2 * as_large.sum() / 2.0**differences.size))
 
 
 def _signed_sums(values: np.ndarray) -> np.ndarray:
-    """The 2^n sums of values with any signs."""
+    """Returns the sums of values for all 2^n choices of signs."""
     sums = np.zeros(1)
     for value in values:
         sums = np.concatenate([sums - value, sums + value])
@@ -96,7 +97,7 @@ def _signed_sums(values: np.ndarray) -> np.ndarray:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Corrects p values for their number (Holm, 1979). A NaN counts as a comparison and stays NaN."""
+    """Corrects p values for the number of comparisons (Holm, 1979). A NaN counts as one, and stays NaN."""
     p = np.asarray(p, np.float64)
     order = np.argsort(np.where(np.isnan(p), 1, p))
     corrected = np.maximum.accumulate(np.fmin(p[order] * np.arange(p.size, 0, -1), 1))

@@ -1,6 +1,7 @@
 """Summaries over data sets and seeds: effects, ranks, and probabilities of improvement.
 
-Scores are errors, so lower is better. One method has an array [set, seed], and `ranks` takes [method, set].
+Scores are errors, so lower is better. The scores of one method are an array [set, seed]. `ranks` takes an
+array [method, set].
 """
 
 from collections.abc import Callable
@@ -27,11 +28,10 @@ class Effect(NamedTuple):
     sets: np.ndarray
     """[set], each set's own log ratio."""
     errors: np.ndarray
-    """[set], their standard errors."""
+    """[set], the standard errors of `sets`."""
 
     def equivalent(self, margin: float) -> float:
-        """The p value of two one-sided tests that the mean lies between -margin and margin (Schuirmann,
-        1987)."""
+        """The p value of two one-sided tests for a mean between -margin and margin (Schuirmann, 1987)."""
         mean, low, high = self.interval
         mirrored = self._replace(interval=Interval(-mean, -high, -low))
         return max(self.below(margin), mirrored.below(margin))
@@ -52,8 +52,8 @@ def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
     """The effect of method a against b: the log of the ratio of their mean errors, averaged over sets.
 
     Each set has y = log(mean a / mean b) with variance v = var(a) / (n mean(a)^2) + var(b) / (n mean(b)^2).
-    The sets count as a sample of all sets. Their weights are 1 / (v + tau^2), with tau^2 by Paule and Mandel.
-    The interval is Hartung and Knapp's: Student's with sets - 1 degrees of freedom.
+    The sets count as a random sample of all possible sets. Their weights are 1 / (v + tau^2), with tau^2 by
+    Paule and Mandel. The interval is Hartung and Knapp's: Student's with sets - 1 degrees of freedom.
 
     Args:
       a, b: errors [set, seed], with means above 0. Seeds need not be paired.
@@ -83,8 +83,8 @@ def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
 
 
 def _paule_mandel(y: np.ndarray, v: np.ndarray) -> float:
-    """The tau^2 at which sum w (y - mean)^2 equals its expectation n - 1. It is 0 if the sum is already
-    smaller at tau^2 = 0."""
+    """The tau^2 at which sum w (y - mean)^2 equals its expectation n - 1. The result is 0 if the
+    sum is smaller than n - 1 even at tau^2 = 0."""
 
     def excess(tau2: float) -> float:
         w = 1 / np.maximum(v + tau2, np.finfo(float).tiny)
@@ -100,7 +100,7 @@ def _paule_mandel(y: np.ndarray, v: np.ndarray) -> float:
 
 
 def better(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """P(A > B): the probability that a network of method a errs less than one of b, averaged over sets.
+    """P(A > B): the probability that a network of a has a lower error than one of b, averaged over sets.
 
     Each set gives the share of pairs of seeds in which a has the lower error. Ties count half (Mann and
     Whitney's U).
@@ -128,11 +128,11 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
 def bootstrap_interval(
     statistic: Callable[..., np.ndarray], *scores: np.ndarray, resamples: int = 2000
 ) -> Interval:
-    """A statistic with its 95% bootstrap interval. A resample draws sets, then seeds within each set.
+    """Returns a statistic with its 95% bootstrap interval. A resample draws sets, then seeds in each set.
 
     Args:
       statistic: a function of arrays [..., set, seed] that returns an array [...].
-      scores: the arrays [set, seed] that it takes.
+      scores: the arrays [set, seed] that `statistic` takes.
       resamples: the number of resamples.
     """
     rng = np.random.default_rng(0)
@@ -146,18 +146,18 @@ def bootstrap_interval(
 
 
 class Ranks(NamedTuple):
-    """How methods rank over sets."""
+    """The ranks of methods, and whether they differ."""
 
     mean: np.ndarray
-    """[method], 1 is best; ties share their ranks."""
+    """[method], each method's rank, averaged over sets. 1 is best; ties get the mean of their ranks."""
     p: float
     """The p value of Friedman's test, whose null hypothesis is that all methods are alike."""
     distance: float
-    """Nemenyi's critical distance at 5%. Methods whose mean ranks are closer do not differ significantly."""
+    """Nemenyi's critical distance at 5%. If mean ranks are closer, methods do not differ significantly."""
 
 
 def ranks(errors: np.ndarray) -> Ranks:
-    """Mean ranks of methods, by their errors [method, set].
+    """Ranks methods by their errors [method, set].
 
     Source: Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets (2006).
     """

@@ -49,8 +49,8 @@ CORRELATIONS = Quantity("difference in mean |rho|")
 
 @dataclass(frozen=True)
 class Comparison:
-    """One number for each seed. The paper's sentence says that these numbers are above `expected`; or, where
-    it names a value, that they equal it."""
+    """One number for each seed. The paper's sentence says that these numbers are above `expected`. If the
+    sentence names a value, it says that the numbers equal this value, which is then `expected`."""
 
     what: str
     values: np.ndarray
@@ -60,9 +60,9 @@ class Comparison:
     outcome: Outcome
     expected: float = 0.0
     p: float = float("nan")
-    """p of the sign-flip test, corrected; NaN where the sentence names a value."""
+    """The corrected p value of the sign-flip test; NaN where the sentence names a value."""
     tolerance: float | None = None
-    """Allowed distance of each value from `expected`; None where the mean is judged."""
+    """Allowed distance of each value from `expected`; None where only the mean is judged."""
     margin: float | None = None
     """Allowed distance of the mean from `expected`, where the sentence names a value."""
     quantity: Quantity = PLAIN
@@ -110,12 +110,12 @@ class Verdict:
 
     @property
     def exact(self) -> bool:
-        """Whether every value must be as expected, instead of their mean."""
+        """Whether every value must be as expected, not only the mean of the values."""
         return all(comparison.tolerance is not None for comparison in self.comparisons)
 
     @property
     def counts(self) -> str:
-        """How many comparisons are for, against and open."""
+        """How many comparisons are for the sentence, against it and open."""
         outcomes = [comparison.outcome for comparison in self.comparisons]
         return ", ".join(str(outcomes.count(kind)) for kind in ("for", "against", "open"))
 
@@ -126,9 +126,9 @@ def above_zero(
     label: Callable[[Key], str] = str,
     quantity: Quantity = ERRORS,
 ) -> tuple[Comparison, ...]:
-    """Returns the comparisons for a claim that all these paired differences [seed] are positive. With a
-    margin, the claim is that they are not below zero by more than the margin (non-inferiority). `label` turns
-    a key into words."""
+    """Returns the comparisons for a claim that all these paired differences [seed] are positive on
+    average. With a margin, the claim is that no mean is below zero by more than the margin (non-inferiority).
+    `label` turns a key into words."""
     expected = {key: -(margins or {}).get(key, 0.0) for key in differences}
     kept = {key: values[np.isfinite(values)] for key, values in differences.items()}
     p = [intervals.sign_flip_p(finite - expected[key]) for key, finite in kept.items()]
@@ -157,7 +157,7 @@ def equal(what: str, values: np.ndarray, expected: float, margin: float, quantit
     """Returns the comparison for a claim that the mean of values [seed] is within a margin of `expected`."""
     interval = intervals.bootstrap(values[np.isfinite(values)])
     outcome: Outcome = "open"
-    if np.isfinite(values).sum() >= 6:  # with fewer values no sign-flip test can decide either
+    if np.isfinite(values).sum() >= 6:  # with fewer values, a sign-flip test cannot decide either
         if expected - margin <= interval.low and interval.high <= expected + margin:
             outcome = "for"
         elif interval.high < expected - margin or expected + margin < interval.low:
@@ -166,6 +166,6 @@ def equal(what: str, values: np.ndarray, expected: float, margin: float, quantit
 
 
 def always(what: str, values: np.ndarray, expected: float, tolerance: float) -> Comparison:
-    """Returns the comparison for a claim that every value is as expected, not just their mean."""
+    """Returns the comparison for a claim that every value is as expected, not just the mean."""
     outcome: Outcome = "for" if (abs(values - expected) <= tolerance).all() else "against"
     return Comparison(what, values, intervals.bootstrap(values), outcome, expected, tolerance=tolerance)

@@ -1,5 +1,5 @@
 """Checkpoints on disk, one for each block that is being trained: CELL.checkpoint.npz or
-CELL.seeds-FIRST-LAST.checkpoint.npz. Reading one never unpickles."""
+CELL.seeds-FIRST-LAST.checkpoint.npz. Reading a checkpoint never unpickles."""
 
 import itertools
 import json
@@ -21,8 +21,8 @@ def path_of(folder: Path, block: Block) -> Path:
 
 
 def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
-    """Returns a cell's blocks, without its first `done` seeds: the blocks of its checkpoints, and the other
-    seeds in equal blocks of at most `runs`."""
+    """Returns a cell's blocks, without the first `done` seeds: the blocks that have checkpoints, and the
+    other seeds in equal blocks of at most `runs`."""
     name = re.compile(re.escape(cell.name) + r"(?:\.seeds-(\d+)-(\d+))?\.checkpoint\.npz")
     matches = [match for path in listed(folder, ".npz") if (match := name.fullmatch(path.name))]
     for match in matches:
@@ -34,12 +34,14 @@ def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
     begun = [
         Block(cell, int(match[1] or 0), int(match[2] or cell.seeds - 1))
         for match in matches
-        if int(match[1] or 0) >= done  # a sweep killed just after finishing leaves earlier ones
+        if int(match[1] or 0) >= done  # a sweep killed just after finishing leaves earlier blocks
     ]
     taken = [seed for block in begun for seed in range(block.first, block.last + 1)]
     if len(taken) > len(set(taken)):
         names = ", ".join(str(folder / match[0]) for match in matches)
-        raise ResultsError(f"checkpoints hold the same seeds more than once ({names}): move the older away")
+        raise ResultsError(
+            f"checkpoints hold the same seeds more than once ({names}): move the older file away"
+        )
     left = sorted(set(range(done, cell.seeds)) - set(taken))
     for _, gap in itertools.groupby(enumerate(left), lambda pair: pair[1] - pair[0]):
         seeds = [seed for _, seed in gap]
@@ -49,7 +51,7 @@ def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
 
 
 def write(folder: Path, block: Block, checkpoint: Checkpoint, identity: str) -> None:
-    """Replaces the checkpoint of a block; `identity` is the identity of its data."""
+    """Replaces the checkpoint of a block. `identity` is the identity of the data that it is trained on."""
     arrays = {f"state/{name}": value for name, value in checkpoint.state.items()}
     arrays |= {f"last_epoch/{name}": value for name, value in checkpoint.last_epoch.items()}
     for name in checkpoint.history[0]:
@@ -62,7 +64,7 @@ def write(folder: Path, block: Block, checkpoint: Checkpoint, identity: str) -> 
 
 
 def read(folder: Path, block: Block, identity: str) -> Checkpoint | None:
-    """Returns a block's checkpoint, or None; ResultsError if its configuration or its data are others."""
+    """Returns a block's checkpoint, or None; ResultsError if it has another configuration or data."""
     path = path_of(folder, block)
     if not path.exists():
         return None

@@ -22,7 +22,7 @@ def complete(stored: dict) -> dict:
 
 
 def check_form(stored: object, like: object, name: str = "configuration") -> None:
-    """ValueError unless a configuration, read from JSON, has all parts of another one. Types must match:
+    """Raises ValueError unless a configuration, read from JSON, has all parts of `like`, with the same types:
     text, number, or a list of these."""
     if _kind(stored) != _kind(like):
         raise ValueError(f"{name} is {stored!r:.50}")
@@ -40,15 +40,15 @@ def _kind(value: object) -> object:
 
 
 def check(source: object, stored: str, cell: Cell) -> None:
-    """ResultsError if the stored configuration of a source, as JSON, is not the cell's."""
+    """Raises ResultsError if the stored configuration of a source, as JSON, is not the cell's."""
     configuration = complete(json.loads(stored))
-    if "variant" in configuration:  # once stored as it was typed
+    if "variant" in configuration:  # older files have it as it was typed
         configuration |= {"variant": Variant.parse(configuration["variant"]).name}
     check_numbers(source, configuration, json.loads(json.dumps(cell.configuration())))  # tuples become lists
 
 
 def check_numbers(source: object, stored: dict, wanted: dict) -> None:
-    """ResultsError if the stored numbers or texts of a source are not the wanted ones."""
+    """Raises ResultsError if the stored numbers or texts of a source are not the wanted ones."""
     if different := "; ".join(_differences(stored, wanted)):
         raise ResultsError(
             f"{source} was made with other options ({different}): give the same options, or another --out"
@@ -56,7 +56,7 @@ def check_numbers(source: object, stored: dict, wanted: dict) -> None:
 
 
 def check_data(source: object, stored: str, wanted: str) -> None:
-    """ResultsError if a source was trained on other data, according to `Dataset.identity`.
+    """Raises ResultsError if a source was trained on data with another `Dataset.identity` than `wanted`.
 
     Results from before 0.2 have no hash. A warning then says that only the version was compared.
     """
@@ -74,14 +74,15 @@ def check_data(source: object, stored: str, wanted: str) -> None:
 
 
 def same_data(first: str, second: str) -> bool:
-    """Whether versions are the same, and hashes if both have one. A text may name several data sets."""
+    """Whether two texts have the same version of the data, and the same hash if both have one. A text may
+    name several data sets."""
     identities = [identity.split() for text in (first, second) for identity in text.split("; ")]
     pairs = itertools.combinations(identities, 2)
     return all(ours == theirs for pair in pairs for ours, theirs in zip(*pair, strict=False))
 
 
 def check_together(path: Path, stored: str, wanted: str) -> None:
-    """ResultsError if the configurations of a stored and a wanted cell belong to different sweeps."""
+    """Raises ResultsError if the configurations of a stored and a wanted cell are of different sweeps."""
     theirs, ours = (
         {name: value for name, value in complete(json.loads(text)).items() if name not in _OF_ONE_CELL}
         for text in (stored, wanted)
@@ -93,7 +94,7 @@ def check_together(path: Path, stored: str, wanted: str) -> None:
 
 
 def _differences(stored: object, wanted: object, name: str = "") -> list[str]:
-    """`name is STORED there, not WANTED` for every number or text in which two configurations differ."""
+    """Returns `name is STORED there, not WANTED` for each number or text that configurations do not share."""
     if isinstance(stored, dict) and isinstance(wanted, dict):
         return [
             line

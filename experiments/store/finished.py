@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from experiments.disk.hdf5 import Header
 
-# Dimensions, meaning and units of the recorded variables, by name. The last epoch also has the parameters,
-# and correlation_1, ...: the hidden layers' matrices over the whole validation set.
+# Dimensions, meaning and units of the recorded variables, by name. A cell also has the parameters after
+# the last epoch, and correlation_1, ...: the hidden layers' matrices over the whole validation set.
 VARIABLES = {
     "train_nll": (("seed", "epoch"), "nll over the epoch's minibatches, as trained", "nats"),
     "train_error": (("seed", "epoch"), "error over the epoch's minibatches, as trained", "1"),
@@ -63,7 +63,7 @@ _FURTHER = {
     "cell": {"long_name": "network"},
     "layer": {"long_name": "hidden layer"},
 }
-"""xarray attributes of what is not in `VARIABLES`, if its name does not say enough."""
+"""xarray attributes of variables and coordinates that are not in `VARIABLES` and need an explanation."""
 
 
 def described(dataset: "xr.Dataset") -> "xr.Dataset":
@@ -100,7 +100,7 @@ def missing(folder: Path, grid: Sequence[Cell]) -> dict[Cell, int]:
     """The cells of the grid that are unfinished in a folder, each with the number of seeds that are done.
 
     Raises:
-      ResultsError: a file in the folder is of another sweep.
+      ResultsError: a file in the folder belongs to another sweep.
     """
     done = {cell: seeds_done(folder, cell) for cell in grid}
     for path in sorted({*paths(folder)} - {path_of(folder, cell.network) for cell in grid}):
@@ -110,7 +110,7 @@ def missing(folder: Path, grid: Sequence[Cell]) -> dict[Cell, int]:
 
 
 def check_identity(folder: Path, identity: str) -> None:
-    """ResultsError if cells in a folder were trained on data with another `Dataset.identity`."""
+    """Raises ResultsError if cells in a folder were trained on data with another `Dataset.identity`."""
     for path in paths(folder):
         with netcdf.header(path) as header:
             check_data(path, str(header.attrs.get("dataset_version", "")), identity)
@@ -153,7 +153,7 @@ def parameters(dataset: "xr.Dataset") -> list[dict[str, Any]]:
 
 
 def finish(folder: Path, cell: Cell, blocks: Sequence[Block], identity: str) -> None:
-    """Turns the checkpoints of a cell's blocks into its results, once all blocks are finished.
+    """Turns the checkpoints of a cell's blocks into the cell's results, once all blocks are finished.
 
     Args:
       folder: the sweep's folder.
@@ -168,7 +168,7 @@ def finish(folder: Path, cell: Cell, blocks: Sequence[Block], identity: str) -> 
     if len(parts) == len(blocks):
         try:
             results = _results(cell, blocks[0].first, parts, identity)
-        except (KeyError, ValueError) as error:  # checkpoints hold other records
+        except (KeyError, ValueError) as error:  # the checkpoints lack records, or their shapes do not fit
             raise unreadable(checkpoints.path_of(folder, blocks[0]), error, "checkpoint") from error
         path = path_of(folder, cell.network)
         if blocks[0].first:
@@ -217,7 +217,7 @@ def _results(cell: Cell, first: int, parts: Sequence[Checkpoint], identity: str)
 
 
 def _added(path: Path, results: "xr.Dataset") -> "xr.Dataset":
-    """Returns the results in a file, with those of further seeds appended. Different notes are joined."""
+    """Returns the results in a file, with those of further seeds appended. Notes that differ are joined."""
     import xarray as xr
 
     with netcdf.read(path) as stored:

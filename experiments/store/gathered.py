@@ -29,9 +29,9 @@ def gather(folder: Path, networks: Sequence[Network] | None = None, seeds: int |
     Returns:
       All `finished.VARIABLES` with a leading axis `cell`, in the order of Table 1. Cells are named
       SIZE-VARIANT, with coordinates size and variant. `correlation` [cell, unit, other_unit] is rho of the
-      last hidden layer over the validation set, of the first seed. It is NaN beyond the layer's width, and
-      most committed sweeps lack it. Each cell has its `finished.ATTRIBUTES`. Variables have xarray's
-      attributes `long_name` and `units`.
+      last hidden layer over the validation set, for the first seed. Entries beyond the layer's width are NaN.
+      Most committed sweeps lack `correlation`. Each cell has its `finished.ATTRIBUTES`. Variables have
+      xarray's attributes `long_name` and `units`.
 
     Raises:
       ResultsError: the folder has no cells, or cells of two sweeps.
@@ -75,7 +75,7 @@ def _first_seeds(cell: xr.Dataset, seeds: int) -> xr.Dataset:
 
 
 def identify(configuration: str) -> Network:
-    """The network of a stored configuration; ValueError, or an error of json, if it is not a cell's."""
+    """Returns the network of a stored configuration. Raises ValueError if the text is not a cell's."""
     stored = complete(json.loads(configuration))
     network = Network.parse(f"{stored['size']}-{stored['variant']}")
     like = Recipe(widths=(10,))
@@ -84,8 +84,8 @@ def identify(configuration: str) -> Network:
 
 
 def concatenate(separate: Iterable[xr.Dataset]) -> xr.Dataset:
-    """Cells as one Dataset [cell, ...], in order. Narrower layers are filled up with NaN. ResultsError if
-    cells were trained on different data."""
+    """Returns cells as one Dataset [cell, ...], in the order of Table 1. Narrower layers are filled up with
+    NaN. Raises ResultsError if cells were trained on different data."""
     in_order = sorted(separate, key=lambda cell: Network.parse(str(cell.cell.values)).order)
     for cell in in_order:
         identity, first = (str(other.dataset_version.values) for other in (cell, in_order[0]))
@@ -135,9 +135,9 @@ def error(sweep: xr.Dataset) -> xr.DataArray:
 def effective_units(cell: xr.Dataset) -> xr.DataArray:
     """A cell's effective number of units [seed, epoch, layer] on the validation set.
 
-    Like `decorr.effective_units`, but computed from the mean of P over minibatches, because r2 is linear in
-    P. For layers with positions the effective number of samples is unknown. They get the raw d / (2P), which
-    chance makes smaller.
+    Unlike in `decorr.effective_units`, the mean of P over minibatches gives this number. That is enough,
+    because r2 is linear in P. For layers with positions, the effective number of samples is unknown. They get
+    the raw d / (2P), which chance makes smaller.
     """
     stored = configuration(cell)
     d = xr.DataArray(np.asarray(stored["widths"], float), dims="layer")
@@ -148,8 +148,8 @@ def effective_units(cell: xr.Dataset) -> xr.DataArray:
 
 
 def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[int, int]]:
-    """For each cell with a network that diverged by an epoch (default: the last): how many networks did, and
-    how many the cell has."""
+    """Returns, for each cell with a network that diverged by an epoch (default: the last), how many networks
+    diverged and how many the cell has."""
     epoch = sweep.diverged_epoch
     counts = ((epoch > 0) & (epoch <= (by or sweep.sizes["epoch"]))).sum("seed").values
     return {
@@ -160,7 +160,7 @@ def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[in
 
 
 def epoch_seconds(sweep: xr.Dataset) -> dict[Network, float]:
-    """By cell, the mean seconds that an epoch of one network took on one core or other device."""
+    """Returns, for each cell, the mean seconds of an epoch of one network on one device, such as a core."""
     devices = [int(str(text).split(" x ")[0]) for text in sweep.devices.values]
     epochs = sweep.sizes["seed"] * sweep.sizes["epoch"]
     return dict(zip(networks(sweep), (sweep.seconds.values * devices / epochs).tolist(), strict=True))
@@ -169,8 +169,8 @@ def epoch_seconds(sweep: xr.Dataset) -> dict[Network, float]:
 def expected_seconds(known: Mapping[Network, float], cell: Cell, image_shape: tuple[int, ...]) -> float:
     """The expected seconds for an epoch of one of the cell's networks, from `epoch_seconds` of others.
 
-    It is the median over networks of the same size, or else over all, scaled by the multiplications in their
-    layers.
+    They are the median over networks of the same size (if there are none, over all networks), scaled by the
+    multiplications in the hidden layers.
     """
 
     def products(network: Network) -> int:

@@ -1,4 +1,4 @@
-"""Measurements of the networks of finished cells: one file each, small enough to commit."""
+"""Measurements of the networks of finished cells. Each measurement is one file, small enough to commit."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from experiments.store.configuration import check, check_numbers
 
 
 def save(measured: xr.Dataset, path: Path, folder: Path, grid: Sequence[Cell]) -> None:
-    """Writes a measurement, compressed, with the configurations of its cells and their origin."""
+    """Writes a measurement, compressed, with its origin and the configurations of the measured cells."""
     cells = []
     for cell in grid:
         with netcdf.read(finished.path_of(folder, cell.network)) as stored:
@@ -23,7 +23,7 @@ def save(measured: xr.Dataset, path: Path, folder: Path, grid: Sequence[Cell]) -
         "configurations": json.dumps([cell.configuration() for cell in grid]),
         "dataset_version": cells[0]["dataset_version"],
         "trained_by_commit": "; ".join(sorted({str(cell["commit"]) for cell in cells})),
-        **provenance.current(),  # the origin of the measurement
+        **provenance.current(),  # the origin of the measurement, not of the cells
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     netcdf.write(path, measured.assign_attrs(notes), packed={})

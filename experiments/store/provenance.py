@@ -31,10 +31,10 @@ def current() -> Mapping[str, str]:
 
 def _commit() -> str:
     """The commit of this checkout, marked if the code was changed; "unknown" without git or checkout."""
-    if _git("rev-parse", "--show-toplevel") != str(ROOT):  # a folder in another repository
+    if _git("rev-parse", "--show-toplevel") != str(ROOT):  # this folder is within another repository
         return "unknown"
     commit = _git("rev-parse", "HEAD")
-    # The reference run writes into these folders, and does not change the code.
+    # The reference run writes into these folders, which hold no code.
     excluded = [f":(top,exclude)experiments/{name}/reference" for name in ("paper", "comparison")]
     changed = _git("status", "--porcelain", "--untracked-files=no", ":/", *excluded)
     if commit is None or changed is None:

@@ -45,7 +45,7 @@ def test_the_ratio_is_of_each_repeat():
 def test_other_losses_are_refused(variant, wrong):
     training._agree("peer", [2.0, 1.5], [2.0, 1.5, 1.0], variant)
     for found in ([2.0, 1.5 * wrong], [2.0 / wrong], [math.nan]):
-        with pytest.raises(RuntimeError, match="peer does not train the same: network"):
+        with pytest.raises(RuntimeError, match="peer does not train like decorr: network"):
             training._agree("peer", found, [2.0, 1.5], variant)
 
 

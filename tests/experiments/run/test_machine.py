@@ -75,7 +75,7 @@ def test_processes_begin_under_a_long_tmpdir(tmp_path, monkeypatch):
 
 def test_without_a_short_folder_the_error_names_tmpdir():
     with pytest.raises(
-        ValueError, match=r"too long for sockets .*give one of at most 2 characters in TMPDIR$"
+        ValueError, match=r"too long for sockets .*set TMPDIR to a name of at most 2 characters$"
     ):
         machine.short_folder(105)
     assert machine.short_folder(1) == tempfile.gettempdir()
