@@ -193,7 +193,7 @@ def test_implementations_that_do_not_agree_are_refused(monkeypatch):
     group = mock.MagicMock()
     group.return_value.__enter__.return_value.reports.side_effect = [[{"value": 1.0}], [{"value": 1.1}]]
     monkeypatch.setattr(diagnostics, "Group", group)
-    with pytest.raises(RuntimeError, match=r"has 1\.1, ours 1\.0"):
+    with pytest.raises(RuntimeError, match=r"gives 1\.1, but ours gives 1\.0"):
         list(diagnostics.measure(1, (), lambda _: None, [(30, 8)]))
 
 
