@@ -75,11 +75,11 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
     """Evaluates one network on a whole split, without dropout.
 
     P depends on the number of samples (`decorr.independent_penalty`). So P is averaged over minibatches of
-    the training size, in stored order, to be comparable with training. The mean is over all minibatches, or
-    over every k-th minibatch if at least `MINIBATCHES` are left. All other measurements use all samples. For
-    a layer with positions, `subsample` draws some positions with a fixed key. For P, it draws as many
-    positions from each minibatch as in training. For the correlations, it draws that many from the whole set,
-    but at least one from each sample.
+    the training size, in stored order, to be comparable with training. The mean is over all minibatches or,
+    in a large set, over every k-th one, but over at least `MINIBATCHES`. All other measurements use all
+    samples. For a layer with positions, `subsample` draws some positions with a fixed key. For P, it draws as
+    many positions from each minibatch as in training. For the correlations, it draws that many from the whole
+    set, but at least one from each sample.
 
     Args:
       trainer: the model, and the minibatch size, which is m in P; static.

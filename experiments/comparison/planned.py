@@ -122,7 +122,7 @@ def comparison() -> Iterator[Part]:
 
 
 SHOTS = (5, 50)
-"""The numbers of rows of each held-out class from which a probe on features learns."""
+"""How many rows of each held-out class a probe on features learns from."""
 
 
 def features() -> Iterator[Part]:

@@ -73,9 +73,8 @@ SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails
 
 def answers(networks: Networks, judged: Sequence[Judged]) -> Table:
     """Returns the table of answers: what each kind of user can expect, by PLAN.md's rule and hypotheses."""
-    rows = [
-        ("To begin with", "dropout", "vanilla", analysis.effect(networks, "dropout", "vanilla"), "described")
-    ]
+    first = analysis.effect(networks, "dropout", "vanilla")
+    rows = [("To begin with", "dropout", "vanilla", first, "no planned test")]
     for each in analysis.advice(networks):
         data = "Your data are small images" if each.images else "Your data are tables"
         rows.append((data, each.method, each.against, each.effect, SAID.get(each.says, each.says)))
@@ -132,9 +131,9 @@ def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
         shown = name.removesuffix("-views")
         header = [
             f"loss on {shown}",
-            "error with 100 labels, %",
+            "error with 100 labels, % ± 95%",
             "all labels, %",
-            "effective units",
+            "effective units of layer 2",
             "of the embedding",
         ]
         lines = []

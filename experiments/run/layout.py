@@ -12,8 +12,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from decorr.training import evaluation
 from decorr.training.split import Split
 
-# Options on a CPU for programs of many small loops, such as random bits. Without fusions, such programs
-# compile in half the time and run as fast.
+# Compiler options on a CPU, for programs of many small loops, such as those that draw random bits. Without
+# fusions, such programs compile in half the time and run as fast.
 _UNFUSED = {"xla_cpu_use_fusion_emitters": False}
 
 LANES = {"cpu": 1}

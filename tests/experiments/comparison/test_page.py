@@ -83,7 +83,7 @@ def test_the_answer_comes_first(written):
     start = written[: written.index("<figure>")]
     answers = [re.sub("<[^>]+>", "", row) for row in re.findall("<tr>(<td>.*?)</tr>", start)]
     told = [re.sub(r"[+-]?\d[\d.]*%? ?\[.*\]", ";", answer) for answer in answers]
-    assert told[0] == "To begin withdropoutvanilla;4described"
+    assert told[0] == "To begin withdropoutvanilla;4no planned test"
     assert "Your data are tablescorrdropout;3do not use it" in told
     assert "Your data are tablescorr-dropoutdropout;3use it" in told
     assert "Your data are small imagescorrdropout1too few data sets" in told
