@@ -9,6 +9,9 @@ def independent_penalty(m: float, d: int) -> float:
     E[P] = (1 + (d-1)/(m-1)) / 2, because E[rho_ij^2] = 1/(m-1) for i != j. However large this value is, a P
     near it is not evidence against independence.
 
+        samples, units = a.size // a.shape[-1], a.shape[-1]
+        excess = correlation_penalty(a) - independent_penalty(samples, units)
+
     Args:
       m: number of samples, at least 2. If samples depend on one another, like the positions of one image,
         give the effective number, which need not be whole. With weights w, that number is (sum w)^2 / sum

@@ -99,6 +99,8 @@ def whiten(
     layers instead add 1e-5 to the diagonal of the biased covariance. Here C is unbiased, like in
     `covariance_matrix`.
 
+        y = whiten(a)  # uncorrelated units of variance 1
+
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       method, shrinkage, iterations: as in `whitening_matrix`.

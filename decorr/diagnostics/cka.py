@@ -28,6 +28,8 @@ def linear_cka(
     (HSIC_1), so h is 0 on average for two independent layers. Raw CKA tends to 1 if there are fewer samples
     than units. CKA does not change if a layer is rotated or shifted, or if all its units are scaled alike.
 
+        similarity = linear_cka(a, b)  # two layers, of the same samples
+
     Args:
       a: activations [..., unit] of one layer, floating point; all leading axes together are the m samples.
       b: activations of the other layer or network, of the same samples. The number of units may differ.

@@ -68,6 +68,8 @@ def effective_units(
     are alike. If no unit is constant, the raw value is d / (2P), where P is `correlation_penalty`.
     `effective_rank` of order 2 gives the same result on the correlation matrix, and offers other ranks too.
 
+        share = effective_units(a) / a.shape[-1]  # 1: all units are uncorrelated
+
     Args:
       a: activations [..., unit], floating point; m samples in all.
       debias: whether to subtract what chance adds to r2. Without debiasing, m samples never show more than

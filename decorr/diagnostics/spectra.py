@@ -89,6 +89,9 @@ def effective_rank(
     `order=math.inf, kind="moment"`. `effective_units` has `order=2, kind="correlation", debias=True`. On one
     layer, these ranks can differ by a factor of ten, mostly because only some subtract the means.
 
+        rankme = effective_rank(a, power=1, kind="moment")
+        participation_ratio = effective_rank(a, order=2)
+
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       order: the order of the Hill number, above 0; may be `math.inf`. A larger order gives small shares less

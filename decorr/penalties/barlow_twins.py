@@ -23,6 +23,8 @@ def barlow_twins_loss(
     correlations of one view's units with the other view's, and z uses the mean and the biased standard
     deviation. The first sum makes the views agree. The second keeps units from repeating each other.
 
+        loss = barlow_twins_loss(a, b)  # embeddings of two views of the same samples
+
     Args:
       a: embeddings [..., unit] of one view, floating point; all leading axes together are the m samples.
       b: embeddings of the other view, in the shape of `a`.

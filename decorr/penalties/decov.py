@@ -19,6 +19,8 @@ def decov_loss(
     L = 1/2 (||C||_F^2 - ||diag C||_2^2), C = sum_k (a^(k) - mean) (a^(k) - mean)^T / m, the biased
     covariance. L shrinks with the scale of the activations; `correlation_penalty` does not.
 
+        loss = nll + 0.1 * decov_loss(a)  # of the last hidden layer
+
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;

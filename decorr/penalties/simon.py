@@ -26,6 +26,9 @@ def correlation_penalty(
     the weight 0.002. The paper's weights 0.1 and 1.0 are 0.002 and 0.02 here, because the author's code
     divides the gradient by the 50 samples of a minibatch.
 
+        hidden = activations.values()  # one array [..., unit] for each hidden layer
+        loss = nll + 0.002 * sum(correlation_penalty(layer) for layer in hidden)
+
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;

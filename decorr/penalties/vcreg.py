@@ -27,6 +27,9 @@ def vcreg_loss(
     covariance. With `delta`, the square of an entry x of C with |x| > delta is replaced by 2 delta
     |x| - delta^2 (smooth L1).
 
+        hidden = activations.values()  # one array [..., unit] for each hidden layer
+        loss = nll + sum(vcreg_loss(layer, 0.1, 0.01) for layer in hidden)
+
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples. Positions of a
         convolutional map count as samples, like in the paper.

@@ -109,6 +109,8 @@ def vicreg_loss(
     the squared distance, which is d times the code's mean over samples and units. The text also takes v(a) +
     v(b), which the code halves. `vicreg_parts` gives the three terms for a log.
 
+        loss = vicreg_loss(a, b)  # embeddings of two views of the same samples
+
     Args:
       a: embeddings [..., unit] of one view, floating point; all leading axes together are the m samples.
       b: embeddings of the other view, in the shape of `a`.
