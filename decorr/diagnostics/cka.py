@@ -61,7 +61,7 @@ class CKAState(NamedTuple):
     """Compares two layers over more samples than fit in memory: `linear_cka`, debiased, batch by batch.
 
     Each of h(a, b), h(a, a) and h(b, b) is averaged over the minibatches, and the ratio is taken at the end.
-    Because each is unbiased, the size of the minibatches does not change what is estimated. A mean of CKA
+    Because each h is unbiased, the size of the minibatches does not change what is estimated. A mean of CKA
     over minibatches would be biased.
 
         state = CKAState.init()

@@ -15,16 +15,16 @@ def activity(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Scores each unit's activity: its mean absolute value, divided by the mean over all units of its layer.
+    """Scores each unit's activity: its mean absolute value, relative to the average unit of its layer.
 
     s_i = mean_k |a_i^(k)| / (1/d sum_j mean_k |a_j^(k)|). With s_i = 0, the unit is silent. With s_i = 1, it
-    is as active as the layer's units are on average. The mean of s over the units is 1.
+    is as active as the average unit. The mean of s over the units is 1.
 
     Args:
       a: activations [..., unit], floating point. All leading axes together are the m samples, including the
         positions of a convolution. One sample is enough.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
-        as in `zscore`. Weights count in the means over the samples.
+        as in `zscore`. The means over samples are weighted.
 
     Returns:
       s [unit], in [0, d]; float32 for half-precision input, else the dtype of `a`. Every s_i is 0 if all
@@ -57,8 +57,8 @@ def dormant_units(
     is `dormant_units(a).mean()`.
 
     Args:
-      a: activations [..., unit], floating point, as in `activity`. Take them after the nonlinearity. A unit
-        that is silent after the nonlinearity still varies before it.
+      a: activations [..., unit], floating point, as in `activity`. Take them after the nonlinearity, because
+        a silent unit still varies before the nonlinearity.
       threshold: a scalar that may be traced; common values are 0, 0.025 and 0.1.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `activity`.

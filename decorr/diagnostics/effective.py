@@ -42,12 +42,12 @@ def mean_square_correlation(
     Numerics:
       As in `pair_penalty`. The mean is over the d units that are not constant (see `zscore`). The mean is NaN
       with fewer than two such units, or with fewer than two samples (three if debiased). The adjustment is
-      exact for independent and for identical units. Between these cases, where rho^2 is about 1/2, it
-      subtracts up to 1/m too much: with 20 samples, a true 0.49 becomes 0.47. If weights are very unequal,
-      chance adds somewhat less than 1/(n - 1).
+      exact for independent and for identical units. Between these cases, where rho^2 is about 1/2, the
+      adjustment subtracts up to 1/m too much: with 20 samples, a true 0.49 becomes 0.47. If weights are very
+      unequal, chance adds somewhat less than 1/(n - 1).
 
-    Source: Simon, Section 3.1, for the raw mean. The adjustment is that of R^2 for one predictor (Ezekiel,
-      1930), because independent units have E[rho^2] = 1/(n - 1).
+    Source: Simon, Section 3.1, for the raw mean. The debiased value averages the adjusted R^2 for one
+      predictor (Ezekiel, 1930). Its mean is 0 for independent units, because they have E[rho^2] = 1/(n - 1).
     """
     r2, known, _ = over_mesh(_mean_square_correlation, (a, where, weights), debias, axis_name)
     return jnp.where(known, r2, jnp.nan)

@@ -44,7 +44,7 @@ def layer_report(
     Call it under `jit`. Outside of `jit`, every operation of every layer is compiled as a program of its own.
 
     Args:
-      activations: a PyTree of arrays [..., unit], each of one layer. If a scan has stacked the layers into
+      activations: a PyTree with one array [..., unit] for each layer. If a scan has stacked the layers into
         one array [layer, ..., unit], its leading axis would count as samples: see `docs/recipes/scan.md`.
       metrics: a dict of functions by name. Each takes one layer's activations and gives a scalar. Default:
         `decorr.diagnostics.report.METRICS`, which has `effective_units`, `mean_square_correlation`, and the

@@ -50,12 +50,12 @@ def spectrum(
 
     Numerics:
       The eigenvalues come from the smaller of the d x d and m x m matrices. No eigenvalue is below 0. An
-      eigenvalue is computed as |B v|^2, with v the eigenvector and B^T B the matrix. So a singular value of
-      1e-6 times the largest is still accurate in float32. Singular values below 1e-3 of the largest mix with
-      each other, but the sum of their squares is right. A constant unit (see `zscore`) adds 0 to correlations
-      and covariances. A value that is not finite makes all eigenvalues NaN. The gradient never divides by a
-      difference of eigenvalues. So the gradient of a sum over all eigenvalues is right even if some coincide.
-      In that case, however, second derivatives are NaN.
+      eigenvalue is computed as |B v|^2, where v is the eigenvector and the matrix is B^T B. So a singular
+      value of 1e-6 times the largest is still accurate in float32. Singular values below 1e-3 of the largest
+      mix with each other, but the sum of their squares is right. A constant unit (see `zscore`) adds 0 to
+      correlations and covariances. A value that is not finite makes all eigenvalues NaN. The gradient never
+      divides by a difference of eigenvalues. So the gradient of a sum over all eigenvalues is right even if
+      some coincide. In that case, however, second derivatives are NaN.
 
     Source: numpy.linalg.eigvalsh of numpy.corrcoef(a, rowvar=False), or of numpy.cov.
     """
@@ -99,8 +99,8 @@ def effective_rank(
       power: the exponent of the singular values, above 0. With 2, p holds shares of eigenvalues. With 1, it
         holds shares of their square roots.
       kind: as in `spectrum`.
-      debias: whether to correct for the number of samples, because few samples show few directions. It is
-        only for order 2 and power 2, and for covariances or correlations.
+      debias: whether to correct for the number of samples, because few samples show few directions. This
+        needs order 2, power 2, and kind "covariance" or "correlation".
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.
 

@@ -27,7 +27,7 @@ _APART = 32
 
 
 class Form(NamedTuple):
-    """The kind of sum. Hashable: static under `jit`."""
+    """The kind of sum. It is hashable, so that it can be static under `jit`."""
 
     kind: Kind
     diagonal: bool
@@ -112,7 +112,7 @@ def _pair_sum_jvp(
 
 
 def _units(form: Form, samples: Samples) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns U [sample, unit], the deviations [unit] that divide U, and which units are constant [unit]."""
+    """Returns U [sample, unit], the deviations [unit] that U was divided by, and which units are constant."""
     if form.kind == "correlation":
         return standardise(samples, form.ddof)
     c, constant = centre(samples)

@@ -54,8 +54,8 @@ def pair_penalty(
 
     Raises:
       ValueError: fewer than two dimensions or samples, or no unit; an unknown kind or normalisation; a ddof
-        other than 0 or 1; `where` or `weights` of another shape; weights below 0 or infinite (if traced, L is
-        NaN instead).
+        other than 0 or 1; `where` or `weights` that cannot be broadcast; weights below 0 or infinite (if
+        traced, L is NaN instead).
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
 
     Numerics:
@@ -63,15 +63,15 @@ def pair_penalty(
       chosen by the shape. No array is larger than the input or min(d, m)^2. Derivatives are closed forms,
       also with respect to the weights. `jit`, `vmap`, `grad`, `jvp` and `hessian` work. For covariances of
       more units than samples, the 32 units with the largest variances are paired with all others directly.
-      With fewer than 32 samples, this is done for as many units as samples. So a few units on a larger scale
-      cost no digits. Half-precision inputs are summed in float32. A constant unit (see `zscore`) has M = 0
-      with every unit, itself included, and gradient 0. With fewer than two valid samples, every unit is
-      constant, so value and gradient are 0. With an `axis_name`, devices sum d x d numbers if d <= m.
-      Otherwise, they gather the m x d z-scores, once for value and gradient together. Under `jit`, samples or
-      units may be spread over a mesh, of Auto or Explicit axes. Then devices send as much as with an
-      `axis_name`, but gather z-scores twice. If there are fewer units than samples, and units are spread over
-      Explicit axes, devices first exchange data so that samples are spread instead. A library cannot see Auto
-      axes, so with these the compiler gathers the units.
+      With m < 32 samples, this is done for m units. So a few units on a larger scale cost no digits.
+      Half-precision inputs are summed in float32. A constant unit (see `zscore`) has M = 0 with every unit,
+      itself included, and gradient 0. With fewer than two valid samples, every unit is constant, so value and
+      gradient are 0. With an `axis_name`, devices sum d x d numbers if d <= m. Otherwise, they gather the m x
+      d z-scores, once for value and gradient together. Under `jit`, samples or units may be spread over a
+      mesh, of Auto or Explicit axes. Then devices send as much data as with an `axis_name`, but gather
+      z-scores twice. If there are fewer units than samples, and units are spread over Explicit axes, devices
+      first exchange data so that samples are spread instead. A library cannot see Auto axes, so with these
+      the compiler gathers the units.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 3.1, for correlations; Cogswell et al.
       (arXiv:1511.06068) for covariances. Weights as in numpy.cov: C = sum_k w_k c_k c_k^T / (V1 - V2 / V1),

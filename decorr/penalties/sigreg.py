@@ -34,7 +34,7 @@ def sigreg_loss(
     rule. The knots t_k are evenly spaced on [0, t_max]. The weight w_k is twice the spacing of the knots, but
     at both ends it is the spacing itself. For a standard normal sample of any size, L is about 1. Unlike
     decorrelation, L also depends on means, scales and the shape of the distribution. LeJEPA adds the distance
-    between the views to L: see the conversion page.
+    between the views to L: see `docs/conversion.md`.
 
     Args:
       a: embeddings [..., unit], floating point; all leading axes together are the samples.
@@ -57,12 +57,11 @@ def sigreg_loss(
 
     Numerics:
       The directions are the columns of jax.random.normal(key, (unit, slices)), each divided by its length.
-      They are drawn in float32, whatever the dtype of `a`. Directions are processed in blocks of at most 64
-      (the largest number that divides `slices` and 64). So no array is larger than [knot, sample, 64], not
-      even in the derivative. Embeddings are not shifted or scaled, so a phase t x of 1e4 loses four digits in
-      float32. Without a valid sample, L is 0. If all embeddings are equal, they all have the same gradient:
-      it moves them towards 0, and never apart. With an `axis_name`, devices sum 2 * (knots - 1) * slices
-      numbers.
+      They are drawn in float32, whatever the dtype of `a`. Directions are processed in equal blocks, each of
+      gcd(`slices`, 64) directions. So no array is larger than [knot, sample, 64], not even in the derivative.
+      Embeddings are not shifted or scaled, so a phase t x of 1e4 loses four digits in float32. Without a
+      valid sample, L is 0. If all embeddings are equal, they all have the same gradient: it moves them
+      towards 0, and never apart. With an `axis_name`, devices sum 2 * (knots - 1) * slices numbers.
 
     Source: Balestriero & LeCun, LeJEPA (arXiv:2511.08544), and the authors' EppsPulley and
       SlicingUnivariateTest. Epps & Pulley, A test for normality based on the empirical characteristic

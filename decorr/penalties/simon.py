@@ -77,8 +77,9 @@ def penalty_gradient(
       ValueError, TypeError: as in `correlation_penalty`.
 
     Numerics:
-      As in `correlation_penalty`. The gradient is exactly 0 for a constant unit. It grows like 1 / sigma_l,
-      so half precision overflows for units that vary by less than about 1e-5.
+      As in `correlation_penalty`. The gradient is exactly 0 for a constant unit. For the other units, the
+      gradient grows like 1 / sigma_l. So half precision overflows for units that vary by less than about
+      1e-5.
 
     Source: Simon, Section 3.1.
     """
@@ -96,7 +97,8 @@ def gradient_terms(
     """Explains the penalty's gradient by the three terms of Section 3.1: dP/da = A * (B - C).
 
     - A_l = 2 / (d (m-1) sigma_l): small for a unit that varies a lot.
-    - B_l^(k) = sum_i z_i^(k) rho_il: large if sample k moves the units correlated with l together.
+    - B_l^(k) = sum_i z_i^(k) rho_il: large if sample k is unusual in the same way for many units that are
+      correlated with l.
     - C_l^(k) = z_l^(k) sum_i rho_il^2: large if l is correlated with many units, and unusual on sample k.
 
     Args:
