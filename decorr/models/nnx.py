@@ -11,7 +11,7 @@ from decorr.models.whitening import affine, evaluated, form_of, start, trained
 
 
 class BatchWhitening(nnx.Module):
-    """`decorr.BatchWhitening` for Flax NNX: whitens by the batch in training, and else by running statistics.
+    """`decorr.BatchWhitening` for Flax NNX: whitens by batch statistics or by running statistics.
 
         layer = BatchWhitening(64)
         y = layer(x)          # training: updates layer.mean and layer.covariance

@@ -13,12 +13,12 @@ from decorr.training.steps import Activations, Trainer
 from decorr.training.subsample import subsample
 
 BINS = 40
-"""The number of bins of |rho| from 0 to 1. Their width is 0.025, as in Figure 1. Four of them make one bin of
-Figure 2."""
+"""The number of bins of |rho| from 0 to 1. Their width is 0.025, as in Figure 1. Four of these bins make one
+bin of Figure 2."""
 
 CHUNK = 500
-"""The number of samples that go through the network at once, or one minibatch if that is more. The
-activations of 500 samples stay in a CPU's cache."""
+"""The largest number of samples that go through the network at once. A minibatch that is larger is not cut.
+The activations of 500 samples stay in a CPU's cache."""
 
 MINIBATCHES = 100
 """P is averaged over at least this many minibatches, if a set has that many. For MNIST, 100 minibatches are
@@ -35,7 +35,7 @@ class Evaluation(NamedTuple):
     """[], the error rate, in [0, 1]."""
     penalty: jax.Array
     """[layer], the mean of P over minibatches of the training size, evenly spaced over the set. P is measured
-    even if another penalty was trained."""
+    even if training used another penalty."""
     mean_correlation: jax.Array
     """[layer], the mean |rho| over pairs of units, where rho is computed over the whole set."""
     correlation: tuple[jax.Array, ...]
@@ -77,9 +77,9 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
     P depends on the number of samples (`decorr.independent_penalty`). So P is averaged over minibatches of
     the training size, in stored order, to be comparable with training. The mean is over all minibatches or,
     in a large set, over every k-th one, but over at least `MINIBATCHES`. All other measurements use all
-    samples. For a layer with positions, `subsample` draws some positions with a fixed key. For P, it draws as
-    many positions from each minibatch as in training. For the correlations, it draws that many from the whole
-    set, but at least one from each sample.
+    samples. For a layer with positions, `subsample` draws some positions with a fixed key. For P, it draws at
+    most `Trainer.max_samples` positions from each minibatch, as in training. For the correlations, the same
+    limit holds for the whole set, but each sample gives at least one position.
 
     Args:
       trainer: the model, and the minibatch size, which is m in P; static.

@@ -1,4 +1,4 @@
-"""What training minimises and reports: negative log-likelihood, error rate, regularised loss."""
+"""The numbers that training minimises and reports: negative log-likelihood, error rate, regularised loss."""
 
 from collections.abc import Callable
 

@@ -24,7 +24,7 @@ class Keys(NamedTuple):
 def minibatches(
     key: jax.Array, step: jax.Array | int, samples: int, batch_size: int, count: int | None = None
 ) -> jax.Array:
-    """Returns the samples of each minibatch of an epoch: a fresh permutation, cut into minibatches.
+    """Returns the sample indices of an epoch's minibatches: a fresh permutation, cut into minibatches.
 
     Args:
       key: the run's seed, as in `TrainingState.key`.

@@ -72,8 +72,8 @@ class TrainingState(NamedTuple):
     step: jax.Array
     """[] int32, the number of minibatches trained on so far."""
     regulariser: Regulariser
-    """Its fields are numbers or None. Networks that differ only in the numbers share one program. A field
-    that is None costs nothing."""
+    """Penalty weight and dropout rate: numbers, or None. Networks that differ only in the numbers share one
+    program. A field that is None costs nothing."""
     batch_stats: Any
     """Running statistics of the model's normalisation; {} if it has none."""
 
@@ -147,7 +147,8 @@ def init(
       trainer: model and optimiser.
       key: a typed JAX key (`jax.random.key`), the run's seed.
       regulariser: penalty weight and dropout rate, numbers or None.
-      sample: inputs [1, feature] of the training shape and dtype. Their values do not matter.
+      sample: inputs [1, feature], with the number of features and the dtype of the training data. Their
+        values do not matter.
 
     Returns:
       A TrainingState; all its numbers are arrays, ready for `vmap` and `lax.scan`.
@@ -232,7 +233,7 @@ def train_epoch(
       trainer: model, optimiser and penalty; static.
       state: where to start.
       data: the training split.
-      order: indices [minibatch, batch] of its samples, such as `minibatches` gives.
+      order: indices [minibatch, batch] of the split's samples, such as `minibatches` gives.
       observe: whether to average the correlations too, a bool that may be traced. It costs a d x d product
         for each layer and step.
 
