@@ -17,7 +17,7 @@ def check_floating(x: jax.typing.ArrayLike, what: str, xp: ModuleType) -> Any: .
 
 
 def check_floating(x: jax.typing.ArrayLike, what: str, xp: ModuleType = jnp) -> Any:
-    """Returns x as a JAX or NumPy array. TypeError if its dtype is not real floating point."""
+    """Returns x as a JAX or NumPy array. Raises TypeError if its dtype is not real floating point."""
     array: Any = xp.asarray(x)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{what} must have a real floating-point dtype; got {array.dtype}")
@@ -70,8 +70,8 @@ def check_weights(
 ) -> Any:
     """Returns the samples' weights as a JAX or NumPy array of the samples' shape; 0 for invalid samples.
 
-    ValueError if a valid sample has a negative or infinite weight. If the weights or the mask are traced,
-    such a weight becomes NaN instead.
+    Raises ValueError if a valid sample has a negative or infinite weight. If the weights or the mask are
+    traced, such a weight becomes NaN instead.
     """
     where = True if where is None else where
     valid, given = check_where(where, shape, xp), _broadcast(weights, shape, "weights", xp)

@@ -17,7 +17,7 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
     """Drops each element with probability `rate` and scales the others by 1 / (1 - rate).
 
     y = r x / keep with r ~ Bernoulli(keep), so that E[y] = x (inverted scaling; the author's code).
-    Unlike `flax.linen.Dropout`, the rate may be traced: one compiled program serves every rate.
+    Unlike in `flax.linen.Dropout`, the rate may be traced: one compiled program serves every rate.
 
     Args:
       key: a JAX random key.
@@ -32,10 +32,10 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
       ValueError: a rate that is not a scalar or not in [0, 1]. A traced rate outside [0, 1] gives all NaN.
 
     Numerics:
-      Random bits are most of the cost of dropout. So the mask takes only 16 bits per element, half as many as
-      a uniform number would take. The rate is therefore rounded to a multiple of 2^-16, and a rate below 1 to
-      at most 1 - 2^-16. The scale uses the rounded rate, so E[y] = x exactly. Half-precision inputs are
-      scaled in float32.
+      Most of the cost of dropout is drawing random bits. So the mask takes only 16 bits per element, half as
+      many as a uniform number would take. The rate is therefore rounded to a multiple of 2^-16, and a rate
+      below 1 to at most 1 - 2^-16. The scale uses the rounded rate, so E[y] = x exactly. Half-precision
+      inputs are scaled in float32.
 
     Source: Srivastava et al., Dropout (2014), with the scaling moved to training. Random bits: Salmon et
       al., Parallel random numbers: as easy as 1, 2, 3 (2011), Threefry-2x32 with 20 rounds, as in JAX.
@@ -129,8 +129,8 @@ def dropout_correlation(
     """Predicts Pearson's correlation of two different units after dropout, for any means and variances.
 
     rho' = keep rho / sqrt((1 + rate mu_i^2/sigma_i^2) (1 + rate mu_j^2/sigma_j^2)). Dropout turns a unit's
-    mean into variance, so units far from zero lose more correlation. Z-scored units (mu = 0, the default)
-    have rho' = keep rho. The scaling by 1 / keep does not change Pearson's correlation.
+    mean into variance, so units whose mean is far from zero lose more correlation. Z-scored units (mu = 0,
+    the default) have rho' = keep rho. The scaling by 1 / keep does not change Pearson's correlation.
 
     Args:
       rho: correlations before dropout, any shape. For a matrix [unit, unit], give the ratios as r[:, None]

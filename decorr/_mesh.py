@@ -71,6 +71,6 @@ def _compiler_decides(function: Callable[..., Any], static: tuple[Any, ...], mes
         name for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit
     ]
     chosen = functools.partial(function, *static)
-    # The function is compiled, because outside of `jit` the types of a mesh's axes change only under
-    # `jax.set_mesh`.
+    # The function is compiled, because `auto_axes` can change the types of a mesh's axes only inside `jit` or
+    # under `jax.set_mesh`.
     return jax.jit(jax.sharding.auto_axes(chosen, axes=tuple(explicit), out_sharding=out))

@@ -1,4 +1,4 @@
-"""Checks activations and turns them into [sample, unit] with weights; centres and standardises them."""
+"""Checks activations, reshapes them to [sample, unit], and centres or standardises them."""
 
 import math
 from collections.abc import Callable
@@ -86,7 +86,7 @@ class Samples:
     def whole(self, x: jax.Array) -> jax.Array:
         """Like `gathered`, but JAX knows that every device has the same result.
 
-        It costs a sum over devices.
+        The price is a sum over devices.
         """
         if self.axis_name is None:
             return x
@@ -137,8 +137,8 @@ class Samples:
     def origin(self, low: jax.Array) -> jax.Array:
         """Returns the value [1, unit] to subtract first: `low`, or with weights the heaviest sample's value.
 
-        A sample that outweighs all others by far lies at the mean. Measured from another origin, that
-        sample's deviation from the mean would be only rounding error.
+        If one sample outweighs all others by far, it is close to the mean. Measured from any other origin,
+        its deviation from the mean would be only rounding error.
         """
         if self.weights is None:
             return low

@@ -14,7 +14,7 @@ def independent_penalty(m: float, d: int) -> float:
 
     Args:
       m: number of samples, at least 2. If samples depend on one another, like the positions of one image,
-        give the effective number, which need not be whole. With weights w, that number is (sum w)^2 / sum
+        give the effective number of samples, which may be a fraction. With weights w, it is (sum w)^2 / sum
         w^2.
       d: number of units, at least 1.
 

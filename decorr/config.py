@@ -32,8 +32,9 @@ class Architecture:
     negative_slope: float = 0.25
     """The slope for inputs below zero. For prelu it is the initial slope, which is 0.25 in Torch (code)."""
     initialisation: Initialisation = "torch"
-    """torch: weights and biases uniform in +-1/sqrt(fan_in) (code). flax: Flax's defaults, weights from a
-    truncated normal of variance 1/fan_in and zero biases. he: like flax, but with variance 2/fan_in."""
+    """torch: weights and biases uniform in +-1/sqrt(fan_in) (code). flax: Flax's defaults, which are zero
+    biases, and weights from a truncated normal of variance 1/fan_in. he: like flax, but with variance
+    2/fan_in."""
     input_dropout: bool = True
     """Whether dropout acts on the inputs too (code), not only after each hidden layer."""
     normalisation: Normalisation = "none"
@@ -52,7 +53,7 @@ class Architecture:
         return sum(i * o for i, o in itertools.pairwise((features, *self.widths)))
 
     def convolutional_products(self, image_shape: tuple[int, ...]) -> int:
-        """Returns the multiplications per image, if the hidden layers are 3 x 3 convolutions of stride 2."""
+        """Counts the multiplications per image, if the hidden layers are 3 x 3 convolutions of stride 2."""
         *sides, channels = image_shape
         total = 0
         for i, o in itertools.pairwise((channels, *self.widths)):

@@ -41,9 +41,9 @@ def zscore(
       get 0.
 
     Raises:
-      ValueError: fewer than two dimensions or samples, or no unit; `where` or `weights` of another shape;
-        a valid sample's weight below 0 or infinite. If such a weight is traced, there is no error, and
-        z-scores other than 0 become NaN.
+      ValueError: fewer than two dimensions or samples, or no unit; `where` or `weights` that cannot be
+        broadcast; a valid sample's weight below 0 or infinite. If such a weight is traced, there is no error,
+        and z-scores other than 0 become NaN.
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
 
     Numerics:
@@ -75,8 +75,8 @@ def correlation_matrix(
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
-      undefined: the value of every entry of a constant unit, including its diagonal entry. The entry for a
-        constant unit and a NaN unit is NaN, however.
+      undefined: the value of every entry of a constant unit, including its diagonal entry. However, the entry
+        of a constant unit and a NaN unit is NaN.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.
 

@@ -22,14 +22,14 @@ def layer_penalties(
     """Penalises the layers of any model by name. Returns the weighted sum and each layer's penalty.
 
     total = sum over layers of weight(name) penalty(activations). A layer's name is its path in the PyTree,
-    with slashes between the keys. An array that Linen sowed under "relu" in `blocks_0` is `blocks_0/relu/0`.
-    The layers of a tuple are named `0`, `1`, ...
+    with slashes between the keys. For example, an array that the Linen module `blocks_0` sows under "relu" is
+    named `blocks_0/relu/0`. The layers of a tuple are named `0`, `1`, ...
 
         total, by_layer = layer_penalties(activations, {"*": 0.002})
         loss = nll + total
 
     Args:
-      activations: a PyTree of arrays [..., unit], each of one layer. If a scan has stacked the layers into
+      activations: a PyTree with one array [..., unit] for each layer. If a scan has stacked the layers into
         one array [layer, ..., unit], its leading axis would count as samples: see `docs/recipes/scan.md`.
       weights: a dict of weights by pattern. In a pattern, * stands for any characters, even slashes, and ?
         for one character. Brackets are ordinary characters. A layer has the weight of the first pattern that
@@ -38,8 +38,8 @@ def layer_penalties(
       penalty: a scalar function of one layer's activations. Use `functools.partial` to give it options, such
         as `where` and `axis_name`.
       reference_width: the width for which the weights are meant. The weight of a layer of d units is
-        multiplied by sqrt(reference_width / d), because the gradient of P grows like sqrt(d) where units
-        share a cause. So one weight serves layers of 16, 32 and 64 units. Use this option with P only,
+        multiplied by sqrt(reference_width / d), because the gradient of P grows like sqrt(d) if the units
+        share a common cause. So one weight serves layers of 16, 32 and 64 units. Use this option with P only,
         because the gradients of other penalties grow differently. Default: weights are used as they are.
 
     Returns:

@@ -50,23 +50,23 @@ def sample_positions(
       where: bool, broadcastable to a.shape[:-1]: which positions are valid. Valid positions are drawn first.
 
     Returns:
-      Samples [example, p, unit], of the dtype of `a`; all positions in stored order if they fit. With
-      `where`, the result is the pair (samples, where [example, p]). An example with fewer than p valid
+      Samples [example, p, unit], of the dtype of `a`. If all positions are taken, they stay in stored order.
+      With `where`, the result is the pair (samples, where [example, p]). An example with fewer than p valid
       positions also gives invalid positions, where the mask is False.
 
     Raises:
-      ValueError: a `max_samples` below the number of examples; no examples, positions or units; a mask of
-        another shape.
+      ValueError: a `max_samples` below the number of examples; no examples, positions or units; a mask that
+        cannot be broadcast.
       TypeError: a dtype that is not real floating point, a mask that is not bool; a `max_samples` that is not
         a whole number.
 
     Numerics:
       Values are copied. The gradient is scattered back, and is 0 where nothing was drawn. The drawing costs
       one random word per position, a search for the p largest words of each example, and memory for p *
-      examples * unit numbers. A penalty of m samples of d units takes 2 m d min(m, d) multiply-adds with its
-      gradient. For an array of shape (256, 56, 56, 256), that is 105 billion with all positions, and half a
-      billion with 4096 samples. `jit`, `vmap` and `grad` work. Examples may be spread over a mesh, of Auto or
-      Explicit axes.
+      examples * unit numbers. A penalty of m samples of d units takes 2 m d min(m, d) multiply-adds,
+      including its gradient. For an array of shape (256, 56, 56, 256), that is 105 billion with all
+      positions, and half a billion with 4096 samples. `jit`, `vmap` and `grad` work. Examples may be spread
+      over a mesh, of Auto or Explicit axes.
     """
     a = check_floating(a, "activations")
     if a.ndim < 2 or 0 in a.shape:

@@ -21,7 +21,7 @@ class Merged(NamedTuple):
     """A layer without its redundant units."""
 
     kept: np.ndarray
-    """[kept], integer, increasing: which units are left."""
+    """[kept], the indices of the units that are left, in increasing order."""
     incoming: Any
     """The given arrays, without the removed units."""
     kernel: jax.Array | np.ndarray
@@ -52,8 +52,8 @@ def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
 
     These are all pairs i < j with |rho_ij| >= threshold - 64 eps, where eps is the rounding of rho's dtype.
     Computed correlations of exact duplicates are 1 only up to rounding. Because of the 64 eps, the threshold
-    1 still finds them. You can remove one unit of such a pair, and rescale the other unit's outgoing weights
-    (Section 1.1). `merge_units` does this.
+    1 still finds such duplicates. You can remove one unit of such a pair, and rescale the other unit's
+    outgoing weights (Section 1.1). `merge_units` does this.
 
     Args:
       rho: correlations [unit, unit], floating point, such as those of `correlation_matrix`. Entries below the
@@ -67,14 +67,14 @@ def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
     Raises:
       ValueError: a rho that is not square, or has entries outside [-1, 1]; a threshold outside (0, 1].
       TypeError: a dtype that is not real floating point, or traced values. The number of pairs depends on the
-        values, so call it outside `jit`, `vmap` and `grad`.
+        values, so call this function outside `jit`, `vmap` and `grad`.
 
     Numerics:
       eps is 1.2e-7 for half precision and float32, and 2.2e-16 for float64. NumPy arrays stay in float64 even
       without jax_enable_x64. The sums behind a measured correlation are rounded too, by 100 eps for units
       that rarely fire. The diagonal shows this error. If a unit's diagonal entry is within sqrt(eps) of 1,
       the unit's correlations are divided by that entry's square root. A constant unit is in no pair if its
-      correlations are 0 or NaN, as `correlation_matrix` and numpy.corrcoef give them. Over m samples,
+      correlations are 0 (as from `correlation_matrix`) or NaN (as from numpy.corrcoef). Over m samples,
       independent units show |rho| of about 1/sqrt(m) by chance. Over two samples, |rho| is always 1.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
@@ -155,20 +155,20 @@ def merge_units(
       ValueError: shapes that do not fit; fewer than two valid samples; valid activations that are not finite;
         weights below 0 or infinite; a threshold outside (0, 1].
       TypeError: a dtype that is not real floating point, a `where` that is not bool, or traced values. The
-        number of units left depends on the values, so call it outside `jit`, `vmap` and `grad`.
+        number of units left depends on the values, so call this function outside `jit`, `vmap` and `grad`.
 
     Numerics:
-      Dead units, and units that are an affine function of their partner for any input, are removed exactly,
-      up to rounding. Examples of the latter are units with the same incoming weights and, before a ReLU or
-      its relatives, units whose weights differ by a factor > 0. Otherwise the result is exact only on average
-      over these samples, and `error` measures the deviation. A unit that is constant on these samples, or
-      follows another one by chance, may act differently on other samples. So take many more samples than
-      units. Only a linear map may come between a and the next layer's sum. Average pooling and inverted
-      dropout are fine. Max pooling invalidates lines with a negative slope, and a normalisation layer
-      invalidates all lines. A convolution that pads with zeros adds the intercept at the padding too. There
-      the result is exact only if all intercepts are 0. Results are computed in float64 by NumPy, and placed
-      on the default device, even if the arguments are spread over a mesh. If all units are constant, none is
-      kept, and arrays have an axis of length 0.
+      Up to rounding, the removal is exact for dead units, and for units that are an affine function of their
+      partner for any input. One example is a unit with the same incoming weights and bias as its partner.
+      With a ReLU or leaky ReLU, these may also differ from the partner's by a factor > 0. Otherwise the
+      result is exact only on average over these samples, and `error` measures the deviation. A unit that is
+      constant on these samples, or follows another unit by chance, may act differently on other samples. So
+      take many more samples than units. Only a linear map may come between a and the next layer's sum.
+      Average pooling and inverted dropout are fine. Max pooling invalidates lines with a negative slope, and
+      a normalisation layer invalidates all lines. A convolution that pads with zeros adds the intercept at
+      the padding too. There the result is exact only if all intercepts are 0. Results are computed in float64
+      by NumPy, and placed on the default device, even if the arguments are spread over a mesh. If all units
+      are constant, none is kept, and arrays have an axis of length 0.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
@@ -260,7 +260,8 @@ def _centred(samples: np.ndarray, weights: np.ndarray, a: np.ndarray) -> tuple[n
     Deviations are 0 for units that are constant in a's dtype.
     """
     low, high = (x.astype(widen(a).dtype) for x in (samples.min(axis=0), samples.max(axis=0)))
-    # Values are measured from the heaviest sample, which lies at the mean if it outweighs all others by far.
+    # Values are measured from the heaviest sample. If one sample outweighs all others by far, it is close to
+    # the mean.
     c = samples - samples[weights.argmax()]
     offset = weights @ c
     return np.where(is_constant(low, high, np), 0, c - offset), samples[weights.argmax()] + offset

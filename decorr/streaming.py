@@ -15,7 +15,7 @@ from decorr.fitted import Whitening, of_covariance
 
 
 class Sums(NamedTuple):
-    """The sums of a `CorrelationState`, by the names of its fields."""
+    """The fields of a `CorrelationState` that are sums, under the same names."""
 
     weight: jax.Array
     square: jax.Array

@@ -68,7 +68,7 @@ def whitening_matrix(
     Source: "zca" and "cholesky": Kessy, Lewin & Strimmer, Optimal Whitening and Decorrelation. "newton":
     Huang et al., Iterative Normalization (IterNorm), in the coupled form of Higham, Functions of Matrices,
     Section 6.7. C' is divided by its Frobenius norm. IterNorm divides C' by its trace, which is never smaller
-    than that norm, so it needs more iterations.
+    than that norm, so IterNorm needs more iterations.
     """
     c = check_floating(c, "a covariance matrix")
     if c.ndim != 2 or c.shape[0] != c.shape[1] or c.shape[0] < 1:
@@ -107,7 +107,7 @@ def whiten(
       groups: the number of groups, a divisor of d. Each group has d / groups consecutive units, and is
         whitened alone. More groups are cheaper and need fewer samples: m should be a few times d / groups.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
-        as in `zscore`. Weights count in mean and covariance.
+        as in `zscore`. Mean and covariance are weighted.
 
     Returns:
       y, in the shape of `a`, dimensionless; 0 for invalid samples. The dtype is float32 for half-precision
@@ -143,7 +143,7 @@ def check_groups(d: int, groups: int) -> None:
 
 
 class Form(NamedTuple):
-    """The options of whitening. Hashable, so it is static under `jit`."""
+    """The options of whitening. They are hashable, so that they can be static under `jit`."""
 
     method: str
     iterations: int
