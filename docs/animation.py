@@ -28,7 +28,7 @@ from experiments.page.drawing import by_similarity, settings
 
 WEIGHTS = (0.0, 0.002, 0.02)
 EPOCHS = 40
-MILLISECONDS, AT_THE_END = 200, 4000  # how long a frame is shown, and how long the last one
+MILLISECONDS, AT_THE_END = 200, 4000  # how long a frame is shown, and how long the last frame is
 PIXELS = 2  # width and height of the square for one correlation
 COLOURS = 10  # number of colours for correlations: more make the file larger
 
@@ -37,11 +37,11 @@ class Moment(NamedTuple):
     """The last hidden layer of each network at one time, on the validation split."""
 
     correlation: jax.Array
-    """[network, unit, unit]."""
+    """Correlations [network, unit, unit]."""
     effective_units: jax.Array
-    """[network]."""
+    """Effective units [network]."""
     error: jax.Array
-    """[network], in [0, 1]."""
+    """The share of images classified wrongly [network], in [0, 1]."""
 
 
 def watch(epochs: int) -> Iterator[Moment]:

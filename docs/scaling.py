@@ -28,7 +28,8 @@ UNITS = {"a common cause": CORRELATION, "independent": 0.0}
 WEIGHTS = (0.002, 0.02)
 EPOCHS = (1, 3, 10)
 
-# Compute each normalisation from P and d. All are affine in P: their gradients are multiples of P's gradient.
+# Each function computes its normalisation from P and d. All are affine in P, so their gradients are multiples
+# of P's gradient.
 NORMALISATIONS: Mapping[str, Callable[[float, int], float]] = {
     "P, 1/(2d) of the sum": lambda penalty, d: penalty,
     "mean over pairs": lambda penalty, d: (2 * penalty - 1) / (d - 1),
@@ -81,7 +82,7 @@ def ratios() -> list[list[str]]:
 
 
 def _train(weight: float) -> np.ndarray:
-    """Returns, for each minibatch, the gradient norm of the weighted penalties, divided by the loss's."""
+    """Returns ||gradient of the weighted penalties|| / ||gradient of the loss||, for each minibatch."""
     protocol = Recipe()
     digits = load_digits()
     x, labels = np.asarray(digits.data / 16, np.float32), digits.target.astype(np.int32)

@@ -472,8 +472,8 @@ def test_data_parallel_the_table(spread):
             each = [jax.tree.map(lambda leaf, i=i: leaf[i], found) for i in range(len(found["hidden"]))]
             verdicts = {verdict(one, spread["right"], jax.device_count()) for one in each}
             alike = all(verdict(one, each[0], 0) == "right" for one in each)
-            wanted = {"another on each device": "wrong", "of another penalty": "wrong"}.get(cell, cell)
-            assert verdicts == {wanted} and alike == (cell != "another on each device"), (how, cell)
+            wanted = {"different on each device": "wrong", "that of another penalty": "wrong"}.get(cell, cell)
+            assert verdicts == {wanted} and alike == (cell != "different on each device"), (how, cell)
 
 
 def test_data_parallel_devices_own_penalties_are_too_large(spread):
