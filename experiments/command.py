@@ -96,8 +96,8 @@ def train(
       work: the pieces, the longest first, so that no long piece is left for the end.
       dataset: the data for all pieces, in the form that `training` takes.
       console: where progress is shown.
-      keep: called with a piece of work, how many epochs or networks of it are done, and its checkpoint or
-        None.
+      keep: called with a piece of work, the number of its finished epochs or networks, and its checkpoint
+        or None.
       read: a function that returns the last checkpoint of a piece, or None.
       checkpoint_seconds: minimum number of seconds between two checkpoints of a piece.
 
@@ -130,8 +130,8 @@ def time_left(seconds: float, platform: str = "cpu") -> str:
 
 
 def make_console() -> Console:
-    """Returns a console on standard output that prints text as it is. Outside of terminals it is wide enough
-    for the table."""
+    """Returns a console on standard output that prints text as it is. Outside of terminals, the
+    console is wide enough for the table of a sweep."""
     if sys.stdout is None:  # closed
         return Console(file=io.StringIO(), width=160, markup=False, highlight=False)
     if isinstance(sys.stdout, io.TextIOWrapper):

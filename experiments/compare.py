@@ -28,7 +28,7 @@ ALIASES = {"drop": "dropout"}
 class Compare:
     """Compare methods that reduce overfitting, on your data sets. Each method is tuned with the same number
     of trials and tested once, with new seeds and samples. Finished networks are skipped. An interrupted
-    comparison continues. With --part, train a part of PLAN.md instead."""
+    comparison continues where it stopped. With --part, train a part of PLAN.md instead."""
 
     datasets: tuple[str, ...] = ("digits", "breast_cancer", "wine")
     """Data sets: digits, breast_cancer or wine (included); paths of ARFF files, whose last column is the
@@ -124,7 +124,7 @@ def compare(options: Compare, console: Console) -> None:
 
 
 def _setting(pool: "Pool", part: Part) -> tuple[Setting, Sequence[str]]:
-    """Returns a part's setting on a data set, and the part's methods; ValueError if they do not fit."""
+    """Returns a part's setting on a data set, and the part's methods; ValueError if the data do not fit."""
     if part.plain.family == "conv" and pool.image_shape is None:
         raise ValueError(f"{pool.name} is a table: --family conv needs images")
     rows = pool.rows(part.rows)
@@ -186,7 +186,7 @@ def _tunes(method: str) -> bool:
 
 
 def _work(options: Compare, setting: Setting, method: str, rows: list[Any]) -> Work:
-    """Returns the work of a method. If the method does not tune here, finished networks choose the point."""
+    """Returns the work of a method. If it does not tune here, finished networks determine the point."""
     from experiments.comparison import results
 
     if options.part == "features":

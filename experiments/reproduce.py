@@ -36,7 +36,7 @@ SWEEPS = {
     "mnist-rates": Sweep(
         dataset="mnist", sizes=("tiny", "huge"), variants=("drop-0.1", "drop-0.5", "drop-0.7"), seeds=3
     ).cells(),
-    # With five seeds or fewer, no sign-flip test could be significant after the correction.
+    # Ten seeds, because with five or fewer no sign-flip test could be significant after the correction.
     "fashion_mnist": Sweep(dataset="fashion_mnist").cells(),
 }
 SWEEPS |= {study.name: study.cells for study in STUDIES if not study.measure}
@@ -53,7 +53,7 @@ SWEEPS |= {
 """The networks of each sweep, by the sweep's name: for the paper, the studies and the ablations."""
 
 MEASUREMENTS = {study.name: study for study in STUDIES if study.measure}
-"""The studies that measure the parameters of their networks, by name."""
+"""The studies whose networks are measured, by name. Their measurements are stored instead of sweeps."""
 
 COMPARISONS = {
     "ladder": Compare(part="ladder"),

@@ -18,8 +18,8 @@ from experiments.grid.networks import SIZES, Family, Network, Recipe, Scaling, S
 from experiments.grid.protocols import EARLY, PROTOCOLS, VARIANTS
 from experiments.store import checkpoints, finished
 
-# JAX, xarray, SciPy and Matplotlib are imported inside functions. So --help does not wait for them, nor does
-# --plan if everything is done. The first epoch waits for JAX only.
+# JAX, xarray, SciPy and Matplotlib are imported inside functions. So --help does not wait for them, and
+# neither does --plan if everything is done. The first epoch waits for JAX only.
 if TYPE_CHECKING:
     from experiments.data.load import Dataset
     from experiments.run.executor import Executor
@@ -148,7 +148,7 @@ def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) 
 
 
 def load_data(cell: Cell, data_dir: str | None, folder: Path) -> "Dataset":
-    """Loads the data of a sweep's cell, and checks that the results in the folder are about the same data."""
+    """Loads the data of a sweep's cell, and checks that the results in the folder are from the same data."""
     from experiments.data.load import load
 
     dataset = load(cell.dataset, data_dir=data_dir, scaling=cell.protocol.input_scaling)
@@ -205,8 +205,8 @@ def _show(job: _Job, folder: Path, console: Console) -> None:
 
 
 def _known_seconds(job: _Job, folder: Path) -> dict[Network, float]:
-    """Returns `epoch_seconds` of the networks in the folder. If the folder has none, a CPU gets the times
-    of the reference run, and an accelerator gets {}."""
+    """Returns `epoch_seconds` of the networks in the folder. If the folder has no networks, returns the times
+    of the reference run on a CPU, and {} on an accelerator."""
     from experiments.paper.report import REFERENCE
     from experiments.store import compact
     from experiments.store.gathered import epoch_seconds, gather

@@ -21,9 +21,10 @@ Outcome = Literal["holds", "fails", "open"]
 MARGIN = math.log(1.02)
 """Two mean errors count as equal if the log of their ratio is within this bound: 2% of the error."""
 EARLIER = "42066ab"
-"""The last commit with the earlier comparison: constant learning rates, PReLU, three tuning seeds."""
+"""The last commit with the earlier comparison, which had constant learning rates, PReLU and three tuning
+seeds."""
 FEWEST = 3
-"""With fewer data sets, there is no advice: an interval from two sets has only one degree of freedom."""
+"""With fewer data sets than this, no advice is given: an interval from two has only one degree of freedom."""
 DAMAGES = ("noise_error", "pruned_error")
 
 
@@ -88,7 +89,7 @@ def of(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dict[st
 
 
 def errors(networks: Networks, method: str, measures: Sequence[str] = ("test_error",)) -> np.ndarray:
-    """Returns a method's errors [set, seed]: for each network, the mean of some measures."""
+    """Returns a method's errors [set, seed]: for each network, the mean of the given measures."""
     by_set = []
     for rows in networks.values():
         of_method = sorted(results.of(rows, method), key=lambda row: row["seed"])
@@ -97,7 +98,7 @@ def errors(networks: Networks, method: str, measures: Sequence[str] = ("test_err
 
 
 def having(networks: Networks, *methods: str) -> dict[str, list[Row]]:
-    """Returns the data sets in which all of these methods have reported networks."""
+    """Keeps the data sets in which all of the given methods have reported networks."""
     return {name: rows for name, rows in networks.items() if set(methods) <= {row["method"] for row in rows}}
 
 
@@ -173,7 +174,7 @@ class Advice(NamedTuple):
     images: bool
     method: str
     against: str
-    """vanilla or dropout: the one with the smaller mean error on this kind of data."""
+    """vanilla or dropout, whichever has the smaller mean error on this kind of data."""
     effect: Effect
 
     @property

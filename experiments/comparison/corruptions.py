@@ -10,10 +10,10 @@ from jax import Array
 def corruptions(x: Array, image_shape: tuple[int, ...] | None) -> dict[str, Array]:
     """Damages inputs in several ways. Returns the damaged inputs [row, feature], by the name of the damage.
 
-    Images, whose pixels lie in [0, 1], are damaged by: noise of SD 0.2; contrast 0.4; a blur of SD 1 pixel; a
-    shift down and right by a fourteenth of the height; a rotation by 15 degrees. Tables, whose columns have
-    mean 0 and SD 1, are damaged by: noise of SD 0.5; a fifth of the entries replaced by their column's mean.
-    The random numbers are the same for all networks.
+    Images, whose pixels lie in [0, 1], are damaged by: noise of SD 0.2; contrast reduced to 40%; a blur of SD
+    1 pixel; a shift down and right by a fourteenth of the height; a rotation by 15 degrees. Tables, whose
+    columns have mean 0 and SD 1, are damaged by: noise of SD 0.5; a fifth of the entries replaced by their
+    column's mean. The random numbers are the same for all networks.
 
     Args:
       x: inputs [row, feature], in the scale of the network's inputs.
@@ -70,8 +70,8 @@ def _rotation(image_shape: tuple[int, ...], angle: float) -> tuple[Array, Array]
 
 
 def _moved(images: Array, rows: Array, columns: Array) -> Array:
-    """Returns images whose pixels come from the given rows and columns of the old images, by linear
-    interpolation; 0 outside."""
+    """Returns images whose pixels are interpolated linearly at the given rows and columns of the old images.
+    Outside of the old images, pixels are 0."""
 
     def channel(image: Array) -> Array:
         return jax.scipy.ndimage.map_coordinates(image, [rows, columns], order=1, cval=0.0)

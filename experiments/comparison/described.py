@@ -1,4 +1,4 @@
-"""Results that the page shows, but no hypothesis tests: all methods, edges of ranges, other settings."""
+"""Results on the page that belong to no hypothesis: all methods, edges of ranges, other settings."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -15,7 +15,8 @@ from experiments.statistics.intervals import Interval
 from experiments.statistics.over_sets import Effect
 
 EDGE = 0.05
-"""A chosen hyperparameter is at an edge if its distance from an end is below this share of its range."""
+"""A chosen hyperparameter is at an edge if its distance from an end of its range is below this share of the
+range."""
 
 
 class Standing(NamedTuple):
@@ -68,7 +69,8 @@ class Edge(NamedTuple):
 
 
 def edges(settings: Sequence[Stored]) -> Iterator[Edge]:
-    """Yields an `Edge` for every method that tunes its hyperparameters, over the settings that report it."""
+    """Yields an `Edge` for every method that tunes its hyperparameters, from the settings that report the
+    method."""
     tuned = [stored for stored in settings if stored.searched and stored.setting["title"] != "views"]
     for name, method in METHODS.items():
         chosen = []
@@ -88,7 +90,7 @@ def edges(settings: Sequence[Stored]) -> Iterator[Edge]:
 
 
 def best_of(stored: Stored, method: str, tried: int) -> float:
-    """Returns the expected tuning error of a method's best point, if `tried` points are drawn."""
+    """Returns the expected tuning error of the best of `tried` points, drawn from the method's points."""
     errors = np.array([row["tuning_error"] for row in results.of(stored.searched, method)], float)
     return over_sets.expected_best(errors, errors, tried)
 
@@ -100,7 +102,7 @@ ELSEWHERE = {
     "convolutional, 1,000 images": ("conv", 1000),
     "all images": ("", 60_000),
 }
-"""Other kinds of settings: the name of each kind on the page, and the title and rows of its settings."""
+"""Maps each kind of settings, as the page names it, to the title and the number of rows of its settings."""
 PAIRS = (("corr", "vanilla"), ("corr-dropout", "dropout"), ("corr-dropout", "vanilla"))
 
 
@@ -116,8 +118,8 @@ def elsewhere(settings: Sequence[Stored]) -> Iterator[tuple[str, str, str, Effec
 
 
 def transfer(settings: Sequence[Stored]) -> Iterator[tuple[int, int, str, Effect]]:
-    """Yields the hidden layer, the number of rows of each held-out class, the method, and the effect: the
-    error of a probe on the method's features against that on vanilla's features."""
+    """Yields the hidden layer, the number of rows of each held-out class, the method, and the effect. The
+    effect compares a probe's error on the method's features with its error on vanilla's features."""
     networks = analysis.of(settings, "features")
     methods = [name for name in METHODS if any(results.of(rows, name) for rows in networks.values())]
     for layer in (1, 2, 3):

@@ -72,7 +72,7 @@ def gain_where_none_failed(rows: list[Row], plain: str, method: str) -> Interval
 
 
 def judge(interval: Interval, low: float = -np.inf, high: float = np.inf) -> Outcome:
-    """Returns "holds" if an interval lies within low and high, "fails" if it lies outside, else "open"."""
+    """Returns "holds" if an interval is in [low, high], "fails" if it is entirely outside, else "open"."""
     if low <= interval.low and interval.high <= high:
         return "holds"
     return "fails" if interval.high < low or interval.low > high else "open"
@@ -103,7 +103,8 @@ def statements(ladder: Ladder) -> Iterator[Statement]:
             vanilla = errors(rows, "vanilla")
             more_than_half = vanilla - errors(rows, "vanilla-copied") - (vanilla - errors(rows, "corr")) / 2
             half = intervals.of_mean(more_than_half)
-            yield Statement("S3", name, "copied slopes bring half of the gain", half, judge(half, low=0))
+            text = "copied slopes bring half of the gain or more"
+            yield Statement("S3", name, text, half, judge(half, low=0))
 
 
 def table(ladder: Ladder, name: str) -> Table:
@@ -185,7 +186,7 @@ def figure(ladder: Ladder) -> Figure:
                     ax.plot(x, without, marker, color=colour, markerfacecolor="white")
                 if y != mean:
                     text = f"{mean:+.0f} [{low:+.0f}, {high:+.0f}]"
-                    side = "bottom" if y == SHOWN[0] else "center"  # clear of the axis
+                    side = "bottom" if y == SHOWN[0] else "center"  # keeps the text off the axis
                     ax.text(place + 0.3, y, text, color=colour, size=7, va=side)
         ax.axhline(0, color="black", linewidth=0.8)
         ax.set_ylim(SHOWN)

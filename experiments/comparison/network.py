@@ -55,7 +55,7 @@ def fit(
       key: the random key for initial parameters, minibatches and dropout.
       x: inputs [row, feature].
       labels: labels [row].
-      copied: slopes [step, layer] that replace the network's own after each step.
+      copied: slopes [step, layer] that replace the network's own slopes after each step.
 
     Returns:
       The model's variables after the last step, and the slopes [step, layer] after every step.

@@ -18,7 +18,7 @@ from experiments.page import drawing
 from experiments.page.tables import Table, markdown
 
 DECIDING = 6
-"""A page with fewer seeds recommends nothing, because five differences are too few for a test."""
+"""A page with fewer seeds than this recommends nothing, because five differences are too few for a test."""
 
 
 def compared(settings: Sequence[Stored]) -> list[Stored]:
@@ -31,8 +31,8 @@ def compared(settings: Sequence[Stored]) -> list[Stored]:
 
 
 def planned_order(column: Stored) -> tuple:
-    """Returns a sort key: by title, then settings of up to 1,000 rows first, then the plan's order of data
-    sets."""
+    """Returns a key that sorts settings by title, then by size (up to 1,000 rows first), then by the plan's
+    order of data sets."""
     setting = column.setting
     pool = setting["pool"]
     place = SETS.index(pool) if pool in SETS else len(SETS)
@@ -72,7 +72,7 @@ def heat_map(shown: Sequence[Stored]) -> Figure:
     ax.set_yticks(range(len(methods)), methods, size=8)
     ax.tick_params(length=0)
     ax.set_title(
-        "test error against vanilla's, %, by data set (1,000 rows); bold: its own 95% interval excludes 0",
+        "test error against vanilla's, %, by data set (1,000 rows); bold: the 95% interval excludes 0",
         size=8,
     )
     return figure

@@ -76,7 +76,8 @@ def alone() -> dict[str, Recipe]:
 
 
 def ladder() -> Iterator[Part]:
-    """Yields the parts of the ladder: its rungs with the intervention on slopes, and the single steps."""
+    """Yields the parts of the ladder: the rungs, then the single steps. The first rung includes the
+    intervention on slopes."""
     budget = Budget(points=16, finalists=4, more_seeds=3, report_seeds=20)
     for name in LADDER_SETS:
         for title, recipe in rungs().items():
@@ -97,7 +98,8 @@ LARGE = ("mnist", "fashion_mnist", "letter", "magic", "penbased", "satimage", "m
 JUDGED = ("vanilla", "dropout", "corr", "corr-fading", "decov", "corr-dropout")
 """The methods that the hypotheses compare."""
 FEW = ("vanilla", "dropout", "batchnorm", "corr", "corr-dropout")
-"""The methods that are also trained with AdamW, convolutions and all images, and for held-out classes."""
+"""The methods that are also trained with AdamW, with convolutions, on all images, and on half of the
+classes."""
 ADAMW = ("mnist", "fashion_mnist", "digits", "letter", "spambase", "splice")
 DESCRIBED = ("batchnorm", "smoothing", "orthogonal", "vcreg", "whiten")
 
@@ -126,7 +128,7 @@ SHOTS = (5, 50)
 
 
 def features() -> Iterator[Part]:
-    """Yields the parts on features for held-out classes. The comparison chose their hyperparameters."""
+    """Yields the parts on features for held-out classes. Their hyperparameters come from the comparison."""
     for name in ("mnist", "fashion_mnist", "digits", "letter", "optdigits", "penbased"):
         yield Part(name, 1000, FEW, title="features")
 

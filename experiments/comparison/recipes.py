@@ -47,7 +47,7 @@ class Recipe:
     )
     family: Literal["mlp", "conv"] = "mlp"
     optimiser: Optimiser = "momentum"
-    """sgd: no momentum. momentum: SGD with a Nesterov momentum of 0.9. adamw: AdamW."""
+    """sgd: SGD without momentum. momentum: SGD with a Nesterov momentum of 0.9. adamw: AdamW."""
     schedule: Literal["constant", "warmup-cosine"] = "warmup-cosine"
     """warmup-cosine: the learning rate rises linearly over the first 5% of the steps, then falls to 0 by a
     half cosine."""

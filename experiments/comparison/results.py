@@ -25,11 +25,12 @@ REFERENCE = Path(__file__).parent / "reference"
 """The folder of the plan's committed networks."""
 
 FAILURES = 2
-"""A finalist with this many failed networks or more is chosen only if all finalists have this many."""
+"""A finalist with at least this many failed networks is chosen only if all finalists have at least this
+many."""
 
 
 def plan() -> str:
-    """Returns a hash of PLAN.md without its list of changes. Results belong to one plan."""
+    """Returns a hash of PLAN.md without its list of changes. Results store the hash, to tell plans apart."""
     text = (Path(__file__).parent / "PLAN.md").read_text(encoding="utf-8")
     return hashlib.sha256(text.partition("\n## Changes\n")[0].encode()).hexdigest()[:16]
 
@@ -129,7 +130,7 @@ def _decoded(column: xr.DataArray) -> list[Any]:
 
 
 def of(rows: Iterable[Row], method: str, *stages: Stage) -> list[Row]:
-    """Returns the networks of a method, from the given stages or, without any, from all stages."""
+    """Returns the networks of a method, from the given stages. If none is given, all stages are included."""
     return [row for row in rows if row["method"] == method and (not stages or row["stage"] in stages)]
 
 
@@ -154,9 +155,10 @@ def _rounded(error: float) -> float:
 
 
 def chosen(rows: Sequence[Row], count: int) -> int:
-    """Returns a method's finalist with the smallest sum of mean tuning error and one standard error.
+    """Returns a method's finalist for which mean tuning error + standard error is smallest.
 
-    A finalist with `FAILURES` failed networks or more is chosen only if all finalists have this many.
+    A finalist with at least `FAILURES` failed networks is chosen only if all finalists have at least
+    this many.
     """
 
     def score(point: int) -> tuple[bool, float]:

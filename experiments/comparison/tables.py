@@ -66,9 +66,9 @@ READERS = {
     "H3": "You use DeCov",
     "H5": "You use dropout, on noisy inputs or with 80% of weights pruned",
 }
-"""The readers whose question a hypothesis answers."""
+"""Maps a hypothesis to the readers whose question it answers."""
 SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails": "do not use it"}
-"""Maps an advice or outcome to the answer in the table. Those without a key decide nothing."""
+"""Maps an advice or an outcome to the answer in the table. With all others, nothing is decided."""
 
 
 def answers(networks: Networks, judged: Sequence[Judged]) -> Table:

@@ -24,9 +24,9 @@ from experiments.run import cpu
 from experiments.run.local import Training
 
 EMBEDDED = 64
-"""Number of units of the embedding, to which the losses apply."""
+"""Number of units of the embedding. The losses are computed on the embedding."""
 FEW = 100
-"""Number of labels for the probe. The probe's error chooses a method's hyperparameters."""
+"""Number of labels for the probe. The hyperparameters with the smallest error of the probe are chosen."""
 DRAWS = 5
 """Number of draws of `FEW` labels. The probe's error is averaged over the draws."""
 NOISE = 0.2

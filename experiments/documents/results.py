@@ -130,7 +130,8 @@ def outside() -> list[tuple[float, float]]:
 
 
 def distances(taken_back: bool = False) -> list[float]:
-    """Distances from Figure 4: of the steps of the ablation or, if taken_back, of the code without a step."""
+    """The distance from Figure 4 after each step of the ablation; if taken_back, that of the code without
+    each step."""
     steps = ablation.without(sweeps()) if taken_back else ablation.steps(sweeps())
     return [step.distance for step in steps]
 
@@ -153,8 +154,8 @@ def slope(epoch: int) -> np.ndarray:
 
 
 def kept_by_dropout(basin: int) -> float:
-    """Layer 1's mean |rho| with dropout / mean |rho| without, averaged over a basin's seeds. Basin -1 stands
-    for the published ratio."""
+    """Mean |rho| of layer 1 with dropout / mean |rho| without dropout, averaged over a basin's seeds. Basin
+    -1 stands for the published ratio."""
     if basin == -1:
         return published.FIGURE_1_MEAN[DROP] / published.FIGURE_1_MEAN[VANILLA]
     dropped, plain = (
@@ -192,7 +193,7 @@ def against(method: str, other: str, images: bool | None = None, without: Sequen
 
 
 def compared_units(method: str, layer: int) -> float:
-    """The mean effective units of a layer over the comparison's data sets."""
+    """The effective units of a layer, averaged over seeds and over the comparison's data sets."""
     return float(analysis.errors(analysis.of(compared()), method, [f"effective_units_{layer}"]).mean())
 
 

@@ -19,7 +19,7 @@ VANILLA = Variant("vanilla")
 
 
 def learning_curves(sweep: xr.Dataset) -> Figure:
-    """Draws validation error over epochs with 95% bands, for each size and each variant with a style.
+    """Draws validation error over epochs with 95% bands, for each size and each variant that has a style.
 
     Both axes are logarithmic, because linear ones hide either the first epochs or the last differences.
     """
@@ -100,7 +100,7 @@ def heat_maps(sweep: xr.Dataset) -> Figure:
 
 
 def error_by_size(sweep: xr.Dataset) -> Figure:
-    """Draws validation error after the last epoch against network size, for the variants with a style."""
+    """Draws validation error after the last epoch against network size, for variants that have a style."""
     sizes = drawing.sizes(sweep)
     if len(sizes) < 2:
         raise Missing("needs two sizes")

@@ -99,8 +99,8 @@ def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: Variant, smooth
 
 
 def _thinned(length: int) -> np.ndarray:
-    """Returns indices of enough points to draw a curve: the first five, because it is steep there, and about
-    25 in all."""
+    """Returns the indices of points that suffice to draw a curve: the first five, because the curve is steep
+    there, and about 25 evenly spaced ones."""
     return np.unique([*range(min(5, length)), *range(0, length, -(-length // 25)), length - 1])
 
 
@@ -192,7 +192,7 @@ def _file(figure: Figure, kind: str) -> bytes:
 
 @contextmanager
 def settings() -> Iterator[None]:
-    """Matplotlib's default settings and ours, independent of the user's matplotlibrc."""
+    """Until the context ends, Matplotlib's defaults and our settings replace the user's matplotlibrc."""
     ours = {"svg.hashsalt": "decorr", "svg.fonttype": "none"}
     with matplotlib.style.context(["default", ours]):
         yield

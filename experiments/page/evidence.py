@@ -113,7 +113,7 @@ def _means(ax: Axes, shown: list[Comparison], sides: tuple[str, str]) -> None:
 
 
 def _count(ax: Axes, place: int, count: int, what: str, right: bool) -> None:
-    """Writes at an edge how many values lie beyond it."""
+    """Writes at an edge of the axes how many values lie beyond this edge."""
     if count:
         text = f"{count} {what} →" if right else f"← {count} {what}"
         ax.text(0.99 if right else 0.01, place, text, size=7, va="center", color="#333333",

@@ -72,5 +72,5 @@ def sentences(
 
 
 def _side(errors: Sequence[float]) -> str:
-    """Returns whether the second error is lower or higher than the first, as a word."""
+    """Returns "lower" or "higher", for a second error that is lower or higher than the first."""
     return "lower" if errors[1] < errors[0] else "higher"

@@ -150,7 +150,7 @@ def figure4(sweep: xr.Dataset) -> Figure:
 def _grouped(
     values: dict[Variant, dict[Size, np.ndarray]], shown: dict[Variant, dict[Size, float]], label: str
 ) -> Figure:
-    """Draws bars of values[variant][size] in %, grouped by size, with every seed and the published bars."""
+    """Draws bars of values[variant][size] in %, grouped by size, with each seed and the published numbers."""
     figure, axes = drawing.grid(1, 1, width=5.6, height=2.8)
     (ax,) = axes[0]
     sizes, width = list(next(iter(values.values()))), 0.8 / len(values)

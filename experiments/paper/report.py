@@ -77,8 +77,8 @@ def write_paper(
     further: Sequence[Verdict] = (),
 ) -> Path:
     """Writes figures/NAME.svg and .png, the page report.html and its tables into a folder. The tables
-    are verdicts.md and agreement.md. If the networks were trained for them, there are also beyond.md,
-    ablation.md, without.md and the studies' tables.
+    are verdicts.md and agreement.md. If their networks were trained, beyond.md, ablation.md,
+    without.md and the studies' tables are written too.
 
     Args:
       sweep: the sweep that is judged, from `gather`.
@@ -221,7 +221,7 @@ def _without_diverged(sweep: xr.Dataset, verdicts: Sequence[Verdict]) -> dict[st
 
 
 def judges(sweep: xr.Dataset) -> bool:
-    """Whether a sweep has the networks of the claims, trained by its protocol, and enough seeds to decide."""
+    """Whether a sweep has the networks of the claims, trained as its protocol says, and enough seeds."""
     trained = stored.configuration(sweep)["protocol"]
     protocol = dataclasses.asdict(PROTOCOLS[trained["name"]])
     if any(trained[name] != protocol[name] for name in ("optimiser", "optimisation")) or trained["widths"]:

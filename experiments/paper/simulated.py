@@ -32,7 +32,8 @@ def c1() -> Verdict:
 
 
 def _correlations_after_dropout(rho: float, keep: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the estimator and Pearson's correlation [sample], each after dropout / before dropout."""
+    """Returns two ratios [sample], each after dropout / before dropout: of the estimator and of Pearson's
+    correlation."""
     random = np.random.default_rng(0)
     x, y = random.standard_normal((2, 400, 1000))
 
@@ -80,7 +81,7 @@ def c3() -> Verdict:
 
 
 def _penalty(a: np.ndarray) -> complex:
-    """Returns P for complex a. It takes no absolute values, so its imaginary part gives the derivative."""
+    """Returns P for complex a. No absolute value is taken, so P's imaginary part gives the derivative."""
     c = a - a.mean(axis=0)
     z = c / np.sqrt((c * c).sum(axis=0) / (len(a) - 1))
     rho = z.T @ z / (len(a) - 1)

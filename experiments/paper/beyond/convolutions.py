@@ -18,7 +18,7 @@ SIZES: tuple[Size, ...] = ("tiny", "small")
 
 
 def c12(sweep: xr.Dataset) -> Verdict:
-    """C12, decorrelation in convolutional layers: Section 4. C4's comparisons, for the small network."""
+    """C12, decorrelation in convolutional layers: Section 4. Makes C4's comparisons for the small network."""
     return replace(
         claims.c4(sweep, SIZES[-1]),
         claim="C12",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from experiments.data.load import Dataset
 
 RATE, DRAWS = 0.3, 20
-"""The paper's probability to drop, and the number of masks over which a correlation is averaged."""
+"""The paper's dropout rate, and the number of masks over which a correlation is averaged."""
 
 LAWS = ("general", "keep^2 rho", "keep rho")
 """general: `decorr.dropout_correlation`, with each unit's mean and variance. keep^2 rho:
@@ -110,7 +110,7 @@ def correlations(activations: Any, key: Any) -> tuple[np.ndarray, dict[str, np.n
 
     Returns:
       Observed correlations [pair], averaged over the masks; predicted correlations [pair] of each law; and
-      the number of pairs left out. A unit that is constant before or under a mask has no correlation.
+      the number of pairs left out. A unit that is constant before dropout or under a mask has no correlation.
     """
     matrices = [np.asarray(rho, np.float64) for rho in _matrices()(activations, key)]
     upper = np.triu_indices(activations.shape[-1], 1)
@@ -147,8 +147,8 @@ def fit(observed: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
 
     slope = sum(observed predicted) / sum(predicted^2) is the slope of the least-squares line through the
     origin. It differs from 1 if a law is wrong by a factor. R^2 = 1 - sum((observed - predicted)^2) /
-    sum((observed - mean observed)^2) compares with the law itself, not with the line. A wrong factor lowers
-    R^2. If R^2 is negative, the mean of the observed values would predict better.
+    sum((observed - mean observed)^2) measures the distance from the law itself, not from the line. A wrong
+    factor lowers R^2. If R^2 is negative, the mean of the observed values would predict better.
 
     Args:
       observed, predicted: correlations [pair].
@@ -211,9 +211,9 @@ def text(measured: xr.Dataset) -> str:
     return (
         f"The picture compares the correlations of units under dropout with what three laws predict. The "
         f"rate is {RATE:g}, and correlations are averaged over {DRAWS} draws of masks on the validation set. "
-        "The slope belongs to the line through the origin. R^2 compares observed with predicted values, and "
-        f"may be negative. {undefined} of {undefined + compared} pairs are left out, because a unit is "
-        "constant or its network diverged."
+        "The slope is that of the least-squares line through the origin. R^2 compares observed with "
+        f"predicted values, and may be negative. {undefined} of {undefined + compared} pairs are left out, "
+        "because a unit is constant or its network diverged."
     )
 
 

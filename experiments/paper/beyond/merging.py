@@ -28,7 +28,7 @@ THRESHOLDS = (0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Units whose |rho| reaches a threshold are merged."""
 
 SAMPLES = 10_000
-"""Units are compared over this number of training images, the first ones."""
+"""Number of training images over which units are compared. The first ones in the training set are used."""
 
 DIMENSIONS = {
     "units": ("variant", "seed", "threshold", "layer"),
@@ -40,7 +40,7 @@ DIMENSIONS = {
 """The axes of each variable that `measure` returns."""
 
 _ROUNDING = 1e-6
-"""The rounding error of a difference of two float32 errors. One image changes an error 100 times as much."""
+"""The rounding error of a difference of two float32 errors. One image changes an error by 1e-4."""
 
 
 def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Dataset:
@@ -115,7 +115,8 @@ def merge(
     After a layer is merged, the next layer's activations are computed with the merged network. The result has
     the shape of the whole network. Removed units are still computed, but have no outgoing weights. So one
     compiled program serves all merged networks, and gives the outputs of the smaller ones.
-    `decorr.merge_network` returns smaller arrays, so every threshold of every network would be compiled.
+    `decorr.merge_network` returns smaller arrays, so a program would be compiled for every threshold of
+    every network.
 
     Args:
       run: a function that computes the network.
@@ -159,7 +160,7 @@ def judge(measured: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
 
 
 def c11(measured: xr.Dataset) -> Verdict:
-    """C11, redundant units waste capacity: Section 1.1. `measure` returns the measurements."""
+    """C11, redundant units waste capacity: Section 1.1. The measurements come from `measure`."""
     share = needed(measured)
     counts = [
         f"{int(diverged.sum())} of {diverged.size} {diverged.variant.values}"
