@@ -15,7 +15,7 @@ def called(main, *arguments, **streams):
     Args:
       main: the function of the command.
       arguments: the command's arguments.
-      streams: `output` replaces the stream that keeps standard output. None is a closed output.
+      streams: `output`, if given, receives standard output, which is otherwise kept. None is a closed output.
     """
     said, errors = io.StringIO(), io.StringIO()
     with (
@@ -67,7 +67,7 @@ def no_png():
 
 @pytest.fixture
 def no_devices(monkeypatch):
-    """Makes code fail that asks for a device."""
+    """Makes all code that asks for a device fail."""
     from experiments.run import host
 
     def fail():

@@ -213,7 +213,7 @@ def test_errors_of_the_penalty(name):
 def test_what_the_compiler_counts_of_a_step_is_what_the_step_needs(size):
     cost = roofline.cost(size, "corr-0.1", networks=2)
     needed = 2 * task.multiply_adds("mlp", size, "corr-0.1")
-    assert needed <= cost.flops <= 1.1 * needed  # up to a tenth for other operations
+    assert needed <= cost.flops <= 1.1 * needed  # other operations add up to a tenth
     weights = 4 * RELEASED.architecture(size).weights(task.SIDE**2)
     assert cost.bytes > 3 * weights  # weights read, gradients, weights written
     assert 20 < cost.kernels < 500

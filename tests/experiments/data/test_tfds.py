@@ -1,4 +1,4 @@
-"""TFDS sets are read in stored order without TensorFlow, and prepared with it. Errors explain other sets."""
+"""TFDS sets are read in stored order without TensorFlow, and prepared with it. Other sets raise errors."""
 
 import builtins
 import hashlib

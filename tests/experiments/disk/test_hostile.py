@@ -1,4 +1,4 @@
-"""Hostile files are refused before their code runs, other files are read, or memory fills up."""
+"""Hostile files are refused before they run code, open other files, or fill the memory."""
 
 import io
 import zipfile

@@ -41,7 +41,7 @@ def test_the_bootstrap_covers_the_mean_about_as_often_as_it_says():
     samples = np.random.default_rng(2).standard_normal((300, 20)) + 5
     found = [intervals.bootstrap(sample) for sample in samples]
     covered = np.mean([low <= 5 <= high for _, low, high in found])
-    assert 0.88 < covered < 0.98  # for twenty values it is somewhat too narrow
+    assert 0.88 < covered < 0.98  # the interval is somewhat too narrow
 
 
 @pytest.mark.parametrize("function", [intervals.of_mean, intervals.of_one_run, intervals.bootstrap])
