@@ -38,8 +38,8 @@ slow: .venv/ready  ## the tests of whole sweeps, killed processes, a cluster, th
 mesh: .venv/ready  ## the tests of mapped axes and meshes, on eight devices of one CPU (2 min)
 	CPU_DEVICES=8 $(BIN)/python -m pytest -n $(WORKERS) -m mesh tests/decorr $(ARGS)
 
-# Compared values may not depend on one processor's rounding, so this computes like a processor without AVX-512.
-# NumPy warns if it should disable a feature that it does not use or the machine lacks, so wide.py lists the others.
+# Compared values may not depend on one processor's rounding, so these tests compute like a processor without AVX-512.
+# NumPy warns if it is to disable a feature that it does not use or that the machine lacks. So wide.py leaves these features out.
 golden: .venv/ready  ## the tests of golden values, including slow ones, with other CPU kernels (2 min)
 	wide=$$($(BIN)/python .ci/wide.py) && JAX_DISABLE_MOST_OPTIMIZATIONS=0 OPENBLAS_CORETYPE=Haswell \
 		XLA_FLAGS=--xla_cpu_max_isa=AVX2 NPY_DISABLE_CPU_FEATURES="$$wide" $(BIN)/python -m pytest -n $(WORKERS) -m golden tests/experiments $(ARGS)
@@ -91,7 +91,7 @@ dist: .venv/ready  ## build and check what is published, decorr alone: source ar
 	$(BIN)/check-wheel-contents dist/*.whl
 
 PYTHONS ?= 3.11 3.12 3.13 3.14
-pythons:  ## like oldest, but with the newest versions, under each Python of PYTHONS that is installed; each takes as long
+pythons:  ## like oldest, but with the newest versions, under each installed Python of PYTHONS (2 min each)
 	rm -rf build
 	$(PYTHON) .ci/pythons.py $(PYTHONS)
 

@@ -1,7 +1,7 @@
 """Runs the library's tests on its wheel with the newest versions that pip finds, under each given Python.
 
 pythons.py VERSION ...: each version gets an environment of its own, .venv-VERSION. Fails if a test fails, or
-none ran.
+if no test ran.
 """
 
 import os
@@ -15,7 +15,7 @@ VERSIONS = "import sys; from importlib.metadata import version; print(*map(versi
 
 
 def interpreter(version):
-    """The command of this Python: on the PATH, or pyenv's; None if there is none."""
+    """Returns the command of this Python, from the PATH or from pyenv; None if there is none."""
     for command in (f"python{version}", *Path.home().glob(f".pyenv/versions/{version}.*/bin/python")):
         try:
             said = subprocess.run([command, "--version"], capture_output=True, text=True).stdout

@@ -1,4 +1,4 @@
-"""What every test runs under: cheap compiling, two devices or $CPU_DEVICES, no silent promotion, a budget."""
+"""Settings of all tests: cheap compiling, two devices or $CPU_DEVICES, no silent promotion, a time budget."""
 
 import contextlib
 import functools
@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-# Compiling is most of the time. So programs are compiled without optimisations, and all processes of this run
-# and of the next share them. JAX reads these when it is imported, here and in processes that tests start.
+# Compiling takes most of the time. So programs compile without optimisations, and are cached for processes
+# of this run and of later runs. JAX reads these variables on import, also in processes that tests start.
 PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "jax"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(PROGRAMS))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
     flags = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
-    os.environ.setdefault("XLA_FLAGS", " ".join(flags))  # half of the time again, and a tenth
+    os.environ.setdefault("XLA_FLAGS", " ".join(flags))  # saves half of the rest, then a tenth
 
 import jax  # noqa: E402
 from jax._src.interpreters import mlir  # noqa: E402
 
-# JAX makes one for each program, which takes longer than to lower a small one.
+# Without a cache, JAX makes a context for each program, which takes longer than lowering a small program.
 mlir.make_ir_context = functools.cache(mlir.make_ir_context)
 
 jax.config.update("jax_num_cpu_devices", int(os.environ.get("CPU_DEVICES", "2")))
@@ -38,12 +38,12 @@ NOT_QUICK = ("slow", "mesh", "real_data")
 BUDGET = 20
 """Seconds of processor time for one quick test in CI, with its fixtures, its processes and what it compiles.
 
-About three times what the slowest one takes here: other machines are slower, and shared ones add some.
+About three times the slowest test, because other machines are slower, and shared machines add time.
 """
 
 
 def pytest_configure(config):
-    # Those of code that has changed pile up. Each goes by itself: another run may be at work beside this one.
+    # Programs of changed code would pile up. Another run may delete the same files at the same time.
     for file in PROGRAMS.glob("*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - file.stat().st_mtime > KEPT:
@@ -53,7 +53,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_finish():
-    """Tracing makes many objects, and Python looks through all modules to find the few that died."""
+    """Makes garbage collection rarer, because tracing makes many objects, and few of them die."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
 
@@ -93,7 +93,7 @@ def pytest_runtest_makereport(item):
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
-    """Compiled programs are most of a process's memory, and the next module uses few of them."""
+    """Frees compiled programs. They take most of a process's memory, and the next module uses few of them."""
     yield
     jax.clear_caches()
     mlir.make_ir_context.cache_clear()
@@ -101,7 +101,7 @@ def forget_programs():
 
 @pytest.fixture
 def float64():
-    """For tests that compare with a float64 oracle."""
+    """Enables float64, for tests that compare with a float64 oracle."""
     with jax.enable_x64(True):
         yield
 

@@ -1,4 +1,4 @@
-"""Sweeps that were never trained, in the form that `gather` gives, for the tests of what reads them."""
+"""Made-up sweeps, in the form that `gather` returns, for tests of the code that reads sweeps."""
 
 import json
 from dataclasses import replace
@@ -26,8 +26,19 @@ def cell(
     random=None,
     family="mlp",
 ):
-    """The variables of one cell, by name: the mean of its last and second error, and of its correlations, and
-    the seeds' spread."""
+    """Returns the variables of one cell, by name.
+
+    Args:
+      name: the network.
+      error: mean validation error of the last epoch.
+      early: mean validation error of the second epoch.
+      correlation: mean correlation, also as one number per layer.
+      noise: standard deviation between seeds.
+      slope: the PReLU slopes.
+      seeds: number of seeds.
+      random: NumPy's generator; None: a new one, seeded with 0.
+      family: kind of network.
+    """
     random = random or np.random.default_rng(0)
     network = Network.parse(name)
     spread = noise * random.standard_normal(seeds)
@@ -66,7 +77,7 @@ def sweep(
     seeds=SEEDS,
     family="mlp",
 ):
-    """Cells that differ by noise alone, but for what `change` says of each size and variant's name."""
+    """Returns a sweep. Its cells differ only by noise, and by the options from change(size, variant)."""
     random = np.random.default_rng(1)
     options = {"noise": noise, "random": random, "seeds": seeds, "family": family}
     made = {

@@ -1,4 +1,4 @@
-"""What tests of pages share: their Python is run, their scripts are imported, which are in no package."""
+"""Helpers for tests of pages: they run the Python of pages, and import scripts that are in no package."""
 
 import importlib.util
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def python_of(page):
-    """The names that a page's Python leaves, run from top to bottom."""
+    """Runs the Python of a page from top to bottom, and returns the names that it defines."""
     names = {}
     for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
         exec(compile(code, str(page), "exec"), names)
@@ -14,13 +14,13 @@ def python_of(page):
 
 
 def make_targets():
-    """What the Makefile can be asked for."""
+    """Returns the targets of the Makefile."""
     makefile = Path(__file__).parent.parent / "Makefile"
     return set(re.findall(r"^(\w+):", makefile.read_text(), re.MULTILINE))
 
 
 def script(path):
-    """A script as a module."""
+    """Imports a script as a module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

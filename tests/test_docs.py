@@ -1,5 +1,5 @@
-"""What scripts of docs/ make: the tables of weights.md hold what is measured, its picture has no date, and
-the animation shows what it says."""
+"""Checks what scripts of docs/ make: the tables of weights.md have the measured numbers, its picture has no
+date, and the animation shows what it says."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def scaling():
 
 
 def tables():
-    """The page's tables: rows of cells."""
+    """Returns the tables of weights.md, each as rows of cells."""
     page = (DOCS / "weights.md").read_text()
     found = re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE)
     rows = [[row.strip("| ").split(" | ") for row in each.splitlines() if "---" not in row] for each in found]
@@ -49,7 +49,7 @@ def test_the_table_of_ratios_is_what_is_measured(scaling):
 
 @pytest.mark.parametrize("correlation", [0.0, 0.25])
 def test_normalisations_are_sums_over_pairs(scaling, correlation):
-    """Of the same units, from their correlations."""
+    """Computes the sums from correlations of the same units."""
     m, d = 50, 8
     sums = []
     for seed in range(scaling.SEEDS):
@@ -75,7 +75,7 @@ def test_the_animation_shows_networks_of_one_start_that_the_penalty_decorrelates
     monkeypatch.setattr(animation, "watch", lambda epochs: moments)
     first, last = (moment.effective_units for moment in (moments[0], moments[-1]))
     np.testing.assert_allclose(first, first[0], rtol=1e-5)
-    assert (np.diff(last) > 0).all()  # with more weight units are worth more
+    assert (np.diff(last) > 0).all()  # with a larger weight, there are more effective units
     animation.draw(tmp_path / "animation.gif", epochs=2)
     committed = DOCS / "animation.gif"
     with Image.open(tmp_path / "animation.gif") as drawn, Image.open(committed) as shown:

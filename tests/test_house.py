@@ -1,6 +1,7 @@
-"""Rules of the house: who may import what, what importing may cost, and what is documented.
+"""Rules of the project: which modules may import which, what an import may cost, and what is documented.
 
-Most are read from the code: which file imports which, also within functions. Two fresh processes answer four.
+Most tests read the imports of each file from its code, also imports within functions. Four tests share two
+new processes.
 """
 
 import ast
@@ -36,7 +37,7 @@ FLOORS = (
     },
     {"experiments.reproduce"},
 )
-"""Rooms, the ground floor first: each imports from lower floors only."""
+"""Packages by floor, the lowest floor first. Each package imports only from lower floors."""
 JAX = {"jax", "jaxlib", "flax", "optax", "chex"}
 LATER = {
     "xarray",
@@ -50,16 +51,16 @@ LATER = {
     "tensorflow_datasets",
     "ray",
 }
-"""What reads, draws or judges results, and what not every sweep is about."""
+"""Packages that only reading, drawing or judging results needs, or that not every sweep needs."""
 PUBLIC = sorted({*decorr.__all__, *decorr.diagnostics.__all__, *decorr.penalties.__all__})
 
 
 class Import(NamedTuple):
-    """What a module imports: a module of ours, or the first name of another package."""
+    """An import of a module: the full name of our module, or the top-level name of another package."""
 
     name: str
     late: bool
-    """Whether within a function, or for types alone: importing the module does not import it."""
+    """Whether it is in a function or only for types. Then importing the module does not run it."""
 
 
 def name_of(path: Path) -> str:
@@ -73,7 +74,7 @@ PATHS = {
 
 
 def named(statement: ast.AST) -> Iterator[str]:
-    """The modules that a statement imports."""
+    """Yields the modules that a statement imports."""
     if isinstance(statement, ast.Import):
         yield from (alias.name for alias in statement.names)
     elif isinstance(statement, ast.ImportFrom):
@@ -101,7 +102,7 @@ def within(names, *packages):
 
 
 def reached(*modules: str) -> set[str]:
-    """What importing modules imports, themselves included: by their full names ours, others by the first."""
+    """Returns all names that importing these modules imports, in the form of `Import`, with the modules."""
     names, left = set(), list(modules)
     while left:
         if (module := left.pop()) in names:
@@ -115,9 +116,9 @@ def reached(*modules: str) -> set[str]:
 
 def test_files_do_not_import_each_other_in_a_circle():
     graph = {module: {each.name for each in imports(module)} & PATHS.keys() - {module} for module in PATHS}
-    # The faces of a package hand on names of its files.
+    # An __init__.py may import names of its package's files, so it is left out.
     graph = {module: names for module, names in graph.items() if PATHS[module].name != "__init__.py"}
-    list(graphlib.TopologicalSorter(graph).static_order())  # CycleError names them
+    list(graphlib.TopologicalSorter(graph).static_order())  # a CycleError names the circle
 
 
 def test_each_floor_imports_from_those_below_it():
@@ -155,12 +156,12 @@ def test_a_sweep_trains_without_knowing_the_papers_claims():
 
 @functools.cache
 def loaded(*steps):
-    """What a fresh process has in sys.modules after each step, a line of Python."""
+    """Returns the sys.modules of a new process after each step. A step is a line of Python."""
     code = "\n".join(f"{step}; found.append(list(sys.modules))" for step in steps)
     done = subprocess.run(
         [sys.executable, "-c", f"import json, sys; found = []\n{code}\nprint(json.dumps(found))"],
         cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "no_such"},  # nor may importing start a backend
+        env=os.environ | {"JAX_PLATFORMS": "no_such"},  # importing may not start a backend either
         capture_output=True,
         text=True,
     )
@@ -172,7 +173,7 @@ READ_RESULTS = [f"experiments.{name}" for name in ("grid", "store", "statistics"
 
 
 def without_jax():
-    """After importing the library, after planning a sweep, and after importing all that reads results."""
+    """The modules loaded after importing the library, after planning a sweep, and after importing readers."""
     return loaded(
         "import decorr, decorr.config",
         "import experiments.sweep; experiments.sweep.Sweep().cells()",
@@ -209,7 +210,7 @@ def test_training_begins_without_waiting_for_what_comes_later():
 def test_public_names_are_documented(name):
     value = getattr(decorr, name)
     text = inspect.getdoc(value)
-    # A dataclass or NamedTuple without a docstring gets its signature for one.
+    # A dataclass or NamedTuple without a docstring gets its signature as docstring.
     assert text and not text.startswith(f"{name}(")
     if inspect.isfunction(value):
         assert re.search(r"^Args:", text, re.MULTILINE) and re.search(r"^Returns:", text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""docs/optax.md: its tests pass, and its functions are the library's."""
+"""The tests in docs/optax.md pass, and its functions agree with the library's."""
 
 import doctest
 import functools

@@ -1,5 +1,5 @@
-"""What is published: the wheel holds the library alone and brings what that needs, and no more; the source
-archive its tests too."""
+"""Checks what is published. The wheel holds only the library, and requires only what the library needs. The
+source archive also holds the library's tests."""
 
 import ast
 import configparser
@@ -23,7 +23,7 @@ from tests.pages import make_targets
 
 ROOT = Path(__file__).parent.parent
 
-# P of three units against NumPy, its gradient against finite differences.
+# Compares P of three units with NumPy, and its gradient with finite differences.
 PENALTY = """
 import decorr, jax, numpy as np
 from jax.test_util import check_grads
@@ -38,8 +38,8 @@ with jax.enable_x64(True):
 
 
 def imported():
-    """What the library cannot be imported without; not what only a function imports."""
-    found = {"jaxlib"}  # the half of jax that is imported by its other half
+    """Returns the packages that importing the library needs, without those that only functions import."""
+    found = {"jaxlib"}  # jax imports jaxlib
     for path in (ROOT / "decorr").rglob("*.py"):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.Import):
@@ -58,7 +58,7 @@ def normal(name):
 
 
 def installed_and_needed(folder, *requirements):
-    """The names of the distributions in a folder, and of those among them that the requirements need."""
+    """Returns the names of all distributions in a folder, and the names of those that requirements need."""
     here = {normal(found.name): found for found in distributions(path=[str(folder)])}
     needed, waiting = set(), [Requirement(name) for name in requirements]
     while waiting:
@@ -79,8 +79,8 @@ def run(*command, cwd):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The folder of the source archive and of the wheel that is made of it, built from a copy: what an
-    earlier build left in the checkout would be packed too."""
+    """Builds the source archive, and the wheel from it, in a folder. Builds from a copy, because leftovers of
+    earlier builds in the checkout would be packed too."""
     folder = tmp_path_factory.mktemp("built")
     left_out = shutil.ignore_patterns(".*", "build", "dist", "results", "reference", "*.egg-info")
     shutil.copytree(ROOT, folder / "source", ignore=left_out)
@@ -163,7 +163,7 @@ def test_the_workflows_run_targets_that_there_are_on_the_pythons_that_are_promis
             re.fullmatch(r"\./.*|.*@v\d+|.*@release/v\d+", each) for each in re.findall(r"uses: (\S+)", text)
         )
     jobs = yaml.safe_load(workflows["ci"])["jobs"]
-    # As .ci/run, but for the data sets of `real`.
+    # The jobs are those of .ci/run, except for `real`, which needs data sets.
     check = re.search(r"^check: (.*?) +##", makefile, re.MULTILINE)[1].split()
     assert sorted(jobs["make"]["strategy"]["matrix"]["target"]) == sorted(["test", *check])
     setup = configparser.ConfigParser()

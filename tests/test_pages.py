@@ -1,4 +1,4 @@
-"""Every page in Markdown: its Python runs, its commands are accepted, its links and paths lead somewhere."""
+"""Checks every page in Markdown: its Python runs, its commands are valid, and its links and paths exist."""
 
 import dataclasses
 import importlib
@@ -30,13 +30,13 @@ COMMANDS = ("sweep", "compare", "report", "reproduce", "benchmark")
 
 
 def options_of(name):
-    """The class of a command's options."""
+    """Returns the class of a command's options."""
     main = f"experiments.{name}" + (".__main__" if name == "benchmark" else "")
     return getattr(importlib.import_module(main), name.capitalize())
 
 
 def commands():
-    """(page, command, its arguments) of each command that a page shows."""
+    """Yields (page, command, arguments) for each command that a page shows."""
     for page, text in TEXT.items():
         code = re.findall(r"`([^`]+)`|^    (.+)$", text, re.MULTILINE)
         for line in (" ".join("".join(each).split()) for each in code):
@@ -49,7 +49,7 @@ def commands():
 
 
 def slug(heading):
-    """The anchor of a heading, as GitHub and MyST name it."""
+    """Returns the anchor that GitHub and MyST give to a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
@@ -61,7 +61,7 @@ def test_the_readme_is_two_screens_and_has_two_commands():
 def test_no_python_is_left_out():
     for page, text in TEXT.items():
         if page == "docs/optax.md":
-            continue  # the examples of its docstrings are run too
+            continue  # it has examples in docstrings, which also run
         assert not re.search(r"^ *(>>>|```(py|python3|pycon|ipython|{code.*)$)", text, re.MULTILINE), page
     for page, test in RUN_ELSEWHERE.items():
         assert f'python_of(DOCS / "{PAGES[page].name}")' in (ROOT / "tests" / test).read_text()
@@ -95,7 +95,7 @@ def test_options_and_targets_exist():
     options = {f"--{name.replace('_', '-')}" for name in fields} | {"--help"}
     targets = make_targets()
     for page, text in TEXT.items():
-        if page != "CHANGELOG.md":  # which names what is gone
+        if page != "CHANGELOG.md":  # which also names removed options
             assert set(re.findall(r"`(--[\w-]+)", text)) <= options, page
         assert set(re.findall(r"(?:`|^    )make (\w+)", text, re.MULTILINE)) <= targets, page
 

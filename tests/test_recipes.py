@@ -1,4 +1,4 @@
-"""docs/recipes: each page's code runs as it stands, the penalty acts, and what the page warns of is so."""
+"""Pages in docs/recipes: their code runs unchanged, the penalty acts, and their warnings are true."""
 
 import dataclasses
 import functools
@@ -45,7 +45,7 @@ def blocks(page):
 
 @functools.cache
 def executed(page, *changes):
-    """The names that a page's code leaves, some of its text replaced. Run once: leave them as they are."""
+    """Runs a page's code with changes to its text, once. Returns its names, which tests must not change."""
     if page in ("clu", "equinox", "keras") and importlib.util.find_spec(page) is None:
         pytest.skip(f"the recipe needs what it is named after: pip install {page}")
     code = "".join(blocks(page))
@@ -66,8 +66,8 @@ def marked(page):
 
 @pytest.mark.parametrize("page", [pytest.param(page, marks=MARKS.get(page, ())) for page in OTHERS])
 def test_it_acts_as_the_comments_say(page, capsys):
-    """The numbers in comments after `print`, or on a line of their own below it."""
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):  # as JAX is by default
+    """Compares printed numbers with those in comments after `print`, or on their own line below it."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):  # the defaults of JAX
         executed(page)
     said = re.findall(r"^(?:print\(.*|)# (.*)$", blocks(page)[0], re.MULTILINE)
     said, printed = (
@@ -78,7 +78,7 @@ def test_it_acts_as_the_comments_say(page, capsys):
 
 @pytest.mark.oracle
 def test_logging_to_tensorboard(tmp_path):
-    """The page's line, and what is in the file then."""
+    """Runs the page's line, and reads the file that it writes."""
     tensorboard = pytest.importorskip("tensorboardX", reason="`make oracles` has it")
     from tensorboardX.proto.event_pb2 import Event
 
@@ -139,7 +139,7 @@ def test_links_lead_somewhere(path):
 
 
 def applied(names, **options):
-    """The page's model on its input, as one program: operation by operation each would be compiled."""
+    """Applies the page's model to its input in one program. Otherwise JAX would compile each operation."""
     apply = functools.partial(names["model"].apply, **options)
     return jax.jit(apply)({"params": names["params"]}, names["x"])
 
@@ -204,7 +204,7 @@ def test_scan_the_bodys_second_output_is_the_same():
 
 
 def test_scan_stacked_layers_must_not_be_pooled():
-    """The numbers of the page; and the vmapped penalties are those that the block computes inside."""
+    """Checks the numbers on the page. The vmapped penalties equal those that the block itself computes."""
     names = executed("scan", *UNTRAINED, *ACTIVATIONS)
     inside = executed("scan", *UNTRAINED)
     _, sown = applied(names, mutable=["intermediates"])
@@ -348,7 +348,7 @@ def test_resnet_channels_are_units_and_few_samples_show_more():
 
 @pytest.mark.parametrize("half", ["bfloat16", "float16"])
 def test_mixed_precision_the_total_belongs_into_the_scaled_sum(half):
-    """Outside of it training goes as without a penalty."""
+    """With the penalty outside of the scaled sum, training is the same as without a penalty."""
     text = "SCALE * (nll + total), (total"
     run = functools.partial(executed, "mixed_precision", ("jnp.bfloat16", f"jnp.{half}"))
     names, without = run((WEIGHT, "0.5")), run((WEIGHT, "0.0"))
@@ -367,7 +367,7 @@ def test_mixed_precision_the_total_belongs_into_the_scaled_sum(half):
 )
 def test_mixed_precision_float16_needs_the_scale(m, lost):
     keys = jax.random.split(jax.random.key(0), 2)
-    units = jax.random.normal(keys[0], (m, 64)) + 3**-0.5 * jax.random.normal(keys[1], (m, 1))  # rho 1/4
+    units = jax.random.normal(keys[0], (m, 64)) + 3**-0.5 * jax.random.normal(keys[1], (m, 1))  # rho is 1/4
     gradient = jax.jit(jax.grad(lambda a, scale: scale * 0.002 * correlation_penalty(a)))
     right = np.asarray(gradient(units.astype(jnp.float16).astype(jnp.float32), 1.0))
 
@@ -411,7 +411,7 @@ def test_data_parallel_trains_as_one_device_does(axes, how):
 
 @pytest.fixture(scope="module")
 def spread():
-    """The page's loss at a weight that shows, its parameters away from 0, and the gradient of one device."""
+    """Returns the page's names, trained with a visible weight, and with the gradient on one device."""
     names = executed("data_parallel", (WEIGHT, "0.5"))
     names["right"] = jax.jit(jax.grad(names["loss"], has_aux=True))(
         jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), names["params"]), *one_device(names)
@@ -420,13 +420,13 @@ def spread():
 
 
 def gradients(names, how, check_vma):
-    """Of each device [device, ...], by the rows of the page's table."""
+    """Returns the gradients of each device [device, ...], for each row of the page's table."""
     loss, mean = names["loss"], lambda tree: jax.lax.pmean(tree, "data")
 
     def same(*inputs):
         return loss(*inputs, "data")[0]
 
-    def own_loss(params, x, labels):  # nll of the device, penalty of all
+    def own_loss(params, x, labels):  # the device's nll, the penalty of all devices
         hidden = jax.nn.relu(x @ params["hidden"])
         nll = optax.softmax_cross_entropy_with_integer_labels(hidden @ params["logits"], labels).mean()
         return nll + 0.5 * correlation_penalty(hidden, axis_name="data")

@@ -1,4 +1,4 @@
-"""The documentation site, as far as it can be tested without the tools that `make docs` builds it with."""
+"""Tests the documentation site, as far as possible without the tools of `make docs`."""
 
 import ast
 import dataclasses
@@ -24,7 +24,7 @@ WORDS = re.compile(r"[^\s`:,*\\_|-]+")
 
 
 def example(name):
-    """The code in a docstring; what else is indented there are formulas."""
+    """Returns the code in a docstring. Other indented lines are formulas."""
     for block in re.findall(r"\n\n((?:    .*\n)+)", inspect.getdoc(getattr(decorr, name))):
         try:
             found = ast.parse(textwrap.dedent(block))
@@ -59,7 +59,7 @@ def test_one_name_stands_for_the_numbers_of_the_page(capsys):
     page = (DOCS / "names.md").read_text()
     rows = re.findall(r"^\|.*\| `([^`]+)`[^|]*\| ([\d.]+) \|$", page, re.MULTILINE)
     assert len(rows) == len(re.findall(r"\| [\d.]+ \|$", page, re.MULTILINE)) == 18
-    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):  # as JAX is by default
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):  # the defaults of JAX
         names = python_of(DOCS / "names.md")
         found = [float(eval(call, names)) for call, _ in rows]
     np.testing.assert_allclose(found, [float(number) for _, number in rows], rtol=0.02)
@@ -103,7 +103,7 @@ def test_outputs_of_notebooks_are_compared_by_their_words():
 
 
 def documented(page):
-    """The public names that a page documents; types that only some function returns are none."""
+    """Returns the public names that a page documents. Types that only functions return are not public."""
     found = re.findall(r"^\.\. auto(?:function|class):: ([\w.]+)$", REFERENCE[page], re.MULTILINE)
     return [address for address in found if address in PUBLIC.values()]
 
@@ -150,7 +150,7 @@ def test_the_code_of_a_docstring_runs(name):
 
     architecture, key = Architecture((40, 20, 10)), jax.random.key(0)
     x, a = jax.random.normal(key, (10, 784)), jax.random.normal(key, (4, 3, 3, 8))
-    if name in ("merge_network", "merge_units"):  # looks at numbers, and not at shapes alone
+    if name in ("merge_network", "merge_units"):  # it needs numbers, not only shapes
         run(key, x, a)
     else:
         jax.eval_shape(run, key, x, a)

@@ -29,7 +29,7 @@ def sweep_engine(
     devices: int | None = None,
     lanes: int | None = None,
 ) -> Work:
-    """Trains like an epoch of `experiments.sweep`, including the minibatch order, but does not evaluate.
+    """Trains for an epoch like `experiments.sweep`, with its order of minibatches, but does not evaluate.
 
     `networks` is the number of networks on each device. By default, the engine uses all devices, and
     chooses how many networks share a vmap (`lanes`).
@@ -140,7 +140,7 @@ def flax_loop(path: str, family: Family, size: Size, variant: str) -> Work:
 
 
 def matrix_product(side: int = 1024) -> Work:
-    """Times a square float32 product on all cores or the accelerator. Each multiply-add counts as a step."""
+    """Multiplies square float32 matrices on all cores or the accelerator. A multiply-add counts as a step."""
     a = jax.random.normal(jax.random.key(0), (side, side))
     product = jax.jit(lambda a: jnp.matmul(a, a, precision=jax.lax.Precision.HIGHEST))
 

@@ -60,8 +60,8 @@ class Cost(NamedTuple):
 
 
 def cost(size: Size, variant: str, networks: int = 4) -> Cost:
-    """Returns the compiler's counts for one step. The step is compiled alone, because a loop's body is
-    counted only once."""
+    """Returns the compiler's counts for one step. The step is compiled alone, because the compiler
+    counts a loop's body only once."""
     cell = task.cell("mlp", size, Variant.parse(variant), networks)
     trainer = epochs.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1), SAMPLES)
     batch, pixels = trainer.batch_size, task.SIDE**2

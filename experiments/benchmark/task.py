@@ -60,7 +60,7 @@ def cell(family: Family, size: Size, variant: Variant, networks: int) -> Cell:
 
 
 def make(path: str, family: Family, size: Size) -> tuple[Any, dict[str, Any]]:
-    """Stores the Task of a family and size. A worker calls this, because JAX would reserve a GPU here."""
+    """Stores the Task of a family and size. A worker calls this, because here JAX would reserve a GPU."""
     import jax
 
     from decorr.config import Regulariser
@@ -118,7 +118,7 @@ def multiply_adds(family: Family, size: Size, variant: str) -> int:
 
 
 def layers(family: Family, size: Size) -> list[tuple[int, int, int]]:
-    """Returns for each layer the number of positions in an image, of inputs to a unit at one position, and of
+    """Returns three numbers for each layer: positions in an image, inputs to a unit at one position, and
     units."""
     widths = protocol(family).architecture(size).widths
     if family == "mlp":

@@ -62,7 +62,7 @@ def peers(platform: str, family: Family) -> tuple[Trainer, ...]:
     def peer(
         name: str, build: str, needs: str | None = None, networks: Sequence[int] = (), **arguments: Any
     ) -> Trainer:
-        """A trainer of one network at a time or, if `networks` has numbers, of as many as are fastest."""
+        """A trainer of one network at a time or, given several `networks`, of the number that is fastest."""
         variants = [{"networks": width} for width in networks] or [{}]
         candidates = ((layout, width | arguments) for layout, width in itertools.product(layouts, variants))
         return Trainer(name, build, tuple(candidates), needs)
@@ -176,7 +176,7 @@ def _side_by_side(
 
 
 def _agree(name: str, nll: Sequence[float], expected: Sequence[float], variant: str) -> None:
-    """Raises RuntimeError unless networks have the same losses as decorr's; with dropout, similar losses."""
+    """Raises RuntimeError unless networks have decorr's losses, or similar losses with dropout."""
     tolerance = 0.05 if Variant.parse(variant).regulariser(RELEASED).dropout_rate else 2e-3
     for network, (value, wanted) in enumerate(zip(nll, expected, strict=False)):
         if not abs(value - wanted) <= tolerance * wanted:
@@ -206,7 +206,7 @@ def overhead(
 def scaling(
     platform: str, devices: int, sizes: Sequence[Size], repeats: int, say: Callable[[str], None]
 ) -> Iterator[dict[str, Any]]:
-    """Measures the time of a network-step for several numbers of networks in a program and of devices. On a
+    """Measures the time of a network-step for several numbers of devices, and of networks in a program. On a
     CPU, a device is a core with its own process."""
     counts = [2**i for i in range(devices.bit_length()) if 2**i <= devices]
     widths = (1, 2, 4, 8, 16, 64) if platform == "cpu" else (1, 4, 16, 64, 256, 1024)

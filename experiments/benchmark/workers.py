@@ -2,7 +2,7 @@
 
 A worker calls `build(**arguments)`, where build is a text "module:function". `build` returns a function
 to time, which takes no arguments, and a report, which the worker sends to the parent. Then the worker reads
-numbers of calls, and answers each number with the mean time of this many calls.
+numbers, and answers each number n with the mean time of n calls.
 """
 
 import importlib

@@ -21,7 +21,7 @@ from experiments.data import tables
 from experiments.disk import files
 
 _INSTALL = 'pip install -e ".[prepare]" in the clone'  # Installs TensorFlow, with which TFDS prepares sets.
-_CHUNK = 1000  # Records fetched in one call. This halves the time of single calls, and needs little memory.
+_CHUNK = 1000  # Records fetched in one call. It takes half the time of single calls, and little memory.
 _DESCRIPTION = ("dataset_info.json", "features.json")  # Without these files, TFDS finds no set.
 # Limits for downloads. TFDS itself retries for more than 3 minutes, and waits for a silent server forever.
 _RETRIES, _SECONDS_TO_CONNECT, _SECONDS_OF_SILENCE = 2, 4, 30
@@ -33,7 +33,7 @@ class PreparedSet(NamedTuple):
     builder: Any
     """TFDS's builder of the set."""
     keys: tuple[str, str]
-    """The names of its image and its label."""
+    """The names of the set's features for the image and the label."""
 
     @property
     def name(self) -> str:

@@ -38,7 +38,7 @@ class Whitening(NamedTuple):
           0 in all images.
 
         Numerics:
-          Sums are exact integers up to 370,000 images. NumPy takes the root in float64, so loading data
+          Sums are exact integers for up to 370,000 images. NumPy takes the root in float64, so loading data
           starts no device.
 
         Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, Appendix A, plus eps.

@@ -37,8 +37,7 @@ def write_atomically(path: Path, write_to: Callable[[io.BytesIO], object]) -> No
 
 
 def remove_temporaries(folder: Path, suffix: str) -> None:
-    """Removes the temporary files that killed writers of files with a suffix left. No writer may be at
-    work."""
+    """Removes the temporary files of killed writers, for files with a suffix. No writer may be running."""
     for path in folder.glob(f".*{suffix}.*.tmp"):
         path.unlink(missing_ok=True)
 

@@ -59,7 +59,7 @@ def write(path: Path, dataset: "xr.Dataset", packed: Mapping[str, Mapping[str, A
       path: the file.
       dataset: the file's content.
       packed: xarray encodings by variable. With None, nothing is compressed. Otherwise all arrays of
-        numbers are compressed, also those without an encoding.
+        numbers are compressed, including those without an encoding.
     """
     import h5netcdf
     from xarray.backends import H5NetCDFStore

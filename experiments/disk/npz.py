@@ -24,6 +24,6 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _least_bytes(array: np.ndarray) -> int:
-    """Returns the bytes of an array. An axis or an entry of size 0 counts as 1, because the other axes may
-    be long."""
+    """Returns the number of bytes of an array. An axis or an entry of size 0 counts as 1, because the other
+    axes may be long."""
     return math.prod(max(1, length) for length in array.shape) * max(1, array.dtype.itemsize)

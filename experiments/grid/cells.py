@@ -92,7 +92,8 @@ class Block:
 
 
 class Checkpoint(NamedTuple):
-    """A block during training or after it. Arrays have the shape [run, ...], and are stored by name."""
+    """The states and records of a block, during or after training. Arrays have the shape [run, ...],
+    and are stored by name."""
 
     state: Arrays
     """The training states; the parameters' names begin with `params.`."""

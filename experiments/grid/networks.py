@@ -131,7 +131,7 @@ class VariantKind:
     shrinks: bool = False
     """Whether the number may shrink during training. If so, a schedule may follow the number in a name."""
     default: float | None = None
-    """The number that a name without a number stands for. None: a kind that takes a number needs it."""
+    """The number that a name without a number stands for. None: names need a number if the kind takes one."""
     looks: Mapping[float | None, Look] = field(default_factory=dict)
     """Styles by number. Variants with other numbers appear only in pictures with the number on an axis."""
 
@@ -175,7 +175,7 @@ VARIANT_KINDS: dict[str, VariantKind] = {
 """Every kind of variant, by the name that its variants begin with, in the order of tables and figures."""
 
 ALIASES = {"dropout": "drop"}
-"""Other names of kinds that may be typed: dropout, dropout-0.5. Results use the paper's names."""
+"""Other names that users may type, such as dropout-0.5 for drop-0.5. Results use the paper's names."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """The canonical name, as the paper writes it in lower case: drop, corr-0.1, corr-1.0."""
+        """The canonical name, which is the paper's in lower case: drop, corr-0.1, corr-1.0."""
         number = "" if self.number == VARIANT_KINDS[self.kind].default else f"-{self.number}"
         return self.kind + number + ("" if self.schedule == "constant" else f"-{self.schedule}")
 

@@ -12,7 +12,7 @@ VANILLA, DROP, CORR_01, CORR_10 = VARIANTS = tuple(
 """VANILLANET, DROPNET, CORRNET-0.1 and CORRNET-1.0."""
 
 BY_WEIGHT = VANILLA, CORR_01, CORR_10
-"""The variants that differ only by the penalty's weight, by rising weight."""
+"""The variants that differ only by the penalty's weight, in order of rising weight."""
 
 EARLY = 2
 """The epoch of Figure 4."""
@@ -63,7 +63,7 @@ WITHOUT = tuple(
     )
     for step, fields in _STEPS.items()
 )
-"""The protocol of the released code, each time with a single step of the ablation undone."""
+"""For each step of the ablation, the protocol of the released code with only this step undone."""
 
 DECAY = replace(
     RELEASED, name="released-decay", optimisation=replace(RELEASED.optimisation, schedule="cosine")

@@ -79,8 +79,8 @@ class _Transposed:
 
 
 def _transpose(tree: Any) -> Any:
-    """Transposes kernels [input, output], and the optimiser's arrays of the same shape. Two calls undo each
-    other."""
+    """Transposes kernels [input, output], and the optimiser's arrays of the same shape. A second call
+    undoes the first."""
 
     def turned(path: tuple[Any, ...], leaf: Any) -> Any:
         is_kernel = leaf.ndim == 2 and jax.tree_util.keystr(path[-1:], simple=True) == "kernel"

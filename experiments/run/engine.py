@@ -34,7 +34,7 @@ class Engine:
     layout: Layout
 
     def start(self, seeds: Sequence[int], regulariser: Regulariser, features: int) -> TrainingState:
-        """Returns the states [run, ...] before training, one run for each seed. Each number of the
+        """Returns the states [run, ...] before training, one run for each seed. Each field of the
         regulariser is one number for all runs, or an array [run].
 
         Every device gets the same number of runs: the last seed is repeated to fill up, and `host.to_host`
@@ -52,7 +52,8 @@ class Engine:
         Returns the new states; the record of the epoch, by name [run, ...]; and two correlation matrices of
         each layer. The first matrix is over the epoch's minibatches, like in the author's code. It is
         expensive, so it is 0 unless `last`. The second matrix is over the validation set. An epoch consists
-        of three programs. So the order is compiled once for a sweep, and the evaluation once for a size.
+        of three programs. So the program that orders samples is compiled once for a sweep, and the evaluation
+        once for a size.
         """
         states, metrics, minibatch = self.train_epoch(states, train, last)
         evaluated, slope = evaluate(self)(states.variables, validation)
@@ -79,7 +80,8 @@ class Engine:
 def initial(engine: Engine, features: int) -> Any:
     """The program of `Engine.start`, a function of the seeds."""
 
-    # The regulariser is added later. It changes no initial state, and each form would need a compilation.
+    # The regulariser changes no initial state, and each form of it would need a compilation.
+    # So it is added later.
     def one_run(seed):
         sample = jnp.zeros((1, features), jnp.float32)
         return steps.init(engine.trainer, jax.random.key(seed), Regulariser(), sample)

@@ -35,8 +35,8 @@ PENALTIES: dict[Penalty, Callable[[jax.Array], jax.Array]] = {
 
 
 def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: int) -> Trainer:
-    """The trainer of a cell's networks on a number of samples. Variants of a size share a trainer if they
-    differ only by constant numbers."""
+    """The trainer of a cell's networks, for a number of training samples. Variants of a size share a trainer
+    if they differ only by constant numbers."""
     optimisation = cell.protocol.optimisation
     optimiser = {"sgd": sgd, "adamw": adamw}[cell.protocol.optimiser]
     architecture = cell.variant.architecture(cell.protocol, cell.size)

@@ -53,7 +53,7 @@ class Layout:
 
     def per_run(self, number: Any, runs: int) -> jax.Array:
         """Puts one number for all runs, or numbers [run], on the devices of the runs, as float32."""
-        # By NumPy, because each call of JAX outside of a program compiles another program.
+        # Uses NumPy, because each call of JAX outside of a program compiles another program.
         numbers = np.broadcast_to(np.asarray(number, np.float32), runs)
         return jax.device_put(self.filled(numbers), NamedSharding(self.mesh, _PER_RUN))
 

@@ -19,12 +19,12 @@ from experiments.run import machine
 from experiments.run.layout import LANES
 
 _COPIES = 3
-"""Arrays of each activation's size at once: before and after the nonlinearity, and gradient or z-score."""
+"""Arrays at once for each activation: before and after the nonlinearity, and a gradient or z-score."""
 _PATCHES = 1 + 9 / 4
 """Factor on `_COPIES` in a layer with positions. On average, each position is part of 9/4 of the next
 layer's 3 x 3 neighbourhoods."""
 _STATES = 3
-"""States of each run: before a step, after it, and in a checkpoint."""
+"""States at once for each run: before a step, after it, and in a checkpoint."""
 _LOOSE = 3
 """The estimate may be this many times too high. Only a network that certainly does not fit is an error."""
 _USABLE = 0.8
@@ -103,7 +103,7 @@ def _parts(trainer: Trainer, train: int, pixels: int) -> tuple[float, float]:
 
 
 def _one_run(trainer: Trainer, x: jax.Array) -> tuple[steps.TrainingState, steps.Activations]:
-    """The state of a run, and its activations of one sample."""
+    """The state of a run, and the activations for one sample."""
     state = steps.init(trainer, jax.random.key(0), Regulariser(), x)
     _, activations = trainer.model.apply(state.variables, x)
     return state, activations

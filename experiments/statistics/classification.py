@@ -12,7 +12,7 @@ def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     error: the share of samples whose largest logit is not the label's. nll: the mean of -log
     softmax(logits)[label]. calibration_error: samples are binned by their largest probability. In each bin,
     the distance is taken between the mean of this probability and the share of right answers. The result is
-    the mean distance, where a bin counts as often as it has samples.
+    the mean of these distances, weighted by the number of samples in each bin.
 
     Args:
       logits: [..., sample, class]. If a logit is not finite, the error is that of guessing, 1 - 1 / classes,

@@ -46,7 +46,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def bootstrap(values: np.ndarray) -> Interval:
-    """The bias-corrected and accelerated 95% bootstrap interval of the mean, 9,999 resamples, seed 0.
+    """The bias-corrected and accelerated 95% bootstrap interval of the mean: 9,999 resamples, seed 0.
 
     For ten values, the interval is somewhat too narrow, because ten values say little about the tails. Values
     that differ only by rounding count as equal.
@@ -68,9 +68,9 @@ def sign_flip_p(differences: np.ndarray) -> float:
     least as far from 0 as the observed mean.
 
     With up to 44 seeds, p is exact, and its smallest possible value is 2^(1-n) for n seeds. With more seeds,
-    p comes from 9,999 random sets of signs. The test assumes only that without an effect the differences are
-    symmetric about 0. Sums count as equal up to a billionth of the sum of |differences|. So errors must be
-    exact to this degree: see `classification.counted`.
+    p comes from 9,999 random sets of signs. The test assumes only that, without an effect, the differences
+    are symmetric about 0. Sums count as equal up to a billionth of the sum of |differences|. So errors must
+    be exact to this degree: see `classification.counted`.
     """
     differences = np.asarray(differences, np.float64)
     if differences.size < 2 or not np.isfinite(differences).all():
@@ -97,7 +97,7 @@ def _signed_sums(values: np.ndarray) -> np.ndarray:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Corrects p values for the number of comparisons (Holm, 1979). A NaN counts as one, and stays NaN."""
+    """Corrects p values for the number of comparisons (Holm, 1979). A NaN also counts, and stays NaN."""
     p = np.asarray(p, np.float64)
     order = np.argsort(np.where(np.isnan(p), 1, p))
     corrected = np.maximum.accumulate(np.fmin(p[order] * np.arange(p.size, 0, -1), 1))

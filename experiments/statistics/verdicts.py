@@ -67,7 +67,7 @@ class Comparison:
     """Allowed distance of the mean from `expected`, where the sentence names a value."""
     quantity: Quantity = PLAIN
     key: Hashable = None
-    """What is compared, as a value. `what` says the same in words."""
+    """Identifies what is compared. `what` says the same in words."""
 
     @property
     def bound(self) -> float:
@@ -104,7 +104,7 @@ class Verdict:
         return "does not hold" if "against" in outcomes else "cannot be told"
 
     def comparison(self, key: Hashable) -> Comparison:
-        """The comparison with a key."""
+        """Returns the comparison that has this key."""
         (comparison,) = (comparison for comparison in self.comparisons if comparison.key == key)
         return comparison
 

@@ -22,7 +22,7 @@ def path_of(folder: Path, block: Block) -> Path:
 
 def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
     """Returns a cell's blocks, without the first `done` seeds: the blocks that have checkpoints, and the
-    other seeds in equal blocks of at most `runs`."""
+    other seeds in equal blocks of at most `runs` seeds."""
     name = re.compile(re.escape(cell.name) + r"(?:\.seeds-(\d+)-(\d+))?\.checkpoint\.npz")
     matches = [match for path in listed(folder, ".npz") if (match := name.fullmatch(path.name))]
     for match in matches:
@@ -51,7 +51,7 @@ def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
 
 
 def write(folder: Path, block: Block, checkpoint: Checkpoint, identity: str) -> None:
-    """Replaces the checkpoint of a block. `identity` is the identity of the data that it is trained on."""
+    """Replaces the checkpoint of a block. `identity` is `Dataset.identity` of the training data."""
     arrays = {f"state/{name}": value for name, value in checkpoint.state.items()}
     arrays |= {f"last_epoch/{name}": value for name, value in checkpoint.last_epoch.items()}
     for name in checkpoint.history[0]:

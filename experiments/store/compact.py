@@ -47,7 +47,7 @@ def save(sweep: xr.Dataset, path: Path) -> None:
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
-    """Rounds float32 to 12 bits after the leading one. The other bits are noise, which does not compress."""
+    """Rounds float32 to 12 bits after the leading 1. The other bits are noise, which does not compress."""
     dropped = 23 - 12
     rounded = (values.view(np.int32) + (1 << (dropped - 1)) & -(1 << dropped)).view(np.float32)
     return np.where(np.isfinite(values), rounded, values)

@@ -94,7 +94,7 @@ def check_together(path: Path, stored: str, wanted: str) -> None:
 
 
 def _differences(stored: object, wanted: object, name: str = "") -> list[str]:
-    """Returns `name is STORED there, not WANTED` for each number or text that configurations do not share."""
+    """Returns `name is STORED there, not WANTED` for each number or text in which configurations differ."""
     if isinstance(stored, dict) and isinstance(wanted, dict):
         return [
             line

@@ -125,7 +125,7 @@ def configuration_of(path: Path, stored: "xr.Dataset | Header") -> str:
 
 
 def seeds_done(folder: Path, cell: Cell) -> int:
-    """The number of the cell's first seeds that are done. ResultsError if they have another configuration."""
+    """Returns how many of the cell's first seeds are done; ResultsError for another configuration."""
     path = path_of(folder, cell.network)
     if not path.exists():
         return 0

@@ -24,7 +24,7 @@ def gather(folder: Path, networks: Sequence[Network] | None = None, seeds: int |
     Args:
       folder: the folder.
       networks: the networks to gather; None: all in the folder.
-      seeds: the number of seeds to gather; None: those that all cells have.
+      seeds: the number of seeds to gather; None: as many as every cell has.
 
     Returns:
       All `finished.VARIABLES` with a leading axis `cell`, in the order of Table 1. Cells are named
@@ -127,7 +127,7 @@ def cell_of(sweep: xr.Dataset, network: Network) -> xr.Dataset:
 
 
 def error(sweep: xr.Dataset) -> xr.DataArray:
-    """Validation error [..., seed, epoch], NaN from the epoch in which a network diverged."""
+    """Validation error [..., seed, epoch], NaN from the epoch on in which a network diverged."""
     diverged = sweep.diverged_epoch
     return sweep.validation_error.where((diverged == 0) | (sweep.epoch < diverged))
 
@@ -135,9 +135,9 @@ def error(sweep: xr.Dataset) -> xr.DataArray:
 def effective_units(cell: xr.Dataset) -> xr.DataArray:
     """A cell's effective number of units [seed, epoch, layer] on the validation set.
 
-    Unlike in `decorr.effective_units`, the mean of P over minibatches gives this number. That is enough,
-    because r2 is linear in P. For layers with positions, the effective number of samples is unknown. They get
-    the raw d / (2P), which chance makes smaller.
+    Unlike `decorr.effective_units`, this function needs only the mean of P over minibatches, because r2 is
+    linear in P. Layers with positions get the raw d / (2P), because their effective number of samples is
+    unknown. Correlations by chance make this number smaller.
     """
     stored = configuration(cell)
     d = xr.DataArray(np.asarray(stored["widths"], float), dims="layer")
@@ -167,7 +167,7 @@ def epoch_seconds(sweep: xr.Dataset) -> dict[Network, float]:
 
 
 def expected_seconds(known: Mapping[Network, float], cell: Cell, image_shape: tuple[int, ...]) -> float:
-    """The expected seconds for an epoch of one of the cell's networks, from `epoch_seconds` of others.
+    """The expected seconds for an epoch of one of the cell's networks, from other networks' `epoch_seconds`.
 
     They are the median over networks of the same size (if there are none, over all networks), scaled by the
     multiplications in the hidden layers.

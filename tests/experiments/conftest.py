@@ -1,4 +1,4 @@
-"""Commands run by the tests' own process, which has imported and compiled what they need."""
+"""Runs commands in the tests' own process, which has already imported and compiled what they need."""
 
 import contextlib
 import functools
@@ -10,10 +10,12 @@ import pytest
 
 
 def called(main, *arguments, **streams):
-    """How a command's `main` ends and what it says, as of a process.
+    """Runs a command's `main`. Returns its exit status and its output, in the form of a finished process.
 
     Args:
-      streams: output, in place of one that is kept; None, if it is closed.
+      main: the function of the command.
+      arguments: the command's arguments.
+      streams: `output`, if given, receives standard output, which is otherwise kept. None is a closed output.
     """
     said, errors = io.StringIO(), io.StringIO()
     with (
@@ -32,7 +34,7 @@ def called(main, *arguments, **streams):
 
 @pytest.fixture(scope="module")
 def trained_here():
-    """Commands train in this process instead of in some of their own."""
+    """Makes commands train in this process instead of in new processes."""
     from experiments.run import local, machine, processes
 
     with pytest.MonkeyPatch.context() as patch:
@@ -43,7 +45,7 @@ def trained_here():
 
 @pytest.fixture(scope="module")
 def sweep(trained_here):
-    """Runs a sweep with some options, all but its report, which takes longer than the training."""
+    """Returns a function that runs a sweep without its report, which takes longer than the training."""
     from experiments import sweep as command
     from experiments.paper import report
 
@@ -54,7 +56,7 @@ def sweep(trained_here):
 
 @pytest.fixture(scope="module")
 def no_png():
-    """Pages are drawn without PNGs, which are half of the time: tests/experiments/page has one."""
+    """Draws pages without PNGs, which take half of the time. tests/experiments/page tests a PNG."""
     from experiments.page import drawing
 
     whole = drawing._file
@@ -65,7 +67,7 @@ def no_png():
 
 @pytest.fixture
 def no_devices(monkeypatch):
-    """Whatever asks for a device fails."""
+    """Makes all code that asks for a device fail."""
     from experiments.run import host
 
     def fail():

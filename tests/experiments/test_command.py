@@ -1,4 +1,4 @@
-"""Commands where something that is taken for granted is not there, or not as it is elsewhere."""
+"""Commands on machines where something usual, such as git or a home folder, is missing or different."""
 
 import functools
 import io
@@ -26,11 +26,11 @@ ONE = ("--sizes", "tiny", "--variants", "corr-0.1", "--seeds", "2", "--epochs", 
 
 
 def run(folder, **environment):
-    """A sweep of one cell, in a process of its own."""
+    """Runs a sweep of one cell in a new process."""
     return subprocess.run(
         [sys.executable, "-m", "tests.experiments.trains", *ONE, "--out", str(folder)],
         cwd=ROOT,
-        env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"} | environment,  # it compiles once
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"} | environment,  # so that it compiles only once
         capture_output=True,
         text=True,
         timeout=6000,
@@ -48,7 +48,7 @@ SETTINGS = {
 
 @pytest.mark.slow
 def test_settings_of_jax_decide_no_result(tmp_path):
-    """All at once: where none decides, no one of them does."""
+    """Changes all settings at once. If together they change no result, none of them does."""
     for name, settings in (("plain", {}), ("set", SETTINGS)):
         done = run(tmp_path / name, **settings)
         assert done.returncode == 0, done.stderr
@@ -74,7 +74,7 @@ def test_home_in_a_path_of_a_command(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["sweep", "--out", "~/d", "--data-dir", "~/t"])
     options = command.parse(command_sweep.Sweep, "sweep")
-    assert (options.out, options.data_dir) == (tmp_path / "d", "~/t")  # which may be an address: `load` knows
+    assert (options.out, options.data_dir) == (tmp_path / "d", "~/t")  # `load` expands it
 
 
 def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):

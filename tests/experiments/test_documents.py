@@ -1,4 +1,4 @@
-"""The numbers in the sentences of documents are those of committed results; tables: see what draws them."""
+"""Numbers in the sentences of documents are those of committed results. Other tests check most tables."""
 
 from pathlib import Path
 

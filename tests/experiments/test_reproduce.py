@@ -1,4 +1,4 @@
-"""The reference run: resumed from its compact files, and what the repository holds of it."""
+"""The reference run resumes from its compact files, and the repository holds its results."""
 
 import dataclasses
 import re
@@ -41,7 +41,7 @@ def test_what_the_file_has_is_not_trained_again(tmp_path, monkeypatch):
     after = compact.load(path)
     assert trained == ["tiny-corr-1.0", "tiny-corr-0.1"]
     assert after.cell.values.tolist() == ["tiny-corr-0.1", "tiny-corr-1.0"]
-    assert "correlation" not in after  # not named after its dataset: a scan
+    assert "correlation" not in after  # only sweeps named after their data set have it
     error = after.validation_error.sel(cell="tiny-corr-1.0")
     np.testing.assert_array_equal(error, before.validation_error.sel(cell="tiny-corr-1.0"))
     assert (error != after.validation_error.sel(cell="tiny-corr-0.1")).all()
@@ -80,7 +80,7 @@ def test_only_takes_sweeps_and_measurements(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_the_committed_run_is_small_and_of_these_sweeps():
-    ignored = {".png", ".html"}  # by .gitignore
+    ignored = {".png", ".html"}  # .gitignore lists these
     paths = [path for path in report.REFERENCE.rglob("*") if path.is_file() and path.suffix not in ignored]
     assert sum(path.stat().st_size for path in paths) < 8e6
     assert {path.stem for path in paths if path.suffix == ".nc"} == set(CELLS)
@@ -113,9 +113,9 @@ def test_the_committed_figures_and_verdicts_are_those_of_the_committed_results(t
 
 
 def assert_same_picture(found, expected, name):
-    """Equal but for rounding: another processor may add in another order."""
+    """Checks that pictures are equal up to rounding, because other processors may add in another order."""
     number = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
-    # Names that matplotlib makes of the last digit of what they name.
+    # Leaves out ids, because matplotlib makes them from every digit of the drawn numbers.
     found, expected = (re.sub(r'(id="|#)[a-zA-Z]\w{10}', r"\1", svg) for svg in (found, expected))
     assert number.sub("", found) == number.sub("", expected), f"{name} has other parts"
     np.testing.assert_allclose(

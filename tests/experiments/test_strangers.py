@@ -1,4 +1,4 @@
-"""Results that others made, by accident or to harm: refused in one line by everything that reads them."""
+"""All readers refuse broken or hostile results of other people, with one line."""
 
 import dataclasses
 import json
@@ -44,13 +44,13 @@ def test_no_reader_follows_a_file_elsewhere(tmp_path, path, of, read):
     (file := path(tmp_path, *of)).parent.mkdir(exist_ok=True)
     with h5py.File(file, "w") as written:
         written.create_dataset("a", (9,), "S1", external=[("/etc/passwd", 0, 9)])
-    refused = (ResultsError, UserWarning)  # what is found in a folder is left out with a warning
+    refused = (ResultsError, UserWarning)  # files in a folder are left out, with a warning
     with pytest.raises(refused, match=r"not a readable netCDF4 file \(a is in another file\)"):
         read(tmp_path)
 
 
 def configured(text="", **parts):
-    """A sweep whose configuration is a text, or has other parts."""
+    """Returns a function that changes the configuration of a sweep to a text, or changes parts of it."""
 
     def change(found):
         stored = json.loads(found.configuration.values[0]) | parts

@@ -36,12 +36,12 @@ from tests import made_up
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 4
-CHECKPOINTS = "tiny-corr-0.1*.checkpoint.npz"  # of as many blocks as there are processes
-# Two seeds, one in each block, and penalties alone: nearly all tests train by the same program.
+CHECKPOINTS = "tiny-corr-0.1*.checkpoint.npz"  # one for each block
+# Two seeds, each in its own block, and only penalties. So nearly all tests use the same training program.
 TINY = ("--sizes", "tiny", "--seeds", "2", "--epochs", str(EPOCHS), "--checkpoint-seconds", "0")
 
 
-# Killed from outside, it might have ended before.
+# A sweep killed from outside might already have ended.
 DIES_AT_ITS_CHECKPOINT = """
 import os, signal
 from tests.experiments.trains import sweep
@@ -62,7 +62,7 @@ def command(folder, *arguments, module="experiments.sweep"):
 
 
 def run(*arguments, **options):
-    """The command in a process of its own."""
+    """Runs the command in a new process."""
     return subprocess.run(
         command(*arguments, **options), cwd=ROOT, capture_output=True, text=True, timeout=600
     )
@@ -76,7 +76,7 @@ def wait_for(condition):
 
 
 def nobody_is_left_of(session):
-    """Whether all processes of one are gone, which was the first of its session."""
+    """Whether no process is left of a session, given its first process."""
     try:
         os.killpg(session.pid, 0)
     except ProcessLookupError:
@@ -108,7 +108,7 @@ def finished(tmp_path_factory, sweep):
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
-    """A folder with the results of a cell, made by a process of its own, and how that ended."""
+    """A folder with the results of a cell, made by a new process, and how this process ended."""
     folder = tmp_path_factory.mktemp("straight") / "new" / "out"
     return folder, run(folder, *TINY, "--variants", "corr-0.1")
 
@@ -135,7 +135,7 @@ def test_what_is_stored(finished):
         assert dataset.validation_error.shape == (2, EPOCHS)
         assert dataset.correlation_1.shape == (2, 40, 40)
         nll = dataset.train_nll.values
-        assert (nll[:, -1] < nll[:, 0]).all()  # it learns
+        assert (nll[:, -1] < nll[:, 0]).all()  # the networks learn
         assert (dataset.histogram_minibatch.values > 0).any()
         np.testing.assert_allclose(dataset.histogram_validation.sum("bin"), 1, rtol=1e-5)
 
@@ -209,7 +209,7 @@ def test_what_a_killed_writer_left_is_removed(finished, sweep):
     for path in left:
         path.touch()
     sweep("--out", folder, *TINY, "--variants", "corr-0.1", "--plan")
-    assert all(path.exists() for path in left)  # another sweep may be writing it
+    assert all(path.exists() for path in left)  # another sweep may be writing these files
     sweep("--out", folder, *TINY, "--variants", "corr-0.1")
     assert not any(path.exists() for path in left)
 
@@ -232,7 +232,7 @@ def test_a_plan_of_what_is_done_asks_for_no_device(finished, sweep, no_devices):
 def test_plan_makes_no_folder_and_cuts_blocks_to_fit(tmp_path, monkeypatch, sweep):
     monkeypatch.setattr(machine, "memory", lambda: 30 * 2**20)
     lines = sweep("--out", tmp_path / "out", "--plan").stdout.splitlines()
-    assert "of one core left" in lines.pop()  # by the committed reference run
+    assert "of one core left" in lines.pop()  # from the times of the committed reference run
     assert len(lines) == 20 and all("networks to train" in line for line in lines)
     in_parts = [" at a time: " in line for line in lines]
     assert not any(in_parts[:4]) and all(in_parts[-4:]), lines
@@ -279,7 +279,7 @@ def test_inputs_are_whitened_where_asked(finished, sweep, tmp_path, monkeypatch)
 def test_networks_of_two_families_are_not_mixed(finished, sweep):
     folder, _ = finished
     before = {path: path.read_bytes() for path in folder.glob("*.nc")}
-    for variant in ("corr-0.1", "drop"):  # one that is there, and one that is not
+    for variant in ("corr-0.1", "drop"):  # the first is in the folder, the second is not
         done = sweep("--out", folder, *TINY, "--variants", variant, "--family", "conv")
         assert_one_line_error(done, str(folder), "protocol.family is mlp there, not conv")
     assert before == {path: path.read_bytes() for path in folder.glob("*.nc")}
@@ -330,7 +330,7 @@ def test_a_killed_sweep_goes_on_bit_for_bit(tmp_path, straight):
 
 @pytest.mark.slow
 def test_an_interrupted_sweep_says_what_to_do(tmp_path):
-    # What runs in a shell's background ignores interruptions, and so would what it starts.
+    # A process in a shell's background ignores interruptions, and so do the processes that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupted = subprocess.Popen(
         command(tmp_path, *TINY, "--variants", "corr-0.1", "--epochs", "100000"),
@@ -341,7 +341,7 @@ def test_an_interrupted_sweep_says_what_to_do(tmp_path):
         start_new_session=True,
     )
     wait_for(lambda: list(tmp_path.glob(CHECKPOINTS)) or interrupted.poll() is not None)
-    os.killpg(interrupted.pid, signal.SIGINT)  # as a terminal does: its processes too
+    os.killpg(interrupted.pid, signal.SIGINT)  # like a terminal, interrupts its processes too
     _, errors = interrupted.communicate(timeout=600)
     assert errors == "interrupted; run the same command again to continue from the last checkpoint\n"
     assert interrupted.returncode == 1 and list(tmp_path.glob(CHECKPOINTS))
@@ -383,14 +383,14 @@ def test_a_folder_with_other_files_and_colours_forced_into_a_pipe(tmp_path, swee
     done = sweep("--out", folder, *TINY, "--variants", "corr-0.1")
     assert done.returncode == 0, done.stderr
     assert gather(folder).cell.values.tolist() == ["tiny-corr-0.1"]
-    assert f"results: {folder}/*.nc\n" in done.stdout  # a path is printed as it is
+    assert f"results: {folder}/*.nc\n" in done.stdout  # brackets in a path are printed unchanged
     assert re.search(rf"tiny-corr-0.1\S*  epoch {EPOCHS}/{EPOCHS} ", done.stdout)
     assert not re.search(r"\x1b\[[0-9?]*[A-HJKlh]", done.stdout)  # nothing moves the cursor
 
 
 @pytest.mark.slow
 def test_a_variant_is_one_entry(tmp_path, monkeypatch, sweep):
-    """What adds half of its number as a weight: parsed, trained, stored, ordered, in table and figures."""
+    """A new kind of variant, with half its number as weight, works everywhere: from parsing to figures."""
     half = VariantKind(
         usage="half-WEIGHT with WEIGHT >= 0",
         regulariser=lambda recipe, weight: Regulariser(penalty_weight=weight / 2),

@@ -1,4 +1,4 @@
-"""The sweep command without its table and report, which take longer than to train a few small networks."""
+"""The sweep command without its table and report, which take longer than training small networks."""
 
 from experiments import sweep
 

@@ -1,4 +1,4 @@
-"""How reference code is found and run: the value and gradients of a call in float64; a skip if absent."""
+"""Finds and runs reference code: returns value and gradients in float64, or skips if the code is missing."""
 
 import contextlib
 import importlib.util
@@ -15,7 +15,7 @@ DIFFERENTIABLE = ("a", "b", "maps", "others")
 
 
 def part(package, file):
-    """One module of a package by its file, for the packages import a whole trainer each."""
+    """Imports one module of a package from its file. The package itself would import a whole trainer."""
     spec = importlib.util.find_spec(package)
     if spec is None:
         pytest.skip(f"{package} is not installed: `make oracles` has it")
@@ -27,13 +27,13 @@ def part(package, file):
 
 
 def optional(name):
-    """An installed module as it is; it may warn while it is imported, which is not ours to mend."""
+    """Imports an installed module. Its own warnings are ignored, because we cannot fix them."""
     with warnings.catch_warnings(action="ignore"):
         return pytest.importorskip(name, reason=f"{name} is not installed: `make oracles` has it")
 
 
 def chainer():
-    # Chainer's last release asks NumPy 1 for its types by kind.
+    # Chainer's last release needs NumPy 1's list of types by kind.
     kinds = {"float": [np.float16, np.float32, np.float64], "int": [np.int32, np.int64], "uint": [np.uint8]}
     kinds |= {"complex": [np.complex64, np.complex128], "others": [bool, object, bytes, str, np.void]}
     with mock.patch.object(np, "sctypes", kinds, create=True):
@@ -41,13 +41,13 @@ def chainer():
 
 
 def cotangent(value):
-    """What a value is multiplied with before it is summed and differentiated: 1 for a scalar."""
+    """Returns the weights of a value in the sum that is differentiated: 1 for a scalar."""
     value = np.asarray(value)
     return np.random.default_rng(1).normal(size=value.shape) if value.ndim else np.ones(())
 
 
 def split(call, inputs):
-    """The inputs that a call asks for, and which of them it is differentiated by."""
+    """Returns the inputs of a call by name, and the names of those by which it is differentiated."""
     given = {name: inputs[name] for name in inspect.signature(call).parameters}
     return given, [name for name in given if name in DIFFERENTIABLE]
 
@@ -72,7 +72,7 @@ def by_chainer(call, inputs):
 
 def by_jax(call, inputs):
     given, by = split(call, inputs)
-    # Our rules against silent broadcasting are not those of other code.
+    # Other code may broadcast and promote silently, which our tests forbid.
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         value = call(**given)
         weight = cotangent(value)
@@ -81,7 +81,7 @@ def by_jax(call, inputs):
 
 
 def by_differences(call, inputs):
-    """For NumPy and what is quadratic in its inputs: there a central difference of any step is exact."""
+    """Runs NumPy code that is quadratic in its inputs. Central differences are then exact for any step."""
     given, by = split(call, inputs)
     value = np.asarray(call(**given))
     weight, gradients = cotangent(value), {}
@@ -97,13 +97,13 @@ def by_differences(call, inputs):
 
 
 def by_hand(call, inputs):
-    """For a call that returns its value and its gradients itself."""
+    """Runs a call that itself returns its value and its gradients."""
     return call(**split(call, inputs)[0])
 
 
 @contextlib.contextmanager
 def doubles():
-    """New tensors of torch are float64: a layer of torch is made in the default type."""
+    """Makes new tensors of torch float64. Layers of torch have the default type."""
     torch = optional("torch")
     torch.set_default_dtype(torch.float64)
     try:

@@ -1,6 +1,6 @@
-"""What each row of docs/conversion.md is compared with: the code where there is a package, else a formula.
+"""The reference for each row of docs/conversion.md: code from a package if there is one, or else a formula.
 
-Formulas are written as their source has them, in torch or NumPy, never by way of decorr. The inputs: `a` and
+Formulas follow their source, in torch or NumPy, and never use decorr. The inputs: `a` and
 `b` [sample, unit], `maps` and `others` [sample, position, unit], `weights`, `counts` and `keep` [sample],
 `directions` [unit, slice] of length 1.
 """
@@ -26,13 +26,13 @@ from tests.oracles.engines import (
 try:
     import torch
 except ImportError:
-    torch = None  # by_torch skips then
+    torch = None  # by_torch then skips
 
 REFERENCES = {}
 
 
 def reference(row, engine):
-    """Enters a call as what the row of that name is compared with; the engine runs and differentiates it."""
+    """Registers a function as the reference of a row. The engine runs and differentiates the function."""
 
     def enter(call):
         assert row not in REFERENCES, row
@@ -70,7 +70,7 @@ def _(a):
 
 @reference("simon-code", by_hand)
 def _(a):
-    """The gradient of Section 3.1 over the m samples; what the code reports is twice the value."""
+    """P / m, with the gradient of Section 3.1 divided by m. The paper's code reports twice this value."""
     m, d = a.shape
     sigma, rho = a.std(axis=0, ddof=1), np.corrcoef(a, rowvar=False)
     z = (a - a.mean(axis=0)) / sigma
@@ -274,7 +274,7 @@ def _(a):
 
 
 def epps_pulley(a, directions):
-    """[slice], with the factor m: LeJEPA's knots on [0, 3], each standing for two."""
+    """The Epps-Pulley statistic [slice], times m. LeJEPA's knots on [0, 3] each stand for two."""
     t = torch.linspace(0, 3, 17, dtype=a.dtype)
     normal, width = torch.exp(-t.square() / 2), torch.full_like(t, 2 * 3 / 16)
     width[[0, -1]] = 3 / 16
@@ -345,14 +345,14 @@ def _(a):
 
 
 def of_explained(a):
-    """Eigenvalues of PCA, as many as the smaller of m and d, of which one is 0 where m <= d."""
+    """The rank from the min(m, d) eigenvalues of PCA. If m <= d, one eigenvalue is 0."""
     explained = singular_values(centred(a)).square()
     return entropy_rank(explained / explained.sum() + 1e-7)
 
 
 @reference("rankme-reptrix", by_hand)
 def _(a):
-    """The package has no gradient: that is its formula's. It imports matplotlib to draw."""
+    """The package has no gradient, so the gradient is the formula's. Its import of matplotlib is mocked."""
     drawing = {name: mock.MagicMock() for name in ("matplotlib", "matplotlib.pyplot")}
     with mock.patch.dict(sys.modules, drawing):
         value = optional("reptrix.rankme").get_rankme(torch.tensor(a))
@@ -361,7 +361,7 @@ def _(a):
 
 @reference("roy-vetterli", by_torch)
 def _(a):
-    s = singular_values(centred(a))[: min(len(a) - 1, a.shape[1])]  # beyond they are 0
+    s = singular_values(centred(a))[: min(len(a) - 1, a.shape[1])]  # the others are 0
     return entropy_rank(s / s.sum())
 
 
@@ -383,7 +383,7 @@ def _(a):
 
 
 def row_corrected(a):
-    """Dimensionality's `row`: sums over different samples, from those over all."""
+    """Dimensionality's `row`: sums over distinct samples, computed from sums over all samples."""
     m = len(a)
     k = a @ a.T
     norms, rows = torch.diagonal(k), k.sum(dim=1)
@@ -398,7 +398,7 @@ def row_corrected(a):
 
 @reference("participation-ratio-debiased", by_hand)
 def _(a):
-    """The package has no gradient: that is its formula's."""
+    """The package has no gradient, so the gradient is the formula's."""
     value = optional("dimensionality").participation_ratio(a, return_all=True)["row"]
     return np.float64(value), by_torch(row_corrected, {"a": a})[1]
 

@@ -1,4 +1,4 @@
-"""Every row of docs/conversion.md: its call in decorr against its reference code, and its factor to P."""
+"""Checks each row of docs/conversion.md: the call in decorr against reference code, and the factor to P."""
 
 import re
 from pathlib import Path
@@ -13,14 +13,14 @@ from tests.oracles.engines import DIFFERENTIABLE, cotangent
 from tests.oracles.references import REFERENCES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "conversion.md").read_text()
-SHAPES = [(24, 7), (6, 9)]  # fewer units than samples, and more
-# What the same arithmetic may differ by on another processor or with another BLAS.
+SHAPES = [(24, 7), (6, 9)]  # with fewer units than samples, and with more
+# How much the same arithmetic may differ on another processor or with another BLAS.
 ROUNDING = 1e-14
 KEY = jax.random.key(0)
 
 
 def rows():
-    """The rows of the page by name, of the two tables that have each; code without backticks, "-" as None."""
+    """Returns the page's rows by name, joined over its tables. Code has no backticks, and "-" is None."""
     found = {}
     for table in re.findall(r"^\|.*\n\|[-|]+\|\n(?:\|.*\n)+", PAGE, re.MULTILINE):
         columns, _, *lines = (line[2:-2].split(" | ") for line in table.splitlines())
@@ -34,13 +34,13 @@ def rows():
 
 
 ROWS = rows()
-# Penalties of correlations whose code adds to variances: of larger units it adds less.
+# Penalties whose code adds a constant to variances, which matters less for larger units.
 EPSILON = [name for name in ROWS if name.startswith(("barlow", "feddecorr-code"))]
 FACTORS = [name for name, row in ROWS.items() if row["factor to P"]]
 
 
 def inputs(m, d):
-    """Correlated units of unlike scale and mean, some above VICReg's hinge and some below; a second view."""
+    """Returns two views of correlated units. Some units are above VICReg's hinge, and some below."""
     rng = np.random.default_rng(0)
     scale, shift = np.linspace(0.3, 1.7, d), rng.normal(size=d)
     maps = (rng.normal(size=(m, 3, d)) + 0.8 * rng.normal(size=(m, 3, 1))) * scale + shift
@@ -62,7 +62,7 @@ def inputs(m, d):
 
 
 def evaluated(code, given):
-    """A cell of the page as a reader would run it."""
+    """Runs the code in a cell of the page, like a reader would."""
     m, d = given["a"].shape
     names = {name: getattr(decorr, name) for name in (*decorr.__all__, *decorr.diagnostics.__all__)} | {
         "jax": jax,
@@ -72,7 +72,7 @@ def evaluated(code, given):
 
 
 def difference(got, wanted):
-    """The largest difference in proportion to the largest of what is wanted."""
+    """Returns the largest difference, divided by the largest wanted value."""
     got, wanted = np.asarray(got), np.asarray(wanted)
     assert got.shape == wanted.shape
     return np.abs(got - wanted).max() / np.abs(wanted).max()
@@ -84,7 +84,7 @@ def test_rows_and_references_are_the_same():
 
 
 def measured(name, shape, scale=1):
-    """By how much a row's call and its reference differ, in value and in gradients."""
+    """Returns how much a row's call and its reference differ, in value and in gradients."""
     given = inputs(*shape)
     given |= {key: scale * given[key] for key in DIFFERENTIABLE}
     value, gradients = REFERENCES[name](given)
@@ -98,9 +98,9 @@ def measured(name, shape, scale=1):
 
     ours, got = jax.grad(total, has_aux=True)({key: arrays[key] for key in DIFFERENTIABLE})
     assert got.dtype == np.float64
-    # What the reference is not given, the call does not use.
+    # The call does not use inputs that the reference does not take.
     assert all(np.all(np.asarray(ours[key]) == 0) for key in set(ours) - set(gradients))
-    by = [difference(ours[key], wanted) for key, wanted in gradients.items()]  # none of a count
+    by = [difference(ours[key], wanted) for key, wanted in gradients.items()]  # a count has none
     return difference(got, value), max(by, default=0.0)
 
 

@@ -1,4 +1,4 @@
-"""What the comparison says over its data sets, on its committed networks, against other people's code."""
+"""Statistics over the comparison's data sets, for committed networks, agree with other people's code."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def networks():
 
 @pytest.fixture(scope="module")
 def pairs(networks):
-    """By hypothesis, the errors [set, seed] of both methods."""
+    """Returns, for each hypothesis, the errors [set, seed] of both methods."""
     return {
         each.name: [analysis.errors(networks, name, each.measures) for name in (each.method, each.against)]
         for each in analysis.HYPOTHESES
@@ -27,7 +27,7 @@ def test_effects_are_those_of_statsmodels(pairs):
     meta_analysis = pytest.importorskip("statsmodels.stats.meta_analysis")
     for a, b in pairs.values():
         effect = over_sets.log_ratio(a, b)
-        # A smaller tolerance than rounding lets them overshoot, which they answer with a variance of 0.
+        # With a smaller tolerance than rounding, statsmodels would overshoot, and return a variance of 0.
         theirs = meta_analysis.combine_effects(
             effect.sets, effect.errors**2, method_re="iterated", atol=1e-9, maxiter=10_000
         )
@@ -40,7 +40,7 @@ def test_effects_are_those_of_statsmodels(pairs):
 def test_the_probability_of_improvement_and_the_interquartile_mean_are_those_of_rliable(pairs):
     metrics = pytest.importorskip("rliable.metrics")
     for a, b in pairs.values():
-        # Theirs are scores [seed, set] of which more is better.
+        # In rliable, scores are [seed, set], and higher is better.
         assert over_sets.better(a, b) == pytest.approx(
             metrics.probability_of_improvement(-a.T, -b.T), abs=1e-12
         )

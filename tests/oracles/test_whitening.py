@@ -1,4 +1,4 @@
-"""Whitening against Chainer's decorrelated batch normalisation, value and gradient."""
+"""Whitening agrees with Chainer's decorrelated batch normalisation, in value and gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from tests.oracles import engines
 @pytest.mark.oracle
 @pytest.mark.parametrize(("groups", "eps"), [(1, 0.1), (1, 1e-12), (2, 1e-12)])
 def test_zca_is_chainers(float64, groups, eps):
-    """Theirs is (C_b + eps I)^(-1/2) of the biased C_b: ours by another shrinkage and unit."""
+    """Chainer uses (C_b + eps I)^(-1/2), with the biased C_b. Ours differs only in shrinkage and scale."""
     chainer = engines.chainer()
     rng = np.random.default_rng(0)
     m, d = 30, 6

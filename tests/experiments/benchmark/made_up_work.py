@@ -1,10 +1,10 @@
-"""What workers of the tests prepare: nothing that takes its time."""
+"""Quick work for the workers that tests start."""
 
 import os
 
 
 def count_forever():
-    """Counts its calls."""
+    """Returns a function that counts its calls, and a report."""
     calls = []
     return lambda: calls.append(1), {"threads": os.environ["OMP_NUM_THREADS"]}
 

@@ -1,4 +1,4 @@
-"""The benchmark: that it compares like with like, and says so when it cannot."""
+"""The benchmark compares like with like, and says when it cannot."""
 
 import functools
 import importlib
@@ -58,7 +58,7 @@ def test_other_losses_are_refused(variant, wrong):
 )
 def test_peers_that_are_not_installed_say_how_to_install_them(monkeypatch, family, absent, left):
     monkeypatch.setattr(training, "find_spec", lambda _: None)
-    monkeypatch.setattr(training, "Group", mock.MagicMock())  # a process that makes the task
+    monkeypatch.setattr(training, "Group", mock.MagicMock())  # no process makes the task
     monkeypatch.setattr(training, "_fastest", lambda peer, *_: peer)
     monkeypatch.setattr(training, "_side_by_side", lambda trainers, *_: iter([{"trainers": trainers}]))
     monkeypatch.setattr(task, "NETWORKS", 1)
@@ -70,7 +70,7 @@ def test_peers_that_are_not_installed_say_how_to_install_them(monkeypatch, famil
 
 
 def nll(build, **arguments):
-    """The losses that a trainer reports; it trains in this process, with JAX as its user has it."""
+    """Returns the losses of a trainer, which runs in this process with the default promotions of JAX."""
     module, _, function = build.partition(":")
     trainer = getattr(importlib.import_module(f"experiments.benchmark.{module}"), function)
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
@@ -79,7 +79,7 @@ def nll(build, **arguments):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Two networks of a family: the path of their task, and the engine's losses."""
+    """Returns, for two networks of a family, the path of their task and the engine's losses."""
 
     @functools.cache
     def of(family):
@@ -103,14 +103,14 @@ def trained(tmp_path_factory):
     ],
 )
 def test_a_peer_trains_the_same(monkeypatch, trained, package, build, family, arguments):
-    if not find_spec(package):  # imported, Keras would look for a backend
+    if not find_spec(package):  # importing Keras would look for a backend
         pytest.skip('the peer needs its package: pip install -e ".[bench]"')
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     path, mine = trained(family)
     theirs = nll(build, path=path, **arguments)
     training._agree(build, theirs, mine, "corr-1.0")
-    # Closer than at a run: a penalty a tenth too light has to show, and the convolutions' order of inputs
-    # in a loss that has hardly left log(10).
+    # The tolerance is smaller than in a benchmark. It must show a penalty that is a tenth too small, and the
+    # wrong order of a convolution's inputs, although the loss is still near log(10).
     tolerance = {"mlp": 1e-3, "conv": 5e-5}[family]
     np.testing.assert_allclose(theirs, mine[: len(theirs)], rtol=tolerance)
 
@@ -153,12 +153,12 @@ def test_the_task_is_of_mnist_shape(tmp_path, monkeypatch):
 
 
 def test_multiply_adds_of_tiny():
-    # 784-40-20-10-10: forward and weights' gradient of all layers, inputs' gradient of all but the first.
+    # 784-40-20-10-10: forward pass and weight gradients of all layers, input gradients of all but the first.
     layers = (784 * 40, 40 * 20, 20 * 10, 10 * 10)
     needed = 50 * (3 * sum(layers) - layers[0])
     assert task.multiply_adds("mlp", "tiny", "vanilla") == needed
     assert task.multiply_adds("mlp", "tiny", "drop") == needed
-    # Two products of the smaller matrix, all widths below the batch size.
+    # The penalty needs two products with the d x d matrix, because all widths d are below the batch size.
     assert task.multiply_adds("mlp", "tiny", "corr-0.1") == needed + 2 * 50 * (40**2 + 20**2 + 10**2)
     assert task.multiply_adds("mlp", "huge", "corr-0.1") - task.multiply_adds("mlp", "huge", "vanilla") == (
         2 * 50 * (360 * 50 + 180 * 50 + 90 * 50)
@@ -166,7 +166,7 @@ def test_multiply_adds_of_tiny():
 
 
 def test_multiply_adds_of_a_convolutional_network():
-    # 14 x 14, 7 x 7 and 4 x 4 positions of 9 inputs a channel, all of which the penalty sees.
+    # 14 x 14, 7 x 7 and 4 x 4 positions, each with 9 inputs per channel. The penalty uses all positions.
     layers = (196 * 9 * 4, 49 * 36 * 8, 16 * 72 * 16, 16 * 16 * 10)
     needed = 50 * (3 * sum(layers) - layers[0])
     assert task.multiply_adds("conv", "tiny", "vanilla") == needed
@@ -199,7 +199,7 @@ def test_implementations_that_do_not_agree_are_refused(monkeypatch):
 
 @pytest.mark.parametrize("name", ["ours", "plain"])
 def test_errors_of_the_penalty(name):
-    with jax.numpy_rank_promotion("allow"):  # as in the peer's user's code
+    with jax.numpy_rank_promotion("allow"):  # as in users' code
         _, report = getattr(penalty, name)(m=20, d=7, dtype="float32")
     assert 0 < report["gradient_error"] < 1e-5 and report["error"] < 1e-5
     json.dumps(report)
@@ -213,9 +213,9 @@ def test_errors_of_the_penalty(name):
 def test_what_the_compiler_counts_of_a_step_is_what_the_step_needs(size):
     cost = roofline.cost(size, "corr-0.1", networks=2)
     needed = 2 * task.multiply_adds("mlp", size, "corr-0.1")
-    assert needed <= cost.flops <= 1.1 * needed  # what is no matrix product
+    assert needed <= cost.flops <= 1.1 * needed  # other operations add up to a tenth
     weights = 4 * RELEASED.architecture(size).weights(task.SIDE**2)
-    assert cost.bytes > 3 * weights  # read, their gradient, written
+    assert cost.bytes > 3 * weights  # weights read, gradients, weights written
     assert 20 < cost.kernels < 500
 
 

@@ -19,7 +19,7 @@ SMALL = Compare(
 
 @pytest.fixture
 def trained(monkeypatch):
-    """The work that was trained: names, and numbers of earlier networks. No page is drawn."""
+    """The trained work, in order: its name, and how many networks were read from disk. Draws no page."""
     begun = []
     monkeypatch.setattr(page, "write", lambda folder: folder / "compare.html")
 
@@ -43,7 +43,7 @@ def test_what_is_done_is_not_trained_again(tmp_path, trained):
     rows = results.read(path)
     (part,), (stored,) = SMALL.parts(), results.stored(tmp_path)
     setting = Setting("wine", stored.setting["identity"], 142, part.plain, part.budget)
-    results.write(tmp_path, setting, rows[:3])  # as if killed
+    results.write(tmp_path, setting, rows[:3])  # as if it had been killed after three networks
     command.compare(options, console)
     assert trained[1:] == [("wine-142 vanilla", 3)]
     again = results.read(path)

@@ -47,7 +47,7 @@ def networks(methods, level, seeds=8, **more):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Results of four data sets and of their features, a ladder of two rungs, and one set without labels."""
+    """Results on four data sets and on their features, two ladder rungs, and one set without labels."""
     made = tmp_path_factory.mktemp("methods")
     for name, level, rows in SETS:
         more = {"blur_error": 0.5} if name == "digits" else {}
@@ -98,7 +98,7 @@ def test_the_page_has_every_part(written):
         assert f'id="{part}"' in written
     assert "corr errs less than vanilla" in written and "copied slopes bring half" in written
     (alone,) = re.findall(r"<td>He&#39;s start</td>.*", written)
-    assert alone.count("0 and 0") == 1 and ">20." in alone  # Fashion-MNIST is not there
+    assert alone.count("0 and 0") == 1 and ">20." in alone  # Fashion-MNIST is missing
     assert "align-corr-floor" in written and "1 of 8" in written  # one network with decov failed
     assert (
         '<td class="n">25.00</td>' in written

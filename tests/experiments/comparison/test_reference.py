@@ -1,4 +1,4 @@
-"""The committed comparison has the plan's settings, and its page is drawn again without a difference."""
+"""The committed comparison has the plan's settings, and drawing its page again changes nothing."""
 
 import json
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from tests.experiments.test_reproduce import ROOT, assert_same_picture
 
 
 def planned(setting):
-    """The plan's methods for a stored setting, whose recipe and budget are checked too."""
+    """Returns the plan's methods for a stored setting, and checks the setting's recipe and budget."""
     same = ("pool", "title")
     parts = [
         part

@@ -71,7 +71,7 @@ def test_the_chosen_point_has_the_least_mean_and_standard_error_and_does_not_fai
 
 def test_what_is_read_from_disk_chooses_as_before(tmp_path):
     rng = np.random.default_rng(0)
-    errors = rng.permuted(np.tile(rng.integers(20, 40, 6) / 190, (60, 1)), axis=1)  # equal up to their order
+    errors = rng.permuted(np.tile(rng.integers(20, 40, 6) / 190, (60, 1)), axis=1)  # equal except for order
     rows = [
         row(point, seed, error, "selection")
         for point in range(60)

@@ -39,7 +39,7 @@ def test_a_method_goes_from_search_to_report_and_on_from_what_is_done():
     assert all(np.isnan(row.get("test_error", np.nan)) == (row["stage"] != "report") for row in rows)
     assert {"noise_error", "missing_error", "pruned_error", "scaled_nll"} <= rows[-1].keys()
     assert rows[-1]["test_error"] < 0.2
-    # The same network again, as after an interruption.
+    # Trains the same network again, as after an interruption.
     counts, again = trained(work, rows[:-1])
     assert counts == [4, 5]
     assert {k: v for k, v in again[0].items() if k != "seconds"} == pytest.approx(

@@ -1,4 +1,4 @@
-"""Folders of a set and of its cache, for each test its own."""
+"""Folders for a set and for its cache. Each test has its own."""
 
 import pytest
 

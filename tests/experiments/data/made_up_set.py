@@ -1,4 +1,4 @@
-"""A small set of colour images, written through TFDS itself, for the tests of what reads it."""
+"""A small set of colour images that TFDS itself writes, for tests of the code that reads sets."""
 
 import io
 from pathlib import Path
@@ -16,14 +16,14 @@ def pixels(split: str, key: int) -> np.ndarray:
 
 
 def png(image: np.ndarray) -> bytes:
-    # TFDS encodes arrays with TensorFlow, but takes what is encoded already.
+    # TFDS encodes arrays with TensorFlow, but accepts images that are already encoded.
     file = io.BytesIO()
     Image.fromarray(image).save(file, "png")
     return file.getvalue()
 
 
 def tiny_builder(data_dir, *, train=30, test=7, image=pixels, label=None, features=None):
-    """A builder of colour images named "tiny", unknown to TFDS's registry."""
+    """Returns a builder of a set of colour images named "tiny", which TFDS's registry does not know."""
     import tensorflow_datasets as tfds
 
     features = {

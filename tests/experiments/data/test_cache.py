@@ -1,4 +1,4 @@
-"""The cache of decoded sets: used, rebuilt where damaged or another's, done without where it must be."""
+"""The cache of decoded sets is used; rebuilt if it is damaged or of another set; and not required."""
 
 import io
 import os
@@ -15,7 +15,7 @@ from tests.experiments.data.made_up_set import assert_same, pixels, prepare
 
 @pytest.fixture
 def no_decoding(monkeypatch):
-    """Called by a test, forbids decoding from then on."""
+    """Returns a function that forbids decoding from its call on."""
 
     def forbid():
         def decode(*_):
@@ -36,7 +36,7 @@ def test_second_load_reads_the_cache(folders, no_decoding):
 
 
 def pickles() -> bytes:
-    """What np.load would only read by running code that the file brings along."""
+    """Returns a file of pickled arrays. To read them, np.load would run code from the file."""
     file = io.BytesIO()
     keys = [f"{split}_{part}" for split in ("train", "test") for part in ("images", "labels")]
     np.savez(file, **{key: np.zeros(30, object) for key in keys})
@@ -71,7 +71,7 @@ def test_changed_records_are_decoded_anew(folders):
     first = data.load("tiny", **folders)
     sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
     shutil.rmtree(folder)
-    # One pixel of one image: every file keeps its size, only contents tell.
+    # Changes one pixel of one image. The sizes of the files stay the same, so only their contents differ.
     prepare(folders["data_dir"], image=lambda s, k: pixels(s, k) ^ np.uint8(k == 0))
     assert {file.name: file.stat().st_size for file in folder.iterdir()} == sizes
     second = data.load("tiny", **folders)

@@ -1,4 +1,4 @@
-"""Splits and scaling of the embedded set, and real sets where there are any."""
+"""Splits and scaling of the embedded set, and of real sets if they are on this machine."""
 
 import numpy as np
 import pytest
@@ -81,7 +81,7 @@ def test_real_sets_are_whole(tmp_path, name, train, test):
     np.testing.assert_array_equal(np.bincount(labels), train)
     np.testing.assert_array_equal(np.bincount(real.test.labels), test)
     assert real.train.scale == 255 and real.train.offset == 0
-    if name == "mnist":  # Mean and deviation of the 60,000, as published everywhere.
+    if name == "mnist":  # The usual mean and standard deviation of all 60,000 images.
         zscored = data.load(name, cache_dir=tmp_path, scaling="zscore").train
         assert abs(zscored.offset / 255 - 0.1307) < 5e-4
         assert abs(zscored.scale / 255 - 0.3081) < 5e-4

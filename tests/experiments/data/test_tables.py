@@ -77,7 +77,7 @@ def test_a_file_that_is_not_there_says_so(tmp_path):
 
 @pytest.fixture
 def downloaded(tmp_path):
-    """scikit-learn's folder of downloads, as fetch_openml leaves it."""
+    """Returns a function that fills scikit-learn's folder of downloads like fetch_openml does."""
 
     def write(data_features, arff):
         base = tmp_path / "openml" / "openml.org"

@@ -1,4 +1,4 @@
-"""TFDS sets: read in stored order without TensorFlow, prepared with it, and what is said of others."""
+"""TFDS sets are read in stored order without TensorFlow, and prepared with it. Other sets raise errors."""
 
 import builtins
 import hashlib
@@ -49,7 +49,7 @@ def test_tfds_set_comes_in_stored_order(folders, caplog):
         assert (found.images.dtype, found.labels.dtype) == (np.uint8, np.int32)
         largest = max(pixels("train", key).max() for key in train[:25])
         assert (found.offset, found.scale) == (0, largest)
-    assert find_spec("cv2") is None and not caplog.records  # TFDS misses OpenCV aloud
+    assert find_spec("cv2") is None and not caplog.records  # otherwise TFDS would warn that OpenCV is missing
 
 
 def test_records_are_decoded_in_chunks(folders, monkeypatch):
@@ -127,7 +127,7 @@ def test_a_set_that_names_code_of_its_own_is_not_run(folders, tmp_path, monkeypa
 
 
 def refuse(monkeypatch, *names):
-    """Nobody may read files or folders of these names: root, for one, may whatever their mode says."""
+    """Makes files and folders of these names unreadable. File modes would not stop a test run as root."""
 
     def refusing(function):
         def refused(path, *arguments, **named):
@@ -181,7 +181,7 @@ def test_of_the_formats_of_a_set_array_record_is_read(folders):
 
 
 def pretend_tensorflow(monkeypatch, **changes):
-    """Makes "tiny" a set that TFDS can prepare, as it can its own once TensorFlow is installed."""
+    """Makes "tiny" a set that TFDS can prepare, as if TensorFlow were installed."""
     monkeypatch.setattr(tfds, "find_spec", lambda name: name == "tensorflow")
     monkeypatch.setattr("tensorflow_datasets.builder", lambda _, data_dir: tiny_builder(data_dir, **changes))
 
@@ -270,7 +270,7 @@ def test_an_address_reaches_tfds_as_it_is(monkeypatch, given):
 def test_a_server_that_does_not_answer_is_given_up_in_silence(folders, monkeypatch, caplog):
     from tensorflow_datasets.core.download import downloader
 
-    with socket.create_server(("127.0.0.1", 0)) as server:  # accepts connections, and says nothing
+    with socket.create_server(("127.0.0.1", 0)) as server:  # accepts connections, but never answers
         url = "http://{}:{}".format(*server.getsockname())
 
         def image(split, key):
@@ -285,7 +285,7 @@ def test_a_server_that_does_not_answer_is_given_up_in_silence(folders, monkeypat
         for _ in range(tfds._RETRIES + 1):
             server.accept()[0].close()
         server.setblocking(False)
-        with pytest.raises(BlockingIOError):  # no further attempt
+        with pytest.raises(BlockingIOError):  # there was no further attempt
             server.accept()
     one_line(caught, "cannot prepare 'tiny'", "127.0.0.1", "Read timed out")
     assert not caplog.records and tfds._SECONDS_TO_CONNECT * (tfds._RETRIES + 1) < 15

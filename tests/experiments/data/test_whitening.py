@@ -1,4 +1,4 @@
-"""Whitening of pixels, against the library's and where rounding could show."""
+"""Whitening of pixels agrees with the library's, also where rounding could matter."""
 
 import jax
 import numpy as np
@@ -10,7 +10,7 @@ from experiments.data.whitening import EPSILON, Whitening
 
 @pytest.fixture(scope="module")
 def images():
-    """Correlated, more than one chunk of exact sums; pixel 2 is always 255."""
+    """Correlated images, more than one chunk of exact sums. Pixel 2 is always 255."""
     rng = np.random.default_rng(0)
     mixed = rng.normal(size=(2100, 5)) @ rng.normal(size=(5, 5))
     made = np.clip(128 + 40 * mixed, 0, 255).astype(np.uint8)
@@ -31,7 +31,7 @@ def test_the_matrix_is_the_librarys(images):
 
 
 def test_every_image_is_whitened_alike(images):
-    """Whichever are whitened with it, in chunks and without."""
+    """An image is whitened alike in any chunk and among any other images."""
     whitening = Whitening.of(images[:1300])
     found = whitening.apply(images)
     wanted = (images - whitening.mean.astype(np.float64)) @ whitening.matrix.astype(np.float64)
@@ -48,7 +48,7 @@ def test_a_constant_pixel_is_zero_where_it_varies_too(images):
 
 
 def test_the_sums_are_exact():
-    """Two pixels that differ from white once in 2,000 images: float32 alone would see no such variance."""
+    """Two pixels differ from white in one of 2,000 images. Sums in float32 would miss this variance."""
     images = np.full((2000, 2), 255, np.uint8)
     images[0, 0], images[1, 1] = 254, 253
     found = Whitening.of(images)

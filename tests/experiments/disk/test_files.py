@@ -1,4 +1,4 @@
-"""Files: replaced whole or not at all by any number of writers, and users' folders found or done without."""
+"""Any number of writers replace a file whole or not at all. Users' folders are found, but not required."""
 
 import fcntl
 import gc
@@ -43,7 +43,7 @@ def test_of_several_writers_all_succeed_and_the_last_wins(tmp_path):
 
     def write(content, wait):
         def write_to(file):
-            both.wait()  # two files are open at once
+            both.wait()  # so that two files are open at once
             file.write(content)
             wait()
 
@@ -75,7 +75,7 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path):
                 write()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    gc.collect()  # what HDF5 could not close would end the process here
+    gc.collect()  # a file that HDF5 could not close would end the process here
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 

@@ -1,4 +1,4 @@
-"""Files made to harm: refused before anything is run, read from elsewhere or larger than its file."""
+"""Hostile files are refused before they run code, open other files, or fill the memory."""
 
 import io
 import zipfile
@@ -12,7 +12,7 @@ from experiments.disk import hdf5, netcdf, npz
 
 
 def member(shape, descr="<f4"):
-    """An array's header, and nothing of the array."""
+    """Returns the header of an array, without the array's content."""
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, {"shape": shape, "fortran_order": False, "descr": descr})
     return file.getvalue()
@@ -29,7 +29,7 @@ NPZ = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # these zip files are closed with their files
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the zip files are closed only with their files
 @pytest.mark.parametrize("write", NPZ.values(), ids=NPZ.keys())
 def test_an_npz_that_would_harm_is_refused(tmp_path, write):
     with (tmp_path / "a.npz").open("wb") as file:

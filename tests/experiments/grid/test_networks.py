@@ -72,7 +72,7 @@ def test_unknown_size():
         ("corr-0.1", Regulariser(0.002, None), Regulariser(0.1, None)),
         ("corr-1.0", Regulariser(0.02, None), Regulariser(1.0, None)),
         ("corr-1e-3", Regulariser(2e-5, None), Regulariser(1e-3, None)),
-        ("decov-0.1", Regulariser(0.1, None), Regulariser(0.1, None)),  # as published
+        ("decov-0.1", Regulariser(0.1, None), Regulariser(0.1, None)),  # DeCov has its published scale
         ("vcreg-0.1", Regulariser(0.1, None), Regulariser(0.1, None)),
         ("batchnorm", Regulariser(), Regulariser()),
     ],

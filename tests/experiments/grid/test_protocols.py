@@ -1,4 +1,4 @@
-"""The paper's protocols: in what text and code differ, and the way between."""
+"""The paper's protocols: how text and code differ, and the steps between them."""
 
 import dataclasses
 import itertools

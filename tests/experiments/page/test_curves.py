@@ -1,4 +1,4 @@
-"""Curves and matrices: that they show what they are given, and say what they lack and what diverged."""
+"""Curves and matrices show the given data, and say what is missing and what diverged."""
 
 import io
 
@@ -49,7 +49,7 @@ def test_the_effective_number_of_units_is_drawn_beside_all(sweep):
     for each, layer, width in zip(axes[3:], (1, 2, 3), (360, 180, 90), strict=True):
         penalty = cell.penalty.sel(layer=layer).isel(epoch=-1).values
         r2 = (2 * penalty - 1) / (width - 1)
-        units = width / (1 + (width - 1) * (r2 - (1 - r2) / 48))  # 50 samples a minibatch
+        units = width / (1 + (width - 1) * (r2 - (1 - r2) / 48))  # 50 samples per minibatch
         assert each.lines[0].get_ydata()[-1] == pytest.approx(units.mean())
         assert 1 < units.mean() < width
         (all_of,) = (line for line in each.lines if line.get_color() == "grey")

@@ -1,4 +1,4 @@
-"""Evidence: every value is shown, and neither a divergence nor rounding hides or decides the rest."""
+"""Evidence shows every value. Neither divergence nor rounding hides or decides the other values."""
 
 import numpy as np
 import pytest
@@ -25,10 +25,10 @@ def test_errors_of_rounding_are_not_drawn():
         (axes,) = evidence(Verdict("C", "1", "", (exact,))).axes
         return [each.get_offsets()[:, 0].tolist() for each in axes.collections], axes.get_xlim()
 
-    assert drawn(1e-16) == drawn(7e-15)  # one processor and another
+    assert drawn(1e-16) == drawn(7e-15)  # as on two processors
     assert drawn(1e-16) != drawn(1e-9)
     (places,), (low, high) = drawn(1e-8)
-    assert places == [1.0] and low < 1 < high  # the others are counted
+    assert places == [1.0] and low < 1 < high  # the other values are only counted
 
 
 def test_networks_that_diverged_are_counted_at_the_edge():
@@ -40,7 +40,7 @@ def test_networks_that_diverged_are_counted_at_the_edge():
     sweep["validation_error"].loc[{"cell": "huge-vanilla", "seed": slice(0, 1)}] = 0.9
     (axes,) = evidence(claims.c8(sweep)).axes
     counted = [text.get_text() for text in axes.texts if "diverged" in text.get_text()]
-    assert counted == ["1 diverged →", "← 2 diverged"]  # from below: tiny is the last
+    assert counted == ["1 diverged →", "← 2 diverged"]  # listed from the bottom row, where tiny is
     assert axes.get_xscale() == "linear" and max(np.abs(axes.get_xlim())) < 1
     sweep = made_up.sweep(sizes=("tiny",), noise=0)
     sweep["validation_error"].loc[{"cell": "tiny-vanilla", "seed": 4}] = 0.9  # all other differences are 0

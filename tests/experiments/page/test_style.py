@@ -1,4 +1,4 @@
-"""Looks: told apart by more than colour."""
+"""Styles differ by more than colour."""
 
 from experiments.page import style
 

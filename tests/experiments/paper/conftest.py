@@ -1,8 +1,8 @@
-"""Pages are drawn without PNGs."""
+"""Draws pages without PNGs."""
 
 import pytest
 
 
 @pytest.fixture(autouse=True, scope="module")
 def drawn(no_png):
-    """All of them are."""
+    """Applies `no_png` to all tests in this folder."""

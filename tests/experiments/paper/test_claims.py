@@ -1,4 +1,4 @@
-"""Each sentence judged on made-up sweeps of which it is true, false, half true, and not to be told."""
+"""Judges each sentence on made-up sweeps for which it is true, false, partly true, or undecidable."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ SMALLNESS = {size: i for i, size in enumerate(reversed(SIZES))}
 
 
 def c2(k):
-    # By p^2 = 0.49, or not lower at all.
+    # Dropout multiplies the correlation by p^2 = 0.49, or increases it.
     return lambda size, variant: {"correlation": 0.2 * (0.49 if k > 0 else 1.2) if variant == "drop" else 0.2}
 
 
@@ -50,7 +50,7 @@ def test_a_true_sentence_holds_and_a_false_one_does_not(name):
     assert getattr(claims, name)(made_up.sweep(MADE[name](-1))).verdict == "does not hold"
 
 
-# A difference of one variant and a trend. c2 names a factor, which noise contradicts.
+# c4 and c5 only. c2 names a factor, which noise contradicts.
 @pytest.mark.parametrize("name", ["c4", "c5"])
 def test_noise_alone_and_three_seeds_cannot_tell(name):
     judge = getattr(claims, name)
@@ -98,8 +98,8 @@ def test_seeds_are_told_apart_by_the_slope():
     assert slopes.by_slope(sweep.isel(slope_layer=slice(0, 0)), claims.HUGE_VANILLA) == {}
     assert claims.c2(sweep.isel(slope_layer=slice(0, 0))).remark == ""
     assert slopes.by_slope(made_up.sweep(sizes=("tiny",)), claims.HUGE_VANILLA) == {}
-    sweep["mean_correlation_minibatch"].loc[{"cell": "huge-drop", "seed": 9}] = np.nan  # diverged
-    for name in ("huge-vanilla", "huge-drop"):  # no unit is alive
+    sweep["mean_correlation_minibatch"].loc[{"cell": "huge-drop", "seed": 9}] = np.nan  # as if diverged
+    for name in ("huge-vanilla", "huge-drop"):  # all units are dead
         sweep["mean_correlation_minibatch"].loc[{"cell": name, "seed": 5}] = 0
     assert "1.00 where it is above 0.5 (seeds: 4)" in claims.c2(sweep).remark
 
@@ -117,7 +117,7 @@ def test_a_value_is_met_only_if_the_whole_interval_is_near_it():
 def test_the_law_of_the_estimator_holds_and_pearsons_does_not():
     verdict = simulated.c1()
     assert verdict.verdict == "holds in part"
-    estimator, pearson = verdict.comparisons[2:]  # p = 0.7
+    estimator, pearson = verdict.comparisons[2:]  # for p = 0.7
     assert estimator.interval.estimate == pytest.approx(0.49, abs=0.01)
     assert pearson.interval.estimate == pytest.approx(0.7, abs=0.01)
 
@@ -144,8 +144,8 @@ def test_networks_that_diverged_count_with_the_error_of_guessing():
     tiny = verdict.comparison(Network.parse("tiny-corr-1.0"))
     assert tiny.finite.size == made_up.SEEDS and tiny.values.max() == pytest.approx(0.8, abs=0.01)
     assert "guessing: 1 of 10 tiny-corr-1.0." in verdict.remark
-    assert "guessing" not in claims.c5(sweep).remark  # another variant
-    assert "guessing" not in claims.c7(sweep).remark  # after the second epoch
+    assert "guessing" not in claims.c5(sweep).remark  # c5 does not use this variant
+    assert "guessing" not in claims.c7(sweep).remark  # c7 uses the second epoch, before the divergence
 
 
 def test_published_numbers_inside_and_outside():
@@ -197,7 +197,7 @@ def test_one_seed_says_nothing_of_the_published_numbers():
 
 
 def decayed(early, last):
-    """Networks of which those with a penalty are better early, and worse at the end, by so much."""
+    """Returns a sweep. Networks with a penalty are better by `early` at first, worse by `last` at the end."""
     return made_up.sweep(
         lambda size, variant: {
             "early": 0.2 - early * (variant != "vanilla"),
@@ -223,7 +223,7 @@ def test_an_advantage_that_is_kept_and_not_paid_for(early, last, verdict):
 
 
 def beyond(main, others):
-    """The verdicts of all studies."""
+    """Returns the verdicts of all studies."""
     return [verdict for study in STUDIES for verdict in study.verdicts(others, main)]
 
 
@@ -274,4 +274,4 @@ def test_how_large_an_effect_may_still_be():
     assert open_.bound == max(-open_.interval.low, open_.interval.high) > abs(open_.interval.estimate)
     (not_worse,) = verdicts.above_zero({"x": values}, {"x": 10.0})
     assert not_worse.outcome == "for" and not_worse.expected == -10
-    assert not_worse.bound == open_.bound  # of the difference, whatever its margin
+    assert not_worse.bound == open_.bound  # the margin does not change the bound

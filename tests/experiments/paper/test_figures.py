@@ -1,4 +1,4 @@
-"""The paper's figures: that they show what they are given and what was published, and say what they lack."""
+"""The paper's figures show the given data and the published numbers, and say what is missing."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def bars(axes):
     return [
         each.get_height()
         for each in sorted(axes.patches, key=lambda patch: patch.get_x())
-        if isinstance(each, Rectangle) and each.get_height() and each.get_width() > 1e-6  # not a mean's band
+        if isinstance(each, Rectangle) and each.get_height() and each.get_width() > 1e-6  # no band of a mean
     ]
 
 
@@ -71,7 +71,7 @@ def test_figure2_is_a_line_a_weight_in_each_layer(sweep):
 def test_figure3_shows_growth(sweep):
     (axes,) = figures.figure3(sweep).axes
     growth = [1.0 * (SIZES[size] - SIZES["huge"]) for size in ("large", "medium", "small", "tiny")]
-    # Two variants side by side for each size.
+    # Each size has two bars, one for each variant.
     np.testing.assert_allclose(bars(axes), np.repeat(growth, 2), rtol=1e-6)
     vanilla, corr = published.FIGURE_3.values()
     assert dashes(axes) == [

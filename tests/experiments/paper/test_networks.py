@@ -1,4 +1,4 @@
-"""What is measured of trained networks: units that can go, the laws of dropout, and where networks end."""
+"""Measurements of trained networks: units that can be merged, the laws of dropout, and final basins."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ CONSOLE = Console(quiet=True)
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory, trained_here):
-    """The folders, the studies and the files of both measurements, of small networks."""
+    """Measures small networks. Returns the options, and the studies and files of both measurements."""
     folder = tmp_path_factory.mktemp("measured")
     options = reproduce.Reproduce(results=folder / "cells", out=folder)
     grids = {"merging": DIGITS.cells(), "dropout-law": DIGITS.cells()[:1]}
@@ -39,7 +39,7 @@ def measured(tmp_path_factory, trained_here):
         name: dataclasses.replace(reproduce.MEASUREMENTS[name], cells=cells) for name, cells in grids.items()
     }
     options.results.mkdir()
-    (options.results / "dropout-law").symlink_to("merging")  # its network is one of those
+    (options.results / "dropout-law").symlink_to("merging")  # its network is one of the merged networks
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(merging, "THRESHOLDS", (0.99, 0.6, 0.3))
         for study in studies.values():
@@ -55,7 +55,7 @@ def test_a_measurement_is_made_once_and_of_what_it_says(measured, monkeypatch):
     attributes = measurements.load(path, {}).attrs
     assert [each["variant"] for each in json.loads(attributes["configurations"])] == list(DIGITS.variants)
     assert {"commit", "trained_by_commit", "created", "dataset_version"} <= attributes.keys()
-    monkeypatch.setattr(reproduce, "train", None)  # would fail
+    monkeypatch.setattr(reproduce, "train", None)  # training would fail
     reproduce.measure(options, studies["merging"], CONSOLE)
     for changed, said in (
         ({"epochs": 3}, r"other options \(protocol.epochs is 1 there, not 3\)"),
@@ -76,12 +76,12 @@ def test_merging_trained_networks(measured):
     assert merged.width.values.tolist() == [40, 20, 10]
     assert (merged.units > 0).all() and (merged.units <= merged.width).all()
     shares = merging.shares(merged)
-    assert (shares.isel(threshold=-1) < 0.7 * shares.isel(threshold=0)).all()  # 0.3 and 0.99
+    assert (shares.isel(threshold=-1) < 0.7 * shares.isel(threshold=0)).all()  # at thresholds 0.3 and 0.99
     with netcdf.read(measured[0].results / "merging" / "tiny-drop.nc") as cell:
         np.testing.assert_allclose(
             merged.whole_error.sel(variant="drop"), cell.validation_error.isel(epoch=-1), atol=1e-6
         )
-    assert merging.c11(merged).verdict == "cannot be told"  # two seeds
+    assert merging.c11(merged).verdict == "cannot be told"  # with two seeds
     assert len(merging.figure(merged).axes[0].lines) == 4 * (2 + 1)
 
 
@@ -114,7 +114,7 @@ def test_the_page_has_what_was_measured_and_only_that(measured, forty, tmp_path)
     table = (tmp_path / "beyond.md").read_text()
     assert '<h3 id="C11">' in page and "| C11 (1.1) | " in table
     assert '<h3 id="C10"' in page and "| C10 (1.2) | Better. | **holds** | 1, 0, 0 |" in table
-    # P is 1.2: of 4 channels d / (2P) = 1.7.
+    # P is 1.2, so d / (2P) = 1.7 for 4 channels.
     assert (
         (tmp_path / "convolutions.md")
         .read_text()
@@ -137,7 +137,7 @@ def test_duplicates_are_lost_and_nothing_else(duplicated):
     model = MLP(architecture, classes=3)
     x = jnp.asarray(np.random.default_rng(0).standard_normal((500, 7)), jnp.float32)
     params = jax.tree.map(np.array, jax.jit(model.init)(jax.random.key(0), x)["params"])
-    if duplicated:  # in layers 1 and 3; twice as large, which a PReLU lets pass
+    if duplicated:  # in layers 1 and 3, unit 2 is twice unit 0, also after PReLU
         for layer in ("hidden_1", "hidden_3"):
             for array in params[layer].values():
                 array[..., 2] = 2 * array[..., 0]
@@ -149,7 +149,7 @@ def test_duplicates_are_lost_and_nothing_else(duplicated):
 
 
 def made_up_merging(needed, diverged=()):
-    """Networks of 100 units that can be merged down to so many, by variant, at no cost, and no further."""
+    """Networks of 100 units, which can be merged to about `needed[variant]` units within the margin."""
     random = np.random.default_rng(0)
     variants, seeds = list(needed), 10
     steps = len(merging.THRESHOLDS)
@@ -157,7 +157,7 @@ def made_up_merging(needed, diverged=()):
     for i, name in enumerate(variants):
         for seed, least in enumerate(needed[name] + random.integers(-2, 3, seeds)):
             units[i, seed, :, 0] = [*np.linspace(100, least, steps - 1).round(), least - 5]
-    whole = np.broadcast_to(300 + 2 * np.arange(seeds), units.shape[:2])  # of 10,000 images
+    whole = np.broadcast_to(300 + 2 * np.arange(seeds), units.shape[:2])  # wrong images of 10,000
     error = np.repeat(whole[:, :, None], steps, axis=2)
     error[:, :, -2] += 10  # just within the margin
     error[:, :, -1] += 11
@@ -203,7 +203,7 @@ def test_a_network_that_diverged_needs_no_unit():
     dataset = made_up_merging(TRUE, [("corr-1.0", seed) for seed in range(3)])
     judged = merging.c11(dataset)
     assert judged.verdict == "holds in part"
-    assert judged.comparisons[0].values.min() < -0.4  # 0 against vanilla's half
+    assert judged.comparisons[0].values.min() < -0.4  # 0 units minus vanilla's half of the units
     assert "need" in judged.remark and "3 of 10 corr-1.0. Without them: holds (4, 0, 0)." in judged.remark
     (table,) = merging.tables(dataset)
     assert table.rows[-1][-1] == "3 of 10" and float(table.rows[-1][1]) == pytest.approx(0.9, abs=0.02)
@@ -215,11 +215,11 @@ def test_a_network_that_diverged_needs_no_unit():
 
 @pytest.mark.parametrize(("mean", "slopes"), [(0.0, (1, 1 / 0.7, 1)), (2.0, (1, None, 1 / (1 + 0.3 * 4)))])
 def test_the_law_of_gaussian_units_is_the_general_one(mean, slopes):
-    """Of unit variance and one mean: rho' = 0.7 rho / (1 + 0.3 mean^2)."""
+    """For units of variance 1 and equal mean: rho' = 0.7 rho / (1 + 0.3 mean^2)."""
     random = np.random.default_rng(0)
     a = random.standard_normal((20_000, 3)) @ random.standard_normal((3, 6))
     a = mean + a / a.std(axis=0)
-    a = np.column_stack([a, np.full(len(a), 0.1)])  # a unit that is constant has no correlation
+    a = np.column_stack([a, np.full(len(a), 0.1)])  # a constant unit has no correlation
     observed, predicted, left_out = dropout_law.correlations(jnp.asarray(a, jnp.float32), jax.random.key(0))
     assert left_out == 6 and observed.shape == (15,)
     for name, slope in zip(dropout_law.LAWS, slopes, strict=True):
@@ -234,18 +234,18 @@ def test_without_a_pair_a_law_has_no_numbers():
     assert np.isnan(dropout_law.fit(np.zeros(0), np.zeros(0))).all()
 
 
-# Where networks end.
+# The basins in which networks end.
 
 
 @pytest.fixture
 def forty(monkeypatch):
-    """Forty networks, of which 25 end above; layer 1's slope after epoch 5 tells which, but for ties."""
+    """Forty networks, 25 of which end in the upper basin. Layer 1's slope at epoch 5 shows which."""
     monkeypatch.setattr(made_up, "EPOCHS", 6)
     sweep = made_up.sweep(variants=("vanilla", "corr-0.1"), seeds=40)
     slope = np.ones((40, 6, 3))
     slope[:, :2] = np.random.default_rng(0).standard_normal((40, 2, 1))
     slope[:25, 4:], slope[25:37, 4:], slope[37:, 4:] = 2, -2, 0
-    slope[0, 4] = 0  # one of 25 is no larger than three of 15
+    slope[0, 4] = 0  # one of the 25 ties with three of the other 15
     slope[39, 5] = np.nan  # diverged at the end
     sweep["slope"].loc[{"cell": "huge-vanilla"}] = slope
     return sweep
@@ -267,7 +267,7 @@ def test_what_tells_basins_apart(forty):
     signs = {(sign.quantity, sign.epoch): sign for sign in forty_seeds.signs(forty)}
     assert len(signs) == 9
     last, first = signs["slope of layer 1", 5], signs["slope of layer 1", 1]
-    # Of 25 x 14 pairs 24 x 14 are ordered, and one network is above 12 and equal to 2.
+    # 24 of the 25 networks exceed all 14 others. The last one exceeds 12 of them, and equals 2.
     assert last.area == pytest.approx((24 * 14 + 12 + 1) / (25 * 14))
     assert last.p == pytest.approx(9 / 10_001) and first.p > 0.05
     slope = forty.slope.sel(cell="huge-vanilla").isel(epoch=0, slope_layer=0).values

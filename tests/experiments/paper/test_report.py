@@ -1,4 +1,4 @@
-"""The page: complete, self-contained, the same each time; and what is said when there is nothing."""
+"""The page is complete, self-contained and reproducible. It also says when there are no results."""
 
 import json
 import re
@@ -21,7 +21,7 @@ DRAWN = ("figure4", "heat_maps", "C7")
 
 @pytest.fixture(scope="module", autouse=True)
 def few_are_drawn():
-    """Of the others the figure is made and an empty one drawn, which takes a third of the time."""
+    """Makes all figures, but draws empty ones except for `DRAWN`. This takes a third of the time."""
     whole = drawing.picture
 
     def picture(folder, name, title, draw):
@@ -60,7 +60,7 @@ def test_the_page_needs_nothing_else(written):
     page = written[1].read_text()
     assert not re.findall(r"""(?:src|href)=["'](?!#)(?!data:)[^"']*""", page.replace("xlink:href", "xlink"))
     assert "<script" not in page and "@import" not in page
-    assert page.count("<svg") == 10 + 8  # figures but two that need scans and one the digits, and evidence
+    assert page.count("<svg") == 10 + 8  # 10 figures (3 others need other sweeps), 8 of evidence
     assert page.count("</svg>") == page.count("<svg")
 
 
@@ -132,12 +132,12 @@ def test_networks_that_all_diverged_are_no_obstacle(tmp_path):
     sweep["diverged_epoch"].loc[at] = 1
     page = report.write_paper(sweep, tmp_path).read_text()
     assert "infinite or NaN: 10 of 10 huge-corr-1.0.\n" in page
-    assert page.count("Without them:") == 3  # C6, C7, C8
+    assert page.count("Without them:") == 3  # in C6, C7 and C8
     assert "HUGE-CORRNET-1.0, diverged" in page and page.count("<svg") == 16
 
 
 def test_another_sweep_has_a_page_without_verdicts(tmp_path):
-    """Of networks that no figure of the paper knows, as a compact file keeps them."""
+    """The sweep is a compact file, and its networks are in none of the paper's figures."""
     sweep = made_up.sweep(sizes=("tiny",), variants=("vanilla", "corr-0.3", "decov-1.0"), noise=0)
     sweep = sweep.isel(slope_layer=slice(0, 0))
     sweep["validation_error"].loc[{"cell": "tiny-corr-0.3"}] -= 0.02 + 0.001 * np.arange(10)[:, None]
@@ -170,4 +170,4 @@ def test_the_ablation_counts_what_diverged_as_chance():
     assert step.errors[Network.parse("tiny-vanilla")] == pytest.approx(0.1)
     assert tables.of_steps([step]).rows[0][-1] == "10 of 150"
     assert ablation.steps({}) == []
-    assert ablation.steps({ABLATION[0].name: sweep.drop_sel(cell="tiny-vanilla")}) == []  # not all of it
+    assert ablation.steps({ABLATION[0].name: sweep.drop_sel(cell="tiny-vanilla")}) == []  # a cell is missing

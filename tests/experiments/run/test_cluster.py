@@ -1,4 +1,4 @@
-"""Sweeps on a Ray cluster: of several nodes, one of which dies; on none; and what is refused."""
+"""Sweeps on a Ray cluster: with several nodes, one of which dies; without a cluster; and with errors."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ from experiments.grid.cells import Block, Cell
 from experiments.grid.networks import Recipe, Variant
 from experiments.run import cluster, epochs, local
 
-# Ray forks this process, where JAX runs, only to start others.
+# JAX runs in this process. Ray forks it only to start other programs.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")]
 
 ROOT = Path(__file__).parents[3]
@@ -37,7 +37,7 @@ OPTIONS = (
     "--checkpoint-seconds",
     "0",
 )
-# Not 127.0.0.1, in whose place Ray's driver puts the machine's address to the outside.
+# 127.0.0.1 would not do: Ray's driver replaces it by the machine's outside address.
 NODE = {"node_ip_address": "127.0.0.2", "include_dashboard": False}
 
 
@@ -47,8 +47,8 @@ def command(folder, *arguments):
 
 @pytest.fixture
 def ray():
-    """A cluster of a head without cores, where nothing is trained; the test adds nodes."""
-    from ray.cluster_utils import Cluster  # its import takes longer than most tests
+    """A Ray cluster of a head node without cores, which trains nothing. Tests add other nodes."""
+    from ray.cluster_utils import Cluster  # importing it takes longer than most tests
 
     cluster = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0})
     try:
@@ -73,14 +73,14 @@ def test_a_node_dies_and_the_sweep_completes(ray, tmp_path):
         assert sweep.poll() is None, sweep.communicate()
         assert time.monotonic() < deadline, "nothing was trained"
         time.sleep(0.01)
-    # Alone till then, it is at work on one block while the other waits, however the machine is loaded.
+    # So far the victim is the only node that trains: it is busy with one block, and the other block waits.
     ray.remove_node(victim, allow_graceful=False)
     ray.add_node(num_cpus=1, **NODE)
     output, errors = sweep.communicate(timeout=600)
     assert sweep.returncode == 0, errors
     assert "restarted" in output
 
-    # The local engine, with as many devices as a task has.
+    # Trains on this machine, with as many devices as a task has.
     alone = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
     subprocess.run(command(tmp_path / "local", *epochs), cwd=ROOT, env=alone, check=True, capture_output=True)
     for name in ("tiny-corr-0.1.nc", "tiny-corr-1.0.nc"):
@@ -97,7 +97,7 @@ def test_a_node_dies_and_the_sweep_completes(ray, tmp_path):
 
 @pytest.fixture(scope="module")
 def resources():
-    """Ray on this machine, and what a task takes of it."""
+    """Starts Ray on this machine, and yields the resources of a task."""
     with cluster.connect(None) as found:
         yield found
 

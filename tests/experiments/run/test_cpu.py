@@ -1,4 +1,4 @@
-"""The forms of training on a CPU: the same training."""
+"""All forms of training on a CPU give the same results."""
 
 import functools
 
@@ -14,7 +14,7 @@ from experiments.data import load as data
 from experiments.run import cpu
 
 DIGITS = data.load("digits")
-OPTIMISATION = Optimisation(momentum=0.9)  # of which the state has kernels too
+OPTIMISATION = Optimisation(momentum=0.9)  # the momentum adds arrays like kernels to the state
 MODELS = {
     "mlp": MLP(Architecture((6,), "prelu", 0.25, "torch", input_dropout=True), DIGITS.classes),
     "conv": ConvNet(Architecture((4,)), DIGITS.classes, DIGITS.image_shape),
@@ -43,7 +43,7 @@ def test_forms_train_the_same(family, forms):
 
 
 def test_transposed_inputs_make_the_products_that_eigen_is_fast_at():
-    """A kernel's gradient reads neither factor across: both are contracted as a plain product has them."""
+    """In the product for a kernel's gradient, both factors are contracted like in a plain product x @ y."""
     x, kernel = np.ones((5, 7), np.float32), np.ones((7, 3), np.float32)
     gradient = jax.grad(lambda kernel: cpu.dot_general(x, kernel, (((1,), (0,)), ((), ()))).sum())
     assert (

@@ -1,4 +1,4 @@
-"""Runs on devices: no communication, and the same results on any number of them."""
+"""Runs on devices do not communicate, and give the same results on any number of devices."""
 
 import dataclasses
 import functools
@@ -36,7 +36,7 @@ def digits():
 
 
 def started(runs, variant="corr-0.1", devices=None):
-    """Engine, states, and the training split on the devices."""
+    """Returns an engine, its first states, and the training split on the devices."""
     layout = Layout.of((devices or jax.devices())[:runs])
     cell = Cell("digits", "tiny", Variant.parse(variant), runs, SHORT)
     engine = Engine(epochs.trainer(Block(cell, 0, runs - 1), digits()), layout)
@@ -45,7 +45,7 @@ def started(runs, variant="corr-0.1", devices=None):
 
 
 def finished(blocks, read=lambda _: None):
-    """The last checkpoint of each block, by its name."""
+    """Trains blocks. Returns the last checkpoint of each block, by the block's name."""
     events = list(local.run(epochs.TRAINING, blocks, digits(), read, 1e9))
     assert sorted((block.name, epoch) for block, epoch, _ in events) == sorted(
         (block.name, epoch) for block in blocks for epoch in (0, 1, 2)
@@ -58,7 +58,7 @@ CACHES = ["no home", "a file in the way", "a folder"]
 
 @pytest.fixture
 def cache(request, tmp_path, monkeypatch):
-    """Where compiled programs can be kept; None where they cannot."""
+    """The folder where compiled programs can be kept; None if there is no such folder."""
     (tmp_path / "file").touch()
     for name in ("HOME", "XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
@@ -98,7 +98,7 @@ def program(trains, states, train):
 
 
 def eight_devices():
-    """Run in a process of its own: prints nll and parameters on 8 devices and on 1."""
+    """Prints nll and parameters of training on 8 devices and on 1. A test runs this in a new process."""
     assert len(jax.devices()) == 8
     trains, states, train = started(8)
     programs = [
@@ -177,7 +177,7 @@ def test_the_precision_of_matrix_products(precision, found):
     with jax.default_matmul_precision(precision):
         text = program(*started(2)).as_text()
     products = [line for line in text.splitlines() if "dot_general" in line]
-    # The penalty's are always float32.
+    # The products of the penalty are always in float32.
     kinds = {f"precision = [{kind}, {kind}]" for kind in {found, "HIGHEST"}}
     assert products and {line[line.index("precision = ") :].split("]")[0] + "]" for line in products} == kinds
 
@@ -208,7 +208,7 @@ FEATURES, CLASSES = 6, 3
 
 
 def made_up(samples, seed=1):
-    """A split of images that tell their class by their brightness."""
+    """Returns a split of images whose brightness depends on the class."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, CLASSES, samples, np.int32)
     images = rng.integers(0, 16, (samples, FEATURES), np.uint8) + 4 * labels[:, None].astype(np.uint8)
@@ -220,7 +220,7 @@ def assert_identical(found, wanted):
 
 
 class Runs:
-    """Three runs on two devices: four lanes, the last a copy of the third."""
+    """Three runs on two devices. A fourth run, a copy of the third, fills the second device."""
 
     def __init__(self):
         self.validation = made_up(20, seed=2)
@@ -250,7 +250,7 @@ def runs():
 def test_weights_share_one_program_and_variants_the_evaluation(runs):
     order = engine.order(runs.engine.layout, len(runs.splits[0].labels), 10)
     programs = order, engine.training(runs.engine), engine.evaluate(runs.engine)
-    runs.start()  # JAX says of the first keys in other words that they lie where the later ones do
+    runs.start()  # JAX describes the layout of the first keys differently
     for program in programs:
         program.clear_cache()
     finals = [runs.host(runs.epoch(runs.start(v), v == "corr-1.0")[0]) for v in ("corr-0.1", "corr-1.0")]
@@ -301,7 +301,7 @@ def test_a_run_that_blows_up_leaves_the_others_alone(runs, lane):
     for spoil in ("nan", "weight"):
         found = results(spoil)
         assert not np.isfinite(found["1.validation_nll"][lane])
-        # The verdicts rest on it: a network that diverged has the error of guessing the first class.
+        # Verdicts rely on this: a network that diverged has the error of always guessing the first class.
         guessing = np.mean(np.asarray(runs.validation.labels) != 0)
         assert found["1.validation_error"][lane] == pytest.approx(guessing)
         for name in wanted:
@@ -314,7 +314,7 @@ def test_adamw_takes_the_rate_its_schedule_and_the_decay():
     cell = Cell("digits", "tiny", Variant.parse("vanilla"), 1, recipe)
     optimiser, one = epochs.trainer_of(cell, 10, (8, 8, 1), samples=20).optimiser, jnp.ones(())
     assert optimiser is epochs.trainer_of(cell, 10, (8, 8, 1), samples=20).optimiser
-    with jax.numpy_dtype_promotion("standard"):  # optax raises a float to the step
+    with jax.numpy_dtype_promotion("standard"):  # optax computes float ** step
         first, state = optimiser.update(one, optimiser.init(one), one)
-        second, _ = optimiser.update(one, state, one)  # the second of two steps: half of the rate
+        second, _ = optimiser.update(one, state, one)  # in the second of two steps, the rate is half
     np.testing.assert_allclose([first, second], [-0.0011, -0.00055], rtol=1e-5)

@@ -1,4 +1,4 @@
-"""The engine's programs for accelerators, made without one: lowered, neither compiled nor run."""
+"""The engine's programs are lowered for accelerators, on a machine without one. They are not compiled."""
 
 import dataclasses
 import re
@@ -15,7 +15,7 @@ from experiments.run import engine, epochs
 from experiments.run.engine import Engine
 from experiments.run.layout import Layout
 
-RUNS, FEATURES = 6, 64  # three runs a device, more than a CPU has side by side
+RUNS, FEATURES = 6, 64  # three runs per device; a CPU has one run in a vmap
 
 
 def array(*shape, dtype=jnp.float32):
@@ -27,7 +27,7 @@ def split(samples):
 
 
 def programs(family, variant, platform="cuda"):
-    """Every program of a block of huge networks, with its arguments: arrays are shapes."""
+    """Returns every program for a block of huge networks, with its arguments as shapes instead of arrays."""
     layout, protocol = Layout.of(jax.devices()[:2]), Recipe(family=family)
     if platform != "cpu":
         layout = dataclasses.replace(layout, platform=platform, lanes=None)
@@ -57,7 +57,7 @@ def test_accelerators_have_what_an_epoch_needs(family):
         exported = export.export(program, platforms=["cuda", "tpu"])(*arguments)
         text = exported.mlir_module()
         assert exported.platforms == ("cuda", "tpu") and "custom_call" not in text
-        if name == "train":  # all runs of a device in one vmap
+        if name == "train":  # all runs of a device are in one vmap
             assert f"tensor<{RUNS // 2}x50x{'360' if family == 'mlp' else '4x4x36'}xf32>" in text
 
 
@@ -71,7 +71,7 @@ def test_lanes_are_part_of_a_program():
 
 
 def with_options_of_a_cpu(platform):
-    """The programs of which JAX says so: within another one it refuses options, and names them."""
+    """Returns the programs with options of a CPU. Inside another program, JAX refuses and names options."""
 
     def refused(program, arguments):
         try:

@@ -1,4 +1,4 @@
-"""A machine that is shared: quotas of control groups, and sockets whose paths are short."""
+"""A shared machine: quotas of control groups, and sockets with short paths."""
 
 import multiprocessing
 import tempfile
@@ -28,7 +28,7 @@ QUOTAS = {
 
 @pytest.fixture
 def groups(tmp_path, monkeypatch):
-    """Makes this process's groups: /proc/self/cgroup, None if there is none, and files by name."""
+    """Returns a function that makes control groups, from the text of /proc/self/cgroup and files by name."""
 
     def make(own, files):
         if own is not None:

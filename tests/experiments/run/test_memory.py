@@ -1,4 +1,4 @@
-"""What a block takes of memory: as its compiled programs do, up to a factor; blocks are cut to fit."""
+"""The estimated memory of a block agrees with its compiled programs up to a factor. Blocks are cut to fit."""
 
 import dataclasses
 import math
@@ -23,7 +23,7 @@ CELL = Cell("mnist", "huge", Variant("corr", 0.1), 1000, Recipe())
 
 
 def split(samples, dtype=np.uint8):
-    """Of MNIST's shape, of no memory of its own."""
+    """Returns a split with MNIST's shapes that takes no memory."""
     images = np.broadcast_to(dtype(0), (samples, 784))
     return Split(images, np.broadcast_to(np.int32(0), samples), np.float32(0), np.float32(1))
 
@@ -40,15 +40,15 @@ def trainer(cell=CELL):
 
 
 def total(program):
-    """Bytes of a lowered program, as the compiler says."""
+    """Returns the bytes that a lowered program needs, by the compiler's analysis."""
     memory = program.compile().memory_analysis()
     arguments, results = memory.argument_size_in_bytes, memory.output_size_in_bytes
     return arguments + results + memory.temp_size_in_bytes - memory.alias_size_in_bytes
 
 
 def compiled(cell, runs):
-    """Bytes that training and evaluation of so many runs take on one device."""
-    trains = Engine(trainer(cell), Layout.of(jax.devices()[:1], lanes=runs))  # as on an accelerator
+    """Returns the bytes that training or evaluating `runs` runs takes on one device."""
+    trains = Engine(trainer(cell), Layout.of(jax.devices()[:1], lanes=runs))  # like on an accelerator
     splits = MNIST.train, MNIST.validation
     train, validation = jax.tree.map(lambda leaf: shape(*jnp.shape(leaf), dtype=leaf.dtype), splits)
     weights = jax.tree.map(lambda _: shape(runs), cell.variant.regulariser(cell.protocol))
@@ -59,13 +59,13 @@ def compiled(cell, runs):
     order = shape(runs, 50_000 // batch_size, batch_size, dtype=jnp.int32)
     training = engine.training(trains).lower(states, order, train, shape(dtype=bool))
     evaluation = engine.evaluate(trains).lower(states.variables, validation)
-    return max(total(training), total(evaluation) + MNIST.train.images.size)  # which stay on the device
+    return max(total(training), total(evaluation) + MNIST.train.images.size)  # images stay there
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "batch_size"), [("mlp", 50), ("conv", 500)]
-)  # evaluation, or training, takes most
+)  # mlp: evaluation takes most; conv: training takes most
 def test_a_block_takes_what_its_programs_do(family, batch_size):
     protocol = Recipe(family=family, optimisation=Optimisation(batch_size=batch_size))
     cell = dataclasses.replace(CELL, protocol=protocol)

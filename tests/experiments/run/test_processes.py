@@ -1,4 +1,4 @@
-"""Blocks in processes: at once, as in this one, ended with it, and what is said when one fails."""
+"""Blocks train in several processes at once, like in one. Processes end with their parent."""
 
 import multiprocessing
 import os
@@ -21,7 +21,7 @@ BLOCKS = [Block(CELL, 0, 0), Block(CELL, 1, 1)]
 
 
 class Count(NamedTuple):
-    """Work for which nothing is compiled."""
+    """Work that compiles nothing."""
 
     name: str
     length: int = 2
@@ -71,7 +71,7 @@ def test_pieces_are_begun_at_once(monkeypatch, method):
     work, begun, shown = [Count("a"), Count("b"), Count("c")], [], []
     with started(count, work, begun.append) as events:
         for piece, number, _ in events:
-            assert len(begun) >= 2  # neither waits for the other's end
+            assert len(begun) >= 2  # both begin before either ends
             shown.append((piece, number))
     assert begun == work and not multiprocessing.active_children()
     assert sorted(shown) == [(piece, number) for piece in work for number in (0, 1, 2)]

@@ -1,4 +1,4 @@
-"""Measures of predictions against their definitions, one sample at a time."""
+"""Measures of predictions agree with their definitions, computed sample by sample."""
 
 import numpy as np
 import optax

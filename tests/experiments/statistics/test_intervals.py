@@ -1,4 +1,4 @@
-"""Intervals and p values against SciPy, a worked example, and simulation."""
+"""Intervals and p values agree with SciPy, with a worked example, and with simulation."""
 
 import itertools
 
@@ -26,7 +26,7 @@ def test_one_more_run_is_inside_as_often_as_it_should_be():
     for seen, one in zip(runs[:, :5], runs[:, 5], strict=True):
         _, low, high = intervals.of_one_run(seen)
         inside += low <= one <= high
-    assert abs(inside / 4000 - 0.95) < 0.015  # four standard errors
+    assert abs(inside / 4000 - 0.95) < 0.015  # 0.015 is four standard errors
 
 
 def test_the_bootstrap_is_scipys():
@@ -41,7 +41,7 @@ def test_the_bootstrap_covers_the_mean_about_as_often_as_it_says():
     samples = np.random.default_rng(2).standard_normal((300, 20)) + 5
     found = [intervals.bootstrap(sample) for sample in samples]
     covered = np.mean([low <= 5 <= high for _, low, high in found])
-    assert 0.88 < covered < 0.98  # of twenty values it is somewhat too narrow
+    assert 0.88 < covered < 0.98  # the interval is somewhat too narrow
 
 
 @pytest.mark.parametrize("function", [intervals.of_mean, intervals.of_one_run, intervals.bootstrap])
@@ -67,10 +67,10 @@ def test_the_bootstrap_takes_values_that_differ_by_rounding_for_one():
 @pytest.mark.parametrize(
     ("differences", "p"),
     [
-        (np.arange(1.0, 11), 2 / 2**10),  # only all signs turned are as far from 0
+        (np.arange(1.0, 11), 2 / 2**10),  # only all signs flipped give a sum as far from 0
         (-np.arange(1.0, 11), 2 / 2**10),
         (np.array([1.0, -1, 2, -2]), 1.0),
-        (np.array([1.0, 1, 1]), 0.25),  # three seeds can never tell
+        (np.array([1.0, 1, 1]), 0.25),  # three seeds can never be significant
         (np.zeros(4), 1.0),
         (np.repeat([0.1, -0.1], [28, 12]), stats.binomtest(28, 40).pvalue),  # exact, and with ties
         (np.arange(1.0, 41), 2 / 2**40),
@@ -94,14 +94,14 @@ def test_sign_flips_of_errors_count_images():
 
 
 def p_of_errors(first, second, samples):
-    """The p value of errors kept as float32, as results are."""
+    """Returns the p value of errors that are stored as float32, like results."""
     return intervals.sign_flip_p(np.subtract(*counted(np.float32([second, first]) / np.float32(samples))))
 
 
 def test_random_sign_flips_count_ties_too():
     theirs = np.random.default_rng(4).integers(1000, 5000, 60)
     p = p_of_errors(theirs, theirs + np.repeat([1, -1], [35, 25]), 10_000)
-    assert p == pytest.approx(stats.binomtest(35, 60).pvalue, abs=0.015)  # 0.245; without ties 0.155
+    assert p == pytest.approx(stats.binomtest(35, 60).pvalue, abs=0.015)  # 0.245; without ties, 0.155
 
 
 def test_sign_flips_of_too_few_or_undefined():
@@ -110,7 +110,7 @@ def test_sign_flips_of_too_few_or_undefined():
 
 
 def test_holm_by_hand():
-    # Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1; then never less than the one before.
+    # Sorted, 0.005, 0.01, 0.03, 0.04 are multiplied by 4, 3, 2, 1. Then each is at least the previous one.
     np.testing.assert_allclose(intervals.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(intervals.holm([0.9, 0.8]), [1, 1])
-    np.testing.assert_allclose(intervals.holm([np.nan, 0.01]), [np.nan, 0.02])  # it counts
+    np.testing.assert_allclose(intervals.holm([np.nan, 0.01]), [np.nan, 0.02])  # the NaN counts

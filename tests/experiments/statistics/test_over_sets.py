@@ -9,7 +9,7 @@ A, B = (0.1 + 0.02 * RNG.random((6, 10)) + 0.01 * RNG.random((6, 1)) for _ in ra
 
 
 def test_alike_effects_have_the_interval_of_the_fixed_model():
-    """Without scatter between sets tau is 0, and the mean is the inverse-variance mean."""
+    """If sets do not scatter, tau is 0, and the mean is weighted by inverse variances."""
     a = np.exp(0.01 * RNG.standard_normal((8, 400)))
     effect = over_sets.log_ratio(a * 1.05, np.exp(0.01 * RNG.standard_normal((8, 400))))
     assert effect.between < 5e-4
@@ -54,7 +54,7 @@ def test_the_interquartile_mean_leaves_out_a_quarter_on_both_sides():
 
 
 def test_the_bootstrap_draws_sets_and_then_seeds():
-    alike = np.repeat([[0.1], [0.9]], 5, axis=1)  # sets differ, their seeds do not
+    alike = np.repeat([[0.1], [0.9]], 5, axis=1)  # sets differ, but seeds of a set do not
 
     def mean(errors):
         return errors.mean(axis=(-2, -1))

@@ -1,4 +1,4 @@
-"""A cell and its checkpoints that were never trained, for the tests of what keeps them."""
+"""A made-up cell and its checkpoints, for tests of the code that stores them."""
 
 import dataclasses
 import gc
@@ -31,7 +31,7 @@ def parameters():
 
 
 def checkpoint(runs=slice(None), records=None, finished=True):
-    """What two runs give, or some of them: after the last epoch, or one before."""
+    """Returns a checkpoint of two runs, or of some of them, after the last epoch or one epoch earlier."""
     rng = np.random.default_rng(1)
     last_epoch = {
         "mean_correlation_minibatch": rng.random((2, LAYERS)),
@@ -56,7 +56,7 @@ def some(arrays, runs):
 
 
 def write(folder, cell=CELL, records=None, data=DATA):
-    """A finished cell of one block."""
+    """Writes a finished cell of one block, and returns its file."""
     checkpoints.write(folder, Block(cell, 0, 1), checkpoint(records=records), data)
     finished.finish(folder, cell, [Block(cell, 0, 1)], data)
     return finished.path_of(folder, cell.network)
@@ -74,7 +74,7 @@ def assert_one_line(error, *parts):
 
 
 def assert_one_line_when_truncated(path, read):
-    """Reading what is left of a file is an error of one line that names it."""
+    """Checks that reading a truncated file raises an error of one line, which names the file."""
     whole = path.read_bytes()
     for share in (0.0, 0.01, 0.5, 0.99):
         path.write_bytes(whole[: int(share * len(whole))])
@@ -82,4 +82,4 @@ def assert_one_line_when_truncated(path, read):
             read()
         assert_one_line(error, str(path), "not")
         del error
-        gc.collect()  # a file left open warns here, not in a later test
+        gc.collect()  # a file left open would warn here, not in a later test

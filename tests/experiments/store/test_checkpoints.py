@@ -1,4 +1,4 @@
-"""Checkpoints on disk: exact, never of another configuration, no seed twice, nothing pickled."""
+"""Checkpoints on disk are exact and not pickled. Repeated seeds and other configurations are refused."""
 
 import dataclasses
 from pathlib import Path
@@ -30,7 +30,7 @@ from tests.experiments.store.made_up_cell import (
         ([(3, 4)], 8, 0, [(0, 2), (3, 4), (5, 9)]),
         ([(3, 4)], 2, 0, [(0, 1), (2, 2), (3, 4), (5, 6), (7, 8), (9, 9)]),
         ([(3, 4)], 8, 2, [(2, 2), (3, 4), (5, 9)]),
-        ([(0, 4)], 8, 5, [(5, 9)]),  # left behind
+        ([(0, 4)], 8, 5, [(5, 9)]),  # left behind by a killed sweep
     ],
 )
 def test_blocks_are_as_begun_and_the_rest_anew(tmp_path, begun, runs, done, expected):
@@ -38,7 +38,7 @@ def test_blocks_are_as_begun_and_the_rest_anew(tmp_path, begun, runs, done, expe
     for other in (
         cell,
         dataclasses.replace(cell, variant=Variant("corr", 0.15)),
-    ):  # another cell's do not count
+    ):  # checkpoints of another cell do not count
         for first, last in begun if other is cell else [(0, 1)]:
             write_checkpoint(tmp_path, Block(other, first, last))
     found = checkpoints.blocks(tmp_path, cell, runs, done)

@@ -1,4 +1,4 @@
-"""A sweep as one small file: what is exact, what is rounded, and cells added to it."""
+"""A sweep as one small file: exact errors, other values rounded, and cells added later."""
 
 import h5py
 import numpy as np
@@ -32,7 +32,7 @@ def test_variables_of_a_committed_file_have_names_and_units():
 
 def test_a_compact_file_has_exact_errors_and_four_digits_of_the_rest(tmp_path):
     values = np.array([1.2345678, -7.7e-5, 3e30, np.nan, np.inf, 0, 0.9999999, 1e-9, 2, 3], np.float32)
-    values[-2:] = np.array([0x7FFFFFFF, 0xFFFFFFFF], np.uint32).view(np.float32)  # the NaNs of GPUs
+    values[-2:] = np.array([0x7FFFFFFF, 0xFFFFFFFF], np.uint32).view(np.float32)  # GPUs' NaNs
     sweep = made_up.sweep(sizes=("tiny",), variants=("drop",))
     for name in ("train_nll", "validation_error"):
         sweep[name] = sweep[name].astype(np.float32)
@@ -76,7 +76,7 @@ def test_a_compact_file_takes_cells_of_longer_names(tmp_path):
 def test_cells_of_other_data_are_not_put_together():
     first, second = split(made_up.sweep(sizes=("tiny",), variants=("vanilla", "drop")))
     other = second.assign(dataset_version="1998 sha256:4567")
-    concatenate([first.assign(dataset_version="1998"), other])  # the first as before results had a hash
+    concatenate([first.assign(dataset_version="1998"), other])  # like older results, without a hash
     with pytest.raises(ResultsError, match=r"was trained on other data than .*sha256:"):
         concatenate([first.assign(dataset_version="1998 sha256:0123"), other])
 

@@ -1,4 +1,4 @@
-"""Configurations of before there were some options: read as what was then, and never as another."""
+"""Configurations older than some options are read with the values of that time."""
 
 import json
 
@@ -23,7 +23,7 @@ OLDER = {"mnist", "digits", "fashion_mnist", "mnist-paper", "mnist-weights", "mn
 
 @pytest.mark.golden
 def test_committed_results_are_found():
-    """By their configurations alone; whole files are read in test_reproduce.py."""
+    """Reads only their configurations. test_reproduce.py reads whole files."""
     paths = sorted(REFERENCE.glob("*.nc"))
     assert {path.stem for path in paths} == set(SWEEPS)
     for path in paths:

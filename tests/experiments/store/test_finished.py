@@ -1,4 +1,4 @@
-"""Cells on disk: complete, exact, never of another configuration, and errors of one line."""
+"""Cells on disk are complete and exact. Other configurations are refused, with errors of one line."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ from tests.experiments.store.made_up_cell import (
 
 def test_results_come_back(tmp_path):
     path = write(tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == ["tiny-corr-0.1.nc"]  # no checkpoint, no leftovers
+    assert [file.name for file in tmp_path.iterdir()] == ["tiny-corr-0.1.nc"]  # nothing else
     assert not finished.missing(tmp_path, [CELL])
     with netcdf.read(path) as dataset:
         for name, value in history()[2].items():
@@ -97,7 +97,7 @@ def test_further_seeds_are_added_to_those_that_are_there(tmp_path):
             np.testing.assert_array_equal(dataset[name].sel(epoch=3)[2:], value)
         assert dataset.attrs["devices"] == "1 x cpu (cpu), 2 runs each; 1 x gpu (H200), 2 runs each"
         assert dataset.attrs["seconds"] == 5 and dataset.attrs["dataset_version"] == DATA
-    assert not finished.missing(tmp_path, [CELL])  # more seeds than are asked for
+    assert not finished.missing(tmp_path, [CELL])  # it has more seeds than are asked for
 
 
 def test_a_cell_with_a_block_at_work_is_not_finished(tmp_path):
@@ -122,14 +122,14 @@ def test_nothing_is_added_to_results_of_other_data(tmp_path):
         with pytest.raises(ResultsError) as error:
             finished.check_identity(tmp_path, other)
         assert_one_line(error, str(path), f"version {DATA} there, not {other}")
-    write(tmp_path, data="1998")  # as before results had a hash
+    write(tmp_path, data="1998")  # like older results, without a hash
     with pytest.raises(ResultsError):
         finished.check_identity(tmp_path, "2.0.0 sha256:0123")
     with pytest.warns(
         UserWarning, match=f"^{path} records the version of its data .1998. but not their content"
     ):
         finished.check_identity(tmp_path, DATA)
-    with pytest.raises(ResultsError):  # seeds of both kinds
+    with pytest.raises(ResultsError):  # seeds with and without a hash
         check_data("cell", f"1998; {DATA}", "1998 sha256:4567")
 
 
