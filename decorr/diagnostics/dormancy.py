@@ -80,7 +80,7 @@ def dormant_units(
 
 def _activity(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
     samples = as_samples(axis_name, a, *stat, minimum=1)
-    size = samples.values * jnp.sign(samples.values)  # the derivative of jnp.abs is 1 at 0
+    size = samples.values * jnp.sign(samples.values)  # not jnp.abs: its derivative at 0 is 1
     size = samples.total(size / samples.size())[0]
     mean = lax.stop_gradient(jnp.mean(size))
     # Sizes are divided by their mean first, so that no square under- or overflows in the derivative. A NaN

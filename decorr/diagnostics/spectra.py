@@ -267,7 +267,7 @@ def _participation(kind: Kind, debias: bool, samples: Samples) -> jax.Array:
 
 
 def _singular_values(values: jax.Array) -> jax.Array:
-    """The square roots of eigenvalues, largest first. Roots that rounding can produce become 0."""
+    """The square roots of eigenvalues, largest first. Roots small enough to be rounding errors become 0."""
     rounding = len(values) * jnp.finfo(values.dtype).eps
     kept = ~(values <= rounding * rounding * values[0])  # NaN stays
     return jnp.where(kept, jnp.sqrt(jnp.where(kept, values, 1)), 0)

@@ -1,4 +1,4 @@
-"""Results on the page that belong to no hypothesis: all methods, edges of ranges, other settings."""
+"""Results on the page that test no hypothesis: methods' ranks, choices at edges of ranges, other settings."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Part 1 of PLAN.md: at which step from the released network to a customary one the gain vanishes."""
+"""Part 1 of PLAN.md. Which step from the released network to a customary one ends the penalty's gain?"""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple

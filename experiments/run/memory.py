@@ -19,12 +19,13 @@ from experiments.run import machine
 from experiments.run.layout import LANES
 
 _COPIES = 3
-"""Arrays at once for each activation: before and after the nonlinearity, and a gradient or z-score."""
+"""How many arrays are in memory at once for each activation: one before and one after the nonlinearity, and
+a gradient or z-score."""
 _PATCHES = 1 + 9 / 4
 """Factor on `_COPIES` in a layer with positions. On average, each position is part of 9/4 of the next
 layer's 3 x 3 neighbourhoods."""
 _STATES = 3
-"""States at once for each run: before a step, after it, and in a checkpoint."""
+"""How many states are in memory at once for each run: before a step, after it, and in a checkpoint."""
 _LOOSE = 3
 """The estimate may be this many times too high. Only a network that certainly does not fit is an error."""
 _USABLE = 0.8
