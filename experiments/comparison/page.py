@@ -1,6 +1,6 @@
 """The results of a folder as one page: what each kind of user can expect, then the evidence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from experiments.comparison import analysis, ladder, results, tables
 from experiments.comparison.analysis import MARGIN
 from experiments.comparison.planned import JUDGED, LADDER_SETS, SETS
 from experiments.comparison.recipes import METHODS
-from experiments.comparison.results import Stored
+from experiments.comparison.results import Row, Stored
 from experiments.comparison.settings import Budget
 from experiments.disk.errors import ResultsError
 from experiments.page import drawing
@@ -78,9 +78,9 @@ def heat_map(shown: Sequence[Stored]) -> Figure:
     return figure
 
 
-def seeds_that_decide(shown: Sequence[Stored]) -> str:
-    """Returns a warning if the settings have too few seeds for any statement; else ""."""
-    least = min((len(results.of(column.reported, "vanilla")) for column in shown), default=0)
+def seeds_that_decide(settings: Iterable[list[Row]]) -> str:
+    """Returns a warning if the networks of settings have too few seeds for any statement; else ""."""
+    least = min((len(results.of(rows, "vanilla")) for rows in settings), default=0)
     if least >= DECIDING:
         return ""
     return (
@@ -122,7 +122,9 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     figures = out / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     climbed, networks = ladder.of(settings), analysis.of(settings)
-    warning = seeds_that_decide(shown) or unfinished(settings)
+    # The plan trains fewer seeds on whole data sets, which no answer uses.
+    answering = analysis.having(networks, "vanilla").values() or [column.reported for column in shown]
+    warning = seeds_that_decide(answering) or unfinished(settings)
     judged = [] if warning else analysis.judge(networks)
     answers = Table([], []) if warning else tables.answers(networks, judged)
     hypotheses = tables.hypotheses(judged)
@@ -137,6 +139,9 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
         heat_map=drawing.picture(figures, "methods", "", lambda: heat_map(in_map)),
         ladder=drawing.picture(figures, "ladder", "", lambda: ladder.figure(climbed)),
         statements=[(each, ladder.told(each.interval)) for each in ladder.statements(climbed)],
+        label_free_statements=[
+            (each, ladder.told(each.interval)) for each in tables.label_free_statements(settings)
+        ],
         rungs=rungs,
         hypotheses=hypotheses,
         label_free=label_free,

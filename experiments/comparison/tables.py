@@ -153,6 +153,17 @@ def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
         yield shown, Table(header, lines)
 
 
+def label_free_statements(settings: Sequence[Stored]) -> Iterator[ladder.Statement]:
+    """Yields the plan's statement W for each data set. The interval is of the points that corr gains."""
+    for name, setting, reported, _ in settings:
+        if setting["title"] == "views" and all(
+            results.of(reported, each) for each in ("align", "align-corr")
+        ):
+            gain = ladder.gain(reported, "align", "align-corr")
+            text = "with 100 labels, align-corr errs less than align"
+            yield ladder.Statement("W", name.removesuffix("-views"), text, gain, ladder.judge(gain, low=0))
+
+
 def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
     """Returns the table of the methods that were trained on all data sets, and a note that says when mean
     ranks differ significantly."""

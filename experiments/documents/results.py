@@ -247,6 +247,12 @@ def tested(setting: str, method: str) -> float:
     return float(ladder.errors(reported, method).mean())
 
 
+def embedded_units(setting: str, method: str) -> float:
+    """The mean effective units of the embeddings that a method without labels learns."""
+    (reported,) = (each.reported for each in compared() if each.name == setting)
+    return float(ladder.errors(reported, method, "embedded_effective_units").mean()) / 100
+
+
 def failed(method: str) -> int:
     """How many of a method's reported networks failed in the comparison, with samples of 1,000 rows."""
     networks = analysis.of(compared())

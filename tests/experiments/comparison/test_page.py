@@ -67,6 +67,8 @@ def folder(tmp_path_factory):
         results.write(made, setting, networks(methods, 0.1))
         setting = Setting(name, "0", 2000, rungs["decay"], EIGHT, title="decay")
         results.write(made, setting, networks(planned.LADDER_METHODS, 0.05))
+    few = Budget(points=8, finalists=2, more_seeds=2, report_seeds=5)  # too few seeds decide nothing else
+    results.write(made, Setting("mnist", "0", 60_000, budget=few), networks(planned.FEW, 0.1, seeds=5))
     setting = Setting("mnist", "0", 2000, planned.alone()["he-alone"], EIGHT, title="he-alone")
     results.write(made, setting, networks(("vanilla", "corr"), 0.2))
     setting = Setting("digits", "0", 1437, budget=EIGHT, title="views")
@@ -99,6 +101,7 @@ def test_the_page_has_every_part(written):
     assert "corr errs less than vanilla" in written and "copied slopes bring half" in written
     (alone,) = re.findall(r"<td>He&#39;s start</td>.*", written)
     assert alone.count("0 and 0") == 1 and ">20." in alone  # Fashion-MNIST is missing
+    assert "<td>W</td><td>digits-1437</td>" in written
     assert "align-corr-floor" in written and "1 of 8" in written  # one network with decov failed
     assert (
         '<td class="n">25.00</td>' in written
