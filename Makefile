@@ -22,7 +22,7 @@ sweep: .venv/ready  ## train every network of the paper on the embedded digits (
 compare: .venv/ready  ## methods against overfitting on embedded data, tuned alike (3 min); ARGS="--help" lists options
 	$(BIN)/python -m experiments.compare $(ARGS)
 
-test: .venv/ready  ## the quick tests (6 min; 4 when run again)
+test: .venv/ready  ## the quick tests (4 min; 3 when run again)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # In this order make -j2 starts the longest parts early, and dist and oldest, which both build in this folder, do not overlap.
@@ -32,7 +32,7 @@ check: NOTEBOOKS_TO = --output-dir $(NOTEBOOKS)
 check: NOTEBOOKS = .venv/notebooks
 
 # Slow golden tests are left to the target golden, which compiles with optimisations like users do.
-slow: .venv/ready  ## the tests of whole sweeps, killed processes, a cluster, the wheel (8 min in one process)
+slow: .venv/ready  ## the tests of whole sweeps, killed processes, a cluster, the wheel, recipes (9 min in one process)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not golden and not oracle" $(ARGS)
 
 mesh: .venv/ready  ## the tests of mapped axes and meshes, on eight devices of one CPU (2 min)
