@@ -126,7 +126,7 @@ def _mathml(node: nodes.Element, as_block: bool) -> str:
         if re.search(r"\\frac\s*[^{\s]", tex):
             raise MathError("\\frac needs braces")
         if re.search(r"\\(bar|hat|tilde|overline)\b[^_^]*[_^]", tex):
-            raise MathError("an accent may not stand before an index")
+            raise MathError("no subscript or superscript may follow an accent")
         return tex2mathml(tex, as_block=as_block)
     except MathError as error:
         _LOG.warning("a formula that cannot be set: %s", error, location=node)

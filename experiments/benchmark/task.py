@@ -60,7 +60,8 @@ def cell(family: Family, size: Size, variant: Variant, networks: int) -> Cell:
 
 
 def make(path: str, family: Family, size: Size) -> tuple[Any, dict[str, Any]]:
-    """Stores the Task of a family and size. A worker calls this, because here JAX would reserve a GPU."""
+    """Stores the Task of a family and size. Only workers call this: in the main process, JAX would reserve
+    a GPU."""
     import jax
 
     from decorr.config import Regulariser

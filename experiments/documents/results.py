@@ -183,9 +183,9 @@ compared = functools.cache(stored)
 
 
 def against(method: str, other: str, images: bool | None = None, without: Sequence[str] = ()) -> np.ndarray:
-    """The mean difference between a method's error and another method's, in % of the other's, over the
-    comparison's data sets; and the ends of its 95% interval. images: True for images only, False for tables
-    only, None for both. without: data sets to leave out."""
+    """How much a method's error differs from another's, in % of the other's. The numbers are the mean over
+    the comparison's data sets, and the ends of the mean's 95% interval. images: True for images only, False
+    for tables only, None for both. without: data sets to leave out."""
     networks = {name: rows for name, rows in analysis.of(compared()).items() if name not in without}
     if images is not None:
         networks = analysis.kind(networks, images)
