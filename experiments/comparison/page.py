@@ -80,7 +80,7 @@ def heat_map(shown: Sequence[Stored]) -> Figure:
 
 def seeds_that_decide(settings: Iterable[list[Row]]) -> str:
     """Returns a warning if the networks of settings have too few seeds for any statement; else ""."""
-    least = min((len(results.of(rows, "vanilla")) for rows in settings), default=0)
+    least = min((len(results.of(rows, "vanilla")) for rows in settings), default=DECIDING)
     if least >= DECIDING:
         return ""
     return (

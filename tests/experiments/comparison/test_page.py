@@ -116,6 +116,13 @@ def test_few_seeds_recommend_nothing(tmp_path):
     assert "2 seeds cannot decide anything" in text and "use it" not in text
 
 
+def test_networks_without_labels_need_no_seeds_to_decide(tmp_path):
+    setting = Setting("digits", "0", 1437, budget=EIGHT, title="views")
+    results.write(tmp_path, setting, networks(WITHOUT_LABELS, 0.2))
+    text = page.write(tmp_path).read_text()
+    assert "<td>W</td>" in text and "cannot decide" not in text
+
+
 def test_some_of_the_planned_sets_judge_nothing(tmp_path):
     for place, name in enumerate(planned.SETS[:3]):
         results.write(tmp_path, Setting(name, "0", 1000), networks(planned.JUDGED, 0.1 + 0.1 * place, 16))
