@@ -31,14 +31,8 @@ def header(path: Path) -> "Iterator[Header]":
     """Reads only the header of a file, in a tenth of the time of `read`. Errors are those of `read`."""
     from experiments.disk import hdf5
 
-    with _explained(path):
-        yield hdf5.check(path)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
     try:
-        yield
+        yield hdf5.check(path)
     except ResultsError:
         raise
     except Exception as error:  # of many kinds, for a file that is not netCDF4 or has another form
