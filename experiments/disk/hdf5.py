@@ -18,23 +18,37 @@ class Header(NamedTuple):
     """Shapes by name."""
 
 
-def check(path: Path) -> Header:
+class File(h5py.File):
+    """A file that is open for reading. It looks up each variable once; h5netcdf asks for it many times."""
+
+    def __init__(self, path: Path):
+        super().__init__(path, "r")
+        self._found: dict[str, Any] = {}
+
+    def __getitem__(self, name: Any) -> Any:
+        if not isinstance(name, str):  # a reference to a variable
+            return super().__getitem__(name)
+        if name not in self._found:
+            self._found[name] = super().__getitem__(name)
+        return self._found[name]
+
+
+def check(file: h5py.File) -> Header:
     """Checks a file, and returns its header. Raises an error of any kind unless the file has this project's
     form: its root holds variables of numbers and texts, which are stored in the file itself."""
-    with h5py.File(path) as file:
-        _check_attributes(file)
-        shapes = {}
-        for name in file:
-            link = file.get(name, getlink=True)
-            if not isinstance(link, h5py.HardLink) or not isinstance(variable := file[name], h5py.Dataset):
-                raise ValueError(f"{name} is a group or a link, not a variable")
-            if variable.external or variable.is_virtual:
-                raise ValueError(f"{name} is in another file")
-            if variable.dtype.kind not in _NUMBERS_AND_TEXTS and not _is_of_texts(variable.dtype):
-                raise ValueError(f"{name} holds neither numbers nor texts")
-            _check_attributes(variable)
-            shapes[name] = variable.shape
-        return Header(dict(file.attrs), shapes)
+    _check_attributes(file)
+    shapes = {}
+    for name in file:
+        link = file.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink) or not isinstance(variable := file[name], h5py.Dataset):
+            raise ValueError(f"{name} is a group or a link, not a variable")
+        if variable.external or variable.is_virtual:
+            raise ValueError(f"{name} is in another file")
+        if variable.dtype.kind not in _NUMBERS_AND_TEXTS and not _is_of_texts(variable.dtype):
+            raise ValueError(f"{name} holds neither numbers nor texts")
+        _check_attributes(variable)
+        shapes[name] = variable.shape
+    return Header(dict(file.attrs), shapes)
 
 
 def _check_attributes(of: h5py.File | h5py.Dataset) -> None:

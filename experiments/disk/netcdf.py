@@ -9,6 +9,7 @@ from experiments.disk.errors import ResultsError, unreadable
 from experiments.disk.files import write_atomically
 
 if TYPE_CHECKING:
+    import h5py
     import xarray as xr  # imported where it is used, so that training alone does not wait for it
 
     from experiments.disk.hdf5 import Header
@@ -20,19 +21,32 @@ _PACKED = {"zlib": True, "complevel": 9, "shuffle": True}
 def read(path: Path) -> "Iterator[xr.Dataset]":
     """Opens a file of results lazily. Every error within the context becomes a ResultsError, because the
     file may be the cause. So code that relies on the file's content belongs within the context."""
+    import h5netcdf
     import xarray as xr
+    from xarray.backends import H5NetCDFStore
 
-    with header(path), xr.open_dataset(path, engine="h5netcdf") as dataset:
+    with (
+        _checked(path) as (file, _),
+        h5netcdf.File(file) as netcdf,
+        xr.open_dataset(H5NetCDFStore(netcdf, autoclose=False)) as dataset,
+    ):
         yield dataset
 
 
 @contextmanager
 def header(path: Path) -> "Iterator[Header]":
-    """Reads only the header of a file, in a tenth of the time of `read`. Errors are those of `read`."""
+    """Reads only the header of a file, in a quarter of the time of `read`. Errors are those of `read`."""
+    with _checked(path) as (_, header):
+        yield header
+
+
+@contextmanager
+def _checked(path: Path) -> "Iterator[tuple[h5py.File, Header]]":
     from experiments.disk import hdf5
 
     try:
-        yield hdf5.check(path)
+        with hdf5.File(path) as file:
+            yield file, hdf5.check(file)
     except ResultsError:
         raise
     except Exception as error:  # of many kinds, for a file that is not netCDF4 or has another form
