@@ -1,4 +1,4 @@
-"""HSIC of linear kernels: how alike the distances between samples are in two layers.
+"""HSIC of linear kernels: how similar two layers are in the distances between their samples.
 
 The samples' weights w_k sum to 1, and X and Y [sample, unit] are centred by their weighted means. With W =
 diag(w), K = X X^T, L = Y Y^T, M = X^T W Y and N = X^T W^2 Y, the raw HSIC is |M|^2 = sum_kl w_k w_l K_kl

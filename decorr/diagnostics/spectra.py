@@ -105,8 +105,7 @@ def effective_rank(
         as in `zscore`.
 
     Returns:
-      A scalar in [1, d]; float32 for half-precision input. The rank is 1 if no unit varies, or for "moment"
-      if all activations are 0.
+      A scalar in [1, d]; float32 for half-precision input. The rank is 1 if no unit varies.
 
     Raises:
       ValueError, TypeError: as in `zscore`; an unknown kind; an order or a power that is not above 0; a

@@ -131,7 +131,8 @@ class VariantKind:
     shrinks: bool = False
     """Whether the number may shrink during training. If so, a schedule may follow the number in a name."""
     default: float | None = None
-    """The number that a name without a number stands for. None: names need a number if the kind takes one."""
+    """The number of a variant whose name has none, as in `drop`. None: names need a number, if the kind takes
+    one."""
     looks: Mapping[float | None, Look] = field(default_factory=dict)
     """Styles by number. Variants with other numbers appear only in pictures with the number on an axis."""
 
