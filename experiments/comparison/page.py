@@ -126,7 +126,7 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     answering = analysis.having(networks, "vanilla").values() or [column.reported for column in shown]
     warning = seeds_that_decide(answering) or unfinished(settings)
     judged = [] if warning else analysis.judge(networks)
-    answers = Table([], []) if warning else tables.answers(networks, judged)
+    answers = Table([], []) if warning else tables.answers(settings, judged)
     hypotheses = tables.hypotheses(judged)
     rungs = [(name, ladder.table(climbed, name)) for name in LADDER_SETS if climbed]
     if any(title.endswith("-alone") for _, title in climbed):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from experiments.comparison import analysis, described, ladder, results
-from experiments.comparison.analysis import Judged, Networks
+from experiments.comparison.analysis import Judged
 from experiments.comparison.recipes import METHODS, WITHOUT_LABELS
 from experiments.comparison.results import Row, Stored
 from experiments.page.tables import Table
@@ -67,14 +67,26 @@ READERS = {
     "H5": "You use dropout, on noisy inputs or with 80% of weights pruned",
 }
 """Maps a hypothesis to the readers whose question it answers."""
+CONVOLUTIONAL = "Your network is convolutional"
+TRANSFER = "You tell other classes apart, by the last hidden layer and five rows a class"
+DESCRIBED = (
+    ("conv", CONVOLUTIONAL, "corr", "vanilla", "test_error"),
+    ("conv", CONVOLUTIONAL, "corr-dropout", "dropout", "test_error"),
+    ("features", TRANSFER, "corr", "vanilla", "layer_3_5_error"),
+    ("features", TRANSFER, "corr-dropout", "dropout", "layer_3_5_error"),
+)
+"""Questions that no hypothesis asks: the title of the settings, the reader, the method, the method that it is
+compared with, and the measure."""
+NOT_TESTED = "no planned test"
 SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails": "do not use it"}
 """Maps an advice or an outcome to the answer in the table. With all others, nothing is decided."""
 
 
-def answers(networks: Networks, judged: Sequence[Judged]) -> Table:
+def answers(settings: Sequence[Stored], judged: Sequence[Judged]) -> Table:
     """Returns the table of answers: what each kind of user can expect, by PLAN.md's rule and hypotheses."""
+    networks = analysis.of(settings)
     first = analysis.effect(networks, "dropout", "vanilla")
-    rows = [("To begin with", "dropout", "vanilla", first, "no planned test")]
+    rows = [("To begin with", "dropout", "vanilla", first, NOT_TESTED)]
     for each in analysis.advice(networks):
         data = "Your data are small images" if each.images else "Your data are tables"
         rows.append((data, each.method, each.against, each.effect, SAID.get(each.says, each.says)))
@@ -84,6 +96,9 @@ def answers(networks: Networks, judged: Sequence[Judged]) -> Table:
         rows.append(
             (reader, method, against, of_name.effect, SAID.get(of_name.outcome, f"not decided ({name})"))
         )
+    for title, reader, method, against, measure in DESCRIBED:
+        effect = analysis.effect(analysis.of(settings, title), method, against, (measure,))
+        rows.append((reader, method, against, effect, NOT_TESTED))
     return Table(
         ["for whom", "method", "against", "change of the error [95%]", "data sets", "answer"],
         [
