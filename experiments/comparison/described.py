@@ -46,7 +46,7 @@ def standings(networks: Networks) -> tuple[list[Standing], over_sets.Ranks]:
             float(rank),
             analysis.effect(networks, method, "vanilla"),
             over_sets.bootstrap_interval(over_sets.interquartile_mean, by_method[method] / plain),
-            int(sum(row["failed"] for every in networks.values() for row in results.of(every, method))),
+            sum(results.failed(results.of(rows, method)) for rows in networks.values()),
             sum(len(results.of(every, method)) for every in networks.values()),
         )
         for method, rank in zip(methods, ranks.mean, strict=True)

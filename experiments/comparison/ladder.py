@@ -41,6 +41,11 @@ class Statement(NamedTuple):
     """The interval of a difference in test error, in points."""
     outcome: Outcome
 
+    @property
+    def points(self) -> str:
+        """The interval, as text."""
+        return told(self.interval)
+
 
 def of(settings: Sequence[Stored]) -> Ladder:
     """Returns the reported networks of the rungs that have vanilla and corr, in the ladder's order."""
@@ -118,11 +123,11 @@ def table(ladder: Ladder, name: str) -> Table:
                 f"{errors(networks, method).mean():.2f}" if results.of(networks, method) else ""
                 for method in LADDER_METHODS
             ]
-            failed = sum(float(row["failed"]) for row in networks if row["method"] in LADDER_METHODS)
+            failed = results.failed(row for row in networks if row["method"] in LADDER_METHODS)
             all_seeds = told(gain(networks, "vanilla", "corr"))
             without = told(gain_where_none_failed(networks, "vanilla", "corr"))
             row = [TITLES[title], *cells, all_seeds, "" if without == all_seeds else without]
-            rows.append([*row, f"{failed:.0f}"])
+            rows.append([*row, failed])
     header = [
         SHOWN_AS[name],
         *LADDER_METHODS,
@@ -147,8 +152,8 @@ def steps_alone(ladder: Ladder) -> Table:
                 row += [""] * 4
                 continue
             row += [f"{errors(networks, method).mean():.2f}" for method in ("vanilla", "corr")]
-            failed = [errors(networks, method, "failed").sum() / 100 for method in ("vanilla", "corr")]
-            row += [told(gain(networks, "vanilla", "corr")), "{:.0f} and {:.0f}".format(*failed)]
+            failed = [results.failed(results.of(networks, method)) for method in ("vanilla", "corr")]
+            row += [told(gain(networks, "vanilla", "corr")), "{} and {}".format(*failed)]
         rows.append(row)
     return Table(header, rows)
 

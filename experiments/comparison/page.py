@@ -58,7 +58,7 @@ def heat_map(shown: Sequence[Stored]) -> Figure:
                 continue
             difference = tables.change(column.reported, method)
             values[y, x] = 100 * difference.estimate / plain
-            failed = int(sum(row["failed"] for row in of_method))
+            failed = results.failed(of_method)
             decided = difference.low > 0 or difference.high < 0
             text = f"{values[y, x]:+.0f}".replace("-0", "0").replace("+0", "0")
             text += f"\n{failed} failed" if failed else ""
@@ -138,10 +138,8 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
         answers=answers,
         heat_map=drawing.picture(figures, "methods", "", lambda: heat_map(in_map)),
         ladder=drawing.picture(figures, "ladder", "", lambda: ladder.figure(climbed)),
-        statements=[(each, ladder.told(each.interval)) for each in ladder.statements(climbed)],
-        label_free_statements=[
-            (each, ladder.told(each.interval)) for each in tables.label_free_statements(settings)
-        ],
+        statements=list(ladder.statements(climbed)),
+        label_free_statements=list(tables.label_free_statements(settings)),
         rungs=rungs,
         hypotheses=hypotheses,
         label_free=label_free,

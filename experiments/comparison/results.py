@@ -134,6 +134,11 @@ def of(rows: Iterable[Row], method: str, *stages: Stage) -> list[Row]:
     return [row for row in rows if row["method"] == method and (not stages or row["stage"] in stages)]
 
 
+def failed(rows: Iterable[Row]) -> int:
+    """Returns how many networks failed."""
+    return sum(bool(row["failed"]) for row in rows)
+
+
 def of_stage(rows: Iterable[Row], stage: Stage) -> list[Row]:
     """Returns the networks of a stage, from all methods."""
     return [row for row in rows if row["stage"] == stage]
@@ -165,6 +170,6 @@ def chosen(rows: Sequence[Row], count: int) -> int:
         tuned = [row for row in rows if row["stage"] != "report" and row["point"] == point]
         errors = np.array([row["tuning_error"] for row in tuned], float)
         spread = errors.std(ddof=1) / np.sqrt(len(errors)) if len(errors) > 1 else 0.0
-        return sum(float(row["failed"]) for row in tuned) >= FAILURES, _rounded(errors.mean() + spread)
+        return failed(tuned) >= FAILURES, _rounded(errors.mean() + spread)
 
     return min(finalists(rows, count), key=score)

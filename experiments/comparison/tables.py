@@ -39,7 +39,7 @@ def setting(column: Stored) -> Table:
                 f"{100 * _mean(rows, 'pruned_error'):.1f}",
                 ", ".join(f"{_mean(rows, name):.0f}" for name in units),
                 f"{1000 * np.median([row['seconds'] for row in rows]) / steps:.2f}",
-                f"{sum(row['failed'] for row in rows):.0f} of {len(rows)}",
+                f"{results.failed(rows)} of {len(rows)}",
             ]
         )
     return Table(header, lines)

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from decorr.chance import independent_penalty
-from experiments.comparison import analysis, ladder
+from experiments.comparison import analysis, ladder, results
 from experiments.comparison.planned import STEPS
 from experiments.comparison.results import stored
 from experiments.grid.networks import SIZES, Family, Network, Recipe, Size
@@ -219,7 +219,7 @@ def gains(pool: str, plain: str = "vanilla", method: str = "corr") -> list[float
 
 def rung_failed(pool: str, title: str, method: str) -> int:
     """How many networks of a method failed on a rung."""
-    return int(ladder.errors(ladder.of(compared())[pool, title], method, "failed").sum() / 100)
+    return results.failed(results.of(ladder.of(compared())[pool, title], method))
 
 
 def statement(name: str, pool: str) -> str:
@@ -256,7 +256,7 @@ def embedded_units(setting: str, method: str) -> float:
 def failed(method: str) -> int:
     """How many of a method's reported networks failed in the comparison, with samples of 1,000 rows."""
     networks = analysis.of(compared())
-    return int(sum(row["failed"] for rows in networks.values() for row in rows if row["method"] == method))
+    return sum(results.failed(results.of(rows, method)) for rows in networks.values())
 
 
 @functools.cache
