@@ -102,7 +102,7 @@ def dropout_estimator(rho: jax.typing.ArrayLike, rate: jax.typing.ArrayLike) -> 
     E[sum_k r_i z_i^(k) r_j z_j^(k) / (m - 1)] = keep^2 rho_ij for i != j, where z are the z-scores before
     dropout. The masks r are not scaled by 1 / keep; with this scaling, the expectation is rho_ij itself. The
     estimator is not the correlation after dropout, which `dropout_correlation` gives. The estimator does not
-    divide by the variances, which dropout lowers from 1 to keep.
+    divide by the variances, which dropout lowers from 1 to 1 - rate.
 
     Args:
       rho: correlations of different units before dropout, any shape.

@@ -10,7 +10,7 @@ from jax import lax
 from decorr._samples import AxisName, Samples, at_most, centre_in_spans, product, standardise
 
 Kind = Literal["correlation", "covariance", "moment"]
-"""A layer's matrix [unit, unit] is computed from its z-scores, its centred values, or its raw values."""
+"""A layer's matrix [unit, unit], computed from its z-scores, centred values, or raw values, respectively."""
 
 
 class Spectrum(NamedTuple):

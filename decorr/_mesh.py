@@ -25,7 +25,7 @@ def over_mesh(
     the operations under the function's name, for example `decorr.zscore`.
 
     Args:
-      function: the function to call. Pass the same object each time, because a new object is compiled again.
+      function: the function to call. Pass the same object each time: each new object is compiled anew.
       arrays: the array arguments, with activations [..., unit] first.
       static: hashable arguments that come before the arrays.
       specs: a function that takes the activations' layout on the mesh, and returns the results' layout: a

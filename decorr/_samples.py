@@ -97,7 +97,7 @@ class Samples:
     def size(self, ddof: int = 0) -> jax.Array | int:
         """The divisor of sums: V1 - ddof V2 / V1, with V1 = sum w and V2 = sum w^2.
 
-        Without weights it is number - ddof. It is never 0: for an empty sum it is 1.
+        Without weights, it is number - ddof. If this formula gives 0, the divisor is 1 instead.
         """
         if self.weights is None:
             return self.number - ddof if at_most(1 + ddof, self.number) else 1
@@ -135,10 +135,10 @@ class Samples:
         return low, high
 
     def origin(self, low: jax.Array) -> jax.Array:
-        """Returns the value [1, unit] to subtract first: `low`, or with weights the heaviest sample's value.
+        """Returns the values [1, unit] to subtract first: `low`, or with weights, the heaviest sample.
 
-        If one sample outweighs all others by far, it is close to the mean. Measured from any other origin,
-        its deviation from the mean would be only rounding error.
+        If one sample outweighs all others by far, the mean is close to its value. If another value were
+        subtracted, that sample's deviation from the mean would be only rounding error.
         """
         if self.weights is None:
             return low

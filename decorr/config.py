@@ -89,6 +89,6 @@ class Regulariser(NamedTuple):
     """
 
     penalty_weight: float | None = None
-    """The weight of P (Section 3.1), summed over the hidden layers, in the training loss."""
+    """The weight, in the training loss, of the sum of P over the hidden layers (Section 3.1)."""
     dropout_rate: float | None = None
     """The probability that an activation is dropped in training."""

@@ -75,8 +75,8 @@ def correlation_matrix(
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
-      undefined: the value of every entry of a constant unit, including its diagonal entry. However, the entry
-        of a constant unit and a NaN unit is NaN.
+      undefined: the value of every entry of a constant unit, including its diagonal entry. Only its entries
+        with NaN units are NaN instead.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.
 

@@ -151,7 +151,7 @@ def _fit_whitening(
     shrinkage: jax.Array,
 ) -> Whitening:
     samples = as_samples(axis_name, lax.stop_gradient(a), where, weights)
-    # Each mean is measured from one of its unit's values, so the mean of a constant unit is exact.
+    # One of a unit's values is subtracted before its mean is taken, so the mean of a constant unit is exact.
     origin = samples.origin(samples.extremes()[0])
     mean = origin + samples.total(samples.select(samples.values - origin)) / samples.size()
     u, scale = factor("covariance", samples)

@@ -42,8 +42,8 @@ def sample_positions(
     per example. If maps vary slowly, a few positions show nearly as much as all, at a fraction of the cost.
 
     Args:
-      a: activations [example, ..., unit], floating point; the axes between them are positions. Channels come
-        last: for [example, channel, row, column], give `jnp.moveaxis(a, 1, -1)`.
+      a: activations [example, ..., unit], floating point; the axes between example and unit are positions.
+        Channels come last: for [example, channel, row, column], give `jnp.moveaxis(a, 1, -1)`.
       key: a JAX random key. Use a new key in each step. Otherwise, training sees the same few positions in
         every step.
       max_samples: the largest total number of samples, at least one per example; static.
@@ -62,11 +62,11 @@ def sample_positions(
 
     Numerics:
       Values are copied. The gradient is scattered back, and is 0 where nothing was drawn. The drawing costs
-      one random word per position, a search for the p largest words of each example, and memory for p *
-      examples * unit numbers. A penalty of m samples of d units takes 2 m d min(m, d) multiply-adds,
-      including its gradient. For an array of shape (256, 56, 56, 256), that is 105 billion with all
-      positions, and half a billion with 4096 samples. `jit`, `vmap` and `grad` work. Examples may be spread
-      over a mesh, of Auto or Explicit axes.
+      one random word per position, a search for the p largest words of each example, and memory for the drawn
+      samples. A penalty of m samples of d units takes 2 m d min(m, d) multiply-adds, including its gradient.
+      For an array of shape (256, 56, 56, 256), that is 105 billion with all positions, and half a billion
+      with 4096 samples. `jit`, `vmap` and `grad` work. Examples may be spread over a mesh, of Auto or
+      Explicit axes.
     """
     a = check_floating(a, "activations")
     if a.ndim < 2 or 0 in a.shape:

@@ -132,8 +132,8 @@ def merge_units(
         receives them: after the nonlinearity, before dropout.
       incoming: the parameters of the layer's units: any PyTree of arrays whose last axis is the unit.
         Examples are a Dense layer's kernel [input, unit] and bias [unit], a convolution's kernel [height,
-        width, input, unit], a norm's scale [unit]. Leave out parameters that all units share, such as the
-        single slope of a PReLU.
+        width, input, unit], and a normalisation layer's scale [unit]. Leave out parameters that all units
+        share, such as the single slope of a PReLU.
       kernel: the next layer's kernel [..., unit, output], floating point. For a Dense layer after flattened
         positions, reshape it from [position * unit, output] to [position, unit, output], and reshape the
         result back.
@@ -160,15 +160,15 @@ def merge_units(
     Numerics:
       Up to rounding, the removal is exact for dead units, and for units that are an affine function of their
       partner for any input. One example is a unit with the same incoming weights and bias as its partner.
-      With a ReLU or leaky ReLU, these may also differ from the partner's by a factor > 0. Otherwise the
-      result is exact only on average over these samples, and `error` measures the deviation. A unit that is
-      constant on these samples, or follows another unit by chance, may act differently on other samples. So
-      take many more samples than units. Only a linear map may come between a and the next layer's sum.
-      Average pooling and inverted dropout are fine. Max pooling invalidates lines with a negative slope, and
-      a normalisation layer invalidates all lines. A convolution that pads with zeros adds the intercept at
-      the padding too. There the result is exact only if all intercepts are 0. Results are computed in float64
-      by NumPy, and placed on the default device, even if the arguments are spread over a mesh. If all units
-      are constant, none is kept, and arrays have an axis of length 0.
+      With a ReLU or leaky ReLU, the unit's weights and bias may also be the partner's times a factor > 0.
+      Otherwise the result is exact only on average over these samples, and `error` measures the deviation. A
+      unit that is constant on these samples, or follows another unit by chance, may act differently on other
+      samples. So take many more samples than units. Only a linear map may come between `a` and the next
+      layer's sum. Average pooling and inverted dropout are fine. Max pooling invalidates lines with a
+      negative slope, and a normalisation layer invalidates all lines. A convolution that pads with zeros adds
+      the intercept at the padding too. There the result is exact only if all intercepts are 0. Results are
+      computed in float64 by NumPy, and placed on the default device, even if the arguments are spread over a
+      mesh. If all units are constant, none is kept, and arrays have an axis of length 0.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
@@ -260,8 +260,7 @@ def _centred(samples: np.ndarray, weights: np.ndarray, a: np.ndarray) -> tuple[n
     Deviations are 0 for units that are constant in a's dtype.
     """
     low, high = (x.astype(widen(a).dtype) for x in (samples.min(axis=0), samples.max(axis=0)))
-    # Values are measured from the heaviest sample. If one sample outweighs all others by far, it is close to
-    # the mean.
+    # The heaviest sample is subtracted first. If it outweighs all others by far, the mean is close to it.
     c = samples - samples[weights.argmax()]
     offset = weights @ c
     return np.where(is_constant(low, high, np), 0, c - offset), samples[weights.argmax()] + offset

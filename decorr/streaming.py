@@ -217,7 +217,7 @@ def _correlation_state(
     shares = ones / divisor
     pairs = weight * weight * pairs_of_shares(shares, samples.everywhere)
     low, high = samples.extremes()
-    # Each mean is measured from one of its unit's values, so the mean of a constant unit is exact.
+    # One of a unit's values is subtracted before its mean is taken, so the mean of a constant unit is exact.
     origin = samples.origin(low)
     c = samples.select(samples.values - origin)
     offset = samples.total(c) / divisor

@@ -1,4 +1,4 @@
-"""Whitening: matrices that decorrelate units and give them variance 1, and whitened activations."""
+"""Whitens activations: decorrelates the units and gives them variance 1. Also computes the matrix for it."""
 
 import functools
 import operator

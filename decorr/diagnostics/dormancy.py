@@ -35,7 +35,7 @@ def activity(
 
     Numerics:
       There is no epsilon, so the scale of the activations does not matter. One NaN makes every s_i NaN. The
-      derivative of |0| is 0. `jit`, `scan`, and `vmap` over seeds work.
+      derivative of |x| is 0 at x = 0. `jit`, `scan`, and `vmap` over seeds work.
 
     Source: Sokar et al., The Dormant Neuron Phenomenon in Deep Reinforcement Learning (arXiv:2302.12902),
       Equation 1. The authors' code adds 1e-9 to the divisor.

@@ -1,4 +1,4 @@
-"""Measures all layers of a network, by name and metric: like `layer_penalties`, for a log."""
+"""Measures all layers of a network for a log: the metrics of each layer, by the layer's name."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -51,7 +51,7 @@ def layer_report(
         share of units that are `dormant`. To add a metric: `{**METRICS, "rankme":
         functools.partial(effective_rank, power=1, kind="moment")}`.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
-        as in `zscore`. Arguments that you give are passed to every metric.
+        as in `zscore`. Those that you give are passed to every metric.
 
     Returns:
       A dict of dicts: each layer's metrics, by the layer's name. A metric may be NaN where it is unknown.

@@ -115,10 +115,10 @@ def effective_rank(
       As in `spectrum`. Order 2 with power 2 needs no eigenvalues, but only the smaller of the d x d and m x m
       matrices. Singular values below min(m, d) eps times the largest count as 0, because rounding can produce
       them. In float32 this limit is 3e-5 for min(m, d) = 256. So a collapsed layer of any width has rank 1
-      and a finite gradient. The gradient is 0 if no unit varies. Debiased covariances give the ratio of
-      unbiased estimates of (tr C)^2 and tr(C^2). Both are U-statistics over four different samples. The
-      result is d if the estimate of tr(C^2) is not above 0, and NaN for fewer than four valid samples.
-      Debiased correlations are treated as in `effective_units`.
+      and a finite gradient. The gradient is 0 if no unit varies. For debiased covariances, the rank is the
+      ratio of unbiased estimates of (tr C)^2 and tr(C^2). Both estimates are U-statistics over quadruples of
+      different samples. The rank is d if the estimate of tr(C^2) is not above 0, and NaN for fewer than four
+      valid samples. Debiased correlations are treated as in `effective_units`.
 
     Source: Hill, Diversity and Evenness (1973). Roy & Vetterli, The effective rank (2007). Garrido et al.,
       RankMe (arXiv:2210.02885). U-statistic: Song et al., Feature Selection via Dependence Maximization
@@ -151,7 +151,7 @@ def rank_at(
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      share: in (0, 1], may be traced.
+      share: in [0, 1], may be traced.
       power: the exponent of the singular values, above 0.
       kind: as in `spectrum`.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
@@ -194,7 +194,7 @@ def rank_above(
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      threshold: in units of a, may be traced.
+      threshold: in the units of the activations; may be traced.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`. With weights, s_i / sqrt(m) is the square root of an eigenvalue of sum_k w_k a^(k)
         a^(k)T / sum_k w_k.

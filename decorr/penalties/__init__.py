@@ -1,4 +1,4 @@
-"""Penalties of activations, one paper per file."""
+"""Penalties on activations, one paper per file."""
 
 from decorr.penalties._gram import GradientTerms
 from decorr.penalties.barlow_twins import barlow_twins_loss

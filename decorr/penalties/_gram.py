@@ -2,12 +2,12 @@
 
 There are m samples of d units. M = U^T W U / N [unit, unit] and K = U U^T / N [sample, sample] have the same
 sum of squares: sum_ij M_ij^2 = sum_kl w_k w_l K_kl^2. U holds the z-scores or the centred values, and W =
-diag(w) holds the samples' weights. N is the number of samples minus ddof. With several devices, M is summed
-over them if d <= m. Otherwise U is gathered, and each device has its own rows of K. For two layers X and Y, M
-is X^T W Y / N, and (X X^T)_kl (Y Y^T)_kl / N^2 replaces K_kl^2.
+diag(w) holds the samples' weights. N is `Samples.size`: without weights, the number of samples minus ddof.
+With several devices, M is summed over them if d <= m. Otherwise U is gathered, and each device has its own
+rows of K. For two layers X and Y, M is X^T W Y / N, and (X X^T)_kl (Y Y^T)_kl / N^2 replaces K_kl^2.
 
 To leave out the diagonal, squared variances are subtracted from the sum of K's squares. If a few units have a
-much larger scale than the others, only rounding errors of the others' covariances would be left. So the units
+much larger scale than the others, the others' covariances would be lost in rounding errors. So the units
 with the largest variances are set apart. Their pairs with all units are computed from parts of M.
 """
 
@@ -23,7 +23,7 @@ from decorr._samples import Samples, at_most, centre, product, standardise
 Kind = Literal["correlation", "covariance"]
 
 _APART = 32
-"""The number of units with the largest variances that are set apart."""
+"""How many units are set apart: the units with the largest variances."""
 
 
 class Form(NamedTuple):
@@ -137,7 +137,10 @@ class _Apart(NamedTuple):
 
 
 def _set_apart(form: Form, samples: Samples, u: jax.Array) -> tuple[jax.Array, _Apart | None]:
-    """Sets apart the units of U with the largest variances, but none for z-scores or with the diagonal."""
+    """Sets apart the units of U with the largest variances.
+
+    No unit is set apart for z-scores, or if units are paired with themselves too.
+    """
     if form.diagonal or form.kind == "correlation":
         return u, None
     _, which = lax.top_k(lax.stop_gradient(samples.total(u * u)[0]), min(_APART, samples.number))

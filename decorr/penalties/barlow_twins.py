@@ -40,7 +40,7 @@ def barlow_twins_loss(
       ValueError, TypeError: as in `pair_penalty`; views of different shapes.
 
     Numerics:
-      The authors' code z-scores by a BatchNorm with epsilon 1e-5, but here there is no epsilon. A constant
+      The authors' code z-scores with a BatchNorm of epsilon 1e-5, but here there is no epsilon. A constant
       unit (see `zscore`) has C_ii = 0, so it adds 1 to the first sum, with gradient 0. With fewer than two
       valid samples, every unit is constant. The loss uses one d x d matrix or two m x m matrices, whichever
       is smaller, and automatic differentiation.

@@ -37,7 +37,7 @@ def decov_loss(
       As in `pair_penalty`: L is half of that penalty with kind="covariance", normalise="sum", ddof=0.
 
     Source: Cogswell et al., Reducing Overfitting in Deep Networks by Decorrelating Representations
-      (arXiv:1511.06068), Equation 1; Chainer's `decov` gives the same.
+      (arXiv:1511.06068), Equation 1; Chainer's `decov` gives the same loss.
     """
     loss = pair_penalty(
         a, kind="covariance", normalise="sum", ddof=0, where=where, weights=weights, axis_name=axis_name

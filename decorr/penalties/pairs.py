@@ -38,8 +38,7 @@ def pair_penalty(
       kind: "correlation" or "covariance".
       diagonal: whether a unit is paired with itself too. For correlations this adds a constant.
       normalise: "unit", "pair" or "sum".
-      ddof: a covariance is divided by m - ddof, with ddof 1 (unbiased) or 0. Correlations do not depend on
-        it.
+      ddof: 1 (unbiased) or 0. The divisor of covariances is m - ddof. Correlations do not depend on ddof.
       where: which samples are valid, bool, broadcastable to a.shape[:-1]. Invalid samples are left out, so
         padding may hold anything, even NaN, and has gradient 0. Default: all.
       weights: the samples' weights, floating, finite, >= 0, broadcastable to a.shape[:-1], like numpy.cov's
@@ -68,10 +67,10 @@ def pair_penalty(
       itself included, and gradient 0. With fewer than two valid samples, every unit is constant, so value and
       gradient are 0. With an `axis_name`, devices sum d x d numbers if d <= m. Otherwise, they gather the m x
       d z-scores, once for value and gradient together. Under `jit`, samples or units may be spread over a
-      mesh, of Auto or Explicit axes. Then devices send as much data as with an `axis_name`, but gather
-      z-scores twice. If there are fewer units than samples, and units are spread over Explicit axes, devices
-      first exchange data so that samples are spread instead. A library cannot see Auto axes, so with these
-      the compiler gathers the units.
+      mesh, of Auto or Explicit axes. Then devices send as much data as with an `axis_name`, except that they
+      gather the z-scores twice. If there are fewer units than samples, and units are spread over Explicit
+      axes, devices first exchange data so that samples are spread instead. A library cannot see Auto axes, so
+      with these the compiler gathers the units.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 3.1, for correlations; Cogswell et al.
       (arXiv:1511.06068) for covariances. Weights as in numpy.cov: C = sum_k w_k c_k c_k^T / (V1 - V2 / V1),

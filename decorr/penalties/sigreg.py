@@ -26,7 +26,7 @@ def sigreg_loss(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """SIGReg, LeJEPA's term against collapse: how far embeddings are from a standard normal distribution.
+    """SIGReg, by which LeJEPA prevents collapse: how far embeddings are from a standard normal distribution.
 
     L = n mean_u sum_k w_k exp(-t_k^2 / 2) ((mean cos(t_k x) - exp(-t_k^2 / 2))^2 + (mean sin(t_k x))^2), with
     x = a . u along a random direction u, and means over the n samples. L is the Epps-Pulley statistic, a

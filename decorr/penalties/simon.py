@@ -104,8 +104,8 @@ def gradient_terms(
     Args:
       a: activations [..., unit], floating point.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
-        as in `pair_penalty`. B and C are multiplied by a sample's weight, and A has V1 - V2 / V1 instead of m
-        - 1.
+        as in `pair_penalty`. B and C are multiplied by each sample's weight, and in A,
+        V1 - V2 / V1 replaces m - 1.
 
     Returns:
       GradientTerms(A, B, C), with A [unit] in units of 1 / a, and B and C [..., unit] dimensionless; float32

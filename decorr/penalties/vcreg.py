@@ -35,7 +35,7 @@ def vcreg_loss(
         convolutional map count as samples, like in the paper.
       variance_weight: alpha, a scalar that may be traced.
       covariance_weight: beta, a scalar that may be traced.
-      delta: the |x| above which squares become linear, > 0, in units of a^2. None: no square becomes linear.
+      delta: the |x| above which squares become linear; > 0, in units of a^2. None: no square becomes linear.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `pair_penalty`.
 

@@ -18,7 +18,7 @@ def xcov_loss(
     """Keeps two layers uncorrelated: half the sum of squared covariances between their units.
 
     L = 1/2 sum_ij (1/m sum_k (a_i^(k) - mean) (b_j^(k) - mean))^2. L is 0 if no unit of a is linearly related
-    to a unit of b. Use it to separate two codes, such as class and style.
+    to a unit of b. Use it to separate two latent codes, such as class and style.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
@@ -39,7 +39,7 @@ def xcov_loss(
       `pair_penalty`.
 
     Source: Cheung et al., Discovering Hidden Factors of Variation in Deep Networks (arXiv:1412.6583),
-      Equation 3; Chainer's `cross_covariance` gives the same.
+      Equation 3; Chainer's `cross_covariance` gives the same loss.
     """
     return over_mesh(_xcov_loss, (a, b, where, weights), axis_name)
 

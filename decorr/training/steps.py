@@ -43,7 +43,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Trainer:
-    """Everything that shapes the program of a training step. Hashable, so it is static under `jit`."""
+    """Everything that shapes the program of a training step. Hashable, so it can be static under `jit`."""
 
     model: Model
     """The network."""
@@ -55,9 +55,9 @@ class Trainer:
     penalty: Callable[[jax.Array], jax.Array] = correlation_penalty
     """A scalar function of one layer's activations [..., unit]."""
     penalty_schedule: optax.Schedule | None = None
-    """A function from the step to a factor of the penalty's weight. None: always 1."""
+    """A function from the step to a factor of the penalty's weight. None: the factor is always 1."""
     max_samples: int = MAX_SAMPLES
-    """The most samples that penalty and correlations take from a minibatch, in a layer with positions."""
+    """In a layer with positions, the most samples of a minibatch that penalty and correlations use."""
 
 
 class TrainingState(NamedTuple):
@@ -92,7 +92,7 @@ class Minibatch(NamedTuple):
     error: jax.Array
     """[], the error rate, in [0, 1]."""
     activations: Activations
-    """[batch, unit] of each hidden layer, or with positions [batch, ..., unit]."""
+    """For each hidden layer, an array [batch, unit], or with positions [batch, ..., unit]."""
 
 
 class EpochMetrics(NamedTuple):
@@ -231,11 +231,11 @@ def train_epoch(
 
     Args:
       trainer: model, optimiser and penalty; static.
-      state: where to start.
+      state: the state to start from.
       data: the training split.
       order: indices [minibatch, batch] of the split's samples, such as `minibatches` gives.
-      observe: whether to average the correlations too, a bool that may be traced. It costs a d x d product
-        for each layer and step.
+      observe: whether to average the correlations too, a bool that may be traced. If True, each step
+        computes one more [unit, unit] matrix for each layer.
 
     Returns:
       The state after these minibatches; EpochMetrics of scalars; and, for each hidden layer, the correlation
@@ -281,7 +281,7 @@ def train_epochs(
 
     Args:
       trainer: model, optimiser, penalty and minibatch size; static.
-      state: where to start, at the beginning of an epoch.
+      state: the state to start from, at the beginning of an epoch.
       data: the training split.
       n: number of epochs, at least 1, static.
       observe: as in `train_epoch`.

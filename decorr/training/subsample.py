@@ -1,4 +1,4 @@
-"""Chooses the samples of each hidden layer that penalty and correlations take."""
+"""Chooses the samples of each hidden layer from which the penalty and the correlations are computed."""
 
 import functools
 
@@ -8,10 +8,10 @@ from decorr.positions import sample_positions
 
 MAX_SAMPLES = 16384
 """The most samples that training takes from a layer with positions. This number is far above the number of
-units of a layer, and allows all positions of small images. For such images, drawing some positions would cost
-more than a penalty over all positions."""
+units of a layer, and is enough for all positions of small images. For such images, drawing some positions
+would cost more than a penalty over all positions."""
 
-_STREAM = 3  # a random stream of its own, beside the keys in `order`
+_STREAM = 3  # keeps these draws independent of the keys in `order`
 
 
 def subsample(
