@@ -47,8 +47,8 @@ class Machine:
             raise ValueError("--address needs --executor ray")
 
     def prepare(self, plan: bool) -> None:
-        """Prepares a plan or a training, before JAX is imported. A plan reserves no GPU memory, and a
-        training starts its processes early."""
+        """Sets up this process before JAX is imported. For a plan, no GPU memory is reserved. For training,
+        other processes start early."""
         if plan:
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         elif self.executor == "local":

@@ -170,7 +170,7 @@ def _train(
         return results.of(kept[work.setting], work.method)
 
     wanted = [(setting, method) for setting, methods in settings for method in methods]
-    for tunes in (True, False):  # methods that do not tune need the points that others chose
+    for tunes in (True, False):  # methods that are not tuned need the hyperparameters that others chose
         wave = [
             _work(options, setting, method, kept[setting])
             for setting, method in wanted
@@ -186,7 +186,8 @@ def _tunes(method: str) -> bool:
 
 
 def _work(options: Compare, setting: Setting, method: str, rows: list[Any]) -> Work:
-    """Returns the work of a method. If it does not tune here, finished networks determine the point."""
+    """Returns the work of a method. A method that is not tuned here gets its hyperparameters from finished
+    networks."""
     from experiments.comparison import results
 
     if options.part == "features":

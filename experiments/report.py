@@ -18,7 +18,7 @@ class Report:
     folder: tyro.conf.Positional[Unset[Path]] = None
     """Folder of a sweep's results. Default: the newest one under results/."""
     reference: bool = False
-    """Show the committed reference run instead, with the committed comparison in comparison/."""
+    """Show the committed reference run instead, and the committed comparison in the subfolder comparison/."""
     out: Unset[Path] = None
     """Folder for the page. Default: the sweep's folder, or results/reference."""
 

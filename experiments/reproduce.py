@@ -36,7 +36,7 @@ SWEEPS = {
     "mnist-rates": Sweep(
         dataset="mnist", sizes=("tiny", "huge"), variants=("drop-0.1", "drop-0.5", "drop-0.7"), seeds=3
     ).cells(),
-    # Ten seeds, because with five or fewer no sign-flip test could be significant after the correction.
+    # Ten seeds, because with five or fewer, no sign-flip test could be significant after the correction.
     "fashion_mnist": Sweep(dataset="fashion_mnist").cells(),
 }
 SWEEPS |= {study.name: study.cells for study in STUDIES if not study.measure}

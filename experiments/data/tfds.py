@@ -21,7 +21,7 @@ from experiments.data import tables
 from experiments.disk import files
 
 _INSTALL = 'pip install -e ".[prepare]" in the clone'  # Installs TensorFlow, with which TFDS prepares sets.
-_CHUNK = 1000  # Records fetched in one call. It takes half the time of single calls, and little memory.
+_CHUNK = 1000  # Records fetched in one call, in half the time of single calls, and with little memory.
 _DESCRIPTION = ("dataset_info.json", "features.json")  # Without these files, TFDS finds no set.
 # Limits for downloads. TFDS itself retries for more than 3 minutes, and waits for a silent server forever.
 _RETRIES, _SECONDS_TO_CONNECT, _SECONDS_OF_SILENCE = 2, 4, 30
@@ -101,7 +101,7 @@ def decode(prepared: PreparedSet) -> dict[str, np.ndarray]:
 
 
 def _path(path: Any) -> Path:
-    """Returns TFDS's own kind of path, which may be an address."""
+    """Converts a path to TFDS's own class of paths, which may be addresses."""
     from etils import epath
 
     return epath.Path(path)

@@ -33,13 +33,13 @@ class Whitening(NamedTuple):
           images: [sample, pixel] uint8, not all equal.
 
         Returns:
-          The whitening. On these images the result has mean 0, and a direction of variance l has the variance
-          l / (l + eps). The scale of the pixels does not matter. A constant pixel has variance 0, and becomes
-          0 in all images.
+          The whitening. On these images, the result has mean 0, and a direction that had variance l has
+          variance l / (l + eps). The scale of the pixels does not matter. A constant pixel has variance 0,
+          and becomes 0 in all images.
 
         Numerics:
-          Sums are exact integers for up to 370,000 images. NumPy takes the root in float64, so loading data
-          starts no device.
+          Sums are exact integers for up to 370,000 images. NumPy takes the matrix root in float64, so loading
+          data starts no JAX device.
 
         Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, Appendix A, plus eps.
         """

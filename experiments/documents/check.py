@@ -59,7 +59,7 @@ def mistakes_in(markdown: str, phrases: list[str]) -> Iterator[str]:
 
 
 def _says(number: str, value: float) -> bool:
-    """Whether a document's number, in digits or as a word, equals a value, rounded to as many decimals."""
+    """Whether a number in a document (digits or a word) equals a value rounded to the number's decimals."""
     if number in _WORDS:
         return bool(value == _WORDS.index(number))
     decimals = len(number.partition(".")[2])

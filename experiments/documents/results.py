@@ -172,7 +172,8 @@ def merged(variant: str) -> tuple[float, float]:
 
 
 def diagnostics(implementation: str, **of: str | int) -> float:
-    """An implementation's time / decorr's, or the time of training with reports / without reports."""
+    """An implementation's time divided by decorr's, or the time of training with reports divided by the time
+    without."""
     rows = json.loads((BENCHMARK.parent / "diagnostics.json").read_text())["diagnostics"]
     wanted = {"implementation": implementation} | of
     (row,) = (row for row in rows if {name: row.get(name) for name in wanted} == wanted)

@@ -1,4 +1,4 @@
-"""The cells of a sweep, each a size and a variant with all seeds, and the blocks of seeds to train."""
+"""The cells of a sweep (a size and a variant, with all seeds), and the blocks of seeds trained together."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -54,7 +54,7 @@ class Recipe:
     nonlinearity: Literal["prelu", "leaky_relu"] = "prelu"
     """prelu (code); leaky_relu (text, Section 1.3)."""
     negative_slope: float = 0.25
-    """Torch's initial PReLU slope 0.25 (code)."""
+    """Slope for negative inputs; for prelu, the initial one. 0.25 is Torch's initial PReLU slope (code)."""
     initialisation: Literal["torch", "flax"] = "torch"
     """torch (code); the text gives none."""
     input_dropout: bool = True

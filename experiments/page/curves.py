@@ -166,7 +166,7 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
 
 
 def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
-    """Draws mean |rho| in layer 1 of trained networks against the dropout rate, with the laws p and p^2.
+    """Draws mean |rho| in layer 1 of trained networks against the dropout rate 1 - p, and the laws p and p^2.
 
     The laws start from the mean over the networks without dropout. If several sweeps have the same cell, the
     first of these sweeps is used.

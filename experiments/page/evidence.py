@@ -27,8 +27,8 @@ def evidence(
     """Draws the comparisons of a claim: every seed as a dot, and the mean with its 95% bootstrap interval.
 
     Support for the sentence is always on the right, or within the shaded band if the sentence names a value.
-    Each quantity has axes of its own. Networks that diverged are counted at the edge. Then the mean
-    is hollow, and leaves these networks out.
+    Each quantity has axes of its own. Networks that diverged are counted at the edge. A mean that
+    leaves such networks out is drawn hollow.
 
     Args:
       verdict: the claim.

@@ -16,9 +16,9 @@ _TITLE = (
 
 
 def show(sweep: xr.Dataset, early: int, console: Console) -> None:
-    """Prints a table with one row for each cell, including the errors after an early epoch and the last one.
-    If the table is wider than the console, each cell is printed as a paragraph. Networks that diverged are
-    counted, not averaged."""
+    """Prints a table with one row for each cell, including the errors after an early epoch and after the
+    last. If the table is wider than the console, each cell is printed as a paragraph. Networks that
+    diverged are counted, not averaged."""
     shown = rows(sweep, early, "+-" if console.options.ascii_only else "±")
     table = Table(title=_TITLE, title_justify="left")
     for name in shown[0]:

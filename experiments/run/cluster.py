@@ -80,8 +80,8 @@ def runs(resources: Resources) -> int:
 
 
 def room(resources: Resources) -> Room:
-    """The room of a task. Memory is infinite here: only the task's machine knows its memory, and checks
-    it."""
+    """Returns the room of a task. Memory counts as infinite here, because each task checks the memory of its
+    own machine."""
     return Room("gpu" if "num_gpus" in resources else "cpu", 1, math.inf)
 
 

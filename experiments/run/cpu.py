@@ -12,7 +12,7 @@ from decorr.training import steps
 from decorr.training.steps import Model, Trainer
 
 WIDE = 256
-"""From this many units in the widest layer on, Eigen's products are faster than YNNPACK's."""
+"""If the widest layer has at least this many units, Eigen's products are faster than YNNPACK's."""
 
 
 class Form(NamedTuple):

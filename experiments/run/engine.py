@@ -18,7 +18,7 @@ from decorr.training.steps import EpochMetrics, Trainer, TrainingState
 from experiments.run import cpu
 from experiments.run.layout import Layout
 
-# For programs that compile far longer than they run.
+# Compiler options for programs that take far longer to compile than to run.
 _RUN_ONCE = {"xla_backend_optimization_level": 0}
 
 Matrices = tuple[jax.Array, ...]
@@ -49,11 +49,11 @@ class Engine:
     ) -> tuple[TrainingState, dict[str, jax.Array], tuple[Matrices, Matrices]]:
         """Trains all runs for one epoch.
 
-        Returns the new states; the record of the epoch, by name [run, ...]; and two correlation matrices of
-        each layer. The first matrix is over the epoch's minibatches, like in the author's code. It is
-        expensive, so it is 0 unless `last`. The second matrix is over the validation set. An epoch consists
-        of three programs. So the program that orders samples is compiled once for a sweep, and the evaluation
-        once for a size.
+        Returns the new states; the record of the epoch (arrays [run, ...] by name); and two correlation
+        matrices of each layer. The first matrix is over the epoch's minibatches, like in the author's code.
+        It is expensive, so it is 0 unless `last`. The second matrix is over the validation set. An epoch
+        consists of three programs. So the program that orders samples is compiled once for a sweep, and the
+        evaluation once for a size.
         """
         states, metrics, minibatch = self.train_epoch(states, train, last)
         evaluated, slope = evaluate(self)(states.variables, validation)
@@ -94,7 +94,7 @@ def initial(engine: Engine, features: int) -> Any:
 
 @functools.cache
 def order(layout: Layout, samples: int, batch_size: int) -> Any:
-    """The program of the minibatches of an epoch, a function of (key, step)."""
+    """The program that draws the minibatches of an epoch, a function of (key, step)."""
 
     def one_run(key, step):
         return minibatches(key, step, samples, batch_size)

@@ -1,4 +1,4 @@
-"""Blocks of a sweep, trained epoch by epoch on devices of this process, with checkpoints. Uses no disk."""
+"""Trains blocks of a sweep in this process, epoch by epoch, and yields checkpoints. Uses no disk."""
 
 import functools
 import time
@@ -36,7 +36,7 @@ PENALTIES: dict[Penalty, Callable[[jax.Array], jax.Array]] = {
 
 def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: int) -> Trainer:
     """The trainer of a cell's networks, for a number of training samples. Variants of a size share a trainer
-    if they differ only by constant numbers."""
+    if they differ only by the dropout rate or by a constant penalty weight."""
     optimisation = cell.protocol.optimisation
     optimiser = {"sgd": sgd, "adamw": adamw}[cell.protocol.optimiser]
     architecture = cell.variant.architecture(cell.protocol, cell.size)
@@ -53,7 +53,8 @@ def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: 
 
 @functools.cache
 def adamw(optimisation: Optimisation, steps: int) -> optax.GradientTransformation:
-    """AdamW with an optimisation's numbers. Like `sgd`, it returns the same object for equal arguments."""
+    """AdamW with an optimisation's numbers. Like `sgd`, this function returns the same object for
+    equal arguments."""
     factor = schedule(optimisation.schedule, steps)
     return optax.adamw(
         lambda step: optimisation.learning_rate * factor(step), weight_decay=optimisation.weight_decay

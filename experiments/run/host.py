@@ -21,8 +21,8 @@ _PINNED = {
     "jax_threefry_partitionable": True,
     "jax_random_seed_offset": 0,
 }
-"""JAX's settings that would change results. They are fixed, because stored configurations do not have
-them."""
+"""JAX's settings that would change results. They are fixed, because stored configurations do not
+record them."""
 
 
 def configure(cpu_devices: int | None = None) -> None:
@@ -79,8 +79,8 @@ def to_host(tree: object, runs: int) -> dict[str, np.ndarray]:
 
 
 def from_host(arrays: Mapping[str, np.ndarray], like: TrainingState) -> TrainingState:
-    """Returns states from arrays of `to_host`, laid out on devices like `like`; ValueError if they do not
-    fit."""
+    """Returns states from arrays of `to_host`, laid out on devices like `like`; ValueError if the arrays
+    do not fit."""
 
     def on_devices(path, leaf):
         name = jax.tree_util.keystr(path, simple=True, separator=".")

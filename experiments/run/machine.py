@@ -51,8 +51,8 @@ _GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 def _control_groups(controller: str) -> Iterator[Path]:
     """Yields the folders of the groups that limit this process: its own group and all groups around it.
 
-    A container may see the path of its group on the host, although it sees only the folders of its own
-    group, with this group as their root.
+    In a container, /proc may give the group's path on the host, while /sys shows the container's own group as
+    the root.
     """
     with contextlib.suppress(OSError):
         for line in _GROUP.read_text().splitlines():

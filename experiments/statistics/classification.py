@@ -49,8 +49,8 @@ def counted(errors: np.ndarray) -> np.ndarray:
       errors: [...], each a number of wrong samples divided by the same number of samples, or NaN.
 
     Returns:
-      wrong / samples in float64. `samples` is the smallest number, up to 131,072, that makes every error a
-      whole number of samples, up to twice float32's rounding. If there is no such number, the errors are
+      wrong / samples in float64. `samples` is the smallest number, at most 131,072, with which every error is
+      a whole number of samples, within twice float32's rounding. If there is no such number, the errors are
       returned as they are.
     """
     errors = np.asarray(errors, np.float64)

@@ -69,8 +69,8 @@ def sign_flip_p(differences: np.ndarray) -> float:
 
     With up to 44 seeds, p is exact, and its smallest possible value is 2^(1-n) for n seeds. With more seeds,
     p comes from 9,999 random sets of signs. The test assumes only that, without an effect, the differences
-    are symmetric about 0. Sums count as equal up to a billionth of the sum of |differences|. So errors must
-    be exact to this degree: see `classification.counted`.
+    are symmetric about 0. Sums count as equal if they differ by at most a billionth of the
+    sum of |differences|. So errors must be exact to this degree: see `classification.counted`.
     """
     differences = np.asarray(differences, np.float64)
     if differences.size < 2 or not np.isfinite(differences).all():

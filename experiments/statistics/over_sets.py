@@ -153,7 +153,7 @@ class Ranks(NamedTuple):
     p: float
     """The p value of Friedman's test, whose null hypothesis is that all methods are alike."""
     distance: float
-    """Nemenyi's critical distance at 5%. If mean ranks are closer, methods do not differ significantly."""
+    """Nemenyi's critical distance at 5%. Methods whose mean ranks are closer do not differ significantly."""
 
 
 def ranks(errors: np.ndarray) -> Ranks:

@@ -71,8 +71,8 @@ class Comparison:
 
     @property
     def bound(self) -> float:
-        """The largest difference, or the largest distance from the value in the sentence, that is still
-        possible. It is at the farther end of the mean's interval."""
+        """The largest absolute difference that the mean's interval allows. Where the sentence names a value,
+        the largest distance from this value."""
         centre = self.expected if np.isnan(self.p) else 0.0
         return max(abs(self.interval.low - centre), abs(self.interval.high - centre))
 

@@ -28,7 +28,11 @@ VARIABLES = {
     "train_error": (("seed", "epoch"), "error over the epoch's minibatches, as trained", "1"),
     "validation_nll": (("seed", "epoch"), "nll of the validation set", "nats"),
     "validation_error": (("seed", "epoch"), "error of the validation set", "1"),
-    "penalty": (("seed", "epoch", "layer"), "mean P over validation minibatches of training size", "1"),
+    "penalty": (
+        ("seed", "epoch", "layer"),
+        "mean P over validation minibatches, as large as in training",
+        "1",
+    ),
     "mean_correlation": (("seed", "epoch", "layer"), "mean |rho| over pairs, whole validation set", "1"),
     "slope": (("seed", "epoch", "slope_layer"), "PReLU slopes; no layer if they are not learned", "1"),
     "mean_correlation_minibatch": (

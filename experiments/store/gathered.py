@@ -127,7 +127,8 @@ def cell_of(sweep: xr.Dataset, network: Network) -> xr.Dataset:
 
 
 def error(sweep: xr.Dataset) -> xr.DataArray:
-    """Validation error [..., seed, epoch], NaN from the epoch on in which a network diverged."""
+    """The validation error [..., seed, epoch]. It is NaN in the epoch in which a network diverged,
+    and in all later epochs."""
     diverged = sweep.diverged_epoch
     return sweep.validation_error.where((diverged == 0) | (sweep.epoch < diverged))
 
@@ -160,7 +161,8 @@ def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[in
 
 
 def epoch_seconds(sweep: xr.Dataset) -> dict[Network, float]:
-    """Returns, for each cell, the mean seconds of an epoch of one network on one device, such as a core."""
+    """Returns, for each cell, the mean time of an epoch in seconds, for one network on one device, such as a
+    core."""
     devices = [int(str(text).split(" x ")[0]) for text in sweep.devices.values]
     epochs = sweep.sizes["seed"] * sweep.sizes["epoch"]
     return dict(zip(networks(sweep), (sweep.seconds.values * devices / epochs).tolist(), strict=True))

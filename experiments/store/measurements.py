@@ -39,7 +39,7 @@ def load(path: Path, dimensions: Mapping[str, tuple[str, ...]]) -> xr.Dataset:
 
 
 def is_done(path: Path, grid: Sequence[Cell]) -> bool:
-    """Whether a measurement of these cells is stored; ResultsError if it is of other cells."""
+    """Whether a measurement of these cells is stored; ResultsError if the stored one is of other cells."""
     if not path.exists():
         return False
     with netcdf.read(path) as stored:
