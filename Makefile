@@ -5,7 +5,7 @@ OLDEST := .venv-oldest/bin
 ORACLES := .venv-oracles/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.version.split()[0]} found: make PYTHON=python3.11")
-# Worker processes of a test run: auto is one for each core, and 0 uses only the run's own process.
+# Worker processes of a test run: auto starts one for each core, and 0 runs all tests in the main process.
 WORKERS ?= auto
 # pip does not compile packages, which would take longer than the rest of the installation. Python compiles modules when they are
 # imported, and keeps them.
@@ -25,7 +25,7 @@ compare: .venv/ready  ## methods against overfitting on embedded data, tuned ali
 test: .venv/ready  ## the quick tests (4 min; 3 when run again)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-# In this order make -j2 starts the longest parts early, and dist and oldest, which both build in this folder, do not overlap.
+# In this order, make -j2 starts the longest parts early. It also keeps dist and oldest apart, which both build in this folder.
 check: dist slow oldest oracles docs notebooks mesh golden lint  ## all that `test` leaves out, part by part
 
 check: NOTEBOOKS_TO = --output-dir $(NOTEBOOKS)
@@ -39,13 +39,13 @@ mesh: .venv/ready  ## the tests of mapped axes and meshes, on eight devices of o
 	CPU_DEVICES=8 $(BIN)/python -m pytest -n $(WORKERS) -m mesh tests/decorr $(ARGS)
 
 # Compared values may not depend on one processor's rounding, so these tests compute like a processor without AVX-512.
-# NumPy warns if it is to disable a feature that it does not use or that the machine lacks. So wide.py leaves these features out.
+# NumPy warns when it is told to disable a feature that it does not use or that the machine lacks. So wide.py leaves these features out.
 golden: .venv/ready  ## the tests of golden values, including slow ones, with other CPU kernels (2 min)
 	wide=$$($(BIN)/python .ci/wide.py) && JAX_DISABLE_MOST_OPTIMIZATIONS=0 OPENBLAS_CORETYPE=Haswell \
 		XLA_FLAGS=--xla_cpu_max_isa=AVX2 NPY_DISABLE_CPU_FEATURES="$$wide" $(BIN)/python -m pytest -n $(WORKERS) -m golden tests/experiments $(ARGS)
 
-# A run that skipped or found none of these tests is a failure.
-real: .venv/ready  ## the tests of MNIST and Fashion-MNIST, which TFDS_DATA_DIR holds prepared
+# The run fails if it skipped one of these tests, or found none.
+real: .venv/ready  ## the tests of MNIST and Fashion-MNIST, with the prepared sets in TFDS_DATA_DIR
 	$(BIN)/python -m pytest -n $(WORKERS) -m real_data --junit-xml=.venv/real.xml tests/experiments $(ARGS)
 	$(BIN)/python .ci/all_ran.py .venv/real.xml
 
@@ -67,17 +67,17 @@ reference: .venv/ready  ## the reference run, in resumable parts (20 h)
 # Tests the wheel, not the checkout: -P keeps this folder off sys.path, also in the workers, and conftest checks that.
 # These tests run every line of the library except errors and warnings. make pythons runs all tests, on the newest versions.
 OLDEST_TESTS := $(addprefix tests/decorr/,test_public_functions.py test_streaming.py test_layers.py test_redundancy.py models/test_mlp.py training/test_steps.py)
-oldest: .venv-oldest/ready  ## each function of the library, from its wheel, with the oldest versions that it allows (2 min)
+oldest: .venv-oldest/ready  ## each function of the library, from its wheel, with the oldest dependencies that are allowed (2 min)
 	rm -rf build
 	$(OLDEST)/python $(INSTALL) --no-deps --force-reinstall .
 	DECORR_INSTALLED=1 $(OLDEST)/python -P -m pytest -n $(WORKERS) $(OLDEST_TESTS) $(ARGS)
 
-# A run that skipped or found none of these tests is a failure.
+# The run fails if it skipped one of these tests, or found none.
 oracles: .venv-oracles/ready  ## penalties and statistics against other people's code, and recipes that need such code (3 min)
 	$(ORACLES)/python -m pytest -m oracle --junit-xml=.venv-oracles/report.xml tests/oracles tests/test_recipes.py $(ARGS)
 	$(ORACLES)/python .ci/all_ran.py .venv-oracles/report.xml
 
-# -W makes it a failure if a link leads nowhere, a page is in no list, or a formula cannot be set. The pages of the committed
+# With -W, the build fails if a link leads nowhere, a page is in no table of contents, or a formula cannot be typeset. The pages of the committed
 # results are drawn first: docs/report.md shows them.
 docs: .venv/ready  ## the documentation site, in site/; any warning fails (2 min)
 	rm -rf site jupyter_execute
@@ -113,7 +113,7 @@ pythons:  ## like oldest, but with the newest versions, under each installed Pyt
 	$(OLDEST)/python $(INSTALL) --no-deps --requirement constraints-oldest.txt
 	touch $@
 
-# Takes 1.5 GB and a minute if pip finds a CPU build of torch (PyTorch has an index of them: PIP_EXTRA_INDEX_URL). A GPU
+# Takes 1.5 GB and a minute if pip finds a CPU build of torch (set PIP_EXTRA_INDEX_URL to PyTorch's index of CPU builds). A GPU
 # build works too, and is several times as large.
 .venv-oracles/ready: setup.cfg pyproject.toml constraints.txt requirements-oracles.txt
 	@$(PYTHON) -c '$(IS_NEW_ENOUGH)'

@@ -1,4 +1,4 @@
-"""Runs the library's tests on its wheel with the newest versions that pip finds, under each given Python.
+"""Tests the library's wheel under each given Python, with the newest dependencies that pip finds.
 
 pythons.py VERSION ...: each version gets an environment of its own, .venv-VERSION. Fails if a test fails, or
 if no test ran.
@@ -21,7 +21,7 @@ def interpreter(version):
             said = subprocess.run([command, "--version"], capture_output=True, text=True).stdout
         except OSError:
             continue
-        if said.startswith(f"Python {version}."):  # a shim of pyenv's may lead nowhere
+        if said.startswith(f"Python {version}."):  # pyenv's shim may have no Python behind it
             return command
     return None
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def words(notebook: dict) -> list[str]:
-    """The text that each cell prints or shows, without numbers and spaces."""
+    """Returns the text that each cell prints or shows, without numbers and spaces."""
     texts = []
     for cell in notebook["cells"]:
         outputs = [

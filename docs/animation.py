@@ -28,7 +28,7 @@ from experiments.page.drawing import by_similarity, settings
 
 WEIGHTS = (0.0, 0.002, 0.02)
 EPOCHS = 40
-MILLISECONDS, AT_THE_END = 200, 4000  # how long a frame is shown, and how long the last frame is
+MILLISECONDS, AT_THE_END = 200, 4000  # the duration of a frame, and of the last frame
 PIXELS = 2  # width and height of the square for one correlation
 COLOURS = 10  # number of colours for correlations: more make the file larger
 

@@ -80,7 +80,7 @@ def setup(app: Sphinx) -> None:
 
 
 def _readme(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Puts the README's first screen on the home page, with its first table as cards, version and licence."""
+    """Puts the README's start on the home page. Shows the first table as cards, adds version and licence."""
     if docname == root_doc:
         readme = (Path(__file__).parents[1] / "README.md").read_text()
         screen = readme.partition("# decorr\n")[2].partition("## The experiments")[0]
@@ -94,7 +94,7 @@ def _readme(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def _results(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Replaces each line <!-- results/PATH.html --> of a page by that page of results."""
+    """Replaces each line <!-- results/PATH.html --> of a page by the page of results at PATH."""
 
     def content(name: re.Match) -> str:
         page = (Path(__file__).parents[1] / name[1]).read_text()

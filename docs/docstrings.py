@@ -18,7 +18,7 @@ PUBLIC = {
 """The address at which each public name is documented: in `decorr` itself, if `decorr.__all__` has it."""
 SECTIONS = ("Args", "Attributes", "Call", "Returns", "Raises", "Numerics", "Source")
 OF_NAMES = ("Args", "Attributes", "Call", "Raises")
-"""Sections that have an entry for each name, or for several names."""
+"""Sections whose entries begin with a name, or with several names."""
 
 _HEADER = re.compile(rf"({'|'.join(SECTIONS)}):\s*(.*)")
 _NAMES = re.compile(r"(\w+(?:, \w+)*): (.*)")

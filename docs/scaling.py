@@ -28,8 +28,8 @@ UNITS = {"a common cause": CORRELATION, "independent": 0.0}
 WEIGHTS = (0.002, 0.02)
 EPOCHS = (1, 3, 10)
 
-# Each function computes its normalisation from P and d. All are affine in P, so their gradients are multiples
-# of P's gradient.
+# Each function computes a normalised penalty from P and d. All functions are affine in P, so their gradients
+# are multiples of P's gradient.
 NORMALISATIONS: Mapping[str, Callable[[float, int], float]] = {
     "P, 1/(2d) of the sum": lambda penalty, d: penalty,
     "mean over pairs": lambda penalty, d: (2 * penalty - 1) / (d - 1),
