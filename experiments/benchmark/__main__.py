@@ -55,7 +55,7 @@ def describe_device() -> Work:
 
 
 def machine() -> dict[str, Any]:
-    """The machine and the versions on which the numbers depend."""
+    """Describes the machine and the package versions, on which the numbers depend."""
     with Group("experiments.benchmark.__main__:describe_device", together()) as group:
         (device,) = group.reports()
     return device | {

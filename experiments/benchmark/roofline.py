@@ -27,7 +27,7 @@ from experiments.run.layout import Layout
 
 WIDTHS = (1, 4, 16, 64, 256, 1024)
 SEEDS, SAMPLES = 16, 50_000
-"""The sweep that is predicted: seeds of each network, and MNIST's training samples."""
+"""The size of the sweep that is predicted: seeds of each network, and training samples of MNIST."""
 _NO_KERNELS = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "copy"}
 
 
@@ -39,7 +39,7 @@ class Device(NamedTuple):
     """Multiplications and additions per second in float32, without the tensor cores, like with
     `--matmul-precision float32`."""
     bandwidth: float
-    """Bandwidth of its memory, in bytes per second."""
+    """Memory bandwidth, in bytes per second."""
     launch: float = 2.5e-6
     """Seconds that a short kernel takes in a stream. No data sheet has this number; 2 to 3 microseconds are
     usual."""
@@ -90,7 +90,11 @@ def costs(sizes: Sequence[Size], variants: Sequence[str]) -> Work:
 
 
 def predict(device: Device, cost: Cost, networks: int) -> dict[str, Any]:
-    """Returns the seconds of a step of one network by each bound, in a program of `networks` networks."""
+    """Returns each bound on the seconds of a step of one network, in a program of `networks` networks.
+
+    Also returns the largest bound (`step`), its name (`binds`), and how many networks a program needs so that
+    launches no longer limit it (`enough`). `tensorfloat32` is the bound of the arithmetic on tensor cores.
+    """
     bounds = {
         "compute": cost.flops / device.flops,
         "memory": cost.bytes / device.bandwidth,
@@ -103,8 +107,8 @@ def predict(device: Device, cost: Cost, networks: int) -> dict[str, Any]:
 
 
 def rows(sizes: Sequence[Size]) -> Iterator[dict[str, Any]]:
-    """Yields one row for each number of networks in a program, then the cells of a sweep on the last
-    device."""
+    """Yields a row for each device, size and number of networks in a program. Then yields the cells of a
+    sweep on the last device, and their totals."""
     variants = [variant.name for variant in VARIANTS]
     with Group(f"{__name__}:costs", together(), sizes=list(SIZES), variants=variants) as group:
         (report,) = group.reports()

@@ -101,7 +101,7 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
 
 
 def table(section: str, rows: Sequence[Row]) -> Table:
-    """Returns the table of a section. Below it stand the reasons for missing measurements."""
+    """Returns the table of a section. Its caption has the reasons for missing measurements."""
     title, columns = SECTIONS[section]
     notes = [
         f"{row['trainer']} ({_family(row)}, {row['size']}) {row['note']}" for row in rows if "note" in row

@@ -42,8 +42,8 @@ def protocol(family: Family) -> Recipe:
 
 
 def pixels(family: Family) -> tuple[np.ndarray, np.ndarray]:
-    """The included digits, enlarged to MNIST's shape and repeated. For the paper's networks there are as many
-    images as in MNIST's validation set."""
+    """The included digits, enlarged to MNIST's shape and repeated. For fully connected networks, there are
+    as many images as in MNIST's validation set."""
     from scipy import ndimage
     from sklearn.datasets import load_digits
 
@@ -55,7 +55,7 @@ def pixels(family: Family) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cell(family: Family, size: Size, variant: Variant, networks: int) -> Cell:
-    """The networks as a sweep would train them."""
+    """Returns the cell of a sweep that has the task's networks."""
     return Cell("digits", size, variant, networks, protocol(family))
 
 

@@ -49,7 +49,7 @@ class Trainer(NamedTuple):
 
 
 def engine_trainer(platform: str, family: Family) -> Trainer:
-    """The sweep's engine. On a CPU, it has a process on each core. `networks` counts a device's networks."""
+    """The sweep's engine. On a CPU, it has a process on each core. Each device trains `networks` networks."""
     layout = separate() if platform == "cpu" else together()
     networks = {"mlp": 8, "conv": 2}[family] if platform == "cpu" else 256
     return Trainer("decorr", _JAX + "sweep_engine", ((layout, {"family": family, "networks": networks}),))
@@ -62,7 +62,7 @@ def peers(platform: str, family: Family) -> tuple[Trainer, ...]:
     def peer(
         name: str, build: str, needs: str | None = None, networks: Sequence[int] = (), **arguments: Any
     ) -> Trainer:
-        """A trainer of one network at a time or, given several `networks`, of the number that is fastest."""
+        """Returns a trainer of one network at a time or, given `networks`, of the fastest of these counts."""
         variants = [{"networks": width} for width in networks] or [{}]
         candidates = ((layout, width | arguments) for layout, width in itertools.product(layouts, variants))
         return Trainer(name, build, tuple(candidates), needs)
@@ -188,7 +188,7 @@ def _agree(name: str, nll: Sequence[float], expected: Sequence[float], variant: 
 def overhead(
     platform: str, sizes: Sequence[Size], variants: Sequence[str], repeats: int
 ) -> Iterator[dict[str, Any]]:
-    """Measures the time of a training step with dropout or the penalty, divided by the time without."""
+    """Measures the time of a training step with each variant, divided by the time with vanilla."""
     trainer = engine_trainer(platform, "mlp")
     for size in sizes:
         with ExitStack() as stack:

@@ -107,8 +107,8 @@ def together() -> list[list[int]]:
 
 
 def interleaved(groups: Mapping[str, Group], repeats: int) -> dict[str, list[float]]:
-    """Seconds per call of each group's function. The groups take turns, `repeats` times. Short functions are
-    called many times in a turn."""
+    """Returns the seconds per call of each group's function, for each repeat. The groups take turns in every
+    repeat. Short functions are called many times in a turn."""
     calls = {name: max(1, math.ceil(0.1 / group.seconds())) for name, group in groups.items()}
     turns = [{name: group.seconds(calls[name]) for name, group in groups.items()} for _ in range(repeats)]
     return {name: [turn[name] for turn in turns] for name in groups}

@@ -24,7 +24,8 @@ EARLIER = "42066ab"
 """The last commit with the earlier comparison, which had constant learning rates, PReLU and three tuning
 seeds."""
 FEWEST = 3
-"""With fewer data sets than this, no advice is given: an interval from two has only one degree of freedom."""
+"""With fewer data sets than this, no advice is given: with two data sets, an interval has one degree
+of freedom."""
 DAMAGES = ("noise_error", "pruned_error")
 
 
@@ -203,5 +204,5 @@ def better_of(networks: Networks, method: str, other: str) -> str:
 
 
 def kind(networks: Networks, images: bool) -> dict[str, list[Row]]:
-    """Returns the data sets of images, or those of tables. Only networks for images have a blur_error."""
+    """Keeps the data sets of images or, if `images` is False, of tables. Only images have a blur_error."""
     return {name: rows for name, rows in networks.items() if ("blur_error" in rows[0]) == images}

@@ -1,4 +1,4 @@
-"""Results on the page that test no hypothesis: methods' ranks, choices at edges of ranges, other settings."""
+"""The page's results that test no hypothesis, such as ranks of methods and effects in other settings."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -34,8 +34,8 @@ class Standing(NamedTuple):
 
 
 def standings(networks: Networks) -> tuple[list[Standing], over_sets.Ranks]:
-    """Returns the methods that were trained on all data sets, best mean rank first; and their ranks, with
-    tests."""
+    """Returns the methods that were trained on all data sets, sorted by mean rank, the best first. Also
+    returns the ranks, with tests."""
     methods = [name for name in METHODS if all(results.of(rows, name) for rows in networks.values())]
     by_method = {method: analysis.errors(networks, method) for method in methods}
     ranks = over_sets.ranks(np.array([values.mean(axis=1) for values in by_method.values()]))
@@ -102,7 +102,7 @@ ELSEWHERE = {
     "convolutional, 1,000 images": ("conv", 1000),
     "all images": ("", 60_000),
 }
-"""Maps each kind of settings, as the page names it, to the title and the number of rows of its settings."""
+"""Maps the page's name for a kind of settings to the title and the number of rows of these settings."""
 PAIRS = (("corr", "vanilla"), ("corr-dropout", "dropout"), ("corr-dropout", "vanilla"))
 
 

@@ -38,7 +38,7 @@ class Statement(NamedTuple):
     pool: str
     text: str
     interval: Interval
-    """The interval of a difference in test error, in points."""
+    """A difference in test error, in points, with its 95% interval."""
     outcome: Outcome
 
     @property
@@ -65,7 +65,7 @@ def errors(rows: list[Row], method: str, measure: str = "test_error") -> np.ndar
 
 
 def gain(rows: list[Row], plain: str, method: str) -> Interval:
-    """Returns how many points a method's error lies below the error of a plain method: the mean of the
+    """Returns by how many points a method's error is below the error of a plain method: the mean of the
     differences, paired by seed, with its 95% interval."""
     return intervals.of_mean(errors(rows, plain) - errors(rows, method))
 

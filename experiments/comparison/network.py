@@ -140,7 +140,7 @@ def _is_kernel(params: Any) -> Any:
 
 
 def _penalty_weight(recipe: Recipe, model: MLP | ConvNet, variables: Any, numbers: Numbers, x: Array) -> Any:
-    """Returns the penalty's multiplier, from the penalty's share of the loss; None if there is no penalty."""
+    """Returns the penalty's weight, computed from its share of the loss; None if there is no penalty."""
     if recipe.penalty == "none":
         return None
     logits, activations = model.apply(variables, x[:FIRST])
@@ -156,7 +156,7 @@ def _penalty(recipe: Recipe, activations: Any, key: Array) -> Array:
 
 
 def some_positions(a: Array, key: Array) -> Array:
-    """Returns a layer's activations. If the layer has positions, some of them are sampled."""
+    """Returns a layer's activations; if the layer has positions, only those at random positions."""
     return sample_positions(a, key, max(POSITIONS, len(a))) if a.ndim > 2 else a
 
 

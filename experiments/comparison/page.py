@@ -122,7 +122,7 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     figures = out / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     climbed, networks = ladder.of(settings), analysis.of(settings)
-    # The plan trains fewer seeds on whole data sets, which no answer uses.
+    # Settings of whole data sets have fewer seeds by plan, and no answer uses them.
     answering = analysis.having(networks, "vanilla").values() or [column.reported for column in shown]
     warning = seeds_that_decide(answering) or unfinished(settings)
     judged = [] if warning else analysis.judge(networks)

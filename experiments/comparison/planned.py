@@ -62,7 +62,7 @@ and clipping; momentum; tuned weight decay of kernels; batch normalisation."""
 
 
 def rungs() -> dict[str, Recipe]:
-    """Returns the ladder's recipes, by name: first the released network's, then the one after each step."""
+    """Returns the ladder's recipes, by name: the released network's, then the recipe after each step."""
     made = {"released": _RELEASED}
     for step in STEPS:
         made[step] = _with(list(made.values())[-1], step)

@@ -79,7 +79,7 @@ DESCRIBED = (
 compared with, and the measure."""
 NOT_TESTED = "no planned test"
 SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails": "do not use it"}
-"""Maps an advice or an outcome to the answer in the table. With all others, nothing is decided."""
+"""Maps an advice or an outcome to the answer in the table. All others decide nothing."""
 
 
 def answers(settings: Sequence[Stored], judged: Sequence[Judged]) -> Table:
@@ -169,7 +169,7 @@ def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
 
 
 def label_free_statements(settings: Sequence[Stored]) -> Iterator[ladder.Statement]:
-    """Yields the plan's statement W for each data set. The interval is of the points that corr gains."""
+    """Yields the plan's statement W for each data set. The interval is that of corr's gain, in points."""
     for name, setting, reported, _ in settings:
         if setting["title"] == "views" and all(
             results.of(reported, each) for each in ("align", "align-corr")

@@ -20,7 +20,8 @@ class Step(NamedTuple):
     distance: float
     """The mean absolute difference of these errors from the published bars."""
     diverged: int
-    """Number of networks whose loss became infinite or NaN within 2 epochs. Others may be close to this."""
+    """Number of networks whose loss became infinite or NaN within 2 epochs. Other networks may be
+    close to divergence."""
     networks: int
 
 

@@ -36,13 +36,13 @@ _NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 
 
 def title(claim: str) -> str:
-    """Returns a claim in a few words."""
+    """Returns the short title of a claim."""
     name, _, study = claim.partition("-")
     return f"{_TITLES[name]} ({_STUDIES[study]})" if study else _TITLES[name]
 
 
 def name_of(dataset: str) -> str:
-    """Returns a data set's name in prose."""
+    """Returns a data set's name, as it is written in prose."""
     return _NAMES.get(dataset, dataset)
 
 

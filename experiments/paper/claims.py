@@ -180,12 +180,13 @@ def error(sweep: xr.Dataset, network: Network, epoch: int) -> np.ndarray:
     """
     if network not in networks(sweep) or epoch > sweep.sizes["epoch"]:
         return np.full(sweep.sizes["seed"], np.nan)
-    errors = sweep.validation_error.sel(cell=network.name)  # a whole cell would take ten times as long
+    # Selecting all variables of the cell would take ten times as long.
+    errors = sweep.validation_error.sel(cell=network.name)
     return errors.isel(epoch=epoch if epoch < 0 else epoch - 1).values
 
 
 def on_diverged(sweep: xr.Dataset, variants: Sequence[Variant], by: int | None = None) -> str:
-    """Returns a sentence on the networks that diverged by an epoch; "" if none did."""
+    """Returns a sentence on the networks that diverged by an epoch (None: the last); "" if none did."""
     counts = ", ".join(
         f"{count} of {seeds} {network.name}"
         for network, (count, seeds) in diverged(sweep, by).items()

@@ -15,7 +15,7 @@ FIRST = ("figure2", "figure4", "error_by_size", "steps")
 """The pictures beside the answer."""
 
 CAPTIONS = {
-    "figure2": "Each line is one weight, averaged over seeds. The left end shows the share of pairs near 0.",
+    "figure2": "Each line is one weight, averaged over seeds. The left end shows pairs with |rho| near 0.",
     "figure4": "Lower is better. Bars: mean over seeds with 95% interval. Dots: seeds. Dashes: the paper.",
     "error_by_size": "Lower is better. Networks that diverged are counted above and left out of the means.",
     "steps": "Shaded: weight 0.02, the paper's 1.0, is better than 0. MNIST has more steps than the digits.",

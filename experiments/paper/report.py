@@ -40,7 +40,7 @@ REFERENCE = Path(__file__).parent / "reference"
 NETWORKS = "networks"
 
 FEWEST_SEEDS = 6
-"""With fewer seeds no comparison can be significant."""
+"""With fewer seeds than this, no comparison can be significant."""
 
 
 class Shown(NamedTuple):

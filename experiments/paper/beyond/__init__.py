@@ -1,4 +1,4 @@
-"""Studies of questions that the paper leaves open, planned in PLAN.md. Each study has a file and a line."""
+"""Studies of questions that the paper leaves open, planned in PLAN.md. Each is a file and a line here."""
 
 from experiments.paper.beyond import (
     convolutions,

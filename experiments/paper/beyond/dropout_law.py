@@ -54,9 +54,9 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
       dataset: the data that the networks were trained on. The validation set is used.
 
     Returns:
-      slope and r2 [law, seed, layer], by `fit`. pairs [seed, layer]: how many pairs were compared. left_out
+      slope and r2 [law, seed, layer], from `fit`. pairs [seed, layer]: how many pairs were compared. left_out
       [seed, layer]: how many pairs have no correlation, because a unit is constant or its network diverged.
-      counts [law, layer, predicted, observed]: the number of pairs in each bin, for all seeds.
+      counts [law, layer, predicted, observed]: the number of pairs in each bin, summed over seeds.
     """
     import jax
 
@@ -167,7 +167,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 class Row(NamedTuple):
-    """How well a law predicts the correlations of a layer: the mean over seeds, the smallest, the largest."""
+    """How well a law predicts the correlations of a layer: mean, minimum and maximum over seeds."""
 
     layer: int
     law: str

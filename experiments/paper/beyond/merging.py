@@ -40,7 +40,8 @@ DIMENSIONS = {
 """The axes of each variable that `measure` returns."""
 
 _ROUNDING = 1e-6
-"""The rounding error of a difference of two float32 errors. One image changes an error by 1e-4."""
+"""The rounding error of a difference of two validation errors in float32. A single image changes
+a validation error by 1e-4."""
 
 
 def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Dataset:
@@ -114,7 +115,7 @@ def merge(
 
     After a layer is merged, the next layer's activations are computed with the merged network. The result has
     the shape of the whole network. Removed units are still computed, but have no outgoing weights. So one
-    compiled program serves all merged networks, and gives the outputs of the smaller ones.
+    compiled program serves all merged networks, and gives the outputs of networks without these units.
     `decorr.merge_network` returns smaller arrays, so a program would be compiled for every threshold of
     every network.
 

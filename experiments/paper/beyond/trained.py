@@ -8,8 +8,8 @@ from decorr.config import Architecture
 from experiments.grid.cells import Cell
 
 Program = Callable[[Any, Any], tuple[Any, tuple[Any, ...]]]
-"""A function of parameters and inputs [sample, feature]. Without dropout, it returns logits [sample, class]
-and the activations [sample, unit] of each hidden layer."""
+"""A function of parameters and inputs [sample, feature]. It applies no dropout, and returns logits
+[sample, class] and the activations [sample, unit] of each hidden layer."""
 
 
 def program(cell: Cell, classes: int) -> Program:
