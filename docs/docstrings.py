@@ -30,7 +30,7 @@ def as_rst(lines: list[str], public: Mapping[str, str], formulas: Mapping[str, s
     Args:
       lines: the docstring's lines, without indentation.
       public: the address of each public name. Public names in backticks become links.
-      formulas: the TeX of each formula, by the text that docstrings have for it.
+      formulas: maps each formula, as docstrings write it, to its TeX.
     """
     rst: list[str] = []
     for section, body in _sections(_with_mathematics(lines, formulas)):

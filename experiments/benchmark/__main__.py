@@ -30,7 +30,7 @@ class Benchmark:
     sections: tuple[Section, ...] = ("training", "overhead", "penalty", "diagnostics", "startup", "scaling")
     """Sections to measure. roofline measures nothing: it predicts the speed on GPUs."""
     families: tuple[Family, ...] = ("mlp", "conv")
-    """Kinds of networks in the section training. Other sections use the paper's kind, mlp."""
+    """Kinds of networks that the section `training` measures. Other sections use the paper's kind, mlp."""
     sizes: tuple[Size, ...] = ("tiny", "huge")
     """Network sizes, at MNIST's shapes."""
     variants: tuple[str, ...] = ("vanilla", "drop", "corr-0.1")

@@ -1,4 +1,5 @@
-"""Times the penalty and its gradient in decorr, the d x d formula in JAX and PyTorch, and a lower bound."""
+"""Times the penalty with its gradient: in decorr, and by the d x d formula in JAX and PyTorch. Also times the
+operations that no implementation can do without."""
 
 import resource
 from collections.abc import Callable, Iterator

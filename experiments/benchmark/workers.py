@@ -115,7 +115,8 @@ def interleaved(groups: Mapping[str, Group], repeats: int) -> dict[str, list[flo
 
 
 def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
-    """The median ratio over the repeats. A temporary slowdown of the machine affects both times alike."""
+    """Returns the median, over the repeats, of the ratio. If the machine slows down for a while, both times
+    of a repeat become longer, and their ratio stays."""
     return statistics.median(n / d for n, d in zip(numerator, denominator, strict=True))
 
 

@@ -68,7 +68,7 @@ READERS = {
 }
 """Maps a hypothesis to the readers whose question it answers."""
 CONVOLUTIONAL = "Your network is convolutional"
-TRANSFER = "You tell other classes apart, by the last hidden layer and five rows a class"
+TRANSFER = "You reuse the last hidden layer for new classes, with five rows of each"
 DESCRIBED = (
     ("conv", CONVOLUTIONAL, "corr", "vanilla", "test_error"),
     ("conv", CONVOLUTIONAL, "corr-dropout", "dropout", "test_error"),

@@ -39,7 +39,7 @@ def need(sweep: xr.Dataset, needed: Iterable[Network]) -> None:
 
 
 def sizes(sweep: xr.Dataset) -> list[Size]:
-    """Returns the sweep's sizes that have a variant with a style of its own; Missing if there is none."""
+    """Returns the sweep's sizes with a variant that has its own style. Raises Missing if no size has."""
     drawn = [size for size in SIZES if variants(sweep, size)]
     if not drawn:
         raise Missing(f"needs one of {', '.join(variant.name for variant in style.with_looks())}")

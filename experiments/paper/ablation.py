@@ -16,7 +16,7 @@ class Step(NamedTuple):
 
     name: str
     errors: dict[Network, float]
-    """Mean error of each network after 2 epochs. Seeds that diverged count with the error of guessing."""
+    """Mean error of each network after 2 epochs. Seeds that diverged are given the error of guessing."""
     distance: float
     """The mean absolute difference of these errors from the published bars."""
     diverged: int

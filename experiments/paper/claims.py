@@ -192,7 +192,7 @@ def on_diverged(sweep: xr.Dataset, variants: Sequence[Variant], by: int | None =
         for network, (count, seeds) in diverged(sweep, by).items()
         if network.variant in variants
     )
-    return f" Networks that diverged count with the error of guessing: {counts}." if counts else ""
+    return f" Networks that diverged are given the error of guessing: {counts}." if counts else ""
 
 
 def _growth(sweep: xr.Dataset, network: Network) -> np.ndarray:

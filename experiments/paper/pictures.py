@@ -18,7 +18,8 @@ CAPTIONS = {
     "figure2": "Each line is one weight, averaged over seeds. The left end shows pairs with |rho| near 0.",
     "figure4": "Lower is better. Bars: mean over seeds with 95% interval. Dots: seeds. Dashes: the paper.",
     "error_by_size": "Lower is better. Networks that diverged are counted above and left out of the means.",
-    "steps": "Shaded: weight 0.02, the paper's 1.0, is better than 0. MNIST has more steps than the digits.",
+    "steps": "Shaded: steps at which weight 0.02 (the paper's 1.0) errs less than no penalty. MNIST has more "
+    "steps than the digits.",
     "learning_curves": "Both axes are logarithmic, to show the first epochs and the last differences.",
     "correlation_curves": "Grey: the number of units in the layer.",
     "slopes": f"Numbers: networks with a slope below {-slopes.FLAT} / in between / above {slopes.FLAT}.",

@@ -21,12 +21,12 @@ _PINNED = {
     "jax_threefry_partitionable": True,
     "jax_random_seed_offset": 0,
 }
-"""JAX's settings that would change results. They are fixed, because stored configurations do not
-record them."""
+"""The JAX settings on which results depend. They are fixed, because stored configurations do not record
+them."""
 
 
 def configure(cpu_devices: int | None = None) -> None:
-    """Sets the number of CPU devices, the compilation cache, and every setting that would change results.
+    """Sets the number of CPU devices and the compilation cache, and all settings on which results depend.
 
     Call it before anything runs on JAX. By default, there is a device for each core that may be busy, because
     the networks' matrices are so small that XLA's own threads stay idle. If you have configured

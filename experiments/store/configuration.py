@@ -74,8 +74,8 @@ def check_data(source: object, stored: str, wanted: str) -> None:
 
 
 def same_data(first: str, second: str) -> bool:
-    """Whether two texts have the same version of the data, and the same hash if both have one. A text may
-    name several data sets."""
+    """Whether two identities of data have the same version, and the same hash if both have one. An identity
+    may join those of several data sets by "; "."""
     identities = [identity.split() for text in (first, second) for identity in text.split("; ")]
     pairs = itertools.combinations(identities, 2)
     return all(ours == theirs for pair in pairs for ours, theirs in zip(*pair, strict=False))

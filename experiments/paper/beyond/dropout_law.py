@@ -253,5 +253,5 @@ STUDY = Study(
     make_cells("mnist", replace(RELEASED, epochs=20), ("medium",), ("vanilla",), seeds=10),
     measure,
     DIMENSIONS,
-    exhibit=Exhibit("dropout-law", "Three laws of dropout and trained networks", text, figure, tables),
+    exhibit=Exhibit("dropout-law", "Three laws of dropout, and trained networks", text, figure, tables),
 )

@@ -176,7 +176,7 @@ def c11(measured: xr.Dataset) -> Verdict:
     if counts:
         without = _above(share.where(measured.diverged == 0))
         remark += (
-            f" Networks that diverged count with the error of guessing, for which no unit is needed: "
+            f" Networks that diverged are given the error of guessing, for which no unit is needed: "
             f"{', '.join(counts)}. Without them: {without.verdict} ({without.counts})."
         )
     return _above(share, remark)
@@ -256,7 +256,7 @@ STUDY = Study(
         "merging",
         "How many units can be merged before the error rises",
         lambda measured: (
-            "Units that another unit predicts are merged, layer after layer, at falling thresholds of |rho|. "
+            "For each threshold of |rho|, units are merged into units that predict them, layer after layer. "
             "The table shows the smallest share of hidden units left at which the error is at most "
             f"{100 * MARGIN:g} percentage points above that of the whole network."
         ),
