@@ -366,6 +366,7 @@ def test_an_interrupted_sweep_goes_on_bit_for_bit(finished, tmp_path, sweep, mon
     assert_same_cell(folder, finished[0])
 
 
+@pytest.mark.slow
 def test_a_table_in_ascii(tmp_path, sweep):
     output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     assert sweep("--out", tmp_path, *TINY, "--variants", "corr-0.1", output=output).returncode == 0

@@ -105,6 +105,7 @@ def test_figures_and_verdicts_are_files_too(written):
     assert len(steps) == 2 + 8 and steps[-1].startswith("| + input-dropout |")
 
 
+@pytest.mark.slow
 def test_it_is_the_same_each_time(written, tmp_path):
     sweep = made_up.sweep()
     again = {

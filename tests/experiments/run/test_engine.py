@@ -172,6 +172,7 @@ def test_blocks_of_seeds_are_the_cells_seeds():
         np.testing.assert_allclose(np.concatenate(parts), value, atol=2e-3, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "found"), [("float32", "HIGHEST"), ("tensorfloat32", "HIGH")])
 def test_the_precision_of_matrix_products(precision, found):
     with jax.default_matmul_precision(precision):

@@ -37,6 +37,7 @@ def test_the_bootstrap_is_scipys():
     assert intervals.bootstrap(np.full(5, 2.0)) == (2, 2, 2)
 
 
+@pytest.mark.slow
 def test_the_bootstrap_covers_the_mean_about_as_often_as_it_says():
     samples = np.random.default_rng(2).standard_normal((300, 20)) + 5
     found = [intervals.bootstrap(sample) for sample in samples]
