@@ -56,13 +56,13 @@ _MODULES = {
     "streaming": "CorrelationState",
     "whitening": "whiten whitening_matrix",
 }
-"""The names for daily use, by module. `__all__` and `dir` list them."""
+"""Maps each module to its names for daily use, which `__all__` and `dir` list."""
 _RARE = {
     "diagnostics": "CKAState activity dormant_units linear_cka mean_square_correlation rank_above rank_at "
     "redundant_pairs spectrum",
     "penalties": "GradientTerms VICRegParts gradient_terms vicreg_parts",
 }
-"""Further measurements and penalties. `decorr` has these names too, but only their modules list them."""
+"""Maps each module to its other names. `decorr` has these names too, but only the modules list them."""
 
 
 def _homes(modules: dict[str, str]) -> dict[str, str]:

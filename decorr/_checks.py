@@ -41,7 +41,7 @@ def check_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
 
 
 def check_scalar_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
-    """Like `check_probability`, but also raises ValueError for anything other than a scalar."""
+    """Checks a number like `check_probability`, and raises ValueError if it is not a scalar."""
     array = check_probability(number, what)
     if array.ndim:
         raise ValueError(f"{what} must be a scalar; got shape {array.shape}")
@@ -68,10 +68,10 @@ def check_weights(
     shape: tuple[int, ...],
     xp: ModuleType = jnp,
 ) -> Any:
-    """Returns the samples' weights as a JAX or NumPy array of the samples' shape; 0 for invalid samples.
+    """Returns the samples' weights as a JAX or NumPy array in the samples' shape.
 
-    Raises ValueError if a valid sample has a negative or infinite weight. If the weights or the mask are
-    traced, such a weight becomes NaN instead.
+    Invalid samples get the weight 0. Raises ValueError if the weight of a valid sample is negative or not
+    finite. If the weights or the mask are traced, such a weight becomes NaN instead.
     """
     where = True if where is None else where
     valid, given = check_where(where, shape, xp), _broadcast(weights, shape, "weights", xp)

@@ -1,6 +1,6 @@
-"""Dropout with a traced rate, and what dropout does to correlations (Section 2.1 and beyond).
+"""Dropout whose rate may be traced, and its effect on correlations (Section 2.1 and beyond).
 
-rate is the probability to drop; keep = 1 - rate is the paper's p.
+rate is the probability to drop an element; keep = 1 - rate is the paper's p.
 """
 
 import functools
@@ -33,8 +33,8 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
 
     Numerics:
       Most of the cost of dropout is drawing random bits. So the mask takes only 16 bits per element, half as
-      many as a uniform number would take. The rate is therefore rounded to a multiple of 2^-16, and a rate
-      below 1 to at most 1 - 2^-16. The scale uses the rounded rate, so E[y] = x exactly. Half-precision
+      many as a uniform number would take. The rate is therefore rounded to a multiple of 2^-16. A rate
+      below 1 becomes at most 1 - 2^-16. The scale uses the rounded rate, so E[y] = x exactly. Half-precision
       inputs are scaled in float32.
 
     Source: Srivastava et al., Dropout (2014), with the scaling moved to training. Random bits: Salmon et
@@ -42,8 +42,8 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
     """
     x = check_floating(x, "the inputs of dropout")
     keep = 1 - check_scalar_probability(rate, "rate").astype(jnp.float32)
-    # How many of the 2^16 values of a half word keep an element: at least 1 if keep > 0, because 0 would make
-    # the scale infinite.
+    # Half words below `kept` keep their element. If keep > 0, `kept` is at least 1, because 0 would make the
+    # scale infinite.
     kept = jnp.where(keep > 0, jnp.maximum(jnp.round(keep * 2**16), 1), 0)
     words = _words(jax.random.bits(key, (2,), jnp.uint32), -(-x.size // 4))  # four elements per block
     halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]
@@ -59,7 +59,10 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
 # Jitted, because otherwise each call outside of `jit` would compile the loop again.
 @functools.partial(jax.jit, static_argnums=1)
 def _words(key: jax.Array, blocks: int) -> jax.Array:
-    """Returns Threefry's blocks for the counters 0, 1, ...: all first words, then all second words."""
+    """Returns the random words that Threefry makes of the counters 0, 1, ... Each counter gives two words.
+
+    All first words stand before all second words.
+    """
 
     def encrypt(counter: jax.Array) -> tuple[jax.Array, jax.Array]:
         return _threefry(key, counter, jnp.zeros_like(counter))
@@ -80,7 +83,7 @@ def _words(key: jax.Array, blocks: int) -> jax.Array:
 
 
 def _threefry(key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns Threefry-2x32-20 of the counters x and y.
+    """Encrypts the counters x and y, elementwise, by Threefry-2x32 with 20 rounds.
 
     On a CPU, JAX's own Threefry is a loop, which would double the time of dropout.
     """

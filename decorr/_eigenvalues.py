@@ -17,7 +17,7 @@ class Spectrum(NamedTuple):
     """The eigenvalues of a layer's matrix."""
 
     values: jax.Array
-    """[min(m, d)], largest first, in units of scale^2."""
+    """The eigenvalues divided by scale^2 [min(m, d)], largest first."""
     scale: jax.Array
     """A scalar with derivative 0. Activations are divided by it, so no square under- or overflows."""
 
@@ -32,21 +32,24 @@ def spectrum_of(kind: Kind, samples: Samples) -> Spectrum:
     if samples.weights is None:
         b = u / jnp.sqrt(size)
     else:
-        # Weights are divided by their sum, which is an upper bound of the largest weight.
-        heaviest = samples.everywhere(samples.weights.sum())
-        heaviest = jnp.where(heaviest > 0, heaviest, 1)
-        b = u * (_root(samples.weights / heaviest) * jnp.sqrt(heaviest / size))[:, None]
+        # Weights are divided by their sum, so that no weight exceeds 1.
+        total = samples.everywhere(samples.weights.sum())
+        total = jnp.where(total > 0, total, 1)
+        b = u * (_root(samples.weights / total) * jnp.sqrt(total / size))[:, None]
     if at_most(b.shape[1], samples.number):
         return Spectrum(eigenvalues(samples.axis_name, b), scale)
     return Spectrum(eigenvalues(None, samples.whole(b).T), scale)
 
 
 def factor(kind: Kind, samples: Samples) -> tuple[jax.Array, jax.Array]:
-    """Returns U [sample, unit] divided by a scale, and the scale. After the division no square overflows."""
+    """Returns the values U [sample, unit] that `kind` names, divided by a scale, and the scale.
+
+    After the division no square overflows.
+    """
     if kind == "correlation":
         z = standardise(samples).z
         return z, jnp.ones((), z.dtype)
-    if kind == "covariance":  # divided by the largest span, which no deviation exceeds
+    if kind == "covariance":  # the scale is the largest span, which no deviation exceeds
         c, span, constant = centre_in_spans(samples)
         scale = _divisor(jnp.max(jnp.where(constant, 0, span)))
         return samples.select(jnp.where(constant, 0, c * (span / scale))), scale
@@ -57,11 +60,11 @@ def factor(kind: Kind, samples: Samples) -> tuple[jax.Array, jax.Array]:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def eigenvalues(axis_name: AxisName, b: jax.Array) -> jax.Array:
-    """The eigenvalues of B^T B, largest first; all are NaN if an entry of B is not finite.
+    """Returns the eigenvalues of B^T B, largest first; all are NaN if an entry of B is not finite.
 
     They are |B v|^2, where v are the rounded eigenvectors of B^T B. So their error is a few eps^2 times the
-    largest eigenvalue, compared with a few eps for `jnp.linalg.eigvalsh`. A small singular value has an error
-    of about eps times the largest singular value.
+    largest eigenvalue. With `jnp.linalg.eigvalsh`, the factor would be a few eps. A small singular value of B
+    has an error of about eps times the largest singular value.
     """
     return _quotients(axis_name, b, _vectors(axis_name, b))
 
@@ -70,13 +73,13 @@ def eigenvalues(axis_name: AxisName, b: jax.Array) -> jax.Array:
 def _eigenvalues_jvp(
     axis_name: AxisName, primals: tuple[jax.Array], tangents: tuple[jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    # The eigenvectors change too, but to first order this changes no |B v|^2.
+    # The eigenvectors change with B too, but to first order, their change does not affect any |B v|^2.
     v = _vectors(axis_name, *primals)
     return jax.jvp(lambda b: _quotients(axis_name, b, v), primals, tangents)
 
 
 def _vectors(axis_name: AxisName, b: jax.Array) -> jax.Array:
-    """The eigenvectors of B^T B as columns. The solver never gets a value that is not finite."""
+    """Returns the eigenvectors of B^T B as columns. The solver gets only finite values."""
     matrix = _everywhere(axis_name, product(b.T, b))
     identity = jnp.eye(len(matrix), dtype=matrix.dtype)
     vectors: jax.Array = jnp.linalg.eigh(jnp.where(jnp.isfinite(matrix).all(), matrix, identity))[1]
@@ -84,7 +87,7 @@ def _vectors(axis_name: AxisName, b: jax.Array) -> jax.Array:
 
 
 def _quotients(axis_name: AxisName, b: jax.Array, v: jax.Array) -> jax.Array:
-    """Returns |B v|^2 for each column v of a matrix, largest first."""
+    """Returns |B u|^2 for each column u of `v`, largest first."""
     values = _everywhere(axis_name, jnp.sum(jnp.square(product(b, v)), axis=0))
     values = jnp.where(jnp.isfinite(values).all(), values, jnp.nan)
     return values[jnp.argsort(-values)]
@@ -100,5 +103,5 @@ def _divisor(x: jax.Array) -> jax.Array:
 
 
 def _root(x: jax.Array) -> jax.Array:
-    """The square root, with derivative 0 at 0."""
+    """Returns the square root of x, with derivative 0 at x = 0."""
     return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)

@@ -50,9 +50,10 @@ def _inverse_root_jvp(
 
 
 def newton_inverse_root(c: jax.Array, iterations: int) -> jax.Array:
-    """Approximates c^(-1/2) by Newton-Schulz iterations. y tends to (c / norm)^(1/2), and z to y's inverse.
+    """Approximates c^(-1/2) by Newton-Schulz iterations.
 
-    With z alone, as in IterNorm, rounding errors would grow from step to step.
+    In the loop, y tends to (c / norm)^(1/2), and z to the inverse of y. With z alone, as in IterNorm,
+    rounding errors would grow from step to step.
     """
     identity = jnp.eye(c.shape[0], dtype=c.dtype)
     norm = jnp.sqrt(jnp.sum(c * c))

@@ -21,8 +21,8 @@ def over_mesh(
     """Calls function(*static, *arrays), even if the arrays are on a mesh with Explicit axes.
 
     The axes of `jax.make_mesh` are Explicit. On such axes every operation must state the layout of its
-    result. Inside the function, the compiler decides the layouts instead, like for Auto axes. A profile shows
-    the operations under the function's name, for example `decorr.zscore`.
+    result. Inside the function, the compiler decides the layouts instead, as it does on Auto axes. A profile
+    shows the operations under the function's name, for example `decorr.zscore`.
 
     Args:
       function: the function to call. Pass the same object each time: each new object is compiled anew.
@@ -51,10 +51,11 @@ def over_mesh(
 
 
 def _by_samples(a: jax.Array) -> jax.Array:
-    """Spreads activations over their samples instead of their units, if they have fewer units than samples.
+    """Spreads activations over samples instead of units, if they have at least as many samples as units.
 
     Each device sends every other device only the part that the other device needs. The compiler alone would
-    gather everything on every device.
+    gather everything on every device. If the devices cannot share the first axis equally, `a` is returned
+    as it is.
     """
     sharding = jax.typeof(a).sharding
     axes = jax.tree.leaves(tuple(sharding.spec))

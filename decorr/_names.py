@@ -17,6 +17,6 @@ def check_name(what: str, name: str, names: Iterable[Name]) -> Name:
 
 
 def meant(name: str, names: Iterable[str]) -> str:
-    """Returns ` (did you mean 'NAME'?)` with the closest name; an empty string if no name is close."""
+    """Returns ` (did you mean 'NAME'?)` with the closest name, or "" if no name is close."""
     close = difflib.get_close_matches(str(name), list(names), n=1)
     return f" (did you mean {close[0]!r}?)" if close and close[0] != name else ""

@@ -15,17 +15,17 @@ from decorr._checks import check_floating, check_weights, check_where
 AxisName = str | tuple[str, ...] | None
 """Names of the mapped axes over which the samples are spread."""
 
-# A unit is constant if its values span at most this many roundings of the largest value.
+# A unit is constant if its values differ by at most this many rounding errors (eps) of the largest one.
 _ROUNDINGS = 4
 
 
 def product(x: jax.Array, y: jax.Array) -> jax.Array:
-    """The matrix product in full float32, even on hardware that would round to bfloat16 or TF32."""
+    """Returns the matrix product in full float32, even on hardware that would round to bfloat16 or TF32."""
     return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)
 
 
 def at_most(size: int, limit: int) -> bool:
-    """Whether size <= limit. True if one of them is symbolic, as in an exported program."""
+    """Returns whether size <= limit, or True if either is symbolic, as in an exported program."""
     return not (isinstance(size, int) and isinstance(limit, int)) or size <= limit
 
 
@@ -35,7 +35,7 @@ def widen(x: Any) -> Any:
 
 
 def is_constant(low: Any, high: Any, xp: ModuleType = jnp) -> Any:
-    """Returns whether `low` and `high` differ by no more than rounding. False for NaN and infinities."""
+    """Returns whether `low` and `high` differ by no more than rounding. NaN and infinities give False."""
     largest = xp.maximum(abs(low), abs(high))
     return (high - low <= _ROUNDINGS * jnp.finfo(low.dtype).eps * largest) & xp.isfinite(largest)
 
@@ -46,9 +46,9 @@ class Samples:
     """Checked activations, and how to sum over them."""
 
     values: jax.Array
-    """[sample, unit], float32 or better; 0 where the weight is 0, whatever value was given there."""
+    """Activations [sample, unit], in float32 or wider. Samples of weight 0 are replaced by 0."""
     weights: jax.Array | None
-    """[sample], 0 for an invalid sample. None: all weights are 1, which costs nothing."""
+    """Weights [sample]; 0 for an invalid sample. None means that all weights are 1, and saves time."""
     axis_name: AxisName = field(metadata={"static": True})
 
     @property
@@ -64,19 +64,19 @@ class Samples:
         return jnp.where(_column(self.weights, x) > 0, x, other)
 
     def weighted(self, x: jax.Array) -> jax.Array:
-        """x [sample, ...] times the weights."""
+        """Returns x [sample, ...] times the weights."""
         return x if self.weights is None else x * _column(self.weights, x)
 
     def everywhere(self, x: jax.Array) -> jax.Array:
-        """The sum of x over the devices."""
+        """Returns the sum of x over the devices."""
         return x if self.axis_name is None else lax.psum(x, self.axis_name)
 
     def total(self, x: jax.Array) -> jax.Array:
-        """The weighted sum [1, ...] of x [sample, ...] over all samples."""
+        """Returns the weighted sum [1, ...] of x [sample, ...] over all samples."""
         return self.everywhere(jnp.sum(self.weighted(x), axis=0, keepdims=True))
 
     def moment(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        """The weighted sum [unit, unit] of x y^T over all samples, for x and y [sample, unit]."""
+        """Returns the weighted sum of x y^T [unit, unit] over all samples, for x and y [sample, unit]."""
         return self.everywhere(product(self.weighted(x).T, y))
 
     def gathered(self, x: jax.Array) -> jax.Array:
@@ -84,9 +84,9 @@ class Samples:
         return x if self.axis_name is None else lax.all_gather(x, self.axis_name, axis=0, tiled=True)
 
     def whole(self, x: jax.Array) -> jax.Array:
-        """Like `gathered`, but JAX knows that every device has the same result.
+        """Returns what `gathered` returns, in a way that tells JAX that every device has the same result.
 
-        The price is a sum over devices.
+        This costs a sum over devices.
         """
         if self.axis_name is None:
             return x
@@ -95,9 +95,9 @@ class Samples:
         return self.everywhere(lax.dynamic_update_slice_in_dim(others, x, place, axis=0))
 
     def size(self, ddof: int = 0) -> jax.Array | int:
-        """The divisor of sums: V1 - ddof V2 / V1, with V1 = sum w and V2 = sum w^2.
+        """Returns the divisor of sums: V1 - ddof V2 / V1, with V1 = sum w and V2 = sum w^2.
 
-        Without weights, it is number - ddof. If this formula gives 0, the divisor is 1 instead.
+        Without weights, the divisor is number - ddof. If its formula gives 0, the divisor is 1 instead.
         """
         if self.weights is None:
             return self.number - ddof if at_most(1 + ddof, self.number) else 1
@@ -106,7 +106,7 @@ class Samples:
         return jnp.where(size > 0, size, 1)
 
     def effective(self) -> jax.Array | int:
-        """The effective number of samples V1^2 / V2 (Kish): for equal weights, the number of samples."""
+        """Returns Kish's effective number of samples, V1^2 / V2. Equal weights give the number of samples."""
         if self.weights is None:
             return self.number
         _, shares = self._shares()
@@ -114,15 +114,18 @@ class Samples:
         return jnp.where(squares > 0, 1 / jnp.where(squares > 0, squares, 1), 0)
 
     def _shares(self) -> tuple[jax.Array, jax.Array]:
-        """V1, and each weight's share of V1. Squares of shares cannot overflow, unlike squares of weights."""
+        """Returns V1, the sum of the weights, and each weight divided by V1, its share.
+
+        Squares of shares cannot overflow, unlike squares of weights.
+        """
         weights = jnp.asarray(self.weights)
         first = self.everywhere(weights.sum())
         return first, weights / jnp.where(first > 0, first, 1)
 
     def extremes(self) -> tuple[jax.Array, jax.Array]:
-        """Returns each unit's smallest value and largest value, both [1, unit]; 0 without valid samples.
+        """Returns each unit's smallest value and largest value, both [1, unit].
 
-        Their derivatives are 0.
+        Without valid samples, the values are 0. All derivatives are 0.
         """
         values = lax.stop_gradient(self.values)
         low = self.select(values, jnp.inf).min(axis=0, keepdims=True)
@@ -137,8 +140,8 @@ class Samples:
     def origin(self, low: jax.Array) -> jax.Array:
         """Returns the values [1, unit] to subtract first: `low`, or with weights, the heaviest sample.
 
-        If one sample outweighs all others by far, the mean is close to its value. If another value were
-        subtracted, that sample's deviation from the mean would be only rounding error.
+        If one sample outweighs all others by far, the mean is close to the value of that sample. If another
+        value were subtracted, that sample's deviation from the mean would be only rounding error.
         """
         if self.weights is None:
             return low
@@ -161,9 +164,9 @@ def pairs_of_shares(shares: jax.Array, everywhere: Callable[[jax.Array], jax.Arr
 def extremes_over(
     axis_name: str | tuple[str, ...], low: jax.Array, high: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The smallest `low` and the largest `high` of all devices."""
-    # A NaN would be lost between devices, so it becomes infinite. Like a unit with a NaN, a unit with an
-    # infinity is not constant.
+    """Returns the smallest `low` and the largest `high` of all devices."""
+    # A comparison between devices may lose a NaN, so every NaN becomes infinite. Like a unit with a NaN, a
+    # unit with an infinity is not constant.
     low, high = jnp.where(jnp.isnan(low), -jnp.inf, low), jnp.where(jnp.isnan(high), jnp.inf, high)
     return lax.pmin(low, axis_name), lax.pmax(high, axis_name)
 
@@ -231,18 +234,18 @@ class Standardised(NamedTuple):
     """Z-scores and standard deviations of the units. For a constant unit, both are 0."""
 
     z: jax.Array
-    """[sample, unit], z-scores; 0 for invalid samples."""
+    """Z-scores [sample, unit]; 0 for invalid samples."""
     sigma: jax.Array
-    """[unit], standard deviations."""
+    """Standard deviations [unit]."""
     constant: jax.Array
-    """[unit] bool, which units are constant. sigma = 0 does not show this, because sigma may underflow."""
+    """Which units are constant [unit], as bool. sigma = 0 does not show this, because sigma may underflow."""
 
 
 def standardise(samples: Samples, ddof: int = 1) -> Standardised:
     """Z-scores the units. The divisor of variances is `samples.size(ddof)`."""
     c, span, constant = centre_in_spans(samples)
     variance = samples.total(c * c) / samples.size(ddof)
-    # Two `where`s: the inner one keeps 1 / 0 out of the derivative, and the outer one sets the value.
+    # The inner `where` keeps 1 / 0 out of the derivative, and the outer `where` sets the value.
     deviation = jnp.sqrt(jnp.where(constant, 1, variance))
     z = samples.select(jnp.where(constant, 0, c / deviation))
     return Standardised(z, jnp.where(constant, 0, deviation * span)[0], constant[0])
@@ -265,9 +268,9 @@ def centre_in_spans(samples: Samples) -> tuple[jax.Array, jax.Array, jax.Array]:
     low, high = samples.extremes()
     constant = is_constant(low, high)
     # Every unit is mapped onto [0, 1] first. So no square under- or overflows, and a large mean costs no
-    # digits. Z-scores do not depend on shift and span, and neither do their derivatives. Values of both signs
-    # may span more than the largest float, and the inverse of such a span would be denormal. In that case
-    # nothing is shifted, and the span is an eighth of the largest float.
+    # precision. Z-scores and their derivatives do not depend on shift and span. Values of both signs may span
+    # more than the largest float, and the inverse of such a span would be denormal. In that case nothing is
+    # shifted, and the span is an eighth of the largest float.
     largest = jnp.finfo(low.dtype).max
     shift = jnp.where(high - low < largest, samples.origin(low), 0)
     span = jnp.where(constant, 1, jnp.minimum(high - low, largest / 8))
