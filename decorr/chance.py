@@ -4,23 +4,24 @@ from typing import Any
 
 
 def independent_penalty(m: float, d: int) -> float:
-    """Returns the penalty P that d independent Gaussian units show on average over m samples.
+    """Returns the expected penalty P of d independent Gaussian units, for P computed over m samples.
 
-    E[P] = (1 + (d-1)/(m-1)) / 2, because E[rho_ij^2] = 1/(m-1) for i != j. However large this value is, a P
-    near it is not evidence against independence.
+    E[P] = (1 + (d-1)/(m-1)) / 2, because E[rho_ij^2] = 1/(m-1) for i != j. A P near this value is no evidence
+    against independence, however large the value is.
 
         samples, units = a.size // a.shape[-1], a.shape[-1]
         excess = correlation_penalty(a) - independent_penalty(samples, units)
 
     Args:
       m: number of samples, at least 2. If samples depend on one another, like the positions of one image,
-        give the effective number of samples, which may be a fraction. With weights w, it is (sum w)^2 / sum
-        w^2.
+        give the effective number of samples, which may be a fraction. Samples with weights w have the
+        effective number (sum w)^2 / sum w^2.
       d: number of units, at least 1.
 
     Returns:
-      E[P]. It is exact for Gaussian units, and whenever the samples of every unit are exchangeable. With
-      weights it is an approximation, somewhat too large if the weights are very unequal.
+      E[P]. The value is exact for Gaussian units, and for other units if the samples of each unit are
+      exchangeable. With weights, the value is an approximation, somewhat too large if the weights are very
+      unequal.
 
     Raises:
       ValueError: an m below 2 or infinite; a d below 1.
@@ -29,7 +30,7 @@ def independent_penalty(m: float, d: int) -> float:
     Source: the permutation moment of Pearson's correlation, E[rho^2] = 1/(m-1) (Pitman, 1937). Effective
       number of weighted samples: Kish (1965).
     """
-    if d % 1 != 0 or m != m:  # also for NaN and infinity, whose remainder is NaN
+    if d % 1 != 0 or m != m:  # d % 1 is NaN if d is NaN or infinite
         raise TypeError(f"d must be a whole number, and m a number; got m = {m}, d = {d}")
     if not 2 <= m < float("inf") or d < 1:
         raise ValueError(f"m must be finite and at least 2, and d at least 1; got m = {m}, d = {d}")

@@ -22,7 +22,7 @@ Schedule = Literal["constant", "cosine", "exponential"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """The hidden layers of a network of `decorr.models`."""
+    """Describes the hidden layers of a network in `decorr.models`."""
 
     widths: tuple[int, ...]
     """The number of units of each hidden layer, first to last. For a convolutional layer, the number of
@@ -38,7 +38,7 @@ class Architecture:
     input_dropout: bool = True
     """Whether dropout acts on the inputs too (code), not only after each hidden layer."""
     normalisation: Normalisation = "none"
-    """Normalisation of each hidden layer, before the nonlinearity."""
+    """How each hidden layer is normalised before its nonlinearity."""
 
     def __post_init__(self) -> None:
         check_name("nonlinearity", self.nonlinearity, get_args(Nonlinearity))
@@ -64,31 +64,34 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Optimisation:
-    """Minibatch stochastic gradient descent."""
+    """The settings of minibatch stochastic gradient descent."""
 
     learning_rate: float = 0.05
-    """Step size (text, code)."""
+    """The step size (text, code)."""
     momentum: float = 0.0
-    """Heavy-ball momentum, undamped. The code makes a new momentum buffer at every call, so its momentum is
-    effectively 0. The text says 0.8."""
+    """Heavy-ball momentum, without damping. The code makes a new momentum buffer at every call, so its
+    momentum is effectively 0. The text says 0.8."""
     weight_decay: float = 1e-4
-    """The multiple of the parameters that is added to the gradient (text, code). It applies to biases and
-    slopes too (code)."""
+    """Weight decay: this multiple of the parameters is added to the gradient (text, code). Biases and slopes
+    decay too (code)."""
     batch_size: int = 50
-    """Samples in a minibatch (text, code). An incomplete last minibatch of an epoch is left out."""
+    """The number of samples in a minibatch (text, code). If the last minibatch of an epoch is incomplete, it
+    is left out."""
     schedule: Schedule = "constant"
-    """How the learning rate shrinks over all epochs: not at all (text, code), by a half cosine to 0, or
-    exponentially to a hundredth of its initial value. Section 4 suggests a learning rate that shrinks."""
+    """How the learning rate changes from the first epoch to the last. It stays constant (text, code), falls
+    to 0 along half a cosine wave, or falls exponentially to a hundredth of its initial value. Section 4
+    suggests a learning rate that shrinks."""
 
 
 class Regulariser(NamedTuple):
-    """The regularisation of one network: a penalty and dropout. A field that is None costs nothing.
+    """The regularisation of one network: a penalty and dropout. A field that is None costs no computation.
 
     A regulariser is a PyTree, and its numbers may be arrays. Networks that differ only in these numbers share
-    one program.
+    one compiled program.
     """
 
     penalty_weight: float | None = None
-    """The weight, in the training loss, of the sum of P over the hidden layers (Section 3.1)."""
+    """The weight of the penalty in the training loss: it multiplies the sum of P over the hidden layers
+    (Section 3.1)."""
     dropout_rate: float | None = None
     """The probability that an activation is dropped in training."""

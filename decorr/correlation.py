@@ -42,18 +42,18 @@ def zscore(
 
     Raises:
       ValueError: fewer than two dimensions or samples, or no unit; `where` or `weights` that cannot be
-        broadcast; a valid sample's weight below 0 or infinite. If such a weight is traced, there is no error,
-        and z-scores other than 0 become NaN.
+        broadcast; a valid sample's weight below 0 or infinite. If such a weight is traced, there is no error.
+        Instead, every nonzero z-score becomes NaN.
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
 
     Numerics:
-      A constant unit has z = 0 and derivative 0. A unit is constant if its values span at most 4 roundings (4
-      eps max|a|). There is no absolute epsilon: a unit that is always 0.1 is constant in float32, but a unit
-      that varies on a scale of 1e-30 is not. Units are shifted and scaled onto [0, 1] before anything is
-      squared. So large means and extreme scales cost no accuracy beyond the rounding of the input. A unit
-      with a NaN or an infinity is NaN throughout. Spans below 1e-31 lose digits in float32. With fewer than
-      two valid samples, every unit is constant. One weight may exceed all others by any factor, because no
-      step subtracts nearly equal numbers.
+      A constant unit has z = 0 and derivative 0. A unit counts as constant if its values span at most 4
+      rounding errors (4 eps max|a|). There is no absolute epsilon: a unit that is always 0.1 is constant in
+      float32, but a unit that varies on a scale of 1e-30 is not. Units are shifted and scaled onto [0, 1]
+      before anything is squared. So large means and extreme scales cost no accuracy beyond the rounding of
+      the input. If a unit has a NaN or an infinity, all its z-scores are NaN. Units whose values span less
+      than 1e-31 lose digits in float32. With fewer than two valid samples, every unit counts as constant. One
+      weight may be larger than all others by any factor, because no step subtracts nearly equal numbers.
 
     Source: Simon, Decorrelating Neural Network Activations, Sections 2.1 and 3.1.
     """
@@ -68,15 +68,15 @@ def correlation_matrix(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Pearson correlation of every pair of units.
+    """Returns the Pearson correlation of every pair of units.
 
     rho_ij = sum_k z_i^(k) z_j^(k) / (m - 1)   (Section 3.1). If rho_ij is 0, the two units have no linear
     relation over these samples. If rho_ij is +-1, one unit is an affine function of the other.
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
-      undefined: the value of every entry of a constant unit, including its diagonal entry. Only its entries
-        with NaN units are NaN instead.
+      undefined: the value of every entry of a constant unit, including its diagonal entry. However, the entry
+        of a constant unit and a unit with a NaN or an infinity is NaN.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.
 
@@ -87,9 +87,9 @@ def correlation_matrix(
       ValueError, TypeError: as in `zscore`.
 
     Numerics:
-      As in `zscore`. A constant unit has no correlation: by default its entries are 0, and the 0 on the
-      diagonal shows which units are constant. For these entries, numpy.corrcoef gives NaN, and the author's
-      code gives 1. On a mesh, every device has the whole matrix.
+      As in `zscore`. The correlations of a constant unit are undefined. By default its entries are 0, so a 0
+      on the diagonal shows that a unit is constant. For these entries, numpy.corrcoef gives NaN, and the
+      author's code gives 1. On a mesh, every device gets the whole matrix.
 
     Source: Simon, Section 3.1; the same matrix as numpy.corrcoef(a, rowvar=False).
     """
@@ -97,7 +97,7 @@ def correlation_matrix(
     rho, constant = over_mesh(_correlation_matrix, (a, where, weights), axis_name)
     if undefined == 0:
         return rho
-    # The entries of a NaN unit stay NaN.
+    # The entries of a unit with a NaN stay NaN.
     return jnp.where((constant[:, None] | constant[None, :]) & ~jnp.isnan(rho), undefined, rho)
 
 
@@ -109,7 +109,7 @@ def covariance_matrix(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Covariance of every pair of units.
+    """Returns the covariance of every pair of units.
 
     C_ij = sum_k (a_i^(k) - mean_i) (a_j^(k) - mean_j) / (m - ddof). With weights, C_ij is
     sum_k w_k (a_i^(k) - mean_i) (a_j^(k) - mean_j) / (V1 - ddof V2 / V1), V1 = sum w, V2 = sum w^2.
@@ -122,7 +122,7 @@ def covariance_matrix(
 
     Returns:
       C [unit, unit], symmetric, in units of a^2; float32 for half-precision input. On a mesh, every device
-      has the whole matrix.
+      gets the whole matrix.
 
     Raises:
       ValueError, TypeError: as in `zscore`; a ddof other than 0 or 1.

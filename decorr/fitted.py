@@ -1,4 +1,4 @@
-"""Whitening as a fitted map, which has an inverse and applies to other samples too."""
+"""Whitening as a map that is fitted once, applies to other samples too, and has an inverse."""
 
 import operator
 from collections.abc import Callable
@@ -19,14 +19,15 @@ METHODS = ("zca", "pca", "cholesky")
 
 
 class Whitening(NamedTuple):
-    """A linear map that whitens activations, and its inverse; a PyTree."""
+    """An affine map that whitens activations, and its inverse. It is a PyTree."""
 
     mean: jax.Array
-    """[unit], the mean of the samples."""
+    """The mean of the samples [unit]."""
     matrix: jax.Array
-    """W [component, unit], in units of 1 / a."""
+    """The matrix W [component, unit], in units of 1 / a."""
     inverse: jax.Array
-    """[unit, component], in units of a. With fewer components than units, it is the pseudoinverse of W."""
+    """The inverse of W [unit, component], in units of a. With fewer components than units, it is the
+    pseudoinverse."""
 
     def whiten(self, a: jax.typing.ArrayLike) -> jax.Array:
         """Returns z = (a - mean) W^T [..., component], for activations [..., unit] or one sample [unit]."""
@@ -47,7 +48,7 @@ def fit_whitening(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> Whitening:
-    """Fits a map that whitens activations. The map applies to other activations too, and can be undone.
+    """Fits a map that whitens activations. The map also applies to other activations, and has an inverse.
 
     W C' W^T = I, with C' = (1 - shrinkage) C + shrinkage mean_i(C_ii) I and C the unbiased covariance, as in
     `whitening_matrix`. With C' = E diag(l) E^T, largest l first, the methods are:
@@ -66,8 +67,8 @@ def fit_whitening(
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       method: "zca", "pca" or "cholesky".
-      shrinkage: in [0, 1], may be traced. With 0, C is used as it is. With 1, units are only divided by their
-        common scale.
+      shrinkage: in [0, 1], may be traced. With 0, C' is C. With 1, all units are only divided by the same
+        scale.
       components: how many leading directions "pca" keeps. Default: all.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.
@@ -83,12 +84,12 @@ def fit_whitening(
         not fit the map.
 
     Numerics:
-      Eigenvalues below d eps times the largest are rounding errors, and are raised to this bound. So W is
-      finite at shrinkage 0 too. The method `Whitening.whiten` multiplies by W and then corrects the error of
-      the round trip through `unwhiten`. So the round trip is exact up to a few eps times the largest
-      activation, even if C has the condition number 1e6. In C', a constant unit has only the variance that
-      shrinkage adds. If no unit varies, or fewer than two samples are valid, matrix and inverse are 0. A
-      value that is not finite makes matrix and inverse NaN. In each "pca" direction, the entry with the
+      Eigenvalues below d eps times the largest may be rounding errors, and are raised to this bound. So W is
+      finite even if the shrinkage is 0. `Whitening.whiten` multiplies by W, and then corrects z by the error
+      that `unwhiten` would make. So `unwhiten` restores the activations exactly, up to a few eps times the
+      largest activation, even if the condition number of C is 1e6. In C', a constant unit has only the
+      variance that shrinkage adds. If no unit varies, or fewer than two samples are valid, matrix and inverse
+      are 0. If a value is not finite, matrix and inverse are NaN. In each "pca" direction, the entry with the
       largest absolute value is positive, like in scikit-learn.
 
     Source: Kessy, Lewin & Strimmer, Optimal Whitening and Decorrelation. At shrinkage 0, "pca" is
@@ -99,7 +100,7 @@ def fit_whitening(
 
 
 def _check_form(method: str, components: int | None, d: int) -> None:
-    """Raises ValueError for an unknown method, or for components that the method cannot have."""
+    """Raises ValueError for an unknown method, or for `components` that do not fit the method."""
     check_name("method", method, METHODS)
     if components is None:
         return
@@ -120,7 +121,7 @@ def of_covariance(
     regular = (variance > 0) & finite
     scale = jnp.where(regular, variance, 1)
     c = (1 - shrinkage) * (c / scale) + shrinkage * identity
-    # The solver must not get values that are not finite.
+    # The solver must get finite values only.
     values, vectors = jnp.linalg.eigh(jnp.where(regular, c, identity))
     rounding = len(c) * jnp.finfo(c.dtype).eps * values[-1]
     roots = jnp.sqrt(jnp.maximum(values, jnp.maximum(shrinkage, rounding)))[None, ::-1]
@@ -132,7 +133,7 @@ def of_covariance(
         vectors, roots = (vectors * jnp.sign(largest))[:, :components], roots[:, :components]
         matrix, inverse = (vectors / roots).T, vectors * roots
     else:
-        # The factor comes from the raised eigenvalues, because rounding may make c indefinite.
+        # The factor is computed from the raised eigenvalues, because c may be indefinite after rounding.
         inverse = jnp.linalg.qr((vectors * roots).T, mode="r").T
         inverse = inverse * jnp.sign(jnp.diagonal(inverse))[None]
         matrix = jax.scipy.linalg.solve_triangular(inverse, identity, lower=True)
@@ -184,6 +185,6 @@ def _unwhiten(z: jax.Array, mean: jax.Array, matrix: jax.Array, inverse: jax.Arr
 
 
 def _alike(x: jax.Array, *fitted: jax.Array) -> tuple[jax.Array, ...]:
-    """Returns x reshaped to [sample, ...], then the fitted arrays, all with the same dtype."""
+    """Returns x, reshaped to [sample, ...], and then the fitted arrays, all with the same dtype."""
     dtype = jnp.promote_types(widen(x).dtype, fitted[0].dtype)
     return tuple(y.astype(dtype) for y in (x.reshape(-1, x.shape[-1]), *fitted))

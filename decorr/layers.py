@@ -19,7 +19,7 @@ def layer_penalties(
     *,
     reference_width: int | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Penalises the layers of any model by name. Returns the weighted sum and each layer's penalty.
+    """Penalises the layers of any model, chosen by name. Returns the weighted sum and each layer's penalty.
 
     total = sum over layers of weight(name) penalty(activations). A layer's name is its path in the PyTree,
     with slashes between the keys. For example, an array that the Linen module `blocks_0` sows under "relu" is
@@ -31,10 +31,10 @@ def layer_penalties(
     Args:
       activations: a PyTree with one array [..., unit] for each layer. If a scan has stacked the layers into
         one array [layer, ..., unit], its leading axis would count as samples: see `docs/recipes/scan.md`.
-      weights: a dict of weights by pattern. In a pattern, * stands for any characters, even slashes, and ?
-        for one character. Brackets are ordinary characters. A layer has the weight of the first pattern that
-        matches its name. A layer that no pattern matches has no penalty. Weights are scalars that may be
-        traced, so a schedule causes no recompilation.
+      weights: a dict that maps patterns to weights. In a pattern, * stands for any characters, even slashes,
+        and ? for one character. Brackets are ordinary characters. A layer gets the weight of the first
+        pattern that matches its name. If no pattern matches, the layer has no penalty. Weights are scalars
+        that may be traced, so a schedule causes no recompilation.
       penalty: a scalar function of one layer's activations. Use `functools.partial` to give it options, such
         as `where` and `axis_name`.
       reference_width: the width for which the weights are meant. The weight of a layer of d units is
@@ -43,17 +43,17 @@ def layer_penalties(
         because the gradients of other penalties grow differently. Default: weights are used as they are.
 
     Returns:
-      The total, a scalar; and a dict by name with the penalty of each layer that has a weight. These
-      penalties are not multiplied by the weights.
+      The total, a scalar; and a dict that maps the name of each layer with a weight to its penalty. The
+      penalties in the dict are not multiplied by the weights.
 
     Raises:
       ValueError: a pattern that matches no layer (the error lists the names); two layers with the same name;
         a weight or a penalty that is not a scalar; a reference width below 1. If the penalty raises an error,
         the error names the layer.
-      TypeError: weights that are not a dict by pattern.
+      TypeError: weights that are not a dict.
     """
     if not isinstance(weights, Mapping):
-        raise TypeError(f"weights must be a dict by pattern, like {{'*': 0.002}}; got {weights!r}")
+        raise TypeError(f"weights must map patterns to weights, like {{'*': 0.002}}; got {weights!r}")
     if reference_width is not None and not reference_width >= 1:
         raise ValueError(f"reference_width must be >= 1; got {reference_width}")
     layers = layers_by_name(activations)
@@ -85,7 +85,7 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def layers_by_name(activations: Any) -> dict[str, Any]:
-    """Returns the leaves of a PyTree as a dict by path. ValueError if two leaves have the same path."""
+    """Returns a dict that maps each leaf's path to the leaf. Raises ValueError if two paths are the same."""
     layers: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(activations):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -96,11 +96,12 @@ def layers_by_name(activations: Any) -> dict[str, Any]:
 
 
 def scalar_of(function: Callable[[jax.Array], jax.Array], a: jax.Array, place: str, what: str) -> jax.Array:
-    """Returns function(a), which must be a scalar. Errors name the place."""
+    """Returns function(a), which must be a scalar. Error messages begin with `place`."""
     try:
         value = function(a)
     except (TypeError, ValueError) as error:
-        # The error's own class is not used, because some of JAX's error classes take no message.
+        # The new error cannot have the error's own class, because some of JAX's error classes take no
+        # message.
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{place}: {error}") from error
     if shape := jnp.shape(value):

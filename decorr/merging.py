@@ -19,10 +19,10 @@ Nonlinearity = Callable[[jax.Array], jax.Array]
 
 
 class MergedNetwork(NamedTuple):
-    """A stack of dense layers without its redundant units."""
+    """A stack of dense layers after `merge_network` has removed its redundant units."""
 
     layers: tuple[dict[str, Any], ...]
-    """The given layers, without their redundant units."""
+    """The parameters of each layer, without the redundant units."""
     kept: tuple[np.ndarray, ...]
     """For each hidden layer, the indices of the units that are left, as in `merge_units`."""
     errors: tuple[float, ...]
@@ -40,9 +40,9 @@ def merge_network(
 ) -> MergedNetwork:
     """Removes the redundant units of all hidden layers of a stack of dense layers.
 
-    Every hidden layer goes through `merge_units`, first to last. After a layer is merged, the merged network
-    computes the next layer's activations. So each layer is fitted to the inputs that it gets in the merged
-    network.
+    `merge_units` is applied to every hidden layer, from the first to the last. After a layer is merged, the
+    merged network computes the next layer's activations. So each layer is fitted to the inputs that it gets
+    in the merged network.
 
         merged = merge_network(x, layers)
         widths = [len(kept) for kept in merged.kept]
@@ -59,8 +59,8 @@ def merge_network(
       MergedNetwork(layers, kept, errors).
 
     Raises:
-      ValueError, TypeError: as in `merge_units`; fewer than two layers; shapes that do not fit each other; a
-        sequence without exactly one nonlinearity for each hidden layer.
+      ValueError, TypeError: as in `merge_units`; fewer than two layers; layers whose shapes do not fit each
+        other; a sequence without exactly one nonlinearity for each hidden layer.
 
     Numerics:
       As in `merge_units`. Activations have the dtype of x, or float32 if x has half precision. To try another

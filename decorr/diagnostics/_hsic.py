@@ -1,4 +1,4 @@
-"""HSIC of linear kernels: how similar two layers are in the distances between their samples.
+"""HSIC of linear kernels: how well two layers agree on which samples are near each other.
 
 The samples' weights w_k sum to 1, and X and Y [sample, unit] are centred by their weighted means. With W =
 diag(w), K = X X^T, L = Y Y^T, M = X^T W Y and N = X^T W^2 Y, the raw HSIC is |M|^2 = sum_kl w_k w_l K_kl
@@ -14,8 +14,8 @@ The weighted sum over the quadruples is, with p_n = sum_k w_k^n,
 
 and the weights of the quadruples sum to 1 - 6 p_2 + 3 p_2^2 + 8 p_3 - 6 p_4. If all weights are equal, the
 unbiased HSIC is HSIC_1 of Song et al., Feature Selection via Dependence Maximization (2012). For X = Y it
-estimates tr(C^2), where C is the covariance matrix. With the terms |x_i - x_j|^2 |x_k - x_l|^2 / 4, the same
-mean estimates (tr C)^2. The weighted sum of these terms is larger than the sum above by
+estimates tr(C^2), where C is the covariance matrix. If the terms are |x_i - x_j|^2 |x_k - x_l|^2 / 4, the
+same mean estimates (tr C)^2. The weighted sum of these terms is larger than the sum above by
 
     (1 - p_2) ((tr M)^2 - |M|^2) - 2 (tr M tr N - <M, N>).
 """
@@ -29,14 +29,15 @@ from decorr._samples import Samples, at_most, product
 
 
 def hsic(samples: Samples, x: jax.Array, y: jax.Array) -> jax.Array:
-    """The raw HSIC of two layers' centred values x and y [sample, unit], of the same samples."""
+    """Returns the raw HSIC of the centred values x and y [sample, unit] of two layers on the same samples."""
     return _inner_products(samples, _shares(samples, x), x, y)[0]
 
 
 def unbiased_hsic(samples: Samples, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns the unbiased HSIC of centred values [sample, unit] (0 if unknown), and whether it is known.
 
-    It is unknown if fewer than four samples are valid, or if one sample has all the weight up to rounding.
+    The HSIC is unknown if fewer than four samples are valid, or if one sample has all the weight up to
+    rounding.
     """
     sums = _sums(samples, x, y)
     return _mean(sums, sums.quadruples), sums.known
@@ -53,9 +54,9 @@ def unbiased_traces(samples: Samples, x: jax.Array) -> tuple[jax.Array, jax.Arra
 
 class _Sums(NamedTuple):
     quadruples: jax.Array
-    """The sum over the quadruples."""
+    """The weighted sum of the terms of all quadruples."""
     weight: jax.Array
-    """The sum of the quadruples' weights."""
+    """The sum of the weights of all quadruples."""
     known: jax.Array
     pairs_alike: jax.Array
     """p_2, the sum of the squared weights."""
@@ -64,8 +65,8 @@ class _Sums(NamedTuple):
 
 
 def _mean(sums: _Sums, total: jax.Array) -> jax.Array:
-    # A total that is only rounding error compared with |M|^2 counts as 0. This happens if all differences of
-    # samples are orthogonal.
+    # A total that may be only the rounding error of |M|^2 counts as 0. This happens if all differences
+    # between samples are orthogonal.
     rounding = jnp.abs(total) <= 64 * jnp.finfo(total.dtype).eps * sums.mm
     return jnp.where(sums.known & ~rounding, total / jnp.where(sums.known, sums.weight, 1), 0)
 
@@ -99,7 +100,7 @@ def _shares(samples: Samples, x: jax.Array) -> jax.Array:
 def _inner_products(
     samples: Samples, w: jax.Array, x: jax.Array, y: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """|M|^2, <M, N> and |N|^2, from [unit, unit] or [sample, sample] matrices, whichever are smaller."""
+    """Returns |M|^2, <M, N>, |N|^2, from matrices [unit, unit] or [sample, sample], whichever are smaller."""
     if at_most(x.shape[1] * y.shape[1], samples.number**2):
         if samples.weights is None:
             m = samples.moment(x, y) / samples.size()

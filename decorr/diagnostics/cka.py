@@ -21,19 +21,19 @@ def linear_cka(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Compares two layers of any width over the same samples: CKA is 1 if one is a rotation of the other.
+    """Compares two layers of any width over the same samples: CKA is 1 if b is a rotation of a.
 
     CKA = h(a, b) / sqrt(h(a, a) h(b, b)). For raw CKA, h(a, b) = |C_ab|^2 is the sum of the squared
-    covariances of the units of a with those of b. For debiased CKA, h is the U-statistic of that sum
+    covariances between each unit of a and each unit of b. For debiased CKA, h is the U-statistic of that sum
     (HSIC_1), so h is 0 on average for two independent layers. Raw CKA tends to 1 if there are fewer samples
     than units. CKA does not change if a layer is rotated or shifted, or if all its units are scaled alike.
 
-        similarity = linear_cka(a, b)  # two layers, of the same samples
+        similarity = linear_cka(a, b)  # activations of two layers, on the same samples
 
     Args:
       a: activations [..., unit] of one layer, floating point; all leading axes together are the m samples.
       b: activations of the other layer or network, of the same samples. The number of units may differ.
-      debias: whether to subtract what chance adds. This needs at least four valid samples.
+      debias: whether to subtract what chance adds. Debiasing needs at least four valid samples.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `pair_penalty`, for both layers. With weights, the U-statistic is the weighted mean over
         quadruples of different samples.
@@ -44,12 +44,13 @@ def linear_cka(
       h(a, a) is 0 up to rounding. The last case occurs if all samples are equally far from each other.
 
     Raises:
-      ValueError, TypeError: as in `pair_penalty`; a and b of different samples.
+      ValueError, TypeError: as in `pair_penalty`; a and b whose leading axes differ.
 
     Numerics:
       CKA uses one d_a x d_b matrix or two m x m matrices, whichever is smaller. Each layer is divided by its
-      largest deviation first, so no scale under- or overflows. Only a value that is not finite gives NaN.
-      Where CKA is undefined, its gradient is 0. A constant unit (see `zscore`) does not count.
+      largest deviation first, so activations of any scale neither underflow nor overflow. CKA is NaN only if
+      an activation is not finite. Where CKA is undefined, its gradient is 0. Constant units (see `zscore`)
+      are left out.
 
     Source: Kornblith et al., Similarity of Neural Network Representations Revisited (arXiv:1905.00414);
       HSIC_1: Song et al., Feature Selection via Dependence Maximization (2012).
@@ -58,7 +59,7 @@ def linear_cka(
 
 
 class CKAState(NamedTuple):
-    """Compares two layers over more samples than fit in memory: `linear_cka`, debiased, batch by batch.
+    """Compares two layers over more samples than fit in memory: debiased `linear_cka`, batch by batch.
 
     Each of h(a, b), h(a, a) and h(b, b) is averaged over the minibatches, and the ratio is taken at the end.
     Because each h is unbiased, the size of the minibatches does not change what is estimated. A mean of CKA
@@ -79,17 +80,17 @@ class CKAState(NamedTuple):
     """
 
     batches: jax.Array
-    """[], the number of minibatches so far with at least four valid samples."""
+    """A scalar: the number of minibatches so far that have at least four valid samples."""
     ab: jax.Array
-    """[], the sum of h(a, b) over the minibatches."""
+    """A scalar: the sum of h(a, b) over the minibatches."""
     aa: jax.Array
-    """[], the sum of h(a, a) over the minibatches."""
+    """A scalar: the sum of h(a, a) over the minibatches."""
     bb: jax.Array
-    """[], the sum of h(b, b) over the minibatches."""
+    """A scalar: the sum of h(b, b) over the minibatches."""
 
     @staticmethod
     def init(dtype: jax.typing.DTypeLike = jnp.float32) -> "CKAState":
-        """The state before the first minibatch."""
+        """Returns the state before the first minibatch."""
         if jnp.dtype(dtype) not in (jnp.float32, jnp.float64):
             raise TypeError(f"a CKA state accumulates in float32 or float64; got {dtype}")
         return CKAState(*jnp.zeros((4,), dtype))
@@ -103,7 +104,7 @@ class CKAState(NamedTuple):
         weights: jax.typing.ArrayLike | None = None,
         axis_name: AxisName = None,
     ) -> "CKAState":
-        """The state after one more minibatch of both layers. Arguments as in `linear_cka`."""
+        """Returns the state after one more minibatch of both layers. The arguments are as in `linear_cka`."""
         return self.merge(over_mesh(_cka_of_batch, (a, b, where, weights), self.ab.dtype, axis_name))
 
     def merge(self, other: "CKAState") -> "CKAState":
@@ -115,7 +116,7 @@ class CKAState(NamedTuple):
         return CKAState(*(lax.psum(x, axis_name) for x in self))
 
     def cka(self) -> jax.Array:
-        """CKA of all minibatches so far; 0 where it is undefined."""
+        """Returns CKA over all minibatches so far, or 0 if CKA is undefined."""
         return _ratio(self.ab, self.aa, self.bb)
 
 
@@ -139,7 +140,7 @@ def _ratio(ab: jax.Array, aa: jax.Array, bb: jax.Array) -> jax.Array:
 def _cka_of_batch(
     dtype: jax.typing.DTypeLike, axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
 ) -> CKAState:
-    """The state of one minibatch."""
+    """Returns the state of one minibatch alone."""
     layer, other = as_views(axis_name, a, b, *stat)
     x, y = centre(layer)[0], centre(other)[0]
     (ab, known), (aa, _), (bb, _) = (unbiased_hsic(layer, *pair) for pair in ((x, y), (x, x), (y, y)))

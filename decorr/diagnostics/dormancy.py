@@ -15,9 +15,9 @@ def activity(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Scores each unit's activity: its mean absolute value, relative to the average unit of its layer.
+    """Scores each unit's activity: its mean absolute value, divided by the average over the layer's units.
 
-    s_i = mean_k |a_i^(k)| / (1/d sum_j mean_k |a_j^(k)|). With s_i = 0, the unit is silent. With s_i = 1, it
+    s_i = mean_k |a_i^(k)| / (1/d sum_j mean_k |a_j^(k)|). A unit with s_i = 0 is silent. A unit with s_i = 1
     is as active as the average unit. The mean of s over the units is 1.
 
     Args:
@@ -57,20 +57,20 @@ def dormant_units(
     is `dormant_units(a).mean()`.
 
     Args:
-      a: activations [..., unit], floating point, as in `activity`. Take them after the nonlinearity, because
-        a silent unit still varies before the nonlinearity.
+      a: activations [..., unit], floating point, as in `activity`. Take them after the nonlinearity: before
+        it, even a silent unit varies.
       threshold: a scalar that may be traced; common values are 0, 0.025 and 0.1.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `activity`.
 
     Returns:
-      Which units are dormant [unit], bool. All units are dormant if all activations are 0.
+      A bool array [unit], True for dormant units. All units are dormant if all activations are 0.
 
     Raises:
       ValueError, TypeError: as in `activity`.
 
     Numerics:
-      As in `activity`. If one activation is NaN, no unit is dormant.
+      As in `activity`. If any activation is NaN, no unit is dormant.
 
     Source: as in `activity`.
     """
@@ -80,10 +80,10 @@ def dormant_units(
 
 def _activity(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax.Array:
     samples = as_samples(axis_name, a, *stat, minimum=1)
-    size = samples.values * jnp.sign(samples.values)  # not jnp.abs: its derivative at 0 is 1
+    size = samples.values * jnp.sign(samples.values)  # not jnp.abs, whose derivative at 0 is 1
     size = samples.total(size / samples.size())[0]
     mean = lax.stop_gradient(jnp.mean(size))
-    # Sizes are divided by their mean first, so that no square under- or overflows in the derivative. A NaN
-    # stays NaN.
+    # Sizes are divided by their mean first, so that no square in the derivative underflows or overflows. A
+    # NaN stays NaN.
     size = size / jnp.where(mean == 0, 1, mean)
     return jnp.where(mean == 0, 0, size / jnp.where(mean == 0, 1, jnp.mean(size)))

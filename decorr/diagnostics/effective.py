@@ -19,18 +19,19 @@ def mean_square_correlation(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """How redundant a layer is: the mean squared correlation over pairs of units, minus what chance adds.
+    """Measures redundancy: the mean squared correlation over pairs of units, minus what chance adds.
 
     r2 = 1/(d(d-1)) sum_i!=j rho_ij^2; the debiased value is r2 - (1 - r2) / (n - 2). For independent units,
-    the debiased value is about 0 for any m and d, but the raw mean is about 1/(m - 1). Both are 1 if all
-    units are alike. So you can compare layers of any width, over any number of samples.
+    the debiased value is about 0 for any m and d, but the raw mean is about 1/(m - 1). Both values are 1 if
+    all units are alike. So debiased values of layers of different widths, or over different numbers of
+    samples, can be compared.
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
       debias: whether to subtract what chance adds.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
-        as in `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum w^2. It is m if all
-        samples are valid and have equal weights.
+        as in `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum w^2. If all samples are
+        valid and have equal weights, n = m.
 
     Returns:
       r2, a scalar; float32 for half-precision input. The raw value is in [0, 1]; the debiased value may be a
@@ -41,13 +42,14 @@ def mean_square_correlation(
 
     Numerics:
       As in `pair_penalty`. The mean is over the d units that are not constant (see `zscore`). The mean is NaN
-      with fewer than two such units, or with fewer than two samples (three if debiased). The adjustment is
-      exact for independent and for identical units. Between these cases, where rho^2 is about 1/2, the
-      adjustment subtracts up to 1/m too much: with 20 samples, a true 0.49 becomes 0.47. If weights are very
+      with fewer than two such units, or with fewer than two samples (three if debiased). Debiasing is exact
+      for independent and for identical units. Between these cases, where rho^2 is about 1/2, debiasing
+      subtracts up to 1/m too much: with 20 samples, a true r2 of 0.49 becomes 0.47. If weights are very
       unequal, chance adds somewhat less than 1/(n - 1).
 
-    Source: Simon, Section 3.1, for the raw mean. The debiased value averages the adjusted R^2 for one
-      predictor (Ezekiel, 1930). Its mean is 0 for independent units, because they have E[rho^2] = 1/(n - 1).
+    Source: Simon, Section 3.1, for the raw mean. The debiased value is the mean over pairs of the adjusted
+      R^2 for one predictor (Ezekiel, 1930). Its expectation is 0 for independent units, for which E[rho^2] =
+      1/(n - 1).
     """
     r2, known, _ = over_mesh(_mean_square_correlation, (a, where, weights), debias, axis_name)
     return jnp.where(known, r2, jnp.nan)
@@ -72,8 +74,7 @@ def effective_units(
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
-      debias: whether to subtract what chance adds to r2. Without debiasing, m samples never show more than
-        m - 1 units.
+      debias: whether to subtract what chance adds to r2. Without debiasing, the result is at most m - 1.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `mean_square_correlation`.
 
@@ -92,7 +93,7 @@ def effective_units(
       matrix, so a unit's scale does not matter.
     """
     r2, known, varying = over_mesh(_mean_square_correlation, (a, where, weights), debias, axis_name)
-    # A single varying unit has no pair, and counts as one unit.
+    # If only one unit varies, it has no pair, and counts as one unit.
     return jnp.where(known | (varying == 1), participation(r2, varying), jnp.nan)
 
 

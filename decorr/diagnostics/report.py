@@ -1,4 +1,4 @@
-"""Measures all layers of a network for a log: the metrics of each layer, by the layer's name."""
+"""Measures all layers of a network for a log: maps each layer's name to the layer's metrics."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ METRICS: Mapping[str, Callable[..., jax.Array]] = {
     "mean_square_correlation": mean_square_correlation,
     "dormant": _dormant,
 }
-"""The default metrics of `layer_report`. They need no eigenvalues, and together only one matrix per layer."""
+"""The default metrics of `layer_report`. They need no eigenvalues, and share one matrix per layer."""
 
 
 def layer_report(
@@ -41,38 +41,38 @@ def layer_report(
         report = layer_report(activations)
         flat = {f"{layer}/{name}": x for layer, metrics in report.items() for name, x in metrics.items()}
 
-    Call it under `jit`. Outside of `jit`, every operation of every layer is compiled as a program of its own.
+    Call it under `jit`. Outside of `jit`, each operation on each layer is compiled as a separate program.
 
     Args:
       activations: a PyTree with one array [..., unit] for each layer. If a scan has stacked the layers into
         one array [layer, ..., unit], its leading axis would count as samples: see `docs/recipes/scan.md`.
-      metrics: a dict of functions by name. Each takes one layer's activations and gives a scalar. Default:
-        `decorr.diagnostics.report.METRICS`, which has `effective_units`, `mean_square_correlation`, and the
-        share of units that are `dormant`. To add a metric: `{**METRICS, "rankme":
-        functools.partial(effective_rank, power=1, kind="moment")}`.
+      metrics: a dict that maps names to functions. Each function takes one layer's activations and returns a
+        scalar. Default: `decorr.diagnostics.report.METRICS`, which has `effective_units`,
+        `mean_square_correlation`, and the share of units that are `dormant`. To add a metric: `{**METRICS,
+        "rankme": functools.partial(effective_rank, power=1, kind="moment")}`.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
-        as in `zscore`. Those that you give are passed to every metric.
+        as in `zscore`. Arguments that are not None are passed to every metric.
 
     Returns:
-      A dict of dicts: each layer's metrics, by the layer's name. A metric may be NaN where it is unknown.
+      A dict that maps each layer's name to a dict of its metrics. A metric may be NaN if its value is
+      unknown.
 
     Raises:
       ValueError: two layers with the same name; a metric that is not a scalar. If a metric raises an error,
         the error names the layer and the metric.
-      TypeError: metrics that are not a dict by name.
+      TypeError: metrics that are not a dict.
 
     Numerics:
-      As in the metrics. Under `jit`, metrics share the computations that they have in common. The default
-      metrics together take one matrix product for each layer, which gives the smaller of the d x d and m x m
-      matrices. For comparison, a training step of a dense layer takes three products with the layer's kernel.
-      The participation ratio, `functools.partial(effective_rank, order=2, debias=True)`, takes a second
-      matrix, and a report with it takes about twice the time. So it is not a default metric.
-      `effective_units` is the same measure for correlations. Ranks by eigenvalues take min(m, d)^3
-      operations.
+      As in each metric. Under `jit`, metrics share the computations that they have in common. For each layer,
+      the default metrics together compute one matrix product: the d x d or the m x m matrix, whichever is
+      smaller. For comparison, a training step of a dense layer takes three matrix products. The participation
+      ratio, `functools.partial(effective_rank, order=2, debias=True)`, needs a second matrix, which makes a
+      report take about twice the time. So this ratio is not a default metric. `effective_units` is the same
+      measure for correlations. Ranks that need eigenvalues take about min(m, d)^3 operations.
     """
     if not isinstance(metrics, Mapping):
         raise TypeError(
-            f"metrics must be a dict of functions by name, like {{'rank': effective_rank}}; got {metrics!r}"
+            f"metrics must map names to functions, like {{'rank': effective_rank}}; got {metrics!r}"
         )
     given = {"where": where, "weights": weights, "axis_name": axis_name}
     given = {name: value for name, value in given.items() if value is not None}

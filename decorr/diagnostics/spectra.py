@@ -26,17 +26,18 @@ def spectrum(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Shows how a layer's variation is spread over directions: the eigenvalues of its matrix.
+    """Returns the eigenvalues of a layer's matrix, which show how its variation is spread over directions.
 
-    These are l_1 >= l_2 >= ..., the eigenvalues of the correlation matrix R, of the covariance matrix C, or
-    of the second moments 1/m sum_k a^(k) a^(k)T. A few large eigenvalues mean that the units repeat each
+    The result is l_1 >= l_2 >= ..., the eigenvalues of the correlation matrix R, of the covariance matrix C,
+    or of the second moments 1/m sum_k a^(k) a^(k)T. A few large eigenvalues mean that the units repeat each
     other. Equal eigenvalues mean that all directions vary alike.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      kind: which matrix. "correlation" is R, from z-scores. "covariance" is C, from values minus their means,
-        with divisor m - 1. "moment" is the matrix of second moments, from values as they are, with divisor m.
-        The eigenvalues of "moment" are the squared singular values of the activations, divided by m.
+      kind: which matrix has the eigenvalues. "correlation" is R, from z-scores. "covariance" is C, from
+        values minus their means, with divisor m - 1. "moment" is the matrix of second moments, from values
+        that are not centred, with divisor m. The eigenvalues of "moment" are the squared singular values of
+        the activations, divided by m.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.
 
@@ -50,12 +51,12 @@ def spectrum(
 
     Numerics:
       The eigenvalues come from the smaller of the d x d and m x m matrices. No eigenvalue is below 0. An
-      eigenvalue is computed as |B v|^2, where v is the eigenvector and the matrix is B^T B. So a singular
-      value of 1e-6 times the largest is still accurate in float32. Singular values below 1e-3 of the largest
-      mix with each other, but the sum of their squares is right. A constant unit (see `zscore`) adds 0 to
-      correlations and covariances. A value that is not finite makes all eigenvalues NaN. The gradient never
-      divides by a difference of eigenvalues. So the gradient of a sum over all eigenvalues is right even if
-      some coincide. In that case, however, second derivatives are NaN.
+      eigenvalue of the matrix B^T B is computed as |B v|^2, where v is its eigenvector. So a singular value
+      of 1e-6 times the largest is still accurate in float32. If several singular values are below 1e-3 of the
+      largest, they mix with each other, and only the sum of their squares is accurate. A constant unit (see
+      `zscore`) adds 0 to correlations and covariances. A value that is not finite makes all eigenvalues NaN.
+      The gradient never divides by a difference of eigenvalues. So the gradient of a sum over all eigenvalues
+      is right even if some coincide. In that case, however, second derivatives are NaN.
 
     Source: numpy.linalg.eigvalsh of numpy.corrcoef(a, rowvar=False), or of numpy.cov.
     """
@@ -84,10 +85,10 @@ def effective_rank(
     - order inf: 1 / max_i p_i; with power 2 the stable rank;
     - any other order q: (sum_i p_i^q)^(1/(1-q)).
 
-    The ranks in use are special cases. RankMe has `power=1, kind="moment"`. The effective rank of Roy and
-    Vetterli has `power=1`, the participation ratio `order=2`, NESum `order=math.inf`, and the stable rank
-    `order=math.inf, kind="moment"`. `effective_units` has `order=2, kind="correlation", debias=True`. On one
-    layer, these ranks can differ by a factor of ten, mostly because only some subtract the means.
+    The ranks in the literature are special cases. RankMe has `power=1, kind="moment"`. The effective rank of
+    Roy and Vetterli has `power=1`, the participation ratio `order=2`, NESum `order=math.inf`, and the stable
+    rank `order=math.inf, kind="moment"`. `effective_units` has `order=2, kind="correlation", debias=True`. On
+    one layer, these ranks can differ by a factor of ten, mostly because only some subtract the means.
 
         rankme = effective_rank(a, power=1, kind="moment")
         participation_ratio = effective_rank(a, order=2)
@@ -99,7 +100,7 @@ def effective_rank(
       power: the exponent of the singular values, above 0. With 2, p holds shares of eigenvalues. With 1, it
         holds shares of their square roots.
       kind: as in `spectrum`.
-      debias: whether to correct for the number of samples, because few samples show few directions. This
+      debias: whether to correct for the number of samples, because few samples show few directions. Debiasing
         needs order 2, power 2, and kind "covariance" or "correlation".
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.
@@ -112,7 +113,7 @@ def effective_rank(
         combination that `debias` does not support.
 
     Numerics:
-      As in `spectrum`. Order 2 with power 2 needs no eigenvalues, but only the smaller of the d x d and m x m
+      As in `spectrum`. Order 2 with power 2 needs no eigenvalues, only the smaller of the d x d and m x m
       matrices. Singular values below min(m, d) eps times the largest count as 0, because rounding can produce
       them. In float32 this limit is 3e-5 for min(m, d) = 256. So a collapsed layer of any width has rank 1
       and a finite gradient. The gradient is 0 if no unit varies. For debiased covariances, the rank is the
@@ -266,7 +267,7 @@ def _participation(kind: Kind, debias: bool, samples: Samples) -> jax.Array:
 
 
 def _singular_values(values: jax.Array) -> jax.Array:
-    """The square roots of eigenvalues, largest first. Roots small enough to be rounding errors become 0."""
+    """Returns the square roots of eigenvalues, largest first. Roots as small as rounding errors become 0."""
     rounding = len(values) * jnp.finfo(values.dtype).eps
     kept = ~(values <= rounding * rounding * values[0])  # NaN stays
     return jnp.where(kept, jnp.sqrt(jnp.where(kept, values, 1)), 0)

@@ -1,4 +1,4 @@
-"""Networks that return their activations, and layers for any network."""
+"""Networks that return their activations, and a whitening layer for any network."""
 
 from decorr.models.conv import ConvNet
 from decorr.models.layers import slopes

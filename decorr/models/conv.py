@@ -17,11 +17,11 @@ from decorr.models.layers import dense, hidden_layers, initialisers
 class ConvNet(nn.Module):
     """A convolutional network that returns `(logits, activations)`, like `MLP`, for flattened images.
 
-    Each hidden layer is a convolution with 3 x 3 weights and stride 2, then nonlinearity and dropout like in
-    `MLP`. Its maps have half as many rows and columns as its inputs, rounded up. The classifier's inputs are
-    the flattened maps of the last layer, because a mean over positions would average out the effect of
-    dropout. Channels are units, and positions are samples, though not independent ones. A penalty over all
-    positions is expensive: see `decorr.sample_positions`.
+    Each hidden layer is a convolution with 3 x 3 kernels and stride 2, then the nonlinearity and dropout of
+    `MLP`. The layer's maps have half as many rows and columns as its inputs, rounded up. The classifier's
+    inputs are the flattened maps of the last layer, because a mean over positions would average out the
+    effect of dropout. Channels are units, and positions are samples, though not independent ones. A penalty
+    over all positions is expensive: see `decorr.sample_positions`.
 
         model = ConvNet(Architecture((36, 72, 144)), 10, image_shape=(28, 28, 1))
         variables = model.init(key, x)                      # x [..., 784]
@@ -34,10 +34,11 @@ class ConvNet(nn.Module):
 
     Call:
       x: inputs [..., pixel], floating point.
-      dropout_rate: probability to drop, a scalar that may be traced; None: no dropout, and no cost.
-      train: matters only with normalisation. If True, layers normalise by the batch's statistics, and update
-        the running statistics (the collection "batch_stats"). If False, layers normalise by the running
-        statistics.
+      dropout_rate: the probability that an activation is dropped, a scalar that may be traced. None: no
+        dropout.
+      train: has an effect only with normalisation. If True, layers normalise by the batch's statistics, and
+        update the running statistics (the collection "batch_stats"). If False, layers normalise by the
+        running statistics.
 
     Returns:
       logits [..., class], and a tuple with one array [..., row, column, channel] for each hidden layer.
@@ -47,11 +48,11 @@ class ConvNet(nn.Module):
       ValueError: inputs whose number of pixels does not fit `image_shape`.
 
     Numerics:
-      Each convolution is computed as one matrix product of patches and kernel, and under `vmap` over networks
-      as a batch of products. On a CPU, a convolution with the kernels of many networks would take longer. The
-      patches take 9/4 of the memory of a layer's inputs.
+      Each convolution is computed as one matrix product of patches and kernel. Under `vmap` over networks, it
+      becomes a batch of matrix products, which is faster on a CPU than a convolution with the kernels of many
+      networks. The patches take 9/4 of the memory of a layer's inputs.
 
-    Source: the paper has no convolutional network. Layers whose strides halve their maps: Springenberg et
+    Source: the paper has no convolutional network. Layers with strides in place of pooling: Springenberg et
       al., Striving for Simplicity: The All Convolutional Net (2014).
     """
 
@@ -99,7 +100,7 @@ class _Convolution(nn.Module):
 
 
 def _patches(x: jax.Array) -> jax.Array:
-    """The 3 x 3 neighbourhoods [image, row, column, 9 * channel] around every second row and column."""
+    """Returns the 3 x 3 patches [image, row, column, 9 * channel] around every second row and column."""
     height, width = (-(-side // 2) for side in x.shape[1:3])
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     shifts = (

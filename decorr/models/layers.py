@@ -1,4 +1,4 @@
-"""The common part of the networks: initialisation, nonlinearity, normalisation, dropout."""
+"""What the networks have in common: initialisation, nonlinearity, normalisation and dropout."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from decorr.config import Architecture
 from decorr.models.whitening import BatchWhitening
 
 Affine = Callable[[str, int, jax.Array], jax.Array]
-"""A function (name, units, inputs) -> a layer's values before its nonlinearity."""
+"""A function of (name, units, inputs) that returns a layer's values before the nonlinearity."""
 
 
 def initialisers(architecture: Architecture, fan_in: int) -> dict[str, Any]:
@@ -71,13 +71,13 @@ def _leaky(module: nn.Module, architecture: Architecture, name: str, x: jax.Arra
     slope = jnp.asarray(architecture.negative_slope, x.dtype)
     if architecture.nonlinearity == "prelu":
         slope = module.param(name, lambda _: slope.astype(jnp.float32)).astype(x.dtype)
-        # With the barrier, the slope's gradient is summed over samples first, then over units. A sum over
-        # both at once is slow on a CPU.
+        # With the barrier, the slope's gradient is summed over samples first, then over units. One sum over
+        # samples and units is slow on a CPU.
         slope = jax.lax.optimization_barrier(jnp.full((1,) * (x.ndim - 1) + x.shape[-1:], slope))
     return jnp.where(x > 0, x, slope * x)
 
 
 def slopes(params: dict[str, Any]) -> jax.Array:
-    """The learned PReLU slopes [layer] of a network's parameters; shape [0] if they are not learned."""
+    """Returns the PReLU slopes [layer] among a network's parameters; shape [0] if slopes are not learned."""
     names = sorted((name for name in params if name.startswith("slope_")), key=lambda name: int(name[6:]))
     return jnp.stack([params[name] for name in names]) if names else jnp.zeros(0, jnp.float32)

@@ -31,10 +31,11 @@ class MLP(nn.Module):
 
     Call:
       x: inputs [..., feature], floating point.
-      dropout_rate: probability to drop, a scalar that may be traced; None: no dropout, and no cost.
-      train: matters only with normalisation. If True, layers normalise by the batch's statistics, and update
-        the running statistics (the collection "batch_stats"). If False, layers normalise by the running
-        statistics.
+      dropout_rate: the probability that an activation is dropped, a scalar that may be traced. None: no
+        dropout.
+      train: has an effect only with normalisation. If True, layers normalise by the batch's statistics, and
+        update the running statistics (the collection "batch_stats"). If False, layers normalise by the
+        running statistics.
 
     Returns:
       logits [..., class], and a tuple with one array [..., unit] for each hidden layer.

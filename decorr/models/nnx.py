@@ -27,7 +27,7 @@ class BatchWhitening(nnx.Module):
 
     Call:
       x: activations [..., unit], floating point.
-      use_running_average: replaces the attribute for this call.
+      use_running_average: replaces the attribute in this call only.
       where: which samples are valid, like in `whiten`; y is 0 for invalid samples.
 
     Returns:

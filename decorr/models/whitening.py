@@ -21,10 +21,10 @@ UNITS = 16
 class BatchWhitening(nn.Module):
     """Whitens activations by batch or running statistics: batch normalisation that also decorrelates units.
 
-    y = scale * (a - mean) W^T + bias, with W as in `whitening_matrix`. In training, mean and covariance are
-    those of the batch, like in `whiten`. The running statistics move towards the batch's: running <- momentum
-    * running + (1 - momentum) * batch. The layer averages the covariance instead of W, because a mean of W
-    over noisy batches does not whiten.
+    y = scale * (a - mean) W^T + bias, with W as in `whitening_matrix`. In training, the mean and the
+    covariance of the batch are used, like in `whiten`. The running statistics move towards the batch's
+    statistics: running <- momentum * running + (1 - momentum) * batch. The layer averages the covariance
+    instead of W, because a mean of W over noisy batches does not whiten.
 
         layer = BatchWhitening()
         variables = layer.init(key, x, use_running_average=True)
@@ -38,24 +38,24 @@ class BatchWhitening(nn.Module):
       method, shrinkage, iterations, axis_name: as in `whiten`; `axis_name` is ignored while the module is
         initialised.
       groups: as in `whiten`. Default: as few groups as possible, with at most 16 units each. Larger groups
-        need larger batches, because on a small batch W fits noise. If the number of units is a prime above
-        16, every unit is whitened alone, which is batch normalisation.
+        need larger batches, because W fits the noise of a small batch. If the number of units is a prime
+        above 16, every unit is whitened alone, which is batch normalisation.
       dtype: the dtype of the result. Default: as in `whiten`.
       use_bias, use_scale: whether a bias and a scale [unit] are learned, in float32.
 
     Call:
       x: activations [..., unit], floating point.
-      use_running_average: like the attribute. Give it if the attribute is None.
+      use_running_average: like the attribute. Give this argument if the attribute is None.
       where: which samples are valid, like in `whiten`; y is 0 for invalid samples.
 
     Returns:
       y, in the shape of x. The collection "batch_stats" holds `mean` [unit] and `covariance` [group, unit,
-      unit], unbiased, in float32. These statistics begin as 0 and the identity. Initialisation does not
-      change them, and neither does a batch with fewer than two valid samples.
+      unit], unbiased, in float32. Initially, the mean is 0 and each covariance is the identity.
+      Initialisation does not change them, and neither does a batch with fewer than two valid samples.
 
     Raises:
       ValueError, TypeError: as in `whiten`. At initialisation and with running statistics, one sample is
-        enough, also as an array [unit].
+        enough, even as an array [unit].
       UserWarning: in training, fewer than 4 samples for each unit of a group.
 
     Numerics:
@@ -108,7 +108,7 @@ class BatchWhitening(nn.Module):
 
 
 def form_of(method: str, iterations: int, groups: int | None, d: int) -> Form:
-    """Returns the options for whitening d units. ValueError for invalid options."""
+    """Returns the options for whitening d units. Raises ValueError for invalid options."""
     check_method(method, iterations)
     if groups is None:
         groups = next(n for n in range(1, d + 1) if d % n == 0 and d // n <= UNITS)
@@ -117,7 +117,7 @@ def form_of(method: str, iterations: int, groups: int | None, d: int) -> Form:
 
 
 def start(form: Form, d: int) -> jax.Array:
-    """The initial running covariance [group, unit, unit]."""
+    """Returns the initial running covariance [group, unit, unit]."""
     size = d // form.groups
     return jnp.broadcast_to(jnp.eye(size, dtype=jnp.float32), (form.groups, size, size))
 

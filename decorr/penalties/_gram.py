@@ -7,8 +7,8 @@ With several devices, M is summed over them if d <= m. Otherwise U is gathered, 
 rows of K. For two layers X and Y, M is X^T W Y / N, and (X X^T)_kl (Y Y^T)_kl / N^2 replaces K_kl^2.
 
 To leave out the diagonal, squared variances are subtracted from the sum of K's squares. If a few units have a
-much larger scale than the others, the others' covariances would be lost in rounding errors. So the units
-with the largest variances are set apart. Their pairs with all units are computed from parts of M.
+much larger scale than the rest, the covariances of the rest would be lost in rounding errors. So the units
+with the largest variances are set apart. All pairs with such a unit are computed from parts of M.
 """
 
 import functools
@@ -23,17 +23,17 @@ from decorr._samples import Samples, at_most, centre, product, standardise
 Kind = Literal["correlation", "covariance"]
 
 _APART = 32
-"""How many units are set apart: the units with the largest variances."""
+"""How many of the units with the largest variances are set apart."""
 
 
 class Form(NamedTuple):
-    """The kind of sum. It is hashable, so that it can be static under `jit`."""
+    """Says which sum is computed. A form is hashable, so that it can be static under `jit`."""
 
     kind: Kind
     diagonal: bool
     """Whether a unit is paired with itself too."""
     scale: float
-    """The factor of the sum."""
+    """The factor that multiplies the sum."""
     ddof: int = 1
 
 
@@ -46,7 +46,7 @@ class GradientTerms(NamedTuple):
 
 
 def cross_sum(samples: Samples, x: jax.Array, y: jax.Array, *, diagonal: bool = True) -> jax.Array:
-    """The sum of squares of M = X^T W Y / V1, for x and y [sample, unit] of the same samples."""
+    """Returns the sum of squares of M = X^T W Y / V1, for x and y [sample, unit] of the same samples."""
     size = samples.size()
     if at_most(x.shape[1] * y.shape[1], samples.number**2):
         matrix = samples.moment(x, y) / size
@@ -57,7 +57,7 @@ def cross_sum(samples: Samples, x: jax.Array, y: jax.Array, *, diagonal: bool = 
 
 
 def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, GradientTerms]:
-    """Returns `pair_sum` and the terms of its gradient w A (B - C) [sample, unit], for samples' weights w."""
+    """Returns `pair_sum` and the terms of its gradient w A (B - C) [sample, unit], for sample weights w."""
     u, scale_of_units, constant = _units(form, samples)
     size, apart = samples.size(form.ddof), None
     if at_most(u.shape[1], samples.number):
@@ -82,7 +82,7 @@ def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, Gradien
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def pair_sum(form: Form, samples: Samples) -> jax.Array:
-    """scale * sum of M_ij^2 over pairs of units i, j. Its first derivative is a closed form."""
+    """Returns scale * sum of M_ij^2 over pairs of units i, j. The first derivative is a closed form."""
     u, *_ = _units(form, samples)
     if at_most(u.shape[1], samples.number):
         return form.scale * jnp.sum(jnp.square(pair_matrix(form, samples, u)))
@@ -101,7 +101,7 @@ def _pair_sum_jvp(
     (samples,), (moved,) = primals, tangents
     value, (A, B, C) = pair_sum_and_terms(form, samples)
     tangent = jnp.sum(samples.weighted(A[None] * (B - C)) * moved.values)
-    if samples.weights is None or moved.weights is None:  # both or neither are None
+    if samples.weights is None or moved.weights is None:  # if one is None, the other is None too
         return value, samples.everywhere(tangent)
     # A sample's weight acts through that sample's part of M, and through N. Correlations do not depend on N.
     u, *_ = _units(form, samples)
@@ -123,16 +123,16 @@ class _Apart(NamedTuple):
     """The units that are set apart."""
 
     which: jax.Array
-    """[large], the indices of these units."""
+    """The indices [large] of these units."""
     u: jax.Array
-    """[sample, large], the values of these units."""
+    """The values [sample, large] of these units."""
     among: jax.Array
-    """M [large, large], 0 on the diagonal."""
+    """The part of M [large, large] between these units, with 0 on the diagonal."""
     cross: jax.Array
-    """M [large, unit], 0 for pairs of two units that are set apart."""
+    """The part of M [large, unit] between these units and all units, with 0 between two of these units."""
 
     def sum(self) -> jax.Array:
-        """The sum over the pairs with at least one unit that is set apart."""
+        """Returns the sum over the pairs with at least one unit that is set apart."""
         return jnp.sum(jnp.square(self.among)) + 2 * jnp.sum(jnp.square(self.cross))
 
 
@@ -151,7 +151,7 @@ def _set_apart(form: Form, samples: Samples, u: jax.Array) -> tuple[jax.Array, _
 
 
 def pair_matrix(form: Form, samples: Samples, u: jax.Array) -> jax.Array:
-    """M [unit, unit], with 0 on the diagonal unless the form includes it."""
+    """Returns M [unit, unit], with 0 on the diagonal unless the form includes the diagonal."""
     matrix = samples.moment(u, u) / samples.size(form.ddof)
     return matrix if form.diagonal else _off_diagonal(matrix)
 

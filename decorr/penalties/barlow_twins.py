@@ -17,11 +17,12 @@ def barlow_twins_loss(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """The Barlow Twins loss of two views of the same samples.
+    """Returns the Barlow Twins loss of two views of the same samples.
 
     L = sum_i (1 - C_ii)^2 + weight sum_i!=j C_ij^2, with C = 1/m sum_k z_a^(k) z_b^(k)T. C holds the
-    correlations of one view's units with the other view's, and z uses the mean and the biased standard
-    deviation. The first sum makes the views agree. The second keeps units from repeating each other.
+    correlations between the units of one view and the units of the other. The z-scores use the biased
+    standard deviation. The first sum makes the views agree. The second sum keeps units from repeating each
+    other.
 
         loss = barlow_twins_loss(a, b)  # embeddings of two views of the same samples
 
@@ -40,10 +41,10 @@ def barlow_twins_loss(
       ValueError, TypeError: as in `pair_penalty`; views of different shapes.
 
     Numerics:
-      The authors' code z-scores with a BatchNorm of epsilon 1e-5, but here there is no epsilon. A constant
-      unit (see `zscore`) has C_ii = 0, so it adds 1 to the first sum, with gradient 0. With fewer than two
-      valid samples, every unit is constant. The loss uses one d x d matrix or two m x m matrices, whichever
-      is smaller, and automatic differentiation.
+      The authors' code computes z-scores by a BatchNorm with epsilon 1e-5, but here there is no epsilon. A
+      constant unit (see `zscore`) has C_ii = 0, so it adds 1 to the first sum, with gradient 0. With fewer
+      than two valid samples, every unit counts as constant. The loss uses one d x d matrix or two m x m
+      matrices, whichever is smaller, and automatic differentiation.
 
     Source: Zbontar et al., Barlow Twins (arXiv:2103.03230), Equations 1 and 2. The authors' main.py has
       lambda 0.0051 and multiplies L by --scale-loss 0.024.

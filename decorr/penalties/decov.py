@@ -14,10 +14,10 @@ def decov_loss(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """The DeCov loss: half the sum of squared covariances of different units.
+    """Returns the DeCov loss: half the sum of the squared covariances between different units.
 
     L = 1/2 (||C||_F^2 - ||diag C||_2^2), C = sum_k (a^(k) - mean) (a^(k) - mean)^T / m, the biased
-    covariance. L shrinks with the scale of the activations; `correlation_penalty` does not.
+    covariance. L becomes small if the activations become small, but `correlation_penalty` does not.
 
         loss = nll + 0.1 * decov_loss(a)  # of the last hidden layer
 

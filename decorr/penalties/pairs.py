@@ -1,4 +1,4 @@
-"""The sum of squared correlations or covariances over pairs of units: other penalties are built on it."""
+"""Sums of squared correlations or covariances over pairs of units, the basis of other penalties."""
 
 from typing import Literal, get_args
 
@@ -25,18 +25,19 @@ def pair_penalty(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """The sum of squared correlations, or covariances, over pairs of units.
+    """Returns the sum of squared correlations, or of squared covariances, over pairs of units.
 
     L = scale sum_ij M_ij^2 over i != j, or over all i and j if `diagonal` is True. M is the correlation
     matrix R or the covariance matrix C. The scale is 1/(2d) for "unit", 1/(d(d-1)) for "pair", and 1 for
-    "sum". Most decorrelation penalties in use are one of these sums, up to a factor. Their gradients depend
-    differently on d. The gradient of "sum" grows like d^1.5, and that of "unit" like sqrt(d), but that of
-    "pair" falls like 1/sqrt(d). So a weight tuned for one normalisation does not fit another.
+    "sum". Most decorrelation penalties in use are one of these sums, up to a factor. The gradients of the
+    three sums depend differently on d. The gradient of "sum" grows like d^1.5, and that of "unit" like
+    sqrt(d), but that of "pair" falls like 1/sqrt(d). So a weight tuned for one normalisation does not fit
+    another.
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       kind: "correlation" or "covariance".
-      diagonal: whether a unit is paired with itself too. For correlations this adds a constant.
+      diagonal: whether a unit is paired with itself too. For correlations, such pairs add a constant.
       normalise: "unit", "pair" or "sum".
       ddof: 1 (unbiased) or 0. The divisor of covariances is m - ddof. Correlations do not depend on ddof.
       where: which samples are valid, bool, broadcastable to a.shape[:-1]. Invalid samples are left out, so
@@ -53,24 +54,24 @@ def pair_penalty(
 
     Raises:
       ValueError: fewer than two dimensions or samples, or no unit; an unknown kind or normalisation; a ddof
-        other than 0 or 1; `where` or `weights` that cannot be broadcast; weights below 0 or infinite (if
-        traced, L is NaN instead).
+        other than 0 or 1; `where` or `weights` that cannot be broadcast; weights below 0 or infinite. If such
+        weights are traced, there is no error, and L is NaN.
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
 
     Numerics:
       The penalty is computed from the smaller of the d x d matrix and the m x m Gram matrix of the samples,
       chosen by the shape. No array is larger than the input or min(d, m)^2. Derivatives are closed forms,
-      also with respect to the weights. `jit`, `vmap`, `grad`, `jvp` and `hessian` work. For covariances of
-      more units than samples, the 32 units with the largest variances are paired with all others directly.
-      With m < 32 samples, this is done for m units. So a few units on a larger scale cost no digits.
-      Half-precision inputs are summed in float32. A constant unit (see `zscore`) has M = 0 with every unit,
-      itself included, and gradient 0. With fewer than two valid samples, every unit is constant, so value and
-      gradient are 0. With an `axis_name`, devices sum d x d numbers if d <= m. Otherwise, they gather the m x
-      d z-scores, once for value and gradient together. Under `jit`, samples or units may be spread over a
-      mesh, of Auto or Explicit axes. Then devices send as much data as with an `axis_name`, except that they
-      gather the z-scores twice. If there are fewer units than samples, and units are spread over Explicit
-      axes, devices first exchange data so that samples are spread instead. A library cannot see Auto axes, so
-      with these the compiler gathers the units.
+      also with respect to the weights. `jit`, `vmap`, `grad`, `jvp` and `hessian` work. If there are more
+      units than samples, covariances of the 32 units with the largest variances (m units if m < 32) with all
+      others are computed directly. So a few units on a larger scale cost no digits. Half-precision inputs are
+      summed in float32. For a constant unit (see `zscore`), all entries of M and the gradient are 0. With
+      fewer than two valid samples, every unit counts as constant, so value and gradient are 0. With an
+      `axis_name`, the d x d matrix is summed over devices if d <= m. Otherwise, devices gather the m x d
+      z-scores, once for value and gradient together. Under `jit`, samples or units may be spread over a mesh
+      with Auto or Explicit axes. Then devices send as much data as with an `axis_name`, except that z-scores
+      are gathered twice. If there are fewer units than samples, and units are spread over Explicit axes,
+      devices first exchange data so that samples are spread instead. If the axes are Auto, the library cannot
+      see them, and the compiler gathers the units.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 3.1, for correlations; Cogswell et al.
       (arXiv:1511.06068) for covariances. Weights as in numpy.cov: C = sum_k w_k c_k c_k^T / (V1 - V2 / V1),

@@ -26,15 +26,16 @@ def sigreg_loss(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """SIGReg, by which LeJEPA prevents collapse: how far embeddings are from a standard normal distribution.
+    """Measures how far embeddings are from a standard normal distribution: SIGReg, the regulariser of LeJEPA.
 
-    L = n mean_u sum_k w_k exp(-t_k^2 / 2) ((mean cos(t_k x) - exp(-t_k^2 / 2))^2 + (mean sin(t_k x))^2), with
-    x = a . u along a random direction u, and means over the n samples. L is the Epps-Pulley statistic, a
-    distance between characteristic functions, which is integrated from -t_max to t_max by the trapezoidal
-    rule. The knots t_k are evenly spaced on [0, t_max]. The weight w_k is twice the spacing of the knots, but
-    at both ends it is the spacing itself. For a standard normal sample of any size, L is about 1. Unlike
-    decorrelation, L also depends on means, scales and the shape of the distribution. LeJEPA adds the distance
-    between the views to L: see `docs/conversion.md`.
+    L = n mean_u sum_k w_k exp(-t_k^2 / 2) ((mean cos(t_k x) - exp(-t_k^2 / 2))^2 + (mean sin(t_k x))^2),
+    where x = a . u is the coordinate along a random direction u, and both inner means are over the n samples.
+    L is the Epps-Pulley statistic, a distance between characteristic functions, which is integrated from
+    -t_max to t_max by the trapezoidal rule. The knots t_k are evenly spaced on [0, t_max]. The weight w_k is
+    twice the spacing of the knots, but at the first and the last knot, it is the spacing itself. For a
+    standard normal sample of any size, L is about 1. Unlike decorrelation, L also depends on means, scales
+    and the shape of the distribution. LeJEPA adds the distance between the views to L: see
+    `docs/conversion.md`.
 
     Args:
       a: embeddings [..., unit], floating point; all leading axes together are the samples.
@@ -45,23 +46,24 @@ def sigreg_loss(
       t_max: the largest t_k; static. A larger t_max shows finer details of the distribution, but also more
         noise.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
-        as in `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum w^2. It is m if all
-        samples are valid and have equal weights.
+        as in `pair_penalty`. n is the effective number of samples, (sum w)^2 / sum w^2. If all samples are
+        valid and have equal weights, n is their number.
 
     Returns:
       L, a scalar >= 0; float32 for half-precision input, else the dtype of `a`.
 
     Raises:
-      ValueError, TypeError: as in `pair_penalty`; no slice, fewer than two knots, a t_max that is not above
-        0.
+      ValueError, TypeError: as in `pair_penalty`; fewer than one slice; fewer than two knots; a t_max that is
+        not above 0.
 
     Numerics:
       The directions are the columns of jax.random.normal(key, (unit, slices)), each divided by its length.
       They are drawn in float32, whatever the dtype of `a`. Directions are processed in equal blocks, each of
       gcd(`slices`, 64) directions. So no array is larger than [knot, sample, 64], not even in the derivative.
       Embeddings are not shifted or scaled, so a phase t x of 1e4 loses four digits in float32. Without a
-      valid sample, L is 0. If all embeddings are equal, they all have the same gradient: it moves them
-      towards 0, and never apart. With an `axis_name`, devices sum 2 * (knots - 1) * slices numbers.
+      valid sample, L is 0. If all embeddings are equal, they all have the same gradient, which moves them
+      towards 0, but never apart. With an `axis_name`, 2 * (knots - 1) * slices numbers are summed over
+      devices.
 
     Source: Balestriero & LeCun, LeJEPA (arXiv:2511.08544), and the authors' EppsPulley and
       SlicingUnivariateTest. Epps & Pulley, A test for normality based on the empirical characteristic
@@ -95,12 +97,12 @@ def _sigreg_loss(
     share[-1] /= 2
 
     def sums(u: jax.Array) -> list[jax.Array]:
-        """The sums [knot, slice] of cos(t x) and sin(t x) over the samples of this device."""
+        """Returns the sums [knot, slice] of cos(t x) and sin(t x) over the samples of this device."""
         angle = t[0] * product(values, u)
-        sine, less = jnp.sin(angle), 2 * jnp.square(jnp.sin(angle / 2))  # 1 - cos, to full precision
+        sine, less = jnp.sin(angle), 2 * jnp.square(jnp.sin(angle / 2))  # less = 1 - cos, to full precision
 
         def turn(point: tuple[jax.Array, jax.Array], _: None) -> Any:
-            """Goes to the next knot by a rotation, which is cheaper than cos and sin of all knots."""
+            """Goes to the next knot by a rotation, which is cheaper than cos and sin at every knot."""
             x, y = point
             next_point = x - (less * x + sine * y), y - (less * y - sine * x)
             return next_point, [samples.weighted(each).sum(axis=0) for each in point]
@@ -108,8 +110,8 @@ def _sigreg_loss(
         local: list[jax.Array] = lax.scan(turn, (1 - less, sine), length=len(t))[1]
         return local
 
-    # Directions are processed in blocks, which are computed again for the derivative. All directions at once
-    # would need an array [knot, sample, slice].
+    # Directions are processed in blocks, and each block is computed again for the derivative. All directions
+    # at once would need an array [knot, sample, slice].
     blocks = u.reshape(len(u), -1, math.gcd(slices, _BLOCK)).swapaxes(0, 1)
     local = lax.map(jax.checkpoint(sums, prevent_cse=False), blocks)
     real, imaginary = (samples.everywhere(x) / samples.size() for x in local)

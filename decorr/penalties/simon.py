@@ -23,8 +23,8 @@ def correlation_penalty(
     P = 1/(2d) sum_ij rho_ij^2 (Section 3.1), the diagonal included. P is 1/2 if all units are uncorrelated,
     and d/2 if all are alike. Over m samples, even independent units have P > 1/2 on average: see
     `independent_penalty`. Add `weight * correlation_penalty(a)` for each layer to your loss, and begin with
-    the weight 0.002. The paper's weights 0.1 and 1.0 are 0.002 and 0.02 here, because the author's code
-    divides the gradient by the 50 samples of a minibatch.
+    the weight 0.002. The paper's weights 0.1 and 1.0 correspond to 0.002 and 0.02 here, because the author's
+    code divides the gradient by the 50 samples of a minibatch.
 
         hidden = activations.values()  # one array [..., unit] for each hidden layer
         loss = nll + 0.002 * sum(correlation_penalty(layer) for layer in hidden)
@@ -43,8 +43,8 @@ def correlation_penalty(
 
     Numerics:
       As in `pair_penalty` with the diagonal. P does not change when a unit is shifted, scaled or negated. A
-      constant unit (see `zscore`) has rho = 0 with every unit, also with itself, and gradient 0. It still
-      counts in d. NaN or an infinity makes P NaN.
+      constant unit (see `zscore`) has rho = 0 with every unit, even with itself, and gradient 0. The constant
+      unit still counts in d. If a value is NaN or infinite, P is NaN.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 3.1.
     """
@@ -61,8 +61,8 @@ def penalty_gradient(
     """Computes the gradient dP/da of `correlation_penalty` by the paper's closed form.
 
     dP/da_l^(k) = 2 / (d (m-1) sigma_l) sum_i rho_il (z_i^(k) - z_l^(k) rho_il) (Section 3.1). The gradient is
-    large if sample k is unusual in the same way for unit l and for the units correlated with l. With weights,
-    the gradient is multiplied by w_k, and V1 - V2 / V1 replaces m - 1.
+    large if sample k is unusual in the same way for unit l and for the units correlated with l. With sample
+    weights w, the gradient is multiplied by w_k, and V1 - V2 / V1 (as in `pair_penalty`) replaces m - 1.
 
     Args:
       a: activations [..., unit], floating point.
@@ -78,8 +78,8 @@ def penalty_gradient(
 
     Numerics:
       As in `correlation_penalty`. The gradient is exactly 0 for a constant unit. For the other units, the
-      gradient grows like 1 / sigma_l. So half precision overflows for units that vary by less than about
-      1e-5.
+      gradient grows like 1 / sigma_l. So a half-precision gradient overflows for units that vary by less than
+      about 1e-5.
 
     Source: Simon, Section 3.1.
     """
@@ -94,18 +94,19 @@ def gradient_terms(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> GradientTerms:
-    """Explains the penalty's gradient by the three terms of Section 3.1: dP/da = A * (B - C).
+    """Returns the three terms of the penalty's gradient in Section 3.1: dP/da = A * (B - C).
 
     - A_l = 2 / (d (m-1) sigma_l): small for a unit that varies a lot.
     - B_l^(k) = sum_i z_i^(k) rho_il: large if sample k is unusual in the same way for many units that are
       correlated with l.
-    - C_l^(k) = z_l^(k) sum_i rho_il^2: large if l is correlated with many units, and unusual on sample k.
+    - C_l^(k) = z_l^(k) sum_i rho_il^2: large if l is correlated with many units, and sample k is unusual for
+      l.
 
     Args:
       a: activations [..., unit], floating point.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
-        as in `pair_penalty`. B and C are multiplied by each sample's weight, and in A,
-        V1 - V2 / V1 replaces m - 1.
+        as in `pair_penalty`. With weights, B and C are multiplied by each sample's weight, and V1 - V2 / V1
+        replaces m - 1 in A.
 
     Returns:
       GradientTerms(A, B, C), with A [unit] in units of 1 / a, and B and C [..., unit] dimensionless; float32

@@ -107,7 +107,7 @@ def test_a_pattern_without_a_layer(pattern, hint):
 def test_weights_that_are_not_by_pattern(weights):
     with pytest.raises(
         TypeError,
-        match=r"weights must be a dict by pattern, like {'\*': 0\.002}; got " + re.escape(repr(weights)),
+        match=r"weights must map patterns to weights, like {'\*': 0\.002}; got " + re.escape(repr(weights)),
     ):
         layer_penalties(activations(), weights)
 
@@ -193,7 +193,7 @@ def test_a_report_of_other_metrics_hands_on_what_is_said_of_the_samples():
 
 def test_what_no_report_can_be_made_of():
     a = activations()["head"]
-    with pytest.raises(TypeError, match=r"metrics must be a dict of functions by name, .*; got <function"):
+    with pytest.raises(TypeError, match=r"metrics must map names to functions, .*; got <function"):
         layer_report(a, effective_units)
     with pytest.raises(ValueError, match=r"^layer head, dead: a metric must be a scalar; got shape \(4,\)$"):
         layer_report({"head": a}, {"dead": dormant_units})
