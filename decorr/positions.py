@@ -36,10 +36,11 @@ def sample_positions(
         seen = sample_positions(a, key, 4096)     # [example, position, unit]
         penalty = correlation_penalty(seen)       # all leading axes are samples
 
-    Examples are independent. Positions of one example are not independent, because neighbours see nearly the
-    same input. So the effective number of samples is between the number of examples and p times that number.
-    Independent units therefore show a larger penalty by chance than `independent_penalty` gives for p samples
-    per example. If maps vary slowly, a few positions show nearly as much as all, at a fraction of the cost.
+    Examples are independent. Positions of one example are not independent, because neighbouring positions see
+    nearly the same input. So the effective number of samples is between the number of examples and p times
+    that number. Independent units therefore show a larger penalty by chance than `independent_penalty` gives
+    for p samples per example. If maps vary slowly, a few positions give nearly as much information as all
+    positions, at a fraction of the cost.
 
     Args:
       a: activations [example, ..., unit], floating point; the axes between example and unit are positions.
@@ -61,12 +62,12 @@ def sample_positions(
         a whole number.
 
     Numerics:
-      Values are copied. The gradient is scattered back, and is 0 where nothing was drawn. The drawing costs
-      one random word per position, a search for the p largest words of each example, and memory for the drawn
-      samples. A penalty of m samples of d units takes 2 m d min(m, d) multiply-adds, including its gradient.
-      For an array of shape (256, 56, 56, 256), that is 105 billion with all positions, and half a billion
-      with 4096 samples. `jit`, `vmap` and `grad` work. Examples may be spread over a mesh, of Auto or
-      Explicit axes.
+      The samples are exact copies of the drawn values. The gradient is 0 at positions that were not drawn.
+      Drawing costs one random word per position, a search for the p largest words of each example, and memory
+      for the drawn samples. A penalty of m samples of d units takes 2 m d min(m, d) multiply-adds, including
+      its gradient. For an array of shape (256, 56, 56, 256), that is 105 billion with all positions, and half
+      a billion with 4096 samples. `jit`, `vmap` and `grad` work. Examples may be spread over a mesh with Auto
+      or Explicit axes.
     """
     a = check_floating(a, "activations")
     if a.ndim < 2 or 0 in a.shape:
@@ -76,7 +77,7 @@ def sample_positions(
     examples, positions = a.shape[0], math.prod(a.shape[1:-1])
     p = min(positions, operator.index(max_samples) // examples)
     if p < 1:
-        raise ValueError(f"max_samples must be at least one per example, {examples}; got {max_samples}")
+        raise ValueError(f"max_samples must be at least {examples}, one per example; got {max_samples}")
     valid = None if where is None else check_where(where, a.shape[:-1]).reshape(examples, -1)
     samples: tuple[jax.Array, jax.Array] = over_mesh(
         _sample_positions, (a, key, valid), p, specs=_of_examples
@@ -91,14 +92,15 @@ def _of_examples(spec: PartitionSpec) -> tuple[PartitionSpec, PartitionSpec]:
 def _sample_positions(
     p: int, a: jax.Array, key: jax.Array, valid: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns p positions of every example, as samples [example, p, unit], and which of them are valid."""
+    """Returns p samples of every example [example, p, unit], and which of them are valid [example, p]."""
     flat = a.reshape(a.shape[0], -1, a.shape[-1])
     shape = flat.shape[:2]
     mask = jnp.ones(shape, bool) if valid is None else valid
     if p == shape[1]:
         return flat, mask
     # The positions with the p largest random words are drawn. The highest bit of a word marks a valid
-    # position. Uniform floats would tie with a chance of 2^-23, and the first position would win each tie.
+    # position. With uniform floats instead, two positions would tie with probability 2^-23, and the first
+    # one would always be drawn.
     words = jax.random.bits(key, shape, jnp.uint32) >> 1
     _, index = jax.lax.top_k(words | mask.astype(jnp.uint32) << 31, p)
     return jnp.take_along_axis(flat, index[:, :, None], axis=1), jnp.take_along_axis(mask, index, axis=1)

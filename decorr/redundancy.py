@@ -13,30 +13,30 @@ import numpy as np
 from decorr._checks import check_floating, check_weights
 from decorr._samples import is_constant, widen
 
-# Measured correlations of exact duplicates differ from 1 by up to 8 roundings.
+# Computed correlations of exact duplicates differ from 1 by up to 8 eps; 64 eps are allowed.
 _ROUNDINGS = 64
 
 
 class Merged(NamedTuple):
-    """A layer without its redundant units."""
+    """A layer without its redundant units, and the next layer's kernel and bias to match."""
 
     kept: np.ndarray
     """[kept], the indices of the units that are left, in increasing order."""
     incoming: Any
-    """The given arrays, without the removed units."""
+    """The argument `incoming` of `merge_units`, without the removed units."""
     kernel: jax.Array | np.ndarray
     """[..., kept, output], the next layer's kernel."""
     bias: jax.Array | np.ndarray
     """[output], the next layer's bias."""
     error: float
-    """How much the next layer's input changes on these samples. The error is 0 without a change, and 1 if the
-    input changes as much as it varied before."""
+    """How much the next layer's weighted sums change on the given samples: 0 if they do not change, and 1 if
+    they change as much as they varied before."""
 
 
 class _Lines(NamedTuple):
     """For each removed unit j, the line a_j ~ intercept_j + slope_j a_partner_j.
 
-    All arrays except the residual are [removed].
+    All arrays except the residual have shape [removed].
     """
 
     removed: np.ndarray
@@ -50,7 +50,7 @@ class _Lines(NamedTuple):
 def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
     """Finds pairs of units that respond alike: pairs whose correlation reaches a threshold, strongest first.
 
-    These are all pairs i < j with |rho_ij| >= threshold - 64 eps, where eps is the rounding of rho's dtype.
+    These are all pairs i < j with |rho_ij| >= threshold - 64 eps, where eps is the precision of rho's dtype.
     Computed correlations of exact duplicates are 1 only up to rounding. Because of the 64 eps, the threshold
     1 still finds such duplicates. You can remove one unit of such a pair, and rescale the other unit's
     outgoing weights (Section 1.1). `merge_units` does this.
@@ -70,12 +70,13 @@ def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
         values, so call this function outside `jit`, `vmap` and `grad`.
 
     Numerics:
-      eps is 1.2e-7 for half precision and float32, and 2.2e-16 for float64. NumPy arrays stay in float64 even
-      without jax_enable_x64. The sums behind a measured correlation are rounded too, by 100 eps for units
-      that rarely fire. The diagonal shows this error. If a unit's diagonal entry is within sqrt(eps) of 1,
-      the unit's correlations are divided by that entry's square root. A constant unit is in no pair if its
-      correlations are 0 (as from `correlation_matrix`) or NaN (as from numpy.corrcoef). Over m samples,
-      independent units show |rho| of about 1/sqrt(m) by chance. Over two samples, |rho| is always 1.
+      eps is 1.2e-7 if rho is in half precision or float32, and 2.2e-16 if it is in float64. A float64 NumPy
+      array keeps its precision even without jax_enable_x64. A correlation computed from samples also has
+      rounding errors of sums, about 100 eps for units that rarely fire. The diagonal shows this error,
+      because it should be 1. If a unit's diagonal entry is within sqrt(eps) of 1, the unit's correlations are
+      divided by that entry's square root. A constant unit is in no pair if its correlations are 0 (as from
+      `correlation_matrix`) or NaN (as from numpy.corrcoef). On m samples, independent units show |rho| of
+      about 1/sqrt(m) by chance. On two samples, |rho| is always 1.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
@@ -113,12 +114,12 @@ def merge_units(
 
         a_j ~ intercept + slope a_i,  slope = rho_ij sigma_j / sigma_i,  intercept = mean_j - slope mean_i.
 
-    Then slope * kernel[j] is added to kernel[i], and intercept * kernel[j] to the bias. A constant unit is
-    removed, and its mean * kernel[j] is added to the bias. At first all other units are undecided. The
+    Then slope * kernel[j] is added to kernel[i], and intercept * kernel[j] to the bias. A constant unit j is
+    removed, and mean_j * kernel[j] is added to the bias. At first, all other units are undecided. The
     undecided unit that predicts the most undecided units is kept, and the units that it predicts are removed.
     If several units predict equally many, the first of them is kept. This repeats until every unit is kept or
-    removed. So no two kept units predict each other. The partner of a removed unit is the kept unit with the
-    largest |rho|. For the first layer of the library's MLP:
+    removed. So no two kept units predict each other. The partner of a removed unit is the kept unit that has
+    the largest |rho| with it. This example merges units in the first layer of the library's MLP:
 
         logits, activations = model.apply({"params": params}, x)
         merged = merge_units(activations[0], params["hidden_1"], **params["hidden_2"], threshold=0.99)
@@ -130,26 +131,27 @@ def merge_units(
     Args:
       a: the layer's activations [..., unit], floating point. Take them as the next layer's linear map
         receives them: after the nonlinearity, before dropout.
-      incoming: the parameters of the layer's units: any PyTree of arrays whose last axis is the unit.
+      incoming: the parameters of the layer's units, as a PyTree of arrays whose last axis is the unit.
         Examples are a Dense layer's kernel [input, unit] and bias [unit], a convolution's kernel [height,
         width, input, unit], and a normalisation layer's scale [unit]. Leave out parameters that all units
         share, such as the single slope of a PReLU.
       kernel: the next layer's kernel [..., unit, output], floating point. For a Dense layer after flattened
-        positions, reshape it from [position * unit, output] to [position, unit, output], and reshape the
-        result back.
+        positions, reshape its kernel from [position * unit, output] to [position, unit, output], and reshape
+        the merged kernel back.
       bias: the next layer's bias [output], floating point. If the layer has no bias, give zeros, because the
         merged layer may need one.
-      threshold: a unit predicts another if |rho| reaches this number in (0, 1], like in `redundant_pairs`.
+      threshold: a number in (0, 1]. Two units predict each other if their |rho| reaches it, like in
+        `redundant_pairs`.
       where: which samples are valid, bool, broadcastable to a.shape[:-1]. Invalid samples are ignored, so
         padding may be NaN.
       weights: the samples' weights, >= 0, broadcastable to a.shape[:-1], like numpy.cov's `aweights`.
 
     Returns:
       Merged(kept [kept], incoming, kernel [..., kept, output], bias [output], error). Arrays keep their
-      dtypes. Without jax_enable_x64 a float64 array stays a NumPy array. `error` is the change of a @ kernel
+      dtypes. Without jax_enable_x64, a float64 array stays a NumPy array. `error` is the change of a @ kernel
       + bias, as a root mean square over samples and outputs. This change is divided by the root mean square
       of the deviations of a @ kernel from its mean. If the kernel has positions in front of its unit axis,
-      each position has its own outputs.
+      the outputs of each position count separately in `error`.
 
     Raises:
       ValueError: shapes that do not fit; fewer than two valid samples; valid activations that are not finite;
@@ -159,16 +161,16 @@ def merge_units(
 
     Numerics:
       Up to rounding, the removal is exact for dead units, and for units that are an affine function of their
-      partner for any input. One example is a unit with the same incoming weights and bias as its partner.
-      With a ReLU or leaky ReLU, the unit's weights and bias may also be the partner's times a factor > 0.
-      Otherwise the result is exact only on average over these samples, and `error` measures the deviation. A
-      unit that is constant on these samples, or follows another unit by chance, may act differently on other
-      samples. So take many more samples than units. Only a linear map may come between `a` and the next
-      layer's sum. Average pooling and inverted dropout are fine. Max pooling invalidates lines with a
-      negative slope, and a normalisation layer invalidates all lines. A convolution that pads with zeros adds
-      the intercept at the padding too. There the result is exact only if all intercepts are 0. Results are
-      computed in float64 by NumPy, and placed on the default device, even if the arguments are spread over a
-      mesh. If all units are constant, none is kept, and arrays have an axis of length 0.
+      partner for every possible input. One example is a unit with the same incoming weights and bias as its
+      partner. With a ReLU or leaky ReLU, the unit's weights and bias may also be the partner's times a factor
+      > 0. Otherwise the result is exact only on average over these samples, and `error` measures the
+      deviation. A unit that is constant on these samples, or follows another unit by chance, may act
+      differently on other samples. So take many more samples than units. Only a linear map may come between
+      `a` and the next layer's sum. Average pooling and inverted dropout are fine. Max pooling invalidates
+      lines with a negative slope, and a normalisation layer invalidates all lines. A convolution that pads
+      with zeros adds the intercept at the padding too. There the result is exact only if all intercepts are
+      0. Results are computed in float64 by NumPy, and placed on the default device, even if the arguments are
+      spread over a mesh. If all units are constant, no unit is kept, and arrays have a unit axis of length 0.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
@@ -229,16 +231,16 @@ def _check_shapes(d: int, incoming: Any, kernel: np.ndarray, bias: np.ndarray) -
 
 def _transpose_hint(shape: tuple[int, ...], axis: int, d: int) -> str:
     """Returns a hint if the matrix seems transposed. Equinox and PyTorch store kernels that way."""
-    return ": its transpose fits, so pass that with .T" if len(shape) == 2 and shape[axis] == d else ""
+    return ": its transpose fits, so transpose it with .T" if len(shape) == 2 and shape[axis] == d else ""
 
 
 def _lowest(threshold: float, x: np.ndarray) -> float:
-    """The smallest |rho| that counts as reaching the threshold, given the rounding of x's dtype; never 0."""
+    """Returns the smallest |rho| that reaches the threshold up to rounding of x's dtype; never 0."""
     return max(threshold - _ROUNDINGS * float(jnp.finfo(widen(x).dtype).eps), np.finfo(np.float64).tiny)
 
 
 def _valid(a: np.ndarray, where: Any, weights: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the valid samples [sample, unit] and their weights [sample], which sum to 1; in float64."""
+    """Returns the valid samples [sample, unit] and their weights [sample] with sum 1, both in float64."""
     weights = np.float64(1) if weights is None else np.asarray(weights, np.float64)
     share = check_weights(weights, where, a.shape[:-1], np)
     valid = share > 0
@@ -260,7 +262,8 @@ def _centred(samples: np.ndarray, weights: np.ndarray, a: np.ndarray) -> tuple[n
     Deviations are 0 for units that are constant in a's dtype.
     """
     low, high = (x.astype(widen(a).dtype) for x in (samples.min(axis=0), samples.max(axis=0)))
-    # The heaviest sample is subtracted first. If it outweighs all others by far, the mean is close to it.
+    # The sample with the largest weight is subtracted first. If its weight dominates, it is close to the
+    # mean, and its difference from the mean keeps all digits.
     c = samples - samples[weights.argmax()]
     offset = weights @ c
     return np.where(is_constant(low, high, np), 0, c - offset), samples[weights.argmax()] + offset

@@ -1,4 +1,4 @@
-"""Correlations and covariances streamed over many minibatches."""
+"""Computes correlations and covariances of a stream of minibatches."""
 
 import functools
 from dataclasses import replace
@@ -25,16 +25,17 @@ class Sums(NamedTuple):
 
 
 class CorrelationState(NamedTuple):
-    """Correlations of more samples than fit in memory: a PyTree that is updated batch by batch.
+    """The state of correlations that are computed batch by batch, of more samples than fit in memory.
 
-    The state holds the weighted mean and the co-moments M of the samples so far. The moments of two sets of
-    samples are combined by M = M_a + M_b + delta delta^T w_a w_b / (w_a + w_b), where delta = mean_b -
-    mean_a, and w_a and w_b are the sums of weights (Chan et al.). This formula never subtracts large sums
-    from each other. Sums are compensated: the rounding error of each addition is kept beside the sum. So
-    float32 is enough for streams of any length. Unlike `zscore`, the state squares values without scaling
-    them first. So in float32 a unit's standard deviation should lie between 1e-15 and 1e15. A unit's
-    correlations are NaN if squares over- or underflowed, or if a value was not finite. All methods are pure
-    functions. Use the state as a `lax.scan` carry or under `vmap`, and merge states across devices.
+    Each batch updates the state, which holds the weighted mean and the co-moments M of the samples so far.
+    The co-moments of two sets of samples, a and b, are combined by M = M_a + M_b + delta delta^T w_a w_b /
+    (w_a + w_b), where delta = mean_b - mean_a, and w_a and w_b are the sums of weights (Chan et al.). This
+    formula never subtracts large sums from each other. Sums are compensated: the rounding error of each
+    addition is kept beside the sum. So float32 is enough for streams of any length. Unlike `zscore`, the
+    state squares values without scaling them first. So in float32, a unit's standard deviation should be
+    between 1e-15 and 1e15. A unit's correlations are NaN if squares over- or underflowed, or if a value was
+    not finite. The state is a PyTree, and all methods are pure functions. Use the state as a `lax.scan` carry
+    or under `vmap`, and merge states across devices.
 
         state = CorrelationState.init(d)
         for a in batches:                 # [..., unit]
@@ -42,8 +43,9 @@ class CorrelationState(NamedTuple):
         rho = state.correlation()         # [unit, unit]
 
     Raises:
-      ValueError, TypeError: in `update`, as in `zscore`, or if the activations have more or fewer units than
-        the state; in `init`, fewer than 1 unit, or a dtype that is neither float32 nor float64.
+      ValueError, TypeError: in `init`, fewer than 1 unit, or a dtype that is neither float32 nor float64.
+      ValueError, TypeError: in `update`, the errors of `zscore`, and activations with more or fewer units
+        than the state.
       ValueError, TypeError: in `merge`, states with different numbers of units or different dtypes.
 
     Source: Chan, Golub, LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample
@@ -53,7 +55,7 @@ class CorrelationState(NamedTuple):
 
     weight: jax.Array
     """[], the sum of the samples' weights; without weights, the number of samples. In float32, this number is
-    exact up to 2^24, and has 7 digits beyond."""
+    exact up to 2^24; larger numbers have 7 correct digits."""
     square: jax.Array
     """[], the sum of the squares of the weights."""
     mean: jax.Array
@@ -61,11 +63,12 @@ class CorrelationState(NamedTuple):
     comoment: jax.Array
     """[unit, unit], M = sum_k w_k (a - mean)(a - mean)^T."""
     low: jax.Array
-    """[unit], the smallest value. A unit is constant if `low` and `high` are equal up to rounding."""
+    """[unit], the smallest value of each unit. A unit is constant if `low` and `high` are equal up to
+    rounding."""
     high: jax.Array
-    """[unit], the largest value."""
+    """[unit], the largest value of each unit."""
     pairs: jax.Array
-    """[], the sum of w_k w_l over all k != l, with w the weights: weight^2 - square."""
+    """[], the sum of w_k w_l over all samples k != l with weights w, which is weight^2 - square."""
     rest: Sums
     """The rounding errors of the fields with the same names."""
 
@@ -88,9 +91,10 @@ class CorrelationState(NamedTuple):
         weights: jax.typing.ArrayLike | None = None,
         axis_name: AxisName = None,
     ) -> "CorrelationState":
-        """Returns the state after more samples [..., unit]. Arguments as in `zscore`; one sample is enough.
+        """Returns the state after more samples [..., unit].
 
-        Give all minibatches weights on the same scale. The squares of weights should not over- or underflow.
+        Arguments are as in `zscore`, but one sample is enough. Give all minibatches weights on the same
+        scale. The squares of weights should not over- or underflow.
         """
         a = jnp.asarray(a)
         if a.shape[-1:] != self.mean.shape:
@@ -99,7 +103,7 @@ class CorrelationState(NamedTuple):
         return self.merge(over_mesh(_correlation_state, arrays, self.mean.dtype, axis_name))
 
     def merge(self, other: "CorrelationState") -> "CorrelationState":
-        """Combines two states of the same units. The order of the two changes only rounding."""
+        """Combines two states of the same units. Their order affects only rounding."""
         if self.mean.shape != other.mean.shape:
             d, other_d = len(self.mean), len(other.mean)
             raise ValueError(f"states of {d} and of {other_d} units cannot be merged")
@@ -108,7 +112,7 @@ class CorrelationState(NamedTuple):
         weight = self.weight + other.weight
         share = other.weight / jnp.where(weight == 0, 1, weight)
         delta = (other.mean - self.mean) + (other.rest.mean - self.rest.mean)
-        step = delta * _root(self.weight * share)  # 0 for an empty state, however far its mean is from zero
+        step = delta * _root(self.weight * share)  # 0 if either state is empty, whatever delta is
         added = Sums(
             weight=other.weight,
             square=other.square,
@@ -136,12 +140,13 @@ class CorrelationState(NamedTuple):
         return _state(sums, rest, *extremes_over(axis_name, self.low, self.high))
 
     def correlation(self) -> jax.Array:
-        """Pearson correlations [unit, unit] of all samples; NaN where they are unknown.
+        """Returns Pearson correlations [unit, unit] of all samples; NaN where they cannot be computed.
 
         Entries of a constant unit are 0. With fewer than two samples, all entries are 0.
         """
         moment, constant = jnp.diagonal(self.comoment), self._constant()
-        # Outside of these limits, squares have over- or underflowed, and their quotient could be any number.
+        # Outside of these limits, squares have over- or underflowed, so a correlation computed from them
+        # could be any number.
         limits = jnp.finfo(moment.dtype)
         known = jnp.isfinite(moment) & (moment > self.weight * (limits.tiny / limits.eps))
         inverse = 1 / jnp.sqrt(jnp.where(known, moment, 1))
@@ -150,7 +155,7 @@ class CorrelationState(NamedTuple):
         return jnp.where(constant[:, None] | constant[None, :], 0, rho)
 
     def covariance(self, ddof: int = 1) -> jax.Array:
-        """Covariances [unit, unit] of all samples, in units of a^2, as in `covariance_matrix`.
+        """Returns covariances [unit, unit] of all samples, in units of a^2, as in `covariance_matrix`.
 
         Entries of a constant unit are 0. With fewer than two samples, all entries are 0.
         """
@@ -187,7 +192,7 @@ def _state(sums: Sums, rest: Sums, low: jax.Array, high: jax.Array) -> Correlati
 def _plus(
     total: jax.Array, rest: jax.Array, added: jax.Array, added_rest: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the sum of two numbers, each given with its rounding error, and the sum's rounding error."""
+    """Adds two numbers, each given with its rounding error. Returns the sum and its rounding error."""
     plain = total + added
     part = plain - total
     left = (total - (plain - part)) + (added - part) + (rest + added_rest)
@@ -196,7 +201,7 @@ def _plus(
 
 
 def _root(x: jax.Array) -> jax.Array:
-    """The square root, with derivative 0 at 0."""
+    """Returns the square root of x, with derivative 0 at x = 0."""
     root: jax.Array = jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)
     return root
 

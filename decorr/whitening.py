@@ -1,4 +1,4 @@
-"""Whitens activations: decorrelates the units and gives them variance 1. Also computes the matrix for it."""
+"""Whitens activations: decorrelates the units and gives them variance 1. Also computes whitening matrices."""
 
 import functools
 import operator
@@ -31,13 +31,13 @@ def whitening_matrix(
     <= d samples. The whitened activations are (a - mean) W^T. The methods differ by a rotation of the result:
 
     - "zca": W = C'^(-1/2), symmetric. The whitened activations stay as near as possible to the centred
-      activations, so unit i stays unit i. This method takes an eigendecomposition.
+      activations, so unit i stays unit i. This method uses an eigendecomposition.
     - "cholesky": W = L^(-1), with C' = L L^T. Whitened unit i depends on the first i units only, so the order
       of the units matters. This is the cheapest exact method.
-    - "newton": approaches C'^(-1/2) by Newton-Schulz iterations, which are matrix products only. Directions
-      of small variance converge last. For 256 units and 9 iterations, max |W C' W^T - I| is below 1e-4 at
-      condition number 10, and below 0.01 at condition number 100. After 15 iterations, this maximum is below
-      1e-4 at condition number 100 too.
+    - "newton": approximates C'^(-1/2) by Newton-Schulz iterations, which need only matrix products.
+      Directions of small variance converge last. For 256 units and 9 iterations, max |W C' W^T - I| is below
+      1e-4 at condition number 10, and below 0.01 at condition number 100. After 15 iterations, this maximum
+      is below 1e-4 at condition number 100 too.
 
     Args:
       c: covariances [unit, unit], floating point; only the symmetric part counts. For several matrices, use
@@ -58,17 +58,18 @@ def whitening_matrix(
     Numerics:
       C is divided by its mean variance first, so the matrix for s C is W / sqrt(s), for every s > 0. In C', a
       constant unit has only the variance that shrinkage adds. C = 0 gives W = 0, with derivative 0. An entry
-      that is NaN or infinite makes all of W NaN. For every other covariance, a shrinkage > 0 makes "zca" and
-      "newton" finite. "cholesky" is finite if shrinkage exceeds rounding, about d eps. With shrinkage 0 and a
-      C that is singular up to rounding, "zca" is NaN. "cholesky" is then NaN or consists of rounding errors;
-      "newton" is finite but does not whiten. The derivatives of "zca" divide by sums of roots of eigenvalues,
-      never by differences of eigenvalues. So derivatives of every order are right at repeated and nearly
-      repeated eigenvalues. The derivatives of `jnp.linalg.eigh` are NaN or wrong there.
+      that is NaN or infinite makes all of W NaN. For every finite covariance, a shrinkage > 0 makes "zca" and
+      "newton" finite. "cholesky" is finite if shrinkage exceeds the rounding error, about d eps. With
+      shrinkage 0 and a C that is singular up to rounding, "zca" is NaN. "cholesky" is then NaN or consists of
+      rounding errors; "newton" is finite but does not whiten. The derivatives of "zca" divide by sums of
+      roots of eigenvalues, never by differences of eigenvalues. So derivatives of every order are right at
+      repeated and nearly repeated eigenvalues. For such eigenvalues, the derivatives of `jnp.linalg.eigh` are
+      NaN or wrong.
 
     Source: "zca" and "cholesky": Kessy, Lewin & Strimmer, Optimal Whitening and Decorrelation. "newton":
-    Huang et al., Iterative Normalization (IterNorm), in the coupled form of Higham, Functions of Matrices,
-    Section 6.7. C' is divided by its Frobenius norm. IterNorm divides C' by its trace, which is never smaller
-    than that norm, so IterNorm needs more iterations.
+      Huang et al., Iterative Normalization (IterNorm), in the coupled form of Higham, Functions of Matrices,
+      Section 6.7. Here, C' is divided by its Frobenius norm. IterNorm divides C' by its trace, which is never
+      smaller than that norm, so IterNorm needs more iterations.
     """
     c = check_floating(c, "a covariance matrix")
     if c.ndim != 2 or c.shape[0] != c.shape[1] or c.shape[0] < 1:
@@ -94,10 +95,10 @@ def whiten(
     """Whitens activations by their own mean and covariance.
 
     y = (a - mean) W^T, with W the `whitening_matrix` of C = 1/(m-1) sum_k (a^(k) - mean)(a^(k) - mean)^T. At
-    shrinkage 0 the units of y are uncorrelated, with variance 1. Otherwise, directions of small variance keep
-    a variance below 1: a variance l becomes l / ((1 - shrinkage) l + shrinkage mean_i(C_ii)). Published
-    layers instead add 1e-5 to the diagonal of the biased covariance. Here C is unbiased, like in
-    `covariance_matrix`.
+    shrinkage 0, the units of y are uncorrelated, with variance 1. With more shrinkage, directions of small
+    variance keep a variance below 1: a variance l becomes l / ((1 - shrinkage) l + shrinkage mean_i(C_ii)).
+    Published whitening layers do not shrink C, but add 1e-5 to the diagonal of the biased covariance. Here C
+    is unbiased, like in `covariance_matrix`.
 
         y = whiten(a)  # uncorrelated units of variance 1
 
@@ -105,7 +106,8 @@ def whiten(
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       method, shrinkage, iterations: as in `whitening_matrix`.
       groups: the number of groups, a divisor of d. Each group has d / groups consecutive units, and is
-        whitened alone. More groups are cheaper and need fewer samples: m should be a few times d / groups.
+        whitened separately. More groups are cheaper and need fewer samples: m should be a few times d /
+        groups.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`. Mean and covariance are weighted.
 
@@ -117,10 +119,11 @@ def whiten(
       ValueError, TypeError: as in `zscore` and `whitening_matrix`; a number of groups that does not divide d.
 
     Numerics:
-      As in `whitening_matrix`. y does not change if all units are scaled alike or any unit is shifted.
-      Invalid samples are left out of value and gradient, not multiplied by 0. For a constant unit (see
-      `zscore`), y and its derivative are 0 up to rounding. With fewer than two valid samples, y is 0. A NaN
-      in a valid sample makes its group NaN.
+      As in `whitening_matrix`. y does not change if all units are multiplied by the same number > 0, or if a
+      constant is added to a unit. Invalid samples are left out of value and gradient, rather than multiplied
+      by 0, so they may be NaN. For a constant unit (see `zscore`), y and its derivative are 0 up to rounding.
+      With fewer than two valid samples, y is 0. A NaN in a valid sample makes the whole group of its unit
+      NaN.
 
     Source: Huang et al., Decorrelated Batch Normalization, for "zca" and for the groups.
     """
@@ -166,7 +169,7 @@ class Whitened(NamedTuple):
 
 
 def specs(spec: PartitionSpec) -> Whitened:
-    """Returns the layout of a result on a mesh: y is spread like the activations; the rest is replicated."""
+    """Returns the layout of a result on a mesh: y is spread like the activations, the rest replicated."""
     return Whitened._make((spec, PartitionSpec(), PartitionSpec(), PartitionSpec()))
 
 
@@ -181,7 +184,8 @@ def whiten_by_batch(
     """Whitens samples by their own mean and covariance."""
     samples = as_samples(axis_name, a, where, weights, minimum=form.minimum)
     c, span_of_unit, constant = centre_in_spans(samples)
-    # One scale for each group, so that no square under- or overflows. y does not depend on that scale.
+    # Each group is divided by one scale, so that no square under- or overflows. y does not depend on this
+    # scale.
     span_of_unit = _by_group(jnp.where(constant, 0, span_of_unit), form.groups)
     span = jnp.max(span_of_unit, axis=2, keepdims=True)
     span = jnp.where(span > 0, span, 1)
@@ -203,7 +207,7 @@ def whiten_by_running(
     covariance: jax.Array,
     shrinkage: jax.Array,
 ) -> jax.Array:
-    """Whitens by a given mean [unit] and given covariances [group, unit, unit]."""
+    """Whitens samples by a given mean [unit] and given covariances [group, unit, unit]."""
     samples = as_samples(None, a, where, minimum=0)
     mean, covariance = mean.astype(samples.values.dtype), covariance.astype(samples.values.dtype)
     c = _by_group(samples.values - mean[None], form.groups)

@@ -1,1 +1,1 @@
-"""The runnable experiments. They work from a clone; the installed package contains the library only."""
+"""The runnable experiments. They need a clone, because the installed package contains only the library."""

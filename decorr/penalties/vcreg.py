@@ -21,11 +21,11 @@ def vcreg_loss(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """The VCReg loss of one layer of a supervised network: keeps variances up and covariances down.
+    """Keeps variances up and covariances down in a layer of a supervised network: the VCReg loss.
 
     L = alpha v(a) + beta / (d (d-1)) sum_i!=j C_ij^2, where v is `variance_penalty` and C is the unbiased
-    covariance. With `delta`, the square of an entry x of C with |x| > delta is replaced by 2 delta
-    |x| - delta^2 (smooth L1).
+    covariance. With `delta`, each entry x of C for which |x| > delta adds 2 delta |x| - delta^2 instead of
+    its square (smooth L1).
 
         hidden = activations.values()  # one array [..., unit] for each hidden layer
         loss = nll + sum(vcreg_loss(layer, 0.1, 0.01) for layer in hidden)
@@ -35,7 +35,8 @@ def vcreg_loss(
         convolutional map count as samples, like in the paper.
       variance_weight: alpha, a scalar that may be traced.
       covariance_weight: beta, a scalar that may be traced.
-      delta: the |x| above which squares become linear; > 0, in units of a^2. None: no square becomes linear.
+      delta: the |x| above which a linear function replaces the square; > 0, in units of a^2. None: all
+        entries are squared.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `pair_penalty`.
 

@@ -20,7 +20,7 @@ def variance_penalty(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """VICReg's variance term: how far the standard deviations of the units fall short of 1, on average.
+    """Returns VICReg's variance term: how far standard deviations fall short of 1, averaged over units.
 
     v = 1/d sum_i max(0, 1 - sqrt(var_i + 1e-4)), where the divisor of var_i is m - 1. A penalty of
     covariances alone shrinks the activations. This term keeps their scale.
@@ -37,9 +37,9 @@ def variance_penalty(
       ValueError, TypeError: as in `pair_penalty`.
 
     Numerics:
-      A constant unit (see `zscore`) adds 0.99 to the sum, with gradient 0, because its samples have no
-      preferred direction. With fewer than two valid samples, every unit is constant. Units with a standard
-      deviation above 1 have gradient 0.
+      A constant unit (see `zscore`) adds 0.99 to the sum. Its gradient is 0, because raising or lowering a
+      sample has the same effect. With fewer than two valid samples, every unit is constant. Units with a
+      standard deviation above 1 have gradient 0.
 
     Source: Bardes et al., VICReg (arXiv:2105.04906), Equation 1, gamma = 1, epsilon = 1e-4.
     """
@@ -65,7 +65,7 @@ def vicreg_parts(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> VICRegParts:
-    """The three terms of `vicreg_loss`, for a log or for weights of your own.
+    """Returns the three terms of `vicreg_loss`, so that you can log them or choose other weights.
 
         parts = vicreg_parts(a, b)
         loss = 25 * parts.invariance + 25 * parts.variance + parts.covariance
@@ -76,7 +76,8 @@ def vicreg_parts(
       a, b, where, weights, axis_name: as in `vicreg_loss`.
 
     Returns:
-      VICRegParts(invariance, variance, covariance), scalars; float32 for half-precision input.
+      VICRegParts(invariance, variance, covariance), scalars; float32 for half-precision input, else the dtype
+      of `a`.
 
     Raises:
       ValueError, TypeError: as in `vicreg_loss`.
@@ -101,13 +102,13 @@ def vicreg_loss(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """The VICReg loss of two views of the same samples, with the constants of its authors' code.
+    """Returns the VICReg loss of two views of the same samples, with the constants of the authors' code.
 
     L = i mean (a - b)^2 + v (v(a) + v(b)) / 2 + c (K(a) + K(b)) / d. Here i, v and c are the weights of
     invariance, variance and covariance. v(.) is `variance_penalty`, and K = sum_i!=j C_ij^2 with the unbiased
     covariance C. The paper's text differs from its code in two terms. The text takes the mean over samples of
     the squared distance, which is d times the code's mean over samples and units. The text also takes v(a) +
-    v(b), which the code halves. `vicreg_parts` gives the three terms for a log.
+    v(b), which the code halves. To log the three terms, use `vicreg_parts`.
 
         loss = vicreg_loss(a, b)  # embeddings of two views of the same samples
 
@@ -115,9 +116,9 @@ def vicreg_loss(
       a: embeddings [..., unit] of one view, floating point; all leading axes together are the m samples.
       b: embeddings of the other view, in the shape of `a`.
       invariance_weight, variance_weight, covariance_weight: scalars that may be traced.
-      coefficients: a tuple of the three weights, instead of the three arguments.
+      coefficients: a tuple of the three weights, which replaces the three arguments above.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
-        as in `pair_penalty`, for both views.
+        as in `pair_penalty`, and the same for both views.
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`. On z-scored units, the gradient of
@@ -129,7 +130,7 @@ def vicreg_loss(
 
     Numerics:
       As in `pair_penalty` and `variance_penalty`. With fewer than two valid samples, the covariance term is 0
-      and the variance term is 0.99, with gradient 0. The invariance term needs one valid sample only.
+      and the variance term is 0.99, both with gradient 0. The invariance term needs only one valid sample.
 
     Source: Bardes et al., VICReg (arXiv:2105.04906), and the authors' main_vicreg.py.
     """

@@ -1,4 +1,4 @@
-"""XCov (Cheung et al., 2014)."""
+"""XCov (Cheung et al., 2014): keeps two layers uncorrelated."""
 
 import jax
 
@@ -22,20 +22,20 @@ def xcov_loss(
 
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
-      b: activations [..., unit] of the same samples. The number of units may differ.
+      b: activations [..., unit] of the same samples. `a` and `b` may have different numbers of units.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
-        as in `pair_penalty`, for both layers.
+        as in `pair_penalty`, and the same for both layers.
 
     Returns:
       L, a scalar; float32 for half-precision input, else the dtype of `a`. For units z-scored by their biased
       standard deviations, L is half the sum of the squared cross-correlations.
 
     Raises:
-      ValueError, TypeError: as in `pair_penalty`; a and b of different samples.
+      ValueError, TypeError: as in `pair_penalty`; `a` and `b` with different leading axes.
 
     Numerics:
-      The loss uses one d_a x d_b matrix or two m x m matrices, whichever is smaller, and automatic
-      differentiation. A constant unit (see `zscore`) has covariance exactly 0. Otherwise as in
+      The loss uses one d_a x d_b matrix or two m x m matrices, whichever is smaller. Its gradient comes from
+      automatic differentiation. A constant unit (see `zscore`) has covariance exactly 0. Otherwise as in
       `pair_penalty`.
 
     Source: Cheung et al., Discovering Hidden Factors of Variation in Deep Networks (arXiv:1412.6583),

@@ -1,1 +1,4 @@
-"""Training one network: data, objective, steps, evaluation. Model, penalty and optimiser are arguments."""
+"""The parts of training one network: data, objective, steps and evaluation.
+
+Model, penalty and optimiser are arguments.
+"""

@@ -17,13 +17,13 @@ BINS = 40
 bin of Figure 2."""
 
 CHUNK = 500
-"""The largest number of samples that go through the network at once. A minibatch that is larger is not cut.
-The activations of 500 samples stay in a CPU's cache."""
+"""The largest number of samples that go through the network at once. A larger minibatch is not split. The
+activations of 500 samples fit in a CPU's cache."""
 
 MINIBATCHES = 100
-"""P is averaged over at least this many minibatches, if a set has that many. For MNIST, 100 minibatches are
-half of the validation set. For fully connected networks, P is then within 1% of the mean over all
-minibatches."""
+"""The least number of minibatches over which P is averaged, unless a set has fewer. For MNIST, 100
+minibatches are half of the validation set. For fully connected networks, P is then within 1% of the mean over
+all minibatches."""
 
 
 class Evaluation(NamedTuple):
@@ -74,12 +74,12 @@ class _Sums(NamedTuple):
 def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
     """Evaluates one network on a whole split, without dropout.
 
-    P depends on the number of samples (`decorr.independent_penalty`). So P is averaged over minibatches of
-    the training size, in stored order, to be comparable with training. The mean is over all minibatches or,
-    in a large set, over every k-th one, but over at least `MINIBATCHES`. All other measurements use all
-    samples. For a layer with positions, `subsample` draws some positions with a fixed key. For P, it draws at
-    most `Trainer.max_samples` positions from each minibatch, as in training. For the correlations, the same
-    limit holds for the whole set, but each sample gives at least one position.
+    P depends on the number of samples (see `decorr.independent_penalty`). So P is averaged over minibatches
+    of the training size, in stored order, to be comparable with training. In a large set, only every k-th
+    minibatch is used, but at least `MINIBATCHES` of them. All other measurements use all samples. For a layer
+    with positions, `subsample` draws some positions with a fixed key. For P, it draws at most
+    `Trainer.max_samples` positions from each minibatch, as in training. For the correlations, the same limit
+    holds for the whole set, but each sample gives at least one position.
 
     Args:
       trainer: the model, and the minibatch size, which is m in P; static.
@@ -102,7 +102,7 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
     whole = batches * size
     together = largest_divisor(batches, CHUNK // size)  # minibatches per chunk
     spacing = largest_divisor(together, batches // MINIBATCHES)
-    positions = max(1, trainer.max_samples // samples)  # per sample, for the correlations
+    positions = max(1, trainer.max_samples // samples)  # positions per sample, for the correlations
 
     def add(sums: _Sums, numbers: jax.Array, images: Any, labels: Any) -> tuple[_Sums, Activations]:
         """Adds some minibatches. Returns the sums, and the activations [minibatch, sample, ...]."""
@@ -130,18 +130,18 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
 
 
 def _draw(activations: Activations, numbers: jax.Array, max_samples: int) -> Activations:
-    """Draws samples from activations [minibatch, sample, ...]. A minibatch's number decides what is drawn."""
+    """Draws samples from activations [minibatch, sample, ...]. The number of a minibatch is the seed."""
     key = jax.random.key(0)
     return jax.vmap(lambda a, number: subsample(a, key, number, max_samples))(activations, numbers)
 
 
 def largest_divisor(n: int, most: int) -> int:
-    """The largest divisor of n that is at most `most`; at least 1."""
+    """Returns the largest divisor of n that is at most `most`, or 1 if `most` is below 1."""
     return max(i for i in range(1, max(1, most) + 1) if n % i == 0)
 
 
 def mean_absolute(rho: jax.Array) -> jax.Array:
-    """The mean of |rho_ij| over pairs i != j of a matrix [unit, unit]; NaN for a single unit."""
+    """Returns the mean of |rho_ij| over pairs i != j of a matrix [unit, unit]; NaN for a single unit."""
     d = rho.shape[0]
     total: jax.Array = jnp.sum(jnp.abs(rho), where=~jnp.eye(d, dtype=bool))
     mean: jax.Array = total / jnp.float32(d * (d - 1))
@@ -149,7 +149,7 @@ def mean_absolute(rho: jax.Array) -> jax.Array:
 
 
 def histogram(rho: jax.Array, bins: int = BINS) -> jax.Array:
-    """The distribution of |rho_ij| over pairs i != j, as in Figures 1 and 2.
+    """Returns the distribution of |rho_ij| over pairs i != j, as in Figures 1 and 2.
 
     Args:
       rho: correlations [unit, unit], of at least two units.

@@ -10,7 +10,7 @@ from decorr.penalties import correlation_penalty
 
 
 def negative_log_likelihood(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """The mean negative log-likelihood: -mean_k log softmax(logits^(k))[label^(k)].
+    """Returns the mean negative log-likelihood: -mean_k log softmax(logits^(k))[label^(k)].
 
     Args:
       logits: [..., class], floating point.
@@ -21,7 +21,7 @@ def negative_log_likelihood(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Raises:
       TypeError: labels that are not integers.
-      ValueError: not exactly one label for each row of logits.
+      ValueError: more or fewer labels than rows of logits.
 
     Source: Simon, Section 1.3; optax.softmax_cross_entropy_with_integer_labels.
     """
@@ -32,7 +32,7 @@ def negative_log_likelihood(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def error_rate(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """The share of samples for which a class other than the label has the largest logit, in [0, 1].
+    """Returns the share of samples, in [0, 1], whose largest logit is not that of their label.
 
     Args:
       logits: [..., class]; NaN logits count as errors unless class 0 is the label.
@@ -64,7 +64,7 @@ def regularised_loss(
     penalty_weight: jax.typing.ArrayLike | None,
     penalty: Callable[[jax.Array], jax.Array] = correlation_penalty,
 ) -> jax.Array:
-    """The training loss: negative log-likelihood + penalty_weight * sum over layers of P.
+    """Returns the training loss: negative log-likelihood + penalty_weight * sum over layers of P.
 
     Args:
       logits: [..., class], floating point.
@@ -79,7 +79,8 @@ def regularised_loss(
     Raises:
       TypeError: activations given as one array instead of one for each layer; labels that
         `negative_log_likelihood` rejects.
-      ValueError: activations and logits of different batches; labels that `negative_log_likelihood` rejects.
+      ValueError: activations and logits of different numbers of samples; labels that
+        `negative_log_likelihood` rejects.
 
     Source: Simon, Section 3.1: P of each layer is added with the same weight.
     """

@@ -1,4 +1,4 @@
-"""The keys of one run, and the order in which it trains on its samples."""
+"""The keys of one run, and the order in which the run trains on the samples."""
 
 import math
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class Keys(NamedTuple):
 
     @classmethod
     def of(cls, key: jax.Array) -> "Keys":
-        """The keys of the run whose seed is `key`."""
+        """Returns the keys of the run whose seed is `key`."""
         return cls(*jax.random.split(key, 3))
 
 
@@ -28,7 +28,7 @@ def minibatches(
 
     Args:
       key: the run's seed, as in `TrainingState.key`.
-      step: the number of minibatches trained before, as in `TrainingState.step`. It decides the epoch, and
+      step: the number of minibatches trained on before, as in `TrainingState.step`. It decides the epoch, and
         may be traced.
       samples: the number of samples; static.
       batch_size: samples per minibatch; static. An incomplete last minibatch is left out.
@@ -51,7 +51,7 @@ def minibatches(
 
     if count is None:
         return of_epoch(step // batches)
-    epochs = -(-(batches - 1 + count) // batches)  # how many epochs the steps may touch
+    epochs = -(-(batches - 1 + count) // batches)  # the most epochs to which `count` steps can belong
     orders = jax.lax.map(of_epoch, step // batches + jnp.arange(epochs, dtype=jnp.int32))
     return jax.lax.dynamic_slice_in_dim(orders.reshape(-1, batch_size), step % batches, count)
 

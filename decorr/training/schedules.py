@@ -1,4 +1,4 @@
-"""How a number shrinks over training, by optax's schedules."""
+"""Makes optax's schedules, by which a number shrinks during training."""
 
 import functools
 
@@ -25,7 +25,7 @@ def schedule(kind: Schedule, steps: int) -> optax.Schedule:
       steps: the number of steps of the whole training.
 
     Raises:
-      ValueError: an unknown kind, or no step.
+      ValueError: an unknown kind, or fewer than one step.
 
     Source: optax.cosine_decay_schedule, optax.exponential_decay.
     """

@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Split(NamedTuple):
-    """One split of a data set: pixels as stored, and how to scale them.
+    """One split of a data set: labels, pixels as stored, and how to scale the pixels.
 
     Pixels in uint8 take a quarter of the memory of float32.
     """
@@ -20,7 +20,7 @@ class Split(NamedTuple):
     offset: np.ndarray
     """Scalar float32, subtracted from every pixel."""
     scale: np.ndarray
-    """Scalar float32, the divisor of every pixel after the subtraction."""
+    """Scalar float32, by which every pixel is divided after the subtraction."""
 
     def batch(self, index: Any) -> tuple[Any, Any]:
         """Returns some samples as a network's inputs, (images[index] - offset) / scale, and their labels.

@@ -1,7 +1,8 @@
 """Training one network: its state, one step, and whole epochs as one `lax.scan`.
 
 The caller vmaps over runs. Everything that may differ between runs is an array in the state: parameters,
-seed, penalty weight, dropout rate. The trainer is static, and holds everything that shapes the program.
+seed, penalty weight, dropout rate. The trainer is static, and holds everything on which the compiled program
+depends.
 """
 
 import functools
@@ -26,7 +27,7 @@ Activations = tuple[jax.Array, ...]
 
 
 class Model(Protocol):
-    """A network that returns its activations, with a Linen module's methods: see `decorr.models`."""
+    """A network with a Linen module's methods. Its `apply` also returns activations: see `decorr.models`."""
 
     def init(self, rngs: Any, *args: Any) -> Any:
         """init(key, x) -> variables. Training changes `params`."""
@@ -43,25 +44,29 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Trainer:
-    """Everything that shapes the program of a training step. Hashable, so it can be static under `jit`."""
+    """Everything on which the compiled program of a training step depends.
+
+    A trainer is hashable, so it can be static under `jit`.
+    """
 
     model: Model
     """The network."""
     optimiser: optax.GradientTransformation
-    """Any optimiser of optax whose update takes only params, value, grad and value_fn. Each optimiser object
-    compiles a program of its own. `sgd` returns the same object for equal arguments."""
+    """Any optimiser of optax whose update takes only params, value, grad and value_fn. A separate program is
+    compiled for each optimiser object. `sgd` returns the same object for equal arguments."""
     batch_size: int
     """Samples per minibatch."""
     penalty: Callable[[jax.Array], jax.Array] = correlation_penalty
     """A scalar function of one layer's activations [..., unit]."""
     penalty_schedule: optax.Schedule | None = None
-    """A function from the step to a factor of the penalty's weight. None: the factor is always 1."""
+    """A function that maps the step to a factor, which multiplies the penalty's weight. None: the factor is
+    always 1."""
     max_samples: int = MAX_SAMPLES
-    """In a layer with positions, the most samples of a minibatch that penalty and correlations use."""
+    """The most samples of a minibatch that penalty and correlations use in a layer with positions."""
 
 
 class TrainingState(NamedTuple):
-    """Everything that the training of one network needs to continue: a PyTree of arrays."""
+    """A PyTree of arrays, with everything that is needed to continue training a network."""
 
     params: Any
     """The model's parameters."""
@@ -72,7 +77,7 @@ class TrainingState(NamedTuple):
     step: jax.Array
     """[] int32, the number of minibatches trained on so far."""
     regulariser: Regulariser
-    """Penalty weight and dropout rate: numbers, or None. Networks that differ only in the numbers share one
+    """Penalty weight and dropout rate: numbers, or None. Networks that differ only in these numbers share one
     program. A field that is None costs nothing."""
     batch_stats: Any
     """Running statistics of the model's normalisation; {} if it has none."""
@@ -109,13 +114,13 @@ class EpochMetrics(NamedTuple):
 
 @functools.cache
 def sgd(optimisation: Optimisation, steps: int | None = None) -> optax.GradientTransformation:
-    """Stochastic gradient descent in optax: v <- momentum v + (g + weight_decay w); w <- w - rate v.
+    """Returns optax's stochastic gradient descent: v <- momentum v + (g + weight_decay w); w <- w - rate v.
 
     Equal arguments give the same object, so networks with equal arguments share a program.
 
     Args:
       optimisation: learning rate, momentum, weight decay and schedule.
-      steps: the number of steps of the whole training. Only a shrinking learning rate needs it.
+      steps: the number of steps of the whole training. Only a shrinking learning rate needs this number.
 
     Raises:
       ValueError: a shrinking learning rate without `steps`.
@@ -138,7 +143,7 @@ def _rate(optimisation: Optimisation, steps: int | None) -> optax.ScalarOrSchedu
 def init(
     trainer: Trainer, key: jax.Array, regulariser: Regulariser, sample: jax.typing.ArrayLike
 ) -> TrainingState:
-    """The state before the first step.
+    """Returns the state before the first step.
 
     The key alone decides the initial parameters and the order of the minibatches. So runs with the same seed
     are paired across variants.
@@ -147,8 +152,8 @@ def init(
       trainer: model and optimiser.
       key: a typed JAX key (`jax.random.key`), the run's seed.
       regulariser: penalty weight and dropout rate, numbers or None.
-      sample: inputs [1, feature], with the number of features and the dtype of the training data. Their
-        values do not matter.
+      sample: inputs [1, feature], with the number of features and the dtype of the training data. The values
+        of the inputs do not matter.
 
     Returns:
       A TrainingState; all its numbers are arrays, ready for `vmap` and `lax.scan`.
@@ -170,11 +175,11 @@ def step(
 ) -> tuple[TrainingState, Minibatch]:
     """Takes one step of gradient descent on one minibatch.
 
-    In layers with positions, the penalty takes some positions, which `subsample` draws anew in every step.
+    In layers with positions, the penalty uses some positions, which `subsample` draws anew in every step.
 
     Args:
       trainer: model, optimiser and penalty; static.
-      state: the state before.
+      state: the state before the step.
       x: inputs [batch, feature], float32.
       labels: [batch], integer.
 
@@ -234,14 +239,14 @@ def train_epoch(
       state: the state to start from.
       data: the training split.
       order: indices [minibatch, batch] of the split's samples, such as `minibatches` gives.
-      observe: whether to average the correlations too, a bool that may be traced. If True, each step
-        computes one more [unit, unit] matrix for each layer.
+      observe: whether to also compute the averaged correlations; a bool that may be traced. If True, each
+        step computes one more [unit, unit] matrix for each layer.
 
     Returns:
       The state after these minibatches; EpochMetrics of scalars; and, for each hidden layer, the correlation
       matrix [unit, unit]. This matrix is averaged over the minibatches, and undefined entries count as 1. The
       paper's Figures 1 and 2 show its absolute value. In layers with positions, the matrix covers the samples
-      that the penalty takes. Without `observe`, the matrix is all 0.
+      that the penalty uses. Without `observe`, the matrix is all 0.
 
     Source: Simon, Section 1.3; the author's released code.
     """
@@ -273,11 +278,11 @@ def train_epochs(
 ) -> tuple[TrainingState, EpochMetrics, Activations]:
     """Trains for `n` epochs, each over a fresh permutation of the data, in one `lax.scan`.
 
-    This is for a notebook or a script: a whole training in one call. `experiments` trains one epoch per call,
-    so that it can evaluate and save in between.
+    This function is for a notebook or a script: one call does a whole training. `experiments` trains one
+    epoch per call, so that it can evaluate and save in between.
 
-    Training for n epochs and then for k epochs gives the same bits as training for n + k epochs. This is
-    because permutations and masks depend only on the key and the step.
+    Training for n epochs and then for k epochs gives the same bits as training for n + k epochs. The reason
+    is that permutations and dropout masks depend only on the key and the step.
 
     Args:
       trainer: model, optimiser, penalty and minibatch size; static.
@@ -309,7 +314,7 @@ def train_epochs(
 
 
 def _no_correlations(trainer: Trainer, state: TrainingState, data: Split) -> Activations:
-    """For each hidden layer, zeros in the shape of its correlation matrix."""
+    """Returns zeros for each hidden layer, in the shape of its correlation matrix."""
     x, _ = jax.eval_shape(lambda: data.batch(jnp.zeros(1, jnp.int32)))
     _, activations = jax.eval_shape(trainer.model.apply, state.variables, x)
     return tuple(jnp.zeros((a.shape[-1],) * 2, jnp.float32) for a in activations)

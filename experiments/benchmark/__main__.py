@@ -1,4 +1,4 @@
-"""The command: `python -m experiments.benchmark --help`."""
+"""Runs the benchmark; `python -m experiments.benchmark --help` lists its options."""
 
 import dataclasses
 import json
@@ -25,20 +25,22 @@ Section = Literal["training", "overhead", "penalty", "diagnostics", "startup", "
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
     """Measure the speed of training, of the penalty, of diagnostics and of start-up, and how training scales.
-    Training is compared with PyTorch, Flax, Equinox and Keras. Run nothing else meanwhile."""
+    Training is compared with PyTorch, Flax, Equinox and Keras. Run nothing else on the machine meanwhile."""
 
     sections: tuple[Section, ...] = ("training", "overhead", "penalty", "diagnostics", "startup", "scaling")
-    """Sections to measure. roofline measures nothing: it predicts the speed on GPUs."""
+    """Sections to measure. The section roofline measures nothing: it predicts the speed on GPUs."""
     families: tuple[Family, ...] = ("mlp", "conv")
     """Kinds of networks that the section `training` measures. Other sections use the paper's kind, mlp."""
     sizes: tuple[Size, ...] = ("tiny", "huge")
-    """Network sizes, at MNIST's shapes."""
+    """Network sizes. Inputs and classes are as in MNIST."""
     variants: tuple[str, ...] = ("vanilla", "drop", "corr-0.1")
     """Network variants, as in a sweep."""
     repeats: int = 7
-    """Number of repeats. Implementations take turns, and tables show medians over the repeats."""
+    """Number of repeats. All implementations take turns in each repeat, and tables show medians over the
+    repeats."""
     out: Path = Path("results/benchmark.json")
-    """File for all measurements, with each repeat. The plot of scaling is written beside it, as .svg."""
+    """File for all measurements, including those of each repeat. The plot of scaling is written beside it, as
+    .svg."""
 
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "equinox", "keras", "reptrix", "anatome")
@@ -77,7 +79,7 @@ def _processor() -> str:
 
 
 def run(options: Benchmark, console: Console) -> None:
-    """Measures section by section. Each row is stored at once, and each section's table is printed."""
+    """Measures one section after another. Stores each row at once, and prints each section's table."""
 
     def say(line: str) -> None:
         console.print(line, style="dim")

@@ -1,4 +1,4 @@
-"""Times diagnostics of a layer in decorr, NumPy and other packages, and the cost of `layer_report`."""
+"""Times diagnostics of a layer, as decorr, NumPy and other packages compute them, and `layer_report`."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ from experiments.grid.protocols import RELEASED
 
 SHAPES = ((50, 360), (1000, 256), (4096, 1024))
 EVERY = 10
-"""Training steps from one report to the next."""
+"""The number of training steps from one report to the next."""
 
 
 def _rank_of_entropy(values: np.ndarray) -> float:
@@ -32,7 +32,7 @@ def _rank_of_entropy(values: np.ndarray) -> float:
 
 
 def _numpy_cka(a: np.ndarray, b: np.ndarray) -> float:
-    """Debiased CKA from m x m matrices, like in most code."""
+    """Computes debiased CKA from m x m matrices, like most code."""
     k, l = (x @ x.T * (1 - np.eye(len(x), dtype=x.dtype)) for x in (a, b))  # noqa: E741
 
     def hsic(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
@@ -44,13 +44,14 @@ def _numpy_cka(a: np.ndarray, b: np.ndarray) -> float:
 
 @cache
 def _directions(d: int) -> np.ndarray:
-    """The directions of `sigreg_loss` [unit, 1024]. They are drawn before the timing starts."""
+    """Returns directions like those of `sigreg_loss` [unit, 1024]. They are drawn before the timing
+    starts."""
     u = np.asarray(jax.random.normal(jax.random.key(0), (d, 1024)))
     return u / np.linalg.norm(u, axis=0)
 
 
 def _numpy_sigreg(a: np.ndarray) -> float:
-    """SIGReg, computed knot by knot, because all knots at once do not fit in memory."""
+    """Computes SIGReg knot by knot, because all knots at once do not fit in memory."""
     x, t = a @ _directions(a.shape[1]), np.linspace(0, 3, 17, dtype=a.dtype)
     normal = np.exp(-t * t / 2)
     distances = [

@@ -1,4 +1,4 @@
-"""Training as an Equinox user would write it: a network of one sample, vmapped over samples and networks."""
+"""Training as an Equinox user would write it: a network for one sample, vmapped over samples and networks."""
 
 from itertools import pairwise
 from typing import Any
@@ -44,7 +44,7 @@ class Network(eqx.Module):
 
 
 def ensemble(path: str, size: Size, variant: str, networks: int) -> Work:
-    """Trains several networks at once. An epoch is one program, and the penalty is in Gram form."""
+    """Trains several networks at once. An epoch is one program. The penalty is `gram_penalty`."""
     data, regulariser = task.read(path), Variant.parse(variant).regulariser(RELEASED)
     widths = RELEASED.architecture(size).widths
     one = Network(widths, regulariser.dropout_rate or 0.0, jax.random.key(0))
@@ -99,7 +99,7 @@ def _parameters(network: Network) -> list[Any]:
 
 
 def _values(data: task.Task, networks: int, hidden: int) -> list[jax.Array]:
-    """The initial parameters [network, ...], in the order of `_parameters`."""
+    """Returns the initial parameters [network, ...], in the order of `_parameters`."""
     numbers = range(1, hidden + 1)
     layers = [*(f"hidden_{i}" for i in numbers), "logits"]
     values = [

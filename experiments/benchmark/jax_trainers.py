@@ -29,7 +29,8 @@ def sweep_engine(
     devices: int | None = None,
     lanes: int | None = None,
 ) -> Work:
-    """Trains for an epoch like `experiments.sweep`, with its order of minibatches, but does not evaluate.
+    """Trains for an epoch like `experiments.sweep`, with the same order of minibatches, but does not
+    evaluate.
 
     `networks` is the number of networks on each device. By default, the engine uses all devices, and
     chooses how many networks share a vmap (`lanes`).
@@ -77,7 +78,7 @@ class Network(nn.Module):
 
 
 def plain_penalty(a: jax.Array) -> jax.Array:
-    """P as the paper writes it: from the d x d correlation matrix."""
+    """Computes P like the paper, from the d x d correlation matrix."""
     m, d = a.shape
     z = (a - a.mean(axis=0)) / a.std(axis=0, ddof=1)
     rho = jnp.matmul(z.T, z, precision=jax.lax.Precision.HIGHEST) / (m - 1)
@@ -85,7 +86,7 @@ def plain_penalty(a: jax.Array) -> jax.Array:
 
 
 def gram_penalty(a: jax.Array) -> jax.Array:
-    """P as an expert writes it: from the m x m Gram matrix, if that is smaller."""
+    """Computes P like an expert, from the m x m Gram matrix if that is smaller."""
     m, d = a.shape
     z = (a - a.mean(axis=0)) / a.std(axis=0, ddof=1)
     smaller = z.T @ z if d <= m else z @ z.T
@@ -93,7 +94,7 @@ def gram_penalty(a: jax.Array) -> jax.Array:
 
 
 def sgd() -> optax.GradientTransformation:
-    """The released protocol's optimiser, as a user of optax writes it."""
+    """Returns the released protocol's optimiser, as a user of optax would write it."""
     optimisation = RELEASED.optimisation
     return optax.chain(
         optax.add_decayed_weights(optimisation.weight_decay),
@@ -140,7 +141,8 @@ def flax_loop(path: str, family: Family, size: Size, variant: str) -> Work:
 
 
 def matrix_product(side: int = 1024) -> Work:
-    """Multiplies square float32 matrices on all cores or the accelerator. A multiply-add counts as a step."""
+    """Multiplies square float32 matrices on all cores or the accelerator. One multiply-add counts as one
+    step."""
     a = jax.random.normal(jax.random.key(0), (side, side))
     product = jax.jit(lambda a: jnp.matmul(a, a, precision=jax.lax.Precision.HIGHEST))
 

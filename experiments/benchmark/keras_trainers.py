@@ -1,4 +1,4 @@
-"""Training as a Keras user would write it, on JAX: by `fit`, with the penalty as activity regulariser."""
+"""Training as a Keras user would write it, on JAX: by `fit`, with the penalty as an activity regulariser."""
 
 import jax
 import keras
@@ -12,8 +12,7 @@ from experiments.grid.protocols import RELEASED
 
 
 def fit(path: str, size: Size, variant: str) -> Work:
-    """Trains one network. Keras gets all minibatches of an epoch at once, and the penalty is in Gram
-    form."""
+    """Trains one network. Keras gets all minibatches of an epoch at once. The penalty is `gram_penalty`."""
     keras.utils.set_random_seed(0)
     data, optimisation = task.read(path), RELEASED.optimisation
     network = _network(data, size, variant)
@@ -22,7 +21,7 @@ def fit(path: str, size: Size, variant: str) -> Work:
             optimisation.learning_rate, optimisation.momentum, weight_decay=optimisation.weight_decay
         ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        # Keras's loss includes the penalty, unlike the losses of the other trainers.
+        # Keras's loss includes the penalty, so the loss without penalty is a metric.
         metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="nll")],
         steps_per_execution=len(data.order[0]),
     )
@@ -42,7 +41,7 @@ def fit(path: str, size: Size, variant: str) -> Work:
 
 
 def _network(data: task.Task, size: Size, variant: str) -> keras.Model:
-    """The paper's network, with the initial parameters of the task."""
+    """Returns the paper's network, with the initial parameters of the task."""
     regulariser = Variant.parse(variant).regulariser(RELEASED)
     weight, rate = regulariser.penalty_weight or 0.0, regulariser.dropout_rate
 

@@ -37,7 +37,7 @@ class Network(nnx.Module):
 
 
 def ensemble(path: str, size: Size, variant: str, networks: int) -> Work:
-    """Trains several networks at once. An epoch is one program, and the penalty is in Gram form."""
+    """Trains several networks at once. An epoch is one program. The penalty is `gram_penalty`."""
     data, regulariser = task.read(path), Variant.parse(variant).regulariser(RELEASED)
     widths, rate = RELEASED.architecture(size).widths, regulariser.dropout_rate or 0.0
 

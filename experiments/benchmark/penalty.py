@@ -1,5 +1,5 @@
-"""Times the penalty with its gradient: in decorr, and by the d x d formula in JAX and PyTorch. Also times the
-operations that no implementation can do without."""
+"""Times the penalty with its gradient: as decorr computes it, and from the d x d matrix in JAX and PyTorch.
+Also times the operations that every implementation needs."""
 
 import resource
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ SHAPES = ((50, 360), (50, 90), (256, 2048), (256, 8192), (4096, 1024), (51200, 6
 
 
 def measure(platform: str, repeats: int, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """Measures error, time and memory of P and dP/da."""
+    """Measures errors, time and memory of computing P and dP/da."""
     implementations = ["ours", "plain", "floor"]
     if find_spec("torch"):
         implementations.append("torch_plain")
@@ -45,7 +45,7 @@ def measure(platform: str, repeats: int, say: Callable[[str], None]) -> Iterator
 
 
 def activations(m: int, d: int) -> np.ndarray:
-    """Returns activations [m, d] of correlated units, float64."""
+    """Returns float64 activations [m, d] of correlated units."""
     random = np.random.default_rng(0)
     return random.standard_normal((m, d)) + random.standard_normal((m, 8)) @ random.standard_normal((8, d))
 

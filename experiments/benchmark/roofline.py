@@ -1,9 +1,9 @@
 """Predicts the time of a training step on GPUs from the compiled step, without a GPU.
 
-The time of a program of n networks has three lower bounds. They are its arithmetic at the device's peak, its
-memory traffic at the device's bandwidth, and the launches of its kernels one after the other. The step is
-compiled on this machine. If this machine has no GPU, traffic and kernels are those of a program compiled for
-a CPU. A program for a GPU has other traffic and other kernels, often fewer.
+The time of a program of n networks has three lower bounds. They are the times that the device needs for the
+arithmetic at peak speed, for the memory traffic at full bandwidth, and for launching the kernels one after
+the other. The step is compiled on this machine. If this machine has no GPU, traffic and kernels are those of
+a program compiled for a CPU. A program for a GPU has other traffic and other kernels, often fewer.
 """
 
 import math
@@ -27,12 +27,14 @@ from experiments.run.layout import Layout
 
 WIDTHS = (1, 4, 16, 64, 256, 1024)
 SEEDS, SAMPLES = 16, 50_000
-"""The size of the sweep that is predicted: seeds of each network, and training samples of MNIST."""
+"""The size of the sweep that is predicted: the number of seeds of each network, and of training samples in
+MNIST."""
 _NO_KERNELS = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "copy"}
 
 
 class Device(NamedTuple):
-    """Peaks of a device, from NVIDIA's data sheets of H100 and H200, SXM. No program reaches them."""
+    """Peak speeds of a device, from NVIDIA's data sheets of the H100 and the H200, both SXM. No program
+    reaches them."""
 
     name: str
     flops: float
@@ -41,10 +43,10 @@ class Device(NamedTuple):
     bandwidth: float
     """Memory bandwidth, in bytes per second."""
     launch: float = 2.5e-6
-    """Seconds that a short kernel takes in a stream. No data sheet has this number; 2 to 3 microseconds are
-    usual."""
+    """Seconds that a short kernel takes in a stream, mainly for its launch. No data sheet has this number; 2
+    to 3 microseconds are usual."""
     tensorfloat32: float = 494e12
-    """Multiplications and additions per second on the tensor cores, for dense matrices."""
+    """Multiplications and additions per second in TensorFloat-32 on the tensor cores, for dense matrices."""
 
 
 DEVICES = (Device("H100 SXM", 67e12, 3.35e12), Device("H200", 67e12, 4.8e12))
@@ -60,8 +62,8 @@ class Cost(NamedTuple):
 
 
 def cost(size: Size, variant: str, networks: int = 4) -> Cost:
-    """Returns the compiler's counts for one step. The step is compiled alone, because the compiler
-    counts a loop's body only once."""
+    """Returns the cost of one step, from the compiler's counts. The step is compiled alone, because the
+    compiler counts a loop's body only once."""
     cell = task.cell("mlp", size, Variant.parse(variant), networks)
     trainer = epochs.trainer_of(cell, task.CLASSES, (task.SIDE, task.SIDE, 1), SAMPLES)
     batch, pixels = trainer.batch_size, task.SIDE**2
@@ -85,15 +87,16 @@ def cost(size: Size, variant: str, networks: int = 4) -> Cost:
 
 
 def costs(sizes: Sequence[Size], variants: Sequence[str]) -> Work:
-    """Computes the costs by size and variant, in a worker."""
+    """Computes the cost of each variant of each size, in a worker."""
     return lambda: None, {size: {name: cost(size, name) for name in variants} for size in sizes}
 
 
 def predict(device: Device, cost: Cost, networks: int) -> dict[str, Any]:
-    """Returns each bound on the seconds of a step of one network, in a program of `networks` networks.
+    """Returns lower bounds on the seconds of a step, per network, in a program of `networks` networks.
 
-    Also returns the largest bound (`step`), its name (`binds`), and how many networks a program needs so that
-    launches no longer limit it (`enough`). `tensorfloat32` is the bound of the arithmetic on tensor cores.
+    Also returns the largest bound (`step`), the name of that bound (`binds`), and how many networks a program
+    needs so that launches do not limit it (`enough`). `tensorfloat32` is the bound of the arithmetic on
+    tensor cores.
     """
     bounds = {
         "compute": cost.flops / device.flops,

@@ -14,9 +14,8 @@ _SWEEP = (sys.executable, "-m", "experiments.sweep")
 
 
 def measure() -> Iterator[dict[str, Any]]:
-    """Measures the seconds of `--help` and `--plan`, and of the default sweep with a cold and a warm
-    compilation cache. For the sweep, these are the seconds until a terminal shows a finished epoch, and
-    the seconds of compiling."""
+    """Times `--help` and `--plan`, and the default sweep with a cold and a warm compilation cache. For the
+    sweep, measures the seconds until a terminal shows a finished epoch, and the seconds of compiling."""
     for option in ("--help", "--plan"):
         start = time.perf_counter()
         subprocess.run([*_SWEEP, option], stdout=subprocess.DEVNULL, check=True)
@@ -34,7 +33,7 @@ def measure() -> Iterator[dict[str, Any]]:
 
 def _first_epoch(folder: Path, out: str) -> tuple[float, str]:
     """Returns the seconds until a terminal shows a finished epoch, and everything that it shows until then,
-    including JAX's log of compiling."""
+    including JAX's log of compilations."""
     environment = {n: v for n, v in os.environ.items() if n != "JAX_COMPILATION_CACHE_DIR"} | {
         "JAX_LOG_COMPILES": "1",
         "XDG_CACHE_HOME": str(folder / "cache"),
@@ -50,16 +49,16 @@ def _first_epoch(folder: Path, out: str) -> tuple[float, str]:
     os.close(its_end)
     try:
         shown = b""
-        while not re.search(rb"epoch [1-9]", shown):  # not every epoch is drawn
+        while not re.search(rb"epoch [1-9]", shown):  # the terminal may not show every epoch
             try:
                 more = os.read(terminal, 1 << 16)
-            except OSError:  # on Linux: the other end is closed
+            except OSError:  # Linux raises this when the other end is closed
                 more = b""
             if not more:
                 raise RuntimeError(f"{' '.join(command)} failed: {shown.decode(errors='replace')}")
             shown += more
         return time.perf_counter() - start, shown.decode(errors="replace")
     finally:
-        process.kill()  # otherwise it would write to the terminal even after an interruption
+        process.kill()  # otherwise the sweep would write to the terminal even after an interruption
         process.wait()
         os.close(terminal)

@@ -18,17 +18,17 @@ def _median(row: Row) -> str:
 
 
 def _family(row: Row) -> str:
-    return row.get("family", "mlp")  # missing in files that are older than the family conv
+    return row.get("family", "mlp")  # files from before the family conv have no family
 
 
 def _given(name: str, factor: float = 1) -> Callable[[Row], str]:
     return lambda row: _number(factor * row[name]) if name in row else ""
 
 
-# Section -> (title, columns). The columns are a mapping header -> function of a row.
+# Maps each section to its title and columns. The columns map each header to a function of a row.
 SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
     "training": (
-        "training: ms per training step of a network on the whole machine, and times slower than decorr",
+        "training: ms per training step of a network, whole machine, and how many times slower than decorr",
         {
             "family": _family,
             "network": lambda row: f"{row['size']}-{row['variant']}",
@@ -39,11 +39,11 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
         },
     ),
     "overhead": (
-        "a training step of the sweep's engine, relative to vanilla",
+        "overhead: time of a training step of the sweep's engine, divided by that of vanilla",
         {"network": lambda row: f"{row['size']}-{row['variant']}", "ratio": _given("ratio")},
     ),
     "penalty": (
-        "P and dP/da, and times slower than decorr",
+        "ms to compute P and dP/da, and how many times slower than decorr",
         {
             "(m, d)": lambda row: f"({row['m']}, {row['d']}) {row['dtype']}",
             "implementation": lambda row: {
@@ -60,7 +60,7 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
         },
     ),
     "diagnostics": (
-        "diagnostics, and ten training steps with and without layer_report, relative to each first row",
+        "diagnostics, and ten training steps with and without layer_report; ratios to each group's first row",
         {
             "what": lambda row: row.get("measure", f"training, {row.get('size')}"),
             "(m, d)": lambda row: f"({row['m']}, {row['d']})" if "m" in row else "",
@@ -83,7 +83,7 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
         },
     ),
     "roofline": (
-        "roofline, a PREDICTION of GPUs: us per training step of a network, and s for 100 epochs of MNIST",
+        "roofline, a PREDICTION for GPUs: us per training step of a network, and s for 100 epochs of MNIST",
         {
             "device": lambda row: row["device"],
             "network": lambda row: row["network"],
@@ -101,7 +101,7 @@ SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
 
 
 def table(section: str, rows: Sequence[Row]) -> Table:
-    """Returns the table of a section. Its caption has the reasons for missing measurements."""
+    """Returns the table of a section. The caption gives the reasons for missing measurements."""
     title, columns = SECTIONS[section]
     notes = [
         f"{row['trainer']} ({_family(row)}, {row['size']}) {row['note']}" for row in rows if "note" in row

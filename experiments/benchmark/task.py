@@ -1,6 +1,6 @@
 """The task of every trainer: the same networks, with the same parameters, on the same minibatches.
 
-The engine's own functions make a Task once and store it. So a trainer can read it without JAX.
+The engine's own functions make a Task once and store it. So a trainer can read the Task without JAX.
 """
 
 from dataclasses import replace
@@ -19,11 +19,11 @@ SIDE, CLASSES = 28, 10
 SAMPLES: dict[Family, int] = {"mlp": 10_000, "conv": 2_500}
 """Number of training images: fewer for convolutional networks, whose steps take longer."""
 NETWORKS = 64
-"""Number of networks, as many as the widest ensemble trains."""
+"""Number of networks: as many as the largest ensemble trains."""
 
 
 class Task(NamedTuple):
-    """What is trained, as arrays. Network n has the seed n."""
+    """Data and initial networks, as arrays. Network n has the seed n."""
 
     images: np.ndarray
     """[sample, pixel] float32 in [0, 1]."""
@@ -37,13 +37,13 @@ class Task(NamedTuple):
 
 
 def protocol(family: Family) -> Recipe:
-    """The protocol of the author's code, for networks of either family."""
+    """Returns the protocol of the author's code, for networks of the given family."""
     return replace(RELEASED, family=family)
 
 
 def pixels(family: Family) -> tuple[np.ndarray, np.ndarray]:
-    """The included digits, enlarged to MNIST's shape and repeated. For fully connected networks, there are
-    as many images as in MNIST's validation set."""
+    """Returns images and labels: scikit-learn's digits, enlarged to MNIST's shape and repeated. For fully
+    connected networks, there are as many images as in MNIST's validation set."""
     from scipy import ndimage
     from sklearn.datasets import load_digits
 
@@ -105,12 +105,13 @@ def read(path: str | Path) -> Task:
 
 
 def multiply_adds(family: Family, size: Size, variant: str) -> int:
-    """Returns the multiplications in the matrix products that a training step of one network needs."""
-    from decorr.training.subsample import MAX_SAMPLES  # which needs JAX
+    """Returns the number of multiplications in the matrix products that a training step of one network
+    needs."""
+    from decorr.training.subsample import MAX_SAMPLES  # this module needs JAX
 
     m, (*hidden, logits) = RELEASED.optimisation.batch_size, layers(family, size)
     forward = [m * positions * inputs * units for positions, inputs, units in (*hidden, logits)]
-    # The forward pass, the gradients of weights, and the gradients of all layers' inputs except x.
+    # Counts the forward pass, the gradients of weights, and the gradients of all layers' inputs except x.
     needed = 3 * sum(forward) - forward[0]
     if Variant.parse(variant).regulariser(RELEASED).penalty_weight is not None:
         layers_taken = [(m * min(positions, MAX_SAMPLES // m), units) for positions, _, units in hidden]

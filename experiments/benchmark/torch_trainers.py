@@ -36,20 +36,20 @@ class Network(nn.Module):
         x = self.dropout(x).unflatten(1, self.image)
         for affine, slope in zip(self.hidden, self.slopes, strict=True):
             x = slope(affine(x))
-            activations.append(x.movedim(1, -1).flatten(0, -2))  # positions are samples
+            activations.append(x.movedim(1, -1).flatten(0, -2))  # positions count as samples
             x = self.dropout(x)
         return self.logits(x.flatten(1)), activations
 
 
 def plain_penalty(a: torch.Tensor) -> torch.Tensor:
-    """P as the paper writes it: from the d x d correlation matrix."""
+    """Computes P like the paper, from the d x d correlation matrix."""
     m, d = a.shape
     z = (a - a.mean(0)) / a.std(0)
     return ((z.T @ z / (m - 1)) ** 2).sum() / (2 * d)
 
 
 def gram_penalty(a: torch.Tensor) -> torch.Tensor:
-    """P as an expert writes it: from the m x m Gram matrix, if that is smaller."""
+    """Computes P like an expert, from the m x m Gram matrix if that is smaller."""
     m, d = a.shape
     z = (a - a.mean(0)) / a.std(0)
     smaller = z.T @ z if d <= m else z @ z.T
@@ -57,7 +57,7 @@ def gram_penalty(a: torch.Tensor) -> torch.Tensor:
 
 
 def loop(path: str, family: Family, size: Size, variant: str, compile: bool) -> Work:
-    """Trains one network, minibatch by minibatch, with the penalty as the paper writes it."""
+    """Trains one network, minibatch by minibatch, with `plain_penalty`."""
     data, network, regulariser = _prepare(path, family, size, variant)
     network.load_state_dict({name: values[0] for name, values in _parameters(data).items()})
     images, labels = _on_device(data.images), _on_device(data.labels).long()
@@ -94,7 +94,7 @@ def loop(path: str, family: Family, size: Size, variant: str, compile: bool) -> 
 
 
 def ensemble(path: str, family: Family, size: Size, variant: str, compile: bool, networks: int) -> Work:
-    """Trains several networks at once. Their parameters are stacked, and the penalty is in Gram form."""
+    """Trains several networks at once. Their parameters are stacked, and the penalty is `gram_penalty`."""
     data, network, regulariser = _prepare(path, family, size, variant)
     params = {name: values[:networks].clone() for name, values in _parameters(data).items()}
     images, labels = _on_device(data.images), _on_device(data.labels).long()
@@ -127,7 +127,7 @@ def ensemble(path: str, family: Family, size: Size, variant: str, compile: bool,
                 total += step(params, index)
         return (total / len(order)).tolist()
 
-    timed = order[: max(25, 400 // networks)]  # an epoch of the largest ensemble takes half a minute
+    timed = order[: max(25, 400 // networks)]  # a whole epoch of the largest ensemble takes half a minute
     return lambda: train(timed), {"nll": train(order), "steps": networks * len(timed)}
 
 
@@ -143,7 +143,7 @@ def _on_device(array: np.ndarray) -> torch.Tensor:
 
 
 def _parameters(data: task.Task) -> dict[str, torch.Tensor]:
-    """The initial parameters [network, ...], with PyTorch's names and layouts."""
+    """Returns the initial parameters [network, ...], with PyTorch's names and layouts."""
     named = {}
     channels = data.params["hidden_3.bias"].shape[1]
     for name, value in data.params.items():

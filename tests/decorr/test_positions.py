@@ -172,7 +172,7 @@ def test_the_effective_number_of_samples():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"max_samples": 2}, ValueError, "max_samples must be at least one per example, 3; got 2"),
+        ({"max_samples": 2}, ValueError, "max_samples must be at least 3, one per example; got 2"),
         ({"max_samples": 2.5}, TypeError, "float"),
         ({"a": np.zeros(3, np.float32)}, ValueError, r"\[example, ..., unit\].*got \(3,\)"),
         ({"a": np.zeros((0, 4, 2), np.float32)}, ValueError, r"no axis of length 0; got \(0, 4, 2\)"),

@@ -325,7 +325,7 @@ def test_correlations_observed_are_of_what_is_drawn():
 
 
 def test_fewer_samples_than_a_minibatch_cannot_be_seen():
-    with pytest.raises(ValueError, match="max_samples must be at least one per example, 10; got 9"):
+    with pytest.raises(ValueError, match="max_samples must be at least 10, one per example; got 9"):
         jax.eval_shape(
             functools.partial(steps.step, dataclasses.replace(CONV, max_samples=9)),
             initial(PENALISED, CONV),
