@@ -22,7 +22,7 @@ from experiments.grid.cells import Work
 from experiments.run import machine
 from experiments.run.progress import SweepProgress
 
-if TYPE_CHECKING:  # they import JAX, and --help must not wait for it
+if TYPE_CHECKING:  # these modules import JAX, and --help must not wait for JAX
     from experiments.run.executor import Executor
     from experiments.run.local import Training
 
@@ -30,7 +30,7 @@ Options = TypeVar("Options")
 Value = TypeVar("Value")
 
 Unset = Annotated[Value | None, tyro.conf.arg(help_behavior_hint="")]
-"""An option that is None by default. Its docstring says what happens then, and --help shows no "None"."""
+"""An option that is None by default. Its docstring says what None means, because --help shows no "None"."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,15 +47,15 @@ class Machine:
             raise ValueError("--address needs --executor ray")
 
     def prepare(self, plan: bool) -> None:
-        """Sets up this process before JAX is imported. For a plan, no GPU memory is reserved. For training,
-        other processes start early."""
+        """Sets up this process before JAX is imported. If only a plan is shown, JAX reserves no GPU memory.
+        For training on this machine, the processes that train are started early."""
         if plan:
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         elif self.executor == "local":
-            machine.begin_processes()  # they import JAX at the same time as this process
+            machine.begin_processes()  # so that they import JAX while this process does
 
     def connect(self, cells: int, seeds: int) -> "AbstractContextManager[Executor]":
-        """Returns an executor from `executor.connect`."""
+        """Returns a context with an executor that can train this many cells and seeds."""
         from experiments.run import executor
 
         return executor.connect(self.executor, self.address, cells, seeds)
@@ -116,7 +116,8 @@ def train(
 
 
 def parse(options: type[Options], name: str) -> Options:
-    """Parses the options of `python -m experiments.NAME` into a dataclass. ~ in paths is the home folder."""
+    """Parses the options of `python -m experiments.NAME` into a dataclass. In paths, ~ becomes the home
+    folder."""
     parsed: Any = tyro.cli(options, prog=f"python -m experiments.{name}")
     paths = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(parsed)}
     return dataclasses.replace(
@@ -141,7 +142,7 @@ def make_console() -> Console:
 
 
 def is_live(stream: Any) -> bool:
-    """Whether a stream is a terminal on which a line can be overwritten."""
+    """Returns whether a stream is a terminal on which a line can be overwritten."""
     return stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
 

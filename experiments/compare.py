@@ -54,7 +54,7 @@ class Compare:
     part: Unset[Literal["ladder", "comparison", "features", "views"]] = None
     """Part of PLAN.md to train, instead of the options above. Default: none."""
     only: tuple[str, ...] = ()
-    """Data sets of the part. Default: all."""
+    """Data sets of --part to train. Default: all of them."""
     data_dir: Unset[str] = None
     """Folder of prepared TFDS sets. Default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     tables_dir: Path = Path("tables")
@@ -63,7 +63,7 @@ class Compare:
     """Folder for the results, one netCDF4 file for each setting, and for the page about them."""
     machine: MachineOptions = dataclasses.field(default_factory=Machine)
     plan: bool = False
-    """Train nothing. Show what is done, what is missing, and how long it takes."""
+    """Train nothing. Show what is done, what is missing, and how long the missing networks take."""
 
     def __post_init__(self) -> None:
         for name in self.methods:
@@ -78,7 +78,8 @@ class Compare:
             raise ValueError(f"{slopes[0]} is a method of the ladder's first rung: give --part ladder")
 
     def parts(self) -> list[Part]:
-        """Returns the settings to train, from a part of the plan or from the options."""
+        """Returns the settings to train, with their methods: those of --part or, without --part, those of the
+        other options."""
         if self.part is not None:
             parts = list(PLANNED[self.part]())
             pools = dict.fromkeys(part.pool for part in parts)
@@ -124,14 +125,15 @@ def compare(options: Compare, console: Console) -> None:
 
 
 def _setting(pool: "Pool", part: Part) -> tuple[Setting, Sequence[str]]:
-    """Returns a part's setting on a data set, and the part's methods; ValueError if the data do not fit."""
+    """Returns a part's setting on a data set, and the part's methods. Raises ValueError if the data do not
+    fit."""
     if part.plain.family == "conv" and pool.image_shape is None:
         raise ValueError(f"{pool.name} is a table: --family conv needs images")
     rows = pool.rows(part.rows)
     if rows - rows // 5 < part.plain.batch_size:
         raise ValueError(
-            f"{pool.name} has {rows} rows for a sample: training needs {part.plain.batch_size} of them, "
-            f"and tuning a quarter as many"
+            f"{pool.name} has {rows} rows for a sample: four fifths of them are for training, which needs at "
+            f"least {part.plain.batch_size}"
         )
     return Setting(pool.name, pool.identity, rows, part.plain, part.budget, part.title), part.methods
 
@@ -170,7 +172,7 @@ def _train(
         return results.of(kept[work.setting], work.method)
 
     wanted = [(setting, method) for setting, methods in settings for method in methods]
-    for tunes in (True, False):  # methods that are not tuned need the hyperparameters that others chose
+    for tunes in (True, False):  # untuned methods use hyperparameters that tuned methods chose
         wave = [
             _work(options, setting, method, kept[setting])
             for setting, method in wanted
@@ -186,8 +188,8 @@ def _tunes(method: str) -> bool:
 
 
 def _work(options: Compare, setting: Setting, method: str, rows: list[Any]) -> Work:
-    """Returns the work of a method. A method that is not tuned here gets its hyperparameters from finished
-    networks."""
+    """Returns the work of training a method in a setting. A method that is not tuned here gets its
+    hyperparameters from finished networks."""
     from experiments.comparison import results
 
     if options.part == "features":

@@ -1,4 +1,5 @@
-"""Times training: the sweep's engine and its alternatives, the cost of regularisers, and scaling.
+"""Measures how long training takes: with the sweep's engine or an alternative, with each regulariser, and
+with more devices or networks.
 
 A network-step is a training step of one network.
 """
@@ -21,7 +22,7 @@ from experiments.run.machine import processors
 Layout = Sequence[Sequence[int]]
 
 TRIED = "corr-0.1"
-"""The variant with which a peer's layout is chosen, and with which scaling is measured."""
+"""The variant that is trained to choose the layout of a peer, and to measure scaling."""
 
 _JAX, _TORCH, _NNX, _EQUINOX, _KERAS = (
     f"experiments.benchmark.{name}_trainers:" for name in ("jax", "torch", "nnx", "equinox", "keras")
@@ -29,7 +30,7 @@ _JAX, _TORCH, _NNX, _EQUINOX, _KERAS = (
 
 
 class Setting(NamedTuple):
-    """The work of all trainers, the platform, and how often the work is timed."""
+    """What all trainers train, on which platform, and how often the training is timed."""
 
     platform: str
     family: Family
@@ -39,7 +40,8 @@ class Setting(NamedTuple):
 
 
 class Trainer(NamedTuple):
-    """A way to train, with candidate layouts of its processes. The fastest layout is measured."""
+    """A way to train, with candidates: layouts of its processes, with arguments of `build`. Only the fastest
+    candidate is measured."""
 
     name: str
     build: str
@@ -49,20 +51,22 @@ class Trainer(NamedTuple):
 
 
 def engine_trainer(platform: str, family: Family) -> Trainer:
-    """The sweep's engine. On a CPU, it has a process on each core. Each device trains `networks` networks."""
+    """Returns the sweep's engine. On a CPU, the engine has a process on each core. Each device trains several
+    networks at once."""
     layout = separate() if platform == "cpu" else together()
     networks = {"mlp": 8, "conv": 2}[family] if platform == "cpu" else 256
     return Trainer("decorr", _JAX + "sweep_engine", ((layout, {"family": family, "networks": networks}),))
 
 
 def peers(platform: str, family: Family) -> tuple[Trainer, ...]:
-    """The alternatives to the sweep's engine."""
+    """Returns the alternatives to the sweep's engine."""
     layouts = (separate(), together()) if platform == "cpu" and processors() > 1 else (together(),)
 
     def peer(
         name: str, build: str, needs: str | None = None, networks: Sequence[int] = (), **arguments: Any
     ) -> Trainer:
-        """Returns a trainer of one network at a time or, given `networks`, of the fastest of these counts."""
+        """Returns a trainer of one network at a time. If `networks` lists numbers, it trains the fastest of
+        these numbers of networks at once."""
         variants = [{"networks": width} for width in networks] or [{}]
         candidates = ((layout, width | arguments) for layout, width in itertools.product(layouts, variants))
         return Trainer(name, build, tuple(candidates), needs)
@@ -176,7 +180,8 @@ def _side_by_side(
 
 
 def _agree(name: str, nll: Sequence[float], expected: Sequence[float], variant: str) -> None:
-    """Raises RuntimeError unless networks have decorr's losses, or similar losses with dropout."""
+    """Raises RuntimeError unless a trainer's networks reach decorr's losses within 0.2%, or within 5% if the
+    variant has dropout."""
     tolerance = 0.05 if Variant.parse(variant).regulariser(RELEASED).dropout_rate else 2e-3
     for network, (value, wanted) in enumerate(zip(nll, expected, strict=False)):
         if not abs(value - wanted) <= tolerance * wanted:
@@ -206,8 +211,8 @@ def overhead(
 def scaling(
     platform: str, devices: int, sizes: Sequence[Size], repeats: int, say: Callable[[str], None]
 ) -> Iterator[dict[str, Any]]:
-    """Measures the time of a network-step for several numbers of devices, and of networks in a program. On a
-    CPU, a device is a core with its own process."""
+    """Measures the time of a network-step for several numbers of devices, and for several numbers of networks
+    in a program. On a CPU, a device is a core with its own process."""
     counts = [2**i for i in range(devices.bit_length()) if 2**i <= devices]
     widths = (1, 2, 4, 8, 16, 64) if platform == "cpu" else (1, 4, 16, 64, 256, 1024)
     for size in sizes:

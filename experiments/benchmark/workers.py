@@ -20,7 +20,7 @@ from typing import Any
 from experiments.run.machine import cores, processors
 
 Work = tuple[Callable[[], object], dict[str, Any]]
-"""The function to time, which returns when it is finished; and a report."""
+"""The function to time, which returns only when its work is done; and a report."""
 
 
 class Worker:
@@ -29,7 +29,7 @@ class Worker:
     def __init__(self, build: str, *, on: Sequence[int], **arguments: Any) -> None:
         threads = str(len(on))
         environment = {
-            # Libraries read these variables only when they are loaded, so each worker is its own process.
+            # Libraries read these variables only on import, so each worker is its own process.
             "OMP_NUM_THREADS": threads,
             "OPENBLAS_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
@@ -54,7 +54,7 @@ class Worker:
         print(times, file=self._process.stdin, flush=True)
 
     def seconds(self) -> float:
-        """The seconds of one call, averaged over the calls that were asked for."""
+        """Returns the seconds of one call, averaged over the calls that were asked for."""
         return self._answer()["seconds"]
 
     def stop(self) -> None:
@@ -90,19 +90,19 @@ class Group:
         return [worker.report() for worker in self._workers]
 
     def seconds(self, times: int = 1) -> float:
-        """The seconds of one call in the slowest worker, averaged over `times` calls."""
+        """Returns the seconds of one call in the slowest worker, averaged over `times` calls."""
         for worker in self._workers:
             worker.call(times)
         return max(worker.seconds() for worker in self._workers)
 
 
 def separate() -> list[list[int]]:
-    """The layout with one process on each core that may be busy at the same time."""
+    """Returns the layout with one process on each core, for as many cores as may be busy at the same time."""
     return [[core] for core in cores()[: processors()]]
 
 
 def together() -> list[list[int]]:
-    """The layout with one process on all cores."""
+    """Returns the layout with one process on all cores."""
     return [cores()]
 
 
@@ -115,14 +115,14 @@ def interleaved(groups: Mapping[str, Group], repeats: int) -> dict[str, list[flo
 
 
 def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
-    """Returns the median, over the repeats, of the ratio. If the machine slows down for a while, both times
-    of a repeat become longer, and their ratio stays."""
+    """Returns the ratio numerator / denominator: the median over the repeats. If the machine slows down for a
+    while, both times of a repeat become longer, and their ratio stays."""
     return statistics.median(n / d for n, d in zip(numerator, denominator, strict=True))
 
 
 def _main(build: str, on: Sequence[int], arguments: dict[str, Any]) -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # so that nothing that libraries print is taken for an answer
+    os.dup2(2, 1)  # text that libraries print must not be taken for an answer
 
     def answer(**values: Any) -> None:
         print(json.dumps(values), file=answers, flush=True)

@@ -19,7 +19,7 @@ Networks = Mapping[str, list[Row]]
 Outcome = Literal["holds", "fails", "open"]
 
 MARGIN = math.log(1.02)
-"""Two mean errors count as equal if the log of their ratio is within this bound: 2% of the error."""
+"""Two mean errors count as equal if |log of their ratio| is at most this: a difference of about 2%."""
 EARLIER = "42066ab"
 """The last commit with the earlier comparison, which had constant learning rates, PReLU and three tuning
 seeds."""
@@ -59,20 +59,21 @@ class Judged(NamedTuple):
     """P(A > B): the probability that a network of the method has a smaller error than a network of the other
     method, with a 95% bootstrap interval."""
     p: float
-    """The p-value, corrected by Holm for the five hypotheses."""
+    """The p-value, with Holm's correction for five hypotheses."""
     equivalent: float
     """The p-value of two one-sided tests that the mean effect lies within `MARGIN`. It is not corrected."""
     outcome: Outcome
 
 
 def by_set(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dict[str, Stored]:
-    """Returns the settings of one kind, by data set, with the plan's data sets first. Settings without
-    reported networks are left out.
+    """Returns a dict from each data set to its setting of one kind, with the plan's data sets first. Settings
+    without reported networks are left out.
 
     Args:
       settings: all settings of a folder.
       title: the kind of settings, as in `Part.title`.
-      rows: number of rows in each sample. If it is 1,000, settings of smaller data sets are included.
+      rows: number of rows in each sample. 1,000 includes the settings of data sets that are too small for
+        1,000 rows.
     """
     found = {
         stored.setting["pool"]: stored
@@ -85,7 +86,7 @@ def by_set(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dic
 
 
 def of(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dict[str, list[Row]]:
-    """Returns the reported networks of the settings that `by_set` selects, by data set."""
+    """Returns a dict from each data set to the reported networks of the setting that `by_set` selects."""
     return {pool: stored.reported for pool, stored in by_set(settings, title, rows).items()}
 
 
@@ -136,8 +137,8 @@ def judge(networks: Networks) -> list[Judged]:
 
 
 def c10(settings: Sequence[Stored]) -> tuple[Verdict, ...]:
-    """Returns H3's verdict on the paper's sentence about correlations and covariances; () if a data set is
-    missing."""
+    """Returns one verdict, in which H3 decides about the paper's sentence on correlations and covariances.
+    Returns () if a data set is missing."""
     networks = of(settings)
     (h3,) = (each for each in judge(networks) if each.hypothesis.name == "H3")
     if len(h3.effect.sets) < len(SETS):
@@ -161,9 +162,9 @@ def c10(settings: Sequence[Stored]) -> tuple[Verdict, ...]:
             "feature information encoded by the units.",
             (compared,),
             "We read this sentence as follows: if both penalties are tuned alike, the test error is smaller "
-            "with the penalty on correlations than with DeCov's on covariances. Hypothesis H3 of the "
-            f"comparison's plan decides, over {len(SETS)} data sets. Under an earlier protocol (commit "
-            f"{EARLIER}) the sentence held in part.",
+            "with the penalty on correlations than with DeCov's on covariances. We decide by hypothesis H3 "
+            f"of the comparison's plan, over {len(SETS)} data sets. Under an earlier protocol (commit "
+            f"{EARLIER}), the sentence held in part.",
             of="data sets",
         ),
     )
@@ -204,5 +205,6 @@ def better_of(networks: Networks, method: str, other: str) -> str:
 
 
 def kind(networks: Networks, images: bool) -> dict[str, list[Row]]:
-    """Keeps the data sets of images or, if `images` is False, of tables. Only images have a blur_error."""
+    """Keeps the data sets of images or, if `images` is False, of tables. Images are recognised by their
+    blur_error, which tables lack."""
     return {name: rows for name, rows in networks.items() if ("blur_error" in rows[0]) == images}

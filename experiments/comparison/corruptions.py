@@ -8,7 +8,8 @@ from jax import Array
 
 
 def corruptions(x: Array, image_shape: tuple[int, ...] | None) -> dict[str, Array]:
-    """Damages inputs in several ways. Returns the damaged inputs [row, feature], by the name of the damage.
+    """Damages inputs in several ways. Returns a dict from the name of each damage to the damaged inputs [row,
+    feature].
 
     Images, whose pixels lie in [0, 1], are damaged by: noise of SD 0.2; contrast reduced to 40%; a blur of SD
     1 pixel; a shift down and right by a fourteenth of the height; a rotation by 15 degrees. Tables, whose
@@ -16,7 +17,7 @@ def corruptions(x: Array, image_shape: tuple[int, ...] | None) -> dict[str, Arra
     column's mean. The random numbers are the same for all networks.
 
     Args:
-      x: inputs [row, feature], in the scale of the network's inputs.
+      x: inputs [row, feature], already scaled for the network.
       image_shape: height, width, channel; None for a table.
     """
     noise = jax.random.normal(jax.random.key(0), x.shape, x.dtype)

@@ -1,4 +1,5 @@
-"""The page's results that test no hypothesis, such as ranks of methods and effects in other settings."""
+"""The page's results that test no hypothesis, such as ranks of methods, and effects in settings without a
+hypothesis."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -35,7 +36,7 @@ class Standing(NamedTuple):
 
 def standings(networks: Networks) -> tuple[list[Standing], over_sets.Ranks]:
     """Returns the methods that were trained on all data sets, sorted by mean rank, the best first. Also
-    returns the ranks, with tests."""
+    returns the ranks, with tests of whether methods differ."""
     methods = [name for name in METHODS if all(results.of(rows, name) for rows in networks.values())]
     by_method = {method: analysis.errors(networks, method) for method in methods}
     ranks = over_sets.ranks(np.array([values.mean(axis=1) for values in by_method.values()]))
@@ -90,7 +91,8 @@ def edges(settings: Sequence[Stored]) -> Iterator[Edge]:
 
 
 def best_of(stored: Stored, method: str, tried: int) -> float:
-    """Returns the expected tuning error of the best of `tried` points, drawn from the method's points."""
+    """Returns the expected tuning error of the best point, if `tried` of the method's points are drawn at
+    random."""
     errors = np.array([row["tuning_error"] for row in results.of(stored.searched, method)], float)
     return over_sets.expected_best(errors, errors, tried)
 
@@ -107,8 +109,8 @@ PAIRS = (("corr", "vanilla"), ("corr-dropout", "dropout"), ("corr-dropout", "van
 
 
 def elsewhere(settings: Sequence[Stored]) -> Iterator[tuple[str, str, str, Effect]]:
-    """Yields, for finished settings: the kind of settings, the method, the method that it is compared with,
-    and the effect."""
+    """Yields the effects in finished settings, as (kind of settings, method, method that it is compared with,
+    effect)."""
     for kind, (title, rows) in ELSEWHERE.items():
         networks = analysis.of(settings, title, rows)
         for method, against in PAIRS:
@@ -118,8 +120,8 @@ def elsewhere(settings: Sequence[Stored]) -> Iterator[tuple[str, str, str, Effec
 
 
 def transfer(settings: Sequence[Stored]) -> Iterator[tuple[int, int, str, Effect]]:
-    """Yields the hidden layer, the number of rows of each held-out class, the method, and the effect. The
-    effect compares a probe's error on the method's features with its error on vanilla's features."""
+    """Yields the effects on probes, as (hidden layer, number of rows of each held-out class, method, effect).
+    The effect compares a probe's error on the method's features with its error on vanilla's features."""
     networks = analysis.of(settings, "features")
     methods = [name for name in METHODS if any(results.of(rows, name) for rows in networks.values())]
     for layer in (1, 2, 3):

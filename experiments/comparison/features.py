@@ -20,8 +20,9 @@ from experiments.run.local import Training
 
 
 def split(pool: Pool, rows: int, seed: int) -> tuple[Sample, np.ndarray]:
-    """Returns a seed's sample from the first half of the classes, and rows of the other classes. These rows
-    begin with max(SHOTS) training rows of each class, class by class. Up to `TEST` test rows follow."""
+    """Returns a seed's sample from the first half of the classes, and rows of the other classes. The rows of
+    the other classes begin with max(SHOTS) training rows of each class, class by class. Up to `TEST` test
+    rows follow."""
     known = np.flatnonzero(pool.labels < pool.classes // 2).astype(np.int32)
     there = pool._replace(features=pool.features[known], labels=pool.labels[known], test=0)
     sample = Sample(*(known[part] for part in there.sample(there.rows(rows), seed)))
@@ -75,8 +76,8 @@ def _trained(
 
 
 def _measures(layers: Sequence[np.ndarray], labels: np.ndarray, classes: int) -> dict[str, float]:
-    """Returns the test errors of linear probes on each layer's activations [row, unit]. `failed` is 1 if an
-    activation is not finite, else 0."""
+    """Returns the test errors of linear probes on each layer's activations [row, unit]. Also returns
+    `failed`: 1 if an activation is not finite, else 0."""
     held_out = classes - classes // 2
     finite = all(np.isfinite(layer).all() for layer in layers)
     row = {"failed": float(not finite)}

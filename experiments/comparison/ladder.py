@@ -43,7 +43,7 @@ class Statement(NamedTuple):
 
     @property
     def points(self) -> str:
-        """The interval, as text."""
+        """The difference and its interval, as text."""
         return told(self.interval)
 
 
@@ -65,13 +65,13 @@ def errors(rows: list[Row], method: str, measure: str = "test_error") -> np.ndar
 
 
 def gain(rows: list[Row], plain: str, method: str) -> Interval:
-    """Returns by how many points a method's error is below the error of a plain method: the mean of the
-    differences, paired by seed, with its 95% interval."""
+    """Returns the error of `plain` minus the error of `method`, in points, paired by seed: the mean over
+    seeds, with its 95% interval."""
     return intervals.of_mean(errors(rows, plain) - errors(rows, method))
 
 
 def gain_where_none_failed(rows: list[Row], plain: str, method: str) -> Interval:
-    """Returns the `gain` without the seeds for which either network failed."""
+    """Returns the `gain` over the seeds with which neither method's network failed."""
     trained = ~np.any([errors(rows, name, "failed").astype(bool) for name in (plain, method)], axis=0)
     return intervals.of_mean((errors(rows, plain) - errors(rows, method))[trained])
 
@@ -139,7 +139,8 @@ def table(ladder: Ladder, name: str) -> Table:
 
 
 def steps_alone(ladder: Ladder) -> Table:
-    """Returns the table of single steps from the released network: mean errors in %, gains and failures."""
+    """Returns the table of single steps from the released network: mean errors in %, gains, and numbers of
+    failures."""
     header = ["the released network with"]
     for name in LADDER_SETS:
         header += [f"{SHOWN_AS[name]}: vanilla", "corr", "gain of corr [95%]", "failed, vanilla and corr"]
@@ -159,7 +160,7 @@ def steps_alone(ladder: Ladder) -> Table:
 
 
 def told(interval: Interval) -> str:
-    """Returns an interval in points, as text."""
+    """Returns a difference and its interval, in points, as text."""
     return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
 
 

@@ -13,11 +13,11 @@ FAILED = 0.8
 def measures(
     logits: dict[str, np.ndarray], effective_units: np.ndarray, labels: np.ndarray, sample: Sample
 ) -> dict[str, float]:
-    """Returns the measures of one network, by name.
+    """Returns a dict from names to the measures of one network.
 
     Args:
-      logits: logits [row, class], by name: train and tuning; in a report also test, pruned and each damage of
-        the test inputs.
+      logits: a dict from names to logits [row, class]. Its names are train and tuning; in a report also test,
+        pruned and each damage of the test inputs.
       effective_units: effective units [layer].
       labels: all labels of the pool.
       sample: the rows that the network uses.
@@ -25,9 +25,9 @@ def measures(
     Returns:
       NAME_error and NAME_nll for each name in `logits`, and effective_units_LAYER. A report also has
       test_calibration_error, scaled_nll and scaled_calibration_error. For the scaled measures, the test
-      logits are divided by a temperature that is fitted to the tuning rows. failed is 1 if logits are not
-      finite, or if the training error is larger than `FAILED` allows; else 0. A failed network counts as
-      guessing: its errors are 1 - 1 / classes.
+      logits are divided by a temperature that is fitted to the tuning rows. `failed` is 1 if logits are not
+      finite, or if the training error is larger than `FAILED` allows; else 0. All errors of a failed network
+      are set to the error of guessing, 1 - 1 / classes.
     """
     guessing = 1 - 1 / logits["train"].shape[-1]
     rows = {"train": sample.train, "tuning": sample.tuning}

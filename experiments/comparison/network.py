@@ -173,7 +173,7 @@ def _orthogonality(params: Any) -> Array:
 
 
 def _with_slopes(params: Any, given: Array) -> Any:
-    """Returns the parameters with their slopes replaced by the given ones [layer]."""
+    """Returns the parameters, with the given slopes [layer] in place of their own slopes."""
     return params | {f"slope_{layer}": slope for layer, slope in enumerate(given, start=1)}
 
 

@@ -22,7 +22,8 @@ DECIDING = 6
 
 
 def compared(settings: Sequence[Stored]) -> list[Stored]:
-    """Returns the settings in which methods are compared with vanilla, except those of held-out classes."""
+    """Returns the settings in which methods are compared with vanilla, except settings with held-out
+    classes."""
     return [
         stored
         for stored in settings
@@ -79,7 +80,7 @@ def heat_map(shown: Sequence[Stored]) -> Figure:
 
 
 def seeds_that_decide(settings: Iterable[list[Row]]) -> str:
-    """Returns a warning if the networks of settings have too few seeds for any statement; else ""."""
+    """Returns a warning if the settings have too few seeds for any statement; else ""."""
     least = min((len(results.of(rows, "vanilla")) for rows in settings), default=DECIDING)
     if least >= DECIDING:
         return ""
@@ -89,8 +90,8 @@ def seeds_that_decide(settings: Iterable[list[Row]]) -> str:
 
 
 def unfinished(settings: Sequence[Stored]) -> str:
-    """Returns a warning if some of the plan's data sets are not done, because answers need all of them; else
-    ""."""
+    """Returns a warning if some of the plan's data sets are not done; else "". Answers need all of the plan's
+    data sets."""
     planned = analysis.of([each for each in settings if each.setting["budget"] == asdict(Budget())])
     done = len(analysis.having(planned, *JUDGED))
     if not planned or done == len(SETS):
@@ -102,7 +103,7 @@ def unfinished(settings: Sequence[Stored]) -> str:
 
 def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     """Writes the page compare.html about all settings in a folder, with figures/NAME.svg and .png. Tables for
-    other documents are in answers.md, ladder.md and without-labels.md.
+    other documents are written to answers.md, ladder.md and without-labels.md.
 
     Args:
       folder: the folder of the settings' files.
@@ -122,7 +123,7 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     figures = out / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     climbed, networks = ladder.of(settings), analysis.of(settings)
-    # Settings of whole data sets have fewer seeds by plan, and no answer uses them.
+    # The plan has fewer seeds for settings of whole data sets. No answer uses these settings.
     answering = analysis.having(networks, "vanilla").values() or [column.reported for column in shown]
     warning = seeds_that_decide(answering) or unfinished(settings)
     judged = [] if warning else analysis.judge(networks)

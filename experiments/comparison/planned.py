@@ -16,7 +16,8 @@ class Part:
     """A setting without its data, and the methods to train in it."""
 
     pool: str
-    """The data set's name for `load_pool`. For a table, it is the file's name without folder and suffix."""
+    """The data set's name for `load_pool`; for a table of the plan, its file's name without folder and
+    suffix."""
     rows: int
     methods: tuple[str, ...]
     plain: Recipe = PLAIN
@@ -62,7 +63,7 @@ and clipping; momentum; tuned weight decay of kernels; batch normalisation."""
 
 
 def rungs() -> dict[str, Recipe]:
-    """Returns the ladder's recipes, by name: the released network's, then the recipe after each step."""
+    """Returns a dict from rungs to recipes: the released network's, then the recipe after each step."""
     made = {"released": _RELEASED}
     for step in STEPS:
         made[step] = _with(list(made.values())[-1], step)
@@ -128,7 +129,8 @@ SHOTS = (5, 50)
 
 
 def features() -> Iterator[Part]:
-    """Yields the parts on features for held-out classes. Their hyperparameters come from the comparison."""
+    """Yields the parts that test features on held-out classes. Their hyperparameters come from the
+    comparison."""
     for name in ("mnist", "fashion_mnist", "digits", "letter", "optdigits", "penbased"):
         yield Part(name, 1000, FEW, title="features")
 

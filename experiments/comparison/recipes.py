@@ -108,7 +108,8 @@ METHODS: dict[str, Method] = {
     "vanilla-copied": Method(numbers_of="vanilla", slopes_of="corr"),
     "corr-copied": Method("corr", ranges=SHARE, numbers_of="corr", slopes_of="vanilla"),
 }
-"""Methods by name, in the order in which tables show them. The last four need learned slopes."""
+"""Maps names to methods, in the order of tables. The last four methods need a plain recipe that learns
+slopes."""
 _WEIGHT = {"weight": (1e-2, 1e2)}
 WITHOUT_LABELS: dict[str, Method] = {
     "untrained": Method(),
@@ -118,21 +119,22 @@ WITHOUT_LABELS: dict[str, Method] = {
     "vicreg": Method(ranges=_WEIGHT),
     "barlow": Method(ranges={"weight": (5e-5, 0.5)}),
 }
-"""Methods that learn from two views of each image, by the name of their loss in `views.LOSSES`."""
+"""Maps the name of each loss in `views.LOSSES` to a method that learns from two views of each image."""
 
 RANGES = {
     "momentum": {"learning_rate": (3e-3, 0.3), "weight_decay": (1e-5, 1e-2)},
     "sgd": {"learning_rate": (1e-2, 1.0), "weight_decay": (1e-5, 1e-2)},
     "adamw": {"learning_rate": (1e-4, 1e-2), "weight_decay": (1e-3, 1.0)},
 }
-"""The ranges of learning rate and weight decay, by optimiser."""
+"""Maps each optimiser to the ranges of learning rate and weight decay."""
 
 _EVENLY = {"dropout_rate"}
 """Hyperparameters that are searched on a linear scale. All others are searched on a logarithmic scale."""
 
 
 def search(method: Method, plain: Recipe, points: int) -> tuple[Numbers, ...]:
-    """Returns the hyperparameters that a method tries: the first points of one scrambled Sobol sequence.
+    """Returns the hyperparameters that a method tries: the first points of a scrambled Sobol sequence that
+    all methods share.
 
     Args:
       method: the method.

@@ -1,4 +1,4 @@
-"""Files with a setting's networks, one row for each network, and the choice of the best point."""
+"""Reads and writes files with a setting's networks, one row for each network, and chooses the best point."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 """One network: its method, stage, point and seed, and its `measures`."""
 
 REFERENCE = Path(__file__).parent / "reference"
-"""The folder of the plan's committed networks."""
+"""The folder in the repository with the plan's networks."""
 
 FAILURES = 2
 """A finalist with at least this many failed networks is chosen only if all finalists have at least this
@@ -36,8 +36,8 @@ def plan() -> str:
 
 
 def path_of(folder: Path, setting: Setting) -> Path:
-    """Returns the path of a setting's file. In the file, a variable [run] is NaN for networks of stages that
-    do not measure it."""
+    """Returns the path of a setting's file. In the file, a variable [run] is NaN for networks whose stage
+    does not measure the variable."""
     return folder / f"{setting.name}.nc"
 
 
@@ -50,7 +50,7 @@ class Stored(NamedTuple):
     reported: list[Row]
     """The report's networks, for methods whose report is complete."""
     searched: list[Row]
-    """The search's networks, for the same methods."""
+    """The search's networks, for methods whose report is complete."""
 
 
 def stored(folder: Path = REFERENCE) -> list[Stored]:
@@ -130,7 +130,7 @@ def _decoded(column: xr.DataArray) -> list[Any]:
 
 
 def of(rows: Iterable[Row], method: str, *stages: Stage) -> list[Row]:
-    """Returns the networks of a method, from the given stages. If none is given, all stages are included."""
+    """Returns the networks of a method, from the given stages. Without `stages`, all stages are included."""
     return [row for row in rows if row["method"] == method and (not stages or row["stage"] in stages)]
 
 
@@ -155,7 +155,7 @@ def finalists(rows: Sequence[Row], count: int) -> list[int]:
 
 
 def _rounded(error: float) -> float:
-    """Rounds an error, so that equal points stay equal after storage as float32."""
+    """Rounds an error, so that points with equal errors still have equal errors after storage as float32."""
     return round(float(error), 6)
 
 

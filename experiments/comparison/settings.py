@@ -33,7 +33,7 @@ class Budget:
             raise ValueError(f"{self.finalists} finalists are more than the {self.points} points")
 
     def networks(self, stage: Stage) -> int:
-        """Returns how many networks of a method a stage trains."""
+        """Returns how many networks a stage trains for a method."""
         seeds = len(self.stage_seeds(stage))
         return seeds * {"search": self.points, "selection": self.finalists, "report": 1}[stage]
 
@@ -77,13 +77,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class Work:
-    """One method in one setting, from its first network to its last."""
+    """The training of all networks of one method in one setting."""
 
     unit: ClassVar[str] = "network"
     setting: Setting
     method: str
     point: int | None = None
-    """The point to report, if another setting or method has already chosen it; None if this work tunes."""
+    """The point to report, if another setting or method has already chosen it; None if this work chooses
+    it."""
     slopes_point: int | None = None
     """The point of the method whose slopes are copied; None if no slopes are copied."""
 

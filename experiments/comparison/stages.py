@@ -14,7 +14,8 @@ from experiments.data.pool import Pool
 from experiments.run.memory import Room
 
 Trained = Callable[[Work, Stage, Sequence[tuple[int, int]], Pool, jax.Device], list[dict[str, float]]]
-"""(work, stage, points and seeds, data, device) -> measures of the networks, which are trained together."""
+"""(work, stage, [(point, seed), ...], data, device) -> measures of the networks, which are trained
+together."""
 
 
 def run(

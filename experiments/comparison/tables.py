@@ -52,8 +52,8 @@ def _mean(rows: Sequence[Row], name: str) -> float:
 
 
 def percent(effect: Effect) -> str:
-    """Returns the mean effect in % of the other method's error, with the effect's interval, as text; "" for
-    fewer than two data sets."""
+    """Returns an effect and its interval as text, in % of the error of the method that is compared with; ""
+    for fewer than two data sets."""
     if len(effect.sets) < 2:
         return ""
     ends = [100 * (np.exp(end) - 1) for end in effect.interval]
@@ -79,7 +79,7 @@ DESCRIBED = (
 compared with, and the measure."""
 NOT_TESTED = "no planned test"
 SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails": "do not use it"}
-"""Maps an advice or an outcome to the answer in the table. All others decide nothing."""
+"""Maps an advice or an outcome to the answer in the table. Any other advice or outcome decides nothing."""
 
 
 def answers(settings: Sequence[Stored], judged: Sequence[Judged]) -> Table:
@@ -169,7 +169,8 @@ def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
 
 
 def label_free_statements(settings: Sequence[Stored]) -> Iterator[ladder.Statement]:
-    """Yields the plan's statement W for each data set. The interval is that of corr's gain, in points."""
+    """Yields the plan's statement W for each data set. The interval is of the gain of align-corr over align,
+    in points."""
     for name, setting, reported, _ in settings:
         if setting["title"] == "views" and all(
             results.of(reported, each) for each in ("align", "align-corr")

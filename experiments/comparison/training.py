@@ -74,7 +74,8 @@ _kept: dict[Any, tuple[Array, Array]] = {}
 
 
 def on_device(pool: Pool, device: jax.Device) -> tuple[Array, Array]:
-    """Returns features and labels of the current pool, copied to the device once."""
+    """Returns a pool's features and labels on the device, and keeps them there until another pool is asked
+    for."""
     key = pool.name, pool.identity, device
     if key not in _kept:
         _kept.clear()
@@ -86,7 +87,8 @@ class Outputs(NamedTuple):
     """The measurements of a network."""
 
     logits: dict[str, Array]
-    """Logits [row, class], by name: train and tuning. A report adds test, pruned and each corruption."""
+    """Maps names to logits [row, class]: train and tuning; in a report also test, pruned and each
+    corruption."""
     effective_units: Array
     """Effective units [layer], measured on the tuning rows."""
     slopes: Array

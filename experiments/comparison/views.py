@@ -26,7 +26,8 @@ from experiments.run.local import Training
 EMBEDDED = 64
 """Number of units of the embedding. The losses are computed on the embedding."""
 FEW = 100
-"""Number of labels for the probe. The hyperparameters with the smallest error of the probe are chosen."""
+"""Number of labels from which the probe learns. The hyperparameters with which the probe errs least are
+chosen."""
 DRAWS = 5
 """Number of draws of `FEW` labels. The probe's error is averaged over the draws."""
 NOISE = 0.2

@@ -1,4 +1,4 @@
-"""Decoded sets on disk. The name of each file contains a hash of the prepared set."""
+"""Reads and writes the cache of decoded sets. The name of each file contains a hash of the prepared set."""
 
 import warnings
 from pathlib import Path
@@ -19,7 +19,7 @@ def cached(prepared: PreparedSet, folder: Path | None) -> Stored:
     name = prepared.builder.name
     if folder is None:
         warnings.warn(
-            f"decoded {name!r} is not cached: there is no home folder, set XDG_CACHE_HOME", stacklevel=3
+            f"decoded {name!r} is not cached: there is no home folder; set XDG_CACHE_HOME", stacklevel=3
         )
         return decode(prepared)
     full_name = prepared.builder.info.full_name.replace("/", "-")
@@ -36,7 +36,7 @@ def cached(prepared: PreparedSet, folder: Path | None) -> Stored:
 
 
 def _read(path: Path, prepared: PreparedSet) -> Stored | None:
-    """The content of a cache file; None if the file is missing, damaged, or of another set."""
+    """Returns the content of a cache file; None if the file is missing or damaged, or holds another set."""
     pixels = int(np.prod(prepared.image_shape))
     stored: Stored = {}
     try:

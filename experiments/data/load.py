@@ -52,9 +52,9 @@ def load(
     """Loads a set by name: "digits", which is included, or a TFDS image classification set.
 
     The last sixth of the training split, in stored order, is for validation, and the rest for training.
-    For MNIST, these are 10,000 and 50,000 images. The set's own test split, if any, is `test`. The digits
-    have no such split, so their last 297 images are `test`. Of the 1,500 images before them, 1,250 are
-    for training and 250 for validation.
+    For MNIST, validation has 10,000 images and training 50,000. The set's own test split, if any, is `test`.
+    The digits have no such split, so their last 297 images are `test`. The first 1,500 images are split into
+    1,250 for training and 250 for validation.
 
     The stored order is TFDS's, which sorts each split by the MD5 hash of split name and record key. It
     is the same on every machine for one version of the set, but differs from the order in the original
@@ -65,13 +65,14 @@ def load(
     home folder, a warning says so.
 
     Args:
-      name: "digits", or a set's TFDS name: "mnist", "mnist:3.0.1", "cifar10_corrupted/fog_1".
+      name: "digits", or a set's TFDS name, such as "mnist", "mnist:3.0.1" or "cifar10_corrupted/fog_1".
       data_dir: TFDS's folder, or an address that TFDS knows, such as gs://bucket/sets. None is TFDS's own
-        default: $TFDS_DATA_DIR, else ~/tensorflow_datasets. "digits" ignores it.
-      scaling: "max" divides pixels by the largest one (MNIST: 255). "zscore" subtracts the mean of all pixels
-        and divides by their standard deviation. "zca" whitens by mean and covariance (`Whitening`). All
-        these numbers come from the training part. Whitened images are float32, and are made here, once. To
-        whiten MNIST again in every step would take more multiplications than a huge network.
+        default: $TFDS_DATA_DIR, else ~/tensorflow_datasets. "digits" ignores `data_dir`.
+      scaling: "max" divides pixels by the largest pixel (MNIST: 255). "zscore" subtracts the mean of all
+        pixels and divides by their standard deviation. "zca" whitens by mean and covariance (`Whitening`).
+        All of these statistics are computed on the training part. Whitened images are float32, and are made
+        here, once. Whitening MNIST again in every step would take more multiplications than the huge network
+        does.
       cache_dir: folder for decoded arrays. None is $XDG_CACHE_HOME/decorr, else ~/.cache/decorr.
 
     Returns:
@@ -90,7 +91,7 @@ def load(
     """
     check_name("scaling", scaling, get_args(Scaling))
     if name == "digits":
-        # Versioned by year, because every version of scikit-learn has the same pixels.
+        # The version is the digits' year, because every version of scikit-learn has the same pixels.
         version, classes, stored = "1998", 10, _digits()
         image_shape: tuple[int, ...] = (8, 8, 1)
     elif name in tables.EMBEDDED:
@@ -124,7 +125,7 @@ def _hash(stored: Stored) -> str:
 
 
 def _scaling(images: np.ndarray, scaling: Scaling) -> Callable[[np.ndarray, np.ndarray], Split]:
-    """Returns a function (images, labels) -> Split. The uint8 pixels `images` determine the scaling."""
+    """Returns a function (images, labels) -> Split, whose scaling is fitted to the given uint8 images."""
     pixels: Callable[[np.ndarray], np.ndarray] = np.asarray  # as they are
     offset, scale = 0.0, 1.0
     if scaling == "zca":
@@ -140,7 +141,7 @@ def _scaling(images: np.ndarray, scaling: Scaling) -> Callable[[np.ndarray, np.n
 
 
 def _digits() -> Stored:
-    """scikit-learn's 1,797 digits of 8x8 pixels from 0 to 16."""
+    """Returns scikit-learn's 1,797 digits, of 8x8 pixels from 0 to 16."""
     # Reads only scikit-learn's file. Importing scikit-learn takes longer than all else before training.
     spec = find_spec("sklearn")
     assert spec and spec.submodule_search_locations

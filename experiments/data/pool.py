@@ -38,8 +38,8 @@ class Pool(NamedTuple):
     """Number of rows at the end that are the set's own test split. Samples use them only for testing."""
 
     def rows(self, asked: int) -> int:
-        """The size of a sample: `asked` rows, or fewer if the set is smaller. If the set has no test split, a
-        sample has at most four fifths of all rows, because the other rows are needed for testing."""
+        """Returns the size of a sample: `asked` rows, or fewer if the set is smaller. If the set has no test
+        split, a sample has at most four fifths of all rows, because the other rows are needed for testing."""
         there = len(self.labels) - self.test
         return min(asked, there if self.test else there * 4 // 5)
 

@@ -42,12 +42,12 @@ def read_arff(path: Path) -> Table:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is not an ARFF file, or a column holds text or dates; or the last column is not nominal,
-        has gaps, or has fewer than two classes.
+      ValueError: the file is not in ARFF format; or a column holds text or dates; or the last column is not
+        nominal, has gaps, or has fewer than two classes.
     """
     import arff
 
-    # Latin-1 reads any byte, and names of values are only compared.
+    # Latin-1 reads any byte. Wrong letters do no harm, because names of values are only compared.
     with path.open(encoding="latin-1") as file:
         try:
             content = arff.load(file)
@@ -58,7 +58,9 @@ def read_arff(path: Path) -> Table:
         name = names[kinds.index("STRING")]
         raise ValueError(f"{path}: column {name} holds text: only numeric and nominal columns can be used")
     if isinstance(kinds[-1], str):
-        raise ValueError(f"{path}: the last column must be the class, and nominal; {names[-1]} is not")
+        raise ValueError(
+            f"{path}: the last column must be the class, and nominal; {names[-1]} is not nominal"
+        )
     if not content["data"]:
         raise ValueError(f"{path}: the table has no rows")
     values = zip(*content["data"], strict=True)

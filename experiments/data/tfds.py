@@ -21,7 +21,7 @@ from experiments.data import tables
 from experiments.disk import files
 
 _INSTALL = 'pip install -e ".[prepare]" in the clone'  # Installs TensorFlow, with which TFDS prepares sets.
-_CHUNK = 1000  # Records fetched in one call, in half the time of single calls, and with little memory.
+_CHUNK = 1000  # Number of records per call: twice as fast as single records, and needs little memory.
 _DESCRIPTION = ("dataset_info.json", "features.json")  # Without these files, TFDS finds no set.
 # Limits for downloads. TFDS itself retries for more than 3 minutes, and waits for a silent server forever.
 _RETRIES, _SECONDS_TO_CONNECT, _SECONDS_OF_SILENCE = 2, 4, 30
@@ -53,12 +53,12 @@ class PreparedSet(NamedTuple):
 
     @property
     def splits(self) -> dict[str, int]:
-        """The number of samples by split: train, and test if the set has one."""
+        """Maps each split (train, and test if the set has one) to its number of samples."""
         splits = self.builder.info.splits
         return {split: splits[split].num_examples for split in ("test", "train") if split in splits}
 
     def fingerprint(self) -> str:
-        """A hash of all files that decoding reads, and of no others."""
+        """Returns a hash of exactly the files that decoding reads."""
         digest, info = hashlib.sha256(), self.builder.info
         with _reported(RuntimeError, f"cannot read {self.builder.name!r} in {self.builder.data_dir}"):
             records = (path for split in self.splits for path in info.splits[split].filepaths)
@@ -72,8 +72,8 @@ class PreparedSet(NamedTuple):
 
 
 def folder(data_dir: str | os.PathLike[str] | None) -> str:
-    """Returns where TFDS keeps its sets: the given folder or address, or TFDS's default. ValueError if the
-    place needs a home folder and there is none."""
+    """Returns where TFDS keeps its sets: the given folder or address, or TFDS's default. Raises ValueError if
+    the folder begins with ~ and there is no home folder."""
     given = str(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     if "://" in given:
         return given
@@ -101,7 +101,7 @@ def decode(prepared: PreparedSet) -> dict[str, np.ndarray]:
 
 
 def _path(path: Any) -> Path:
-    """Converts a path to TFDS's own class of paths, which may be addresses."""
+    """Converts a path to TFDS's own class of paths, which also takes addresses."""
     from etils import epath
 
     return epath.Path(path)
@@ -181,7 +181,7 @@ def _open(name: str, data_dir: str) -> PreparedSet:
     keys = builder.info.supervised_keys or ("image", "label")
     try:
         image, label = (builder.info.features[key] for key in keys)
-    except (KeyError, TypeError, ValueError):  # Absent, nested, or not a pair.
+    except (KeyError, TypeError, ValueError):  # The keys are absent, nested, or not a pair.
         image = label = None
     if not (
         isinstance(image, tfds.features.Image)
@@ -201,7 +201,7 @@ def _prepare(builder: Any) -> None:
     """Prepares the set as array_record if necessary, and checks that it has a training split."""
     name, folder = builder.name, _path(builder.data_dir)
     if not builder.is_prepared():
-        if folder.exists():  # TFDS would not prepare it there
+        if folder.exists():  # TFDS prepares no set in an existing folder
             raise FileNotFoundError(
                 f"{name!r} is incomplete in {folder}: copy the whole folder, or prepare the set in another "
                 f"data_dir: {_INSTALL}"

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 EPSILON = 0.1
-"""Added to the variance in every direction, as a share of the pixels' mean variance. So directions with a
+"""This share of the pixels' mean variance is added to the variance in every direction. So directions with a
 smaller variance than this share, which are mostly noise, are not magnified to variance 1. 0.1 is customary
 for natural images whose contrast is normalised to a variance of about 1. Source: Coates, Lee & Ng, An
 Analysis of Single-Layer Networks; Goodfellow et al., Maxout Networks."""

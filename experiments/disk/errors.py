@@ -8,7 +8,8 @@ class ResultsError(Exception):
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error, or its class if it has none. Control characters from a file are escaped."""
+    """Returns the first line of an error's message, or the error's class if the message is empty. Control
+    characters from a file are escaped."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 

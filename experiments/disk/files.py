@@ -18,7 +18,7 @@ def write_atomically(path: Path, write_to: Callable[[io.BytesIO], object]) -> No
     """Writes a file completely or not at all, even in a crash. The last of several writers wins.
 
     If the path is a link, the link's target is replaced. The content is made in memory, because on a full
-    disk HDF5 and zip cannot close a file, and HDF5 then ends the process. OSError names the path.
+    disk HDF5 and zip cannot close a file, and HDF5 then ends the process. An OSError names the path.
     """
     content = io.BytesIO()
     write_to(content)
@@ -37,7 +37,7 @@ def write_atomically(path: Path, write_to: Callable[[io.BytesIO], object]) -> No
 
 
 def remove_temporaries(folder: Path, suffix: str) -> None:
-    """Removes the temporary files of killed writers, for files with a suffix. No writer may be running."""
+    """Removes what killed writers of files with this suffix have left behind. No writer may be running."""
     for path in folder.glob(f".*{suffix}.*.tmp"):
         path.unlink(missing_ok=True)
 
@@ -49,8 +49,8 @@ def listed(folder: Path, suffix: str) -> list[Path]:
 
 
 def load_all(folder: Path, suffix: str, load: Callable[[Path], Content]) -> dict[str, Content]:
-    """Loads a folder's files with a suffix. Returns their contents, by file name without the suffix. A file
-    whose loading raises ResultsError is left out, with a warning."""
+    """Loads a folder's files with a suffix. Returns a dict from each file's name, without the suffix, to its
+    content. A file whose loading raises ResultsError is left out, with a warning."""
     loaded = {}
     for path in listed(folder, suffix):
         try:
@@ -62,7 +62,7 @@ def load_all(folder: Path, suffix: str, load: Callable[[Path], Content]) -> dict
 
 def expanded(path: str | os.PathLike[str]) -> Path:
     """Returns a path with ~ and ~user replaced by users' folders. Raises ValueError if there is no such user,
-    or for an address such as gs://bucket, which pathlib would turn into a folder gs:."""
+    or for an address such as gs://bucket, which pathlib would turn into a folder named gs:."""
     if re.match(r"\w[\w+.-]+:/", str(path)):
         raise ValueError(f"{path} is an address: give a folder of this machine")
     try:
@@ -72,7 +72,8 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def cache_dir() -> Path | None:
-    """The folder for caches: $XDG_CACHE_HOME/decorr or ~/.cache/decorr; None without a home."""
+    """Returns the folder for caches: $XDG_CACHE_HOME/decorr or ~/.cache/decorr; None without a home
+    folder."""
     try:
         return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "decorr"
     except ValueError:

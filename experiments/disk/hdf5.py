@@ -19,7 +19,8 @@ class Header(NamedTuple):
 
 
 class File(h5py.File):
-    """A file that is open for reading. It looks up each variable once; h5netcdf asks for it many times."""
+    """A file that is open for reading. Each variable is looked up only once, although h5netcdf asks for each
+    many times."""
 
     def __init__(self, path: Path):
         super().__init__(path, "r")
@@ -64,7 +65,7 @@ def _check_attributes(of: h5py.File | h5py.Dataset) -> None:
 
 
 def _ties_dimensions(name: str, attribute: h5py.h5a.AttrID) -> bool:
-    """Whether this attribute holds the references by which netCDF4 links variables to dimensions."""
+    """Returns whether this attribute holds the references by which netCDF4 links variables to dimensions."""
     if name == "DIMENSION_LIST":
         listed = h5py.check_vlen_dtype(attribute.dtype)
         return listed is not None and h5py.check_ref_dtype(listed) is h5py.Reference
@@ -73,6 +74,7 @@ def _ties_dimensions(name: str, attribute: h5py.h5a.AttrID) -> bool:
 
 
 def _is_of_texts(dtype: np.dtype) -> bool:
-    """Whether a type is text of variable length, which HDF5 stores apart from the variable or attribute."""
+    """Returns whether a type is text of variable length, which HDF5 stores apart from its variable or
+    attribute."""
     text = h5py.check_string_dtype(dtype)
     return text is not None and text.length is None

@@ -11,7 +11,8 @@ from experiments.disk.errors import ResultsError
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps a second writer out of the folder. The operating system unlocks it, however this process ends."""
+    """Keeps a second writer out of the folder. The operating system unlocks the folder, however this process
+    ends."""
     try:
         with filelock.FileLock(folder / ".lock", timeout=0):
             yield

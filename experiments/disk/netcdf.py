@@ -10,7 +10,7 @@ from experiments.disk.files import write_atomically
 
 if TYPE_CHECKING:
     import h5py
-    import xarray as xr  # imported where it is used, so that training alone does not wait for it
+    import xarray as xr  # imported inside functions, so that training alone does not wait for xarray
 
     from experiments.disk.hdf5 import Header
 
@@ -35,7 +35,8 @@ def read(path: Path) -> "Iterator[xr.Dataset]":
 
 @contextmanager
 def header(path: Path) -> "Iterator[Header]":
-    """Reads only the header of a file, in a quarter of the time of `read`. Errors are those of `read`."""
+    """Reads only the header of a file, in a quarter of the time that `read` takes. Raises the same errors as
+    `read`."""
     with _checked(path) as (_, header):
         yield header
 
@@ -49,7 +50,7 @@ def _checked(path: Path) -> "Iterator[tuple[h5py.File, Header]]":
             yield file, hdf5.check(file)
     except ResultsError:
         raise
-    except Exception as error:  # of many kinds, for a file that is not netCDF4 or has another form
+    except Exception as error:  # of many kinds, if the file is not netCDF4 or has another form
         raise unreadable(path, error, "netCDF4 file") from error
 
 
@@ -66,7 +67,7 @@ def write(path: Path, dataset: "xr.Dataset", packed: Mapping[str, Mapping[str, A
     Args:
       path: the file.
       dataset: the file's content.
-      packed: xarray encodings by variable. With None, nothing is compressed. Otherwise all arrays of
+      packed: maps variables to xarray encodings. With None, nothing is compressed. Otherwise all arrays of
         numbers are compressed, including those without an encoding.
     """
     import h5netcdf
