@@ -7,7 +7,7 @@ import numpy as np
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of a file that np.savez wrote. Any other file raises an error of some kind.
+    """Returns the arrays of a file that np.savez wrote. Any other file raises some exception.
 
     np.savez does not compress, so no array may be larger than the file.
     """
@@ -15,7 +15,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     # Opened here, because np.load does not close a file that it cannot read.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         if sum(member.file_size for member in archive.zip.infolist()) > taken:
-            raise ValueError("it unpacks to more bytes than it has")
+            raise ValueError("its arrays have more bytes than the file")
         arrays = dict(archive)
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or _least_bytes(array) > taken:
@@ -24,6 +24,6 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _least_bytes(array: np.ndarray) -> int:
-    """Returns the number of bytes of an array. An axis or an entry of size 0 counts as 1, because the other
-    axes may be long."""
+    """Returns the number of bytes of an array, where an empty axis or entry counts as 1. With 0, it would
+    hide how long the other axes are."""
     return math.prod(max(1, length) for length in array.shape) * max(1, array.dtype.itemsize)

@@ -1,4 +1,4 @@
-"""Checks documents against results: each phrase of sentences.txt, and the values of its expressions."""
+"""Checks that documents have each phrase of sentences.txt, with numbers that equal the results."""
 
 import re
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ SENTENCES = Path(__file__).parent / "sentences.txt"
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBER = rf"([+-]?\d+(?:\.\d+)?|\b(?:{'|'.join(_WORDS)})\b)"
 _SETTINGS = {"0.1", "1.0", "0.002", "0.02", "0.25", "95%"}
-"""Weights, levels and a correlation that sentences mention. They are not results."""
+"""Numbers in sentences that are settings, not results: weights, a correlation and a confidence level."""
 _NO_TEXT = (r"```.*?```", r"^    .*?$", r"\]\([^)]*\)")
 """Code and the targets of links are not checked."""
 _NO_RESULTS = (r"Python \d\.\d+", r"Apache-2\.0", r"Section \d\.\d", r"[\d.]+ us a kernel")
 
 
 def documents() -> dict[str, list[str]]:
-    """Returns the phrases of sentences.txt, by document."""
+    """Returns the phrases that sentences.txt lists for each document."""
     _, *parts = SENTENCES.read_text().split("\n# ")
     return {lines[0]: [line for line in lines[1:] if line] for lines in map(str.splitlines, parts)}
 
@@ -59,7 +59,8 @@ def mistakes_in(markdown: str, phrases: list[str]) -> Iterator[str]:
 
 
 def _says(number: str, value: float) -> bool:
-    """Whether a number in a document (digits or a word) equals a value rounded to the number's decimals."""
+    """Checks whether a number in a document, in digits or as a word, equals a value rounded to as many
+    decimals."""
     if number in _WORDS:
         return bool(value == _WORDS.index(number))
     decimals = len(number.partition(".")[2])

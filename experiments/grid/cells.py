@@ -1,4 +1,4 @@
-"""The cells of a sweep (a size and a variant, with all seeds), and the blocks of seeds trained together."""
+"""A sweep's cells, each a size and a variant with all seeds, and its blocks: seeds trained together."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,8 +14,8 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Cell:
-    """A size and a variant, with all seeds. The fields determine the cell's results, and are stored with the
-    results."""
+    """The networks of one size and variant, for all seeds. The fields determine the cell's results, and are
+    stored with the results."""
 
     dataset: str
     size: Size
@@ -83,7 +83,8 @@ class Block:
         return self.cell.name + (f".seeds-{self.first}-{self.last}" if self.runs < self.cell.seeds else "")
 
     def cost(self, image_shape: tuple[int, ...]) -> int:
-        """Cost of an epoch, up to a factor: multiplications for one image in all runs' hidden layers."""
+        """Cost of an epoch, up to a constant factor: the multiplications for one image in the hidden layers
+        of all runs."""
         return self.runs * self.cell.protocol.products(self.cell.size, image_shape)
 
     @property
@@ -92,15 +93,15 @@ class Block:
 
 
 class Checkpoint(NamedTuple):
-    """The states and records of a block, during or after training. Arrays have the shape [run, ...],
-    and are stored by name."""
+    """The states and records of a block, during or after training. Dictionaries map names to arrays
+    [run, ...]."""
 
     state: Arrays
     """The training states; the parameters' names begin with `params.`."""
     history: list[Arrays]
     """One record per epoch."""
     last_epoch: Arrays
-    """Records of the last epoch only; empty before that epoch."""
+    """Arrays that are recorded only at the end of training; empty before."""
     seconds: float
     """Seconds of training so far."""
     devices: str
@@ -115,7 +116,7 @@ def make_cells(
     seeds: int,
     matmul_precision: Precision = "float32",
 ) -> tuple[Cell, ...]:
-    """Returns the cells of all sizes and variants; ValueError for an invalid size, variant or number."""
+    """Returns a cell for each size and variant. Raises ValueError for an invalid size, variant or number."""
     for name, number, least in (
         ("seeds", seeds, 1),
         ("epochs", protocol.epochs, 1),
@@ -130,7 +131,7 @@ def make_cells(
     parsed = [Variant.parse(name) for name in variants]
     for names, values in ((sizes, sizes), (variants, parsed)):
         if len(set(values)) < len(values):
-            raise ValueError(f"each size and variant can be given once; got {' '.join(names)}")
+            raise ValueError(f"each size and each variant may be given only once; got {' '.join(names)}")
     grid = tuple(
         Cell(dataset, size, variant, seeds, protocol, matmul_precision)
         for size in sizes

@@ -1,7 +1,7 @@
-"""Networks and how they are trained, as values: frozen dataclasses, standard library only.
+"""Frozen dataclasses that describe networks and their training. They need only the standard library.
 
-Each field names its source. "text" is the paper. "code" is the author's released Torch7 code. Where the two
-differ, only the code gives the published figures.
+Each field names its source. "text" is the paper. "code" is the author's released Torch7 code. Where the
+paper and the code differ, only the code gives the published figures.
 """
 
 import math
@@ -14,20 +14,22 @@ from decorr.config import Architecture, Normalisation, Optimisation, Regulariser
 
 Size = Literal["tiny", "small", "medium", "large", "huge"]
 SIZES: dict[Size, float] = {"tiny": 0.1, "small": 0.3, "medium": 0.5, "large": 0.7, "huge": 0.9}
-"""Size name -> factor on the base widths 400, 200, 100 (code); Table 1 prints the products."""
+"""Maps each size to the factor that multiplies the base widths 400, 200, 100 (code). Table 1 prints the
+products."""
 
 Family = Literal["mlp", "conv"]
 FAMILIES: dict[Family, tuple[int, ...]] = {"mlp": (400, 200, 100), "conv": (40, 80, 160)}
-"""Kind of network -> base widths. mlp: fully connected, the paper's (code). conv: convolutional, not in the
-paper. Deeper layers have more channels and smaller maps, and widths are whole numbers at every size."""
+"""Maps each kind of network to its base widths. mlp: fully connected, as in the paper (code). conv:
+convolutional, not in the paper; deeper layers have more channels and smaller maps. The widths of every size
+are whole numbers."""
 
 Penalty = Literal["corr", "decov", "vcreg"]
-"""The penalty of each hidden layer, which a weight multiplies: `correlation_penalty`, `decov_loss`, or
-`vcreg_loss` with the weight 1 for both parts."""
+"""The penalty of each hidden layer, before it is multiplied by a weight: `correlation_penalty`,
+`decov_loss`, or `vcreg_loss` with weight 1 for each of its two parts."""
 
 Scaling = Literal["max", "zscore", "zca"]
-"""Scaling of pixels. max: divided by the largest pixel. zscore: z-scored by mean and standard deviation of
-all pixels. zca: whitened."""
+"""How pixels are scaled. max: divided by the largest pixel. zscore: z-scored by mean and standard deviation
+of all pixels. zca: whitened."""
 
 
 @dataclass(frozen=True)
@@ -48,37 +50,39 @@ class Recipe:
     ascending: 90-180-360, an ablation. Table 1 prints this order, because its columns are reversed by
     mistake. Only the family mlp has both orders: the channels of conv are 36-72-144 for huge."""
     input_scaling: Scaling = "max"
-    """max: pixels are divided by the largest (code). zscore: they are z-scored by mean and standard deviation
-    of the training set (text, Section 2.2: "approximately z-scored"). zca: they are whitened by mean and
-    covariance of the training set, which the paper does not try."""
+    """max: pixels are divided by the largest one (code). zscore: they are z-scored by mean and standard
+    deviation of the training set (text, Section 2.2: "approximately z-scored"). zca: they are whitened by
+    mean and covariance of the training set, which the paper does not try."""
     nonlinearity: Literal["prelu", "leaky_relu"] = "prelu"
     """prelu (code); leaky_relu (text, Section 1.3)."""
     negative_slope: float = 0.25
-    """Slope for negative inputs; for prelu, the initial one. 0.25 is Torch's initial PReLU slope (code)."""
+    """Slope for negative inputs; for prelu, before training. 0.25 is Torch's initial PReLU slope (code)."""
     initialisation: Literal["torch", "flax"] = "torch"
-    """torch (code); the text gives none."""
+    """torch (code). The text does not mention the initialisation."""
     input_dropout: bool = True
     """True: dropout acts on the input too (code). False: it acts on hidden layers only. The text says "at
     each layer", which we read as each hidden layer."""
     penalty_scale: Literal["per_sample", "full"] = "per_sample"
-    """per_sample: the gradient of P is multiplied by weight / batch_size (code). So the weights 0.1 and 1.0
-    are 0.002 and 0.02. full: the gradient of P is multiplied by the weight (text, Section 3.1)."""
+    """per_sample: the gradient of P is multiplied by weight / batch_size (code). So with batch size 50, the
+    weights 0.1 and 1.0 become factors 0.002 and 0.02. full: the gradient of P is multiplied by the weight
+    (text, Section 3.1)."""
     optimiser: Literal["sgd", "adamw"] = "sgd"
-    """sgd (text, code); adamw takes only learning rate, schedule and weight decay of `optimisation`."""
+    """sgd (text, code), or adamw, which takes only the learning rate, the schedule and the weight decay from
+    `optimisation`."""
     optimisation: Optimisation = field(default_factory=Optimisation)
     """The optimiser's numbers (text, Section 1.3; code)."""
     epochs: int = 100
     """Passes over the training set (text, code)."""
 
     def architecture(self, size: Size) -> Architecture:
-        """The architecture of a size: tiny, small, medium, large or huge."""
+        """Returns the architecture of a size: tiny, small, medium, large or huge."""
         check_name("size", size, SIZES)
         check_name("family", self.family, FAMILIES)
         ascending = self.width_order == "ascending"
         if ascending and self.family == "conv":
             raise ValueError("width order ascending is an ablation of the family mlp; conv has one order")
         bases = self.widths or FAMILIES[self.family]
-        # Rounded before the floor: 100 * 0.7 is a little more or less than 70 in binary.
+        # Rounded before the floor, because in binary a product such as 90 * 0.7 is a little below 63.
         widths = tuple(math.floor(round(base * SIZES[size], 6)) for base in bases)
         if min(widths) < 1:
             raise ValueError(
@@ -93,14 +97,14 @@ class Recipe:
         )
 
     def products(self, size: Size, image_shape: tuple[int, ...]) -> int:
-        """The cost of a network: the multiplications in its hidden layers for one image."""
+        """Returns the cost of a network: the multiplications in its hidden layers for one image."""
         architecture = self.architecture(size)
         if self.family == "conv":
             return architecture.convolutional_products(image_shape)
         return architecture.weights(math.prod(image_shape))
 
     def penalty_weight(self, weight: float) -> float:
-        """The multiplier of P in the loss, for a weight on the paper's scale."""
+        """Returns the multiplier of P in the loss, for a weight on the paper's scale."""
         return weight / (self.optimisation.batch_size if self.penalty_scale == "per_sample" else 1)
 
 
@@ -116,14 +120,14 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True)
 class VariantKind:
-    """A kind of variant: how its names are read, what it adds to training, how it is drawn."""
+    """A kind of variant: how its names are read, what it adds to training, and how it is drawn."""
 
     usage: str
     """Form of its names, for error messages."""
     regulariser: Callable[[Recipe, float], Regulariser] = lambda recipe, number: Regulariser()
-    """(recipe, number) -> the regulariser. By default there is none."""
+    """Returns the regulariser, given the recipe and the variant's number. By default, it does nothing."""
     valid: Callable[[float], bool] | None = None
-    """Whether a number that follows the name is valid. None: no number may follow."""
+    """Returns whether the number in a name is valid. None: names have no number."""
     penalty: Penalty = "corr"
     """The penalty that the variant's weight multiplies, if the variant has a weight."""
     normalisation: Normalisation = "none"
@@ -134,7 +138,8 @@ class VariantKind:
     """The number of a variant whose name has none, as in `drop`. None: names need a number, if the kind takes
     one."""
     looks: Mapping[float | None, Look] = field(default_factory=dict)
-    """Styles by number. Variants with other numbers appear only in pictures with the number on an axis."""
+    """The styles of variants in pictures, by number. Variants with other numbers are drawn only where an axis
+    shows the number."""
 
 
 def _penalised(
@@ -153,7 +158,7 @@ def _penalised(
     )
 
 
-# Blue, orange, green and red like in the paper, in the shades of Okabe and Ito.
+# Blue, orange, green and red as in the paper, in the shades of Okabe and Ito's palette.
 VARIANT_KINDS: dict[str, VariantKind] = {
     "vanilla": VariantKind("vanilla", looks={None: Look("#0072B2", "", "o", "-")}),
     "drop": VariantKind(
@@ -173,10 +178,10 @@ VARIANT_KINDS: dict[str, VariantKind] = {
     "batchnorm": VariantKind("batchnorm", normalisation="batch"),
     "whiten": VariantKind("whiten", normalisation="whiten"),
 }
-"""Every kind of variant, by the name that its variants begin with, in the order of tables and figures."""
+"""Maps the first word of a variant's name to its kind. Tables and figures have the same order."""
 
 ALIASES = {"dropout": "drop"}
-"""Other names that users may type, such as dropout-0.5 for drop-0.5. Results use the paper's names."""
+"""Other first words that users may type, as in dropout-0.5 for drop-0.5. Results use the paper's names."""
 
 
 @dataclass(frozen=True)
@@ -191,12 +196,12 @@ class Variant:
     number: float | None = None
     """The dropout rate or penalty weight; None if the kind takes no number."""
     schedule: Schedule = "constant"
-    """Schedule of that number over training."""
+    """How the number changes during training."""
 
     @classmethod
     def parse(cls, name: str) -> "Variant":
-        """Returns the variant with this name, which may begin with one of `ALIASES`. ValueError lists the
-        valid forms."""
+        """Returns the variant with this name, which may begin with one of `ALIASES`. An unknown name raises
+        ValueError, which lists the valid forms."""
         kind, dash, number = name.partition("-")
         kind = ALIASES.get(kind, kind)
         known = VARIANT_KINDS.get(kind)
@@ -239,11 +244,11 @@ class Variant:
         return list(VARIANT_KINDS).index(self.kind), self.number or 0.0, schedules.index(self.schedule)
 
     def regulariser(self, recipe: Recipe) -> Regulariser:
-        """The variant's regulariser under a recipe."""
+        """Returns the variant's regulariser for a recipe."""
         return VARIANT_KINDS[self.kind].regulariser(recipe, self.number or 0.0)
 
     def architecture(self, recipe: Recipe, size: Size) -> Architecture:
-        """The architecture of the variant's network, for a size and a recipe."""
+        """Returns the architecture of the variant's network, for a recipe and a size."""
         return replace(recipe.architecture(size), normalisation=VARIANT_KINDS[self.kind].normalisation)
 
 
@@ -256,7 +261,7 @@ class Network:
 
     @classmethod
     def parse(cls, name: str) -> "Network":
-        """Returns the network with this name, SIZE-VARIANT; ValueError if the name has another form."""
+        """Returns the network with a name of the form SIZE-VARIANT. Any other name raises ValueError."""
         size, _, variant = name.partition("-")
         return cls(check_name("size", size, SIZES), Variant.parse(variant))
 

@@ -1,4 +1,4 @@
-"""The paper's networks, and protocols: the text's, the released code's, and the steps between them."""
+"""The paper's variants, and protocols: its text, its released code, and the steps between the two."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +15,7 @@ BY_WEIGHT = VANILLA, CORR_01, CORR_10
 """The variants that differ only by the penalty's weight, in order of rising weight."""
 
 EARLY = 2
-"""The epoch of Figure 4."""
+"""The number of epochs after which Figure 4 shows errors."""
 
 RELEASED = Recipe()
 """The author's released code: the protocol that gives the published figures."""
@@ -53,9 +53,9 @@ def _ablation() -> Iterator[Recipe]:
 
 
 ABLATION = tuple(_ablation())
-"""Protocols on a path from the text, with Table 1 as printed, to the released code. Each protocol takes
-one more step of `_STEPS` than the one before. The second equals `paper` and the last equals `released`, but
-under other names."""
+"""The protocols from the text, with Table 1 as printed, to the released code. Each protocol takes one more
+step of `_STEPS` than the protocol before it. Except for their names, the second protocol equals `paper`, and
+the last protocol equals `released`."""
 
 WITHOUT = tuple(
     replace(
@@ -63,7 +63,7 @@ WITHOUT = tuple(
     )
     for step, fields in _STEPS.items()
 )
-"""For each step of the ablation, the protocol of the released code with only this step undone."""
+"""For each step of the ablation, a protocol: the released code with only this step undone."""
 
 DECAY = replace(
     RELEASED, name="released-decay", optimisation=replace(RELEASED.optimisation, schedule="cosine")

@@ -1,4 +1,4 @@
-"""Curves over epochs, sizes, weights and rates, and pictures of correlations."""
+"""Draws curves over epochs, sizes, penalty weights and dropout rates, and pictures of correlations."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ VANILLA = Variant("vanilla")
 def learning_curves(sweep: xr.Dataset) -> Figure:
     """Draws validation error over epochs with 95% bands, for each size and each variant that has a style.
 
-    Both axes are logarithmic, because linear ones hide either the first epochs or the last differences.
+    Both axes are logarithmic, because linear axes hide either the first epochs or the last differences.
     """
     sizes = drawing.sizes(sweep)
     columns = min(3, len(sizes))
@@ -75,10 +75,10 @@ def correlation_curves(sweep: xr.Dataset) -> Figure:
 
 
 def heat_maps(sweep: xr.Dataset) -> Figure:
-    """Draws |rho| between the units of the last hidden layer, for the first seed. Similar units are side by
-    side."""
+    """Draws |rho| between the units of the last hidden layer, for the first seed of the largest networks.
+    Similar units are side by side."""
     if "correlation" not in sweep:
-        raise Missing("needs matrices, which compact files of scans do not keep")
+        raise Missing("needs matrices of correlations, which compact files of scans lack")
     size = drawing.sizes(sweep)[-1]
     variants = drawing.variants(sweep, size)
     figure, axes = drawing.grid(1, len(variants), height=2.4)
@@ -130,7 +130,7 @@ def error_by_size(sweep: xr.Dataset) -> Figure:
 
 
 def error_by_weight(*sweeps: xr.Dataset) -> Figure:
-    """Draws validation error after the last epoch against the penalty's weight, one line for each size.
+    """Draws validation error after the last epoch against the penalty's weight, with a line for each size.
 
     Weight 0 is vanilla. If several sweeps have the same cell, the first of these sweeps is used.
     """
@@ -166,10 +166,10 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
 
 
 def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
-    """Draws mean |rho| in layer 1 of trained networks against the dropout rate 1 - p, and the laws p and p^2.
+    """Draws mean |rho| in layer 1 of trained networks against the dropout rate 1 - p, and two laws.
 
-    The laws start from the mean over the networks without dropout. If several sweeps have the same cell, the
-    first of these sweeps is used.
+    The laws multiply the mean over the networks without dropout by p and by p^2. If several sweeps have
+    the same cell, the first of these sweeps is used.
     """
     rates = {0.0: VANILLA} | _numbered(sweeps, "drop")
 
@@ -210,13 +210,13 @@ def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
 
 
 def _diverged(values: np.ndarray) -> str:
-    """Returns how many of a cell's networks have NaN, as text such as 3/10; "" if no network has NaN."""
+    """Returns how many of a cell's networks diverged (NaN), as text such as 3/10; "" if none diverged."""
     count = int(np.isnan(values).sum())
     return f"{count}/{values.size}" if count else ""
 
 
 def _numbered(sweeps: Sequence[xr.Dataset], kind: str) -> dict[float, Variant]:
-    """Returns the sweeps' variants of one kind with a constant weight or rate, by this weight or rate."""
+    """Returns a mapping from constant weights or rates to the sweeps' variants of one kind that have them."""
     variants = (network.variant for sweep in sweeps for network in networks(sweep))
     return {
         variant.number: variant
@@ -228,8 +228,8 @@ def _numbered(sweeps: Sequence[xr.Dataset], kind: str) -> dict[float, Variant]:
 def _first(
     sweeps: Sequence[xr.Dataset], wanted: Mapping[float, Network], take: Callable[[xr.Dataset], xr.DataArray]
 ) -> dict[float, np.ndarray]:
-    """Returns the values [seed] that `take` gives for each network, from the first sweep that has the
-    network."""
+    """Returns the values [seed] of each network under its key. `take` reads them from the first sweep that
+    has the network."""
     values = {}
     for key in sorted(wanted):
         having = [sweep for sweep in sweeps if wanted[key] in networks(sweep)]

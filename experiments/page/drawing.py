@@ -1,4 +1,4 @@
-"""Parts of figures: axes, and bars, dots and bands for many seeds. Writes figures and pages as files."""
+"""Draws parts of figures, such as error bars, dots and bands, and writes figures and pages to files."""
 
 import io
 import re
@@ -39,7 +39,7 @@ def need(sweep: xr.Dataset, needed: Iterable[Network]) -> None:
 
 
 def sizes(sweep: xr.Dataset) -> list[Size]:
-    """Returns the sweep's sizes with a variant that has its own style. Raises Missing if no size has."""
+    """Returns the sweep's sizes that have a variant with its own style. Raises Missing if no size has."""
     drawn = [size for size in SIZES if variants(sweep, size)]
     if not drawn:
         raise Missing(f"needs one of {', '.join(variant.name for variant in style.with_looks())}")
@@ -47,7 +47,7 @@ def sizes(sweep: xr.Dataset) -> list[Size]:
 
 
 def variants(sweep: xr.Dataset, size: Size) -> list[Variant]:
-    """Returns the sweep's variants of a size, if they have a style of their own."""
+    """Returns those of the sweep's variants of a size that have a style of their own."""
     return [network.variant for network in networks(sweep) if network.size == size and network.variant.look]
 
 
@@ -64,7 +64,7 @@ def grid(
 
 
 def mean(values: np.ndarray) -> float:
-    """The mean over the seeds that did not diverge; NaN if all of them diverged."""
+    """Returns the mean over the seeds that did not diverge; NaN if all seeds diverged."""
     return intervals.of_mean(values[np.isfinite(values)]).estimate
 
 
@@ -77,7 +77,7 @@ def error_bar(axes: Axes, x: float, values: np.ndarray, **look: Any) -> None:
 
 
 def dots(axes: Axes, x: float, values: np.ndarray, width: float = 0.0, **look: Any) -> None:
-    """Draws a dot for every seed, side by side within a width."""
+    """Draws a dot for every seed. The dots are side by side and take up the given width."""
     places = x + np.linspace(-width / 2, width / 2, len(values) + 2)[1:-1]
     defaults: dict[str, Any] = {"s": 7, "color": "black", "alpha": 0.55, "linewidths": 0, "zorder": 3}
     axes.scatter(places, values, **defaults | look)
@@ -86,7 +86,7 @@ def dots(axes: Axes, x: float, values: np.ndarray, width: float = 0.0, **look: A
 def band(axes: Axes, x: np.ndarray, values: np.ndarray, variant: Variant, smooth: bool = False) -> None:
     """Draws the means over seeds of values [seed, x] as a line, and their 95% intervals as a band.
 
-    A smooth line is drawn through about 25 points only, so jumps between them are lost.
+    If `smooth`, the line goes through about 25 points only, and does not show jumps between them.
     """
     drawn = _thinned(len(x)) if smooth else np.arange(len(x))
     marked = np.flatnonzero(np.isin(drawn, range(0, len(x), max(1, len(x) // 6))))
@@ -105,9 +105,9 @@ def _thinned(length: int) -> np.ndarray:
 
 
 def log_scale(axes: Axes) -> None:
-    """Makes the y-axis logarithmic, with numbers at 1, 2, 3 and 5 times the powers of ten.
+    """Makes the y-axis logarithmic, with tick labels at 1, 2, 3 and 5 times the powers of ten.
 
-    The axis ends just below the lowest line, because one network that jumps can make a band reach far lower.
+    The axis ends just below the lowest line, even if a band reaches far lower because one network jumps.
     Without lines, for example if all networks diverged, the axis stays linear.
     """
     lines = [line for beside in axes.get_shared_y_axes().get_siblings(axes) for line in beside.lines]
@@ -122,7 +122,7 @@ def log_scale(axes: Axes) -> None:
 
 
 def log_epochs(axes: Axes, last: int) -> None:
-    """Makes the x-axis logarithmic, with numbers at some epochs."""
+    """Makes the x-axis logarithmic, with tick labels at some epochs."""
     if last > 1:
         axes.set_xscale("log")
         ticks = [epoch for epoch in (1, 2, 5, 10, 20, 50, 100, 200, 500) if epoch <= last]
@@ -131,17 +131,17 @@ def log_epochs(axes: Axes, last: int) -> None:
 
 
 def by_similarity(rho: np.ndarray) -> np.ndarray:
-    """Returns an order of the units that puts similar ones side by side, from average-linkage clustering with
-    distance 1 - |rho|."""
+    """Returns an order of the units in which similar units are side by side. It comes from average-linkage
+    clustering with distance 1 - |rho|."""
     distance = squareform(np.clip(1 - np.abs(rho + rho.T) / 2, 0, 1), checks=False)
     return hierarchy.leaves_list(hierarchy.linkage(distance, "average", optimal_ordering=True))
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 4, extra: Sequence = ()) -> None:
-    """Draws one legend above all axes, with the entries of `axes` and `extra`, in as many columns as fit."""
+    """Draws one legend above all axes, with the entries of `axes` and `extra`, in up to `columns` columns."""
     handles, labels = axes.get_legend_handles_labels()
     shown = dict(zip(labels, handles, strict=True)) | {handle.get_label(): handle for handle in extra}
-    width = 0.55 + 0.085 * np.mean([len(label) for label in shown])  # inches: a handle, and its label
+    width = 0.55 + 0.085 * np.mean([len(label) for label in shown])  # inches, for a handle and its label
     columns = max(1, min(columns, int(figure.get_figwidth() / width)))
     figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=columns, frameon=False)
 
@@ -154,7 +154,7 @@ def note(axes: Axes, x: float, y: float, lines: Sequence[str], **look: Any) -> N
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of a page, or the reason why there is none."""
+    """A figure of a page, or the reason why the figure is missing."""
 
     name: str
     title: str
@@ -163,20 +163,20 @@ class Picture:
 
 
 def picture(folder: Path, name: str, title: str, draw: Callable[[], Figure]) -> Picture:
-    """Draws a figure into NAME.svg and NAME.png. A / in the name, which some data sets have, becomes -."""
+    """Draws a figure into NAME.svg and NAME.png. A slash in the name becomes a hyphen."""
     name = name.replace("/", "-")
     try:
         with settings():
             figure = draw()
             svg = _file(figure, "svg")
-            figure.set_layout_engine("none")  # keeps the layout, because a new one takes as long as drawing
+            figure.set_layout_engine("none")  # keeps the layout: computing it takes as long as drawing
             png = _file(figure, "png")
     except Missing as missing:
         for kind in ("svg", "png"):
-            (folder / f"{name}.{kind}").unlink(missing_ok=True)  # from an older page
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)  # left by an older page
         return Picture(name, title, reason=str(missing))
-    # Two decimals are enough for coordinates, and make files a third smaller. Numbers between tags are
-    # visible text, and are not shortened.
+    # Two decimals are enough for coordinates, and make files a third smaller. Numbers between tags keep
+    # their decimals, because they are visible text.
     svg = re.sub(rb"<[^>]*>", lambda tag: _HUNDREDTHS.sub(rb"\1", tag[0]), svg[svg.index(b"<svg") :])
     write_atomically(folder / f"{name}.svg", lambda file: file.write(svg))
     write_atomically(folder / f"{name}.png", lambda file: file.write(png))
@@ -184,7 +184,7 @@ def picture(folder: Path, name: str, title: str, draw: Callable[[], Figure]) -> 
 
 
 def _file(figure: Figure, kind: str) -> bytes:
-    """Returns a figure as the bytes of a file. Equal figures give equal bytes, and text stays text."""
+    """Returns a figure as the bytes of a file. Equal figures give equal bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()
@@ -192,7 +192,7 @@ def _file(figure: Figure, kind: str) -> bytes:
 
 @contextmanager
 def settings() -> Iterator[None]:
-    """Until the context ends, Matplotlib's defaults and our settings replace the user's matplotlibrc."""
+    """Replaces the user's matplotlibrc by Matplotlib's defaults and our settings until the context ends."""
     ours = {"svg.hashsalt": "decorr", "svg.fonttype": "none"}
     with matplotlib.style.context(["default", ours]):
         yield

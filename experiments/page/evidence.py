@@ -26,14 +26,14 @@ def evidence(
 ) -> Figure:
     """Draws the comparisons of a claim: every seed as a dot, and the mean with its 95% bootstrap interval.
 
-    Support for the sentence is always on the right, or within the shaded band if the sentence names a value.
-    Each quantity has axes of its own. Networks that diverged are counted at the edge. A mean that
-    leaves such networks out is drawn hollow.
+    Values that support the sentence are on the right, or in the shaded band if the sentence names a value.
+    Each quantity has axes of its own. Networks that diverged are counted at the edge. The marker
+    of a mean that leaves such networks out is hollow.
 
     Args:
       verdict: the claim.
       words: the picture's word for each outcome.
-      sides: the words for the left and the right side.
+      sides: titles of the left and the right side.
     """
     shown = [comparison for comparison in verdict.comparisons if comparison.finite.size]
     if not shown:
@@ -82,7 +82,7 @@ def _distances(ax: Axes, shown: list[Comparison]) -> None:
 
 
 def _means(ax: Axes, shown: list[Comparison], sides: tuple[str, str]) -> None:
-    """Draws comparisons with the same quantity and the same expected value, from top to bottom."""
+    """Draws comparisons, which share their quantity and their expected value, from top to bottom."""
     quantity = shown[0].quantity
     for place, comparison in enumerate(reversed(shown)):
         shade, marker = _OUTCOMES[comparison.outcome]

@@ -31,7 +31,7 @@ def write(sweep: xr.Dataset, out: Path, sentences: Sequence[str] = ()) -> Path:
     Args:
       sweep: a sweep from `gather`.
       out: the folder.
-      sentences: the page's sentences before its table.
+      sentences: text that the page shows before its table.
 
     Returns:
       The path of the page.
@@ -65,8 +65,8 @@ def write(sweep: xr.Dataset, out: Path, sentences: Sequence[str] = ()) -> Path:
 
 
 def differences(sweep: xr.Dataset) -> Verdict:
-    """The error of the first variant minus the error of each other variant, after the last epoch, for each
-    size and paired by seed. The first variant is vanilla, if it was trained."""
+    """Compares the first variant of each size with each other variant: the first error minus the other, after
+    the last epoch and paired by seed. The first variant is vanilla, if vanilla was trained."""
     last = sweep.validation_error.isel(epoch=-1)
     pairs: dict[str, np.ndarray] = {}
     for size, variants in _by_size(sweep).items():

@@ -1,4 +1,4 @@
-"""A sweep's results in words and numbers: means over seeds with Student's 95% intervals."""
+"""Shows a sweep's results as a table of means over seeds, with Student's 95% intervals."""
 
 import numpy as np
 import xarray as xr
@@ -10,7 +10,7 @@ from experiments.statistics import intervals
 from experiments.store.gathered import effective_units, split
 
 _TITLE = (
-    "validation error, mean |rho| and effective number of units of each layer on the validation set: "
+    "validation error, and each layer's mean |rho| and effective number of units on the validation set: "
     "mean over seeds, 95% interval"
 )
 
@@ -36,12 +36,12 @@ def show(sweep: xr.Dataset, early: int, console: Console) -> None:
 
 
 def rows(sweep: xr.Dataset, early: int, plus_minus: str = "±") -> list[dict[str, str]]:
-    """Returns a row for each cell: its texts, by column."""
+    """Returns a row for each cell, as a mapping from column to text."""
     return [_row(cell, early, plus_minus) for cell in split(sweep)]
 
 
 def _row(cell: xr.Dataset, early: int, plus_minus: str) -> dict[str, str]:
-    """Returns a cell's texts, by column."""
+    """Returns a cell's row, as a mapping from column to text."""
     diverged = cell.diverged_epoch.values > 0
     kept = cell.isel(seed=~diverged)
     after_early = kept.validation_error.sel(epoch=early).values if early in kept.epoch else np.zeros(0)

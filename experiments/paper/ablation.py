@@ -1,4 +1,4 @@
-"""The steps from the paper's text to the released code: which of them gives Figure 4?"""
+"""Measures, for each step from the paper's text to the released code, the distance from Figure 4."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from experiments.store.gathered import networks
 
 
 class Step(NamedTuple):
-    """Figure 4's errors with the networks of one protocol."""
+    """The errors that Figure 4 shows, measured on the networks of one protocol."""
 
     name: str
     errors: dict[Network, float]
@@ -26,7 +26,7 @@ class Step(NamedTuple):
 
 
 def steps(sweeps: Mapping[str, xr.Dataset]) -> list[Step]:
-    """Measures the protocols of `protocols.ABLATION`. Each protocol keeps the steps of earlier ones."""
+    """Measures the protocols of `protocols.ABLATION`. Each protocol keeps the steps of earlier protocols."""
     names = ["the text, Table 1 as printed", *("+ " + _step(protocol) for protocol in ABLATION[1:])]
     return list(_measured(sweeps, ABLATION, names))
 

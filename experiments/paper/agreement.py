@@ -1,4 +1,4 @@
-"""Does each published number lie within the range of a single run of ours?"""
+"""Checks whether each published number lies within the range of a single run of ours."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from experiments.store.gathered import cell_of, error, networks
 
 
 class Published(NamedTuple):
-    """A number of the paper, from one run, and the 95% prediction interval for one run of ours."""
+    """A number that the paper gives for one run, and the 95% prediction interval for one run of ours."""
 
     figure: str
     what: str
@@ -29,7 +29,7 @@ def compare(sweep: xr.Dataset) -> list[Published]:
 
     A number is inside if the interval, widened by the reading error, contains it. Where the paper shows no
     bar, the interval must reach below the lowest visible bar (Figure 3: below 0). Student's interval assumes
-    a bell-shaped distribution. If the results of networks form clusters, the interval is wider than
+    a normal distribution. If the results of our networks form clusters, the interval is wider than
     necessary. The bins of a histogram come from one network and sum to 1, so they are not independent
     evidence.
     """
@@ -85,15 +85,15 @@ def _bars(
 
 
 def rebinned(fractions: xr.DataArray, bin_width: float) -> np.ndarray:
-    """Merges fractions [seed, bin] into bins of `bin_width`, a multiple of the stored width."""
+    """Merges the bins of fractions [seed, bin] into bins of `bin_width`, a multiple of the stored width."""
     values = fractions.transpose("seed", "bin").values
     merged = round(bin_width * values.shape[1])
     return values.reshape(len(values), -1, merged).sum(axis=-1)
 
 
 def shares(compared: Sequence[Published]) -> dict[str, tuple[int, int]]:
-    """Returns how many published numbers lie inside our intervals, and how many there are, for each figure
-    and in all. Invisible bars are counted separately."""
+    """Returns, for each figure and in all, how many published numbers lie inside our intervals and how many
+    were compared. Invisible bars are counted separately."""
     counted: dict[str, tuple[int, int]] = {}
     for number in compared:
         name = number.figure if number.value else f"{number.figure}, no bar to be seen"

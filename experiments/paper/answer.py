@@ -1,4 +1,4 @@
-"""The top of the page: the answer in three sentences, and a title for each claim."""
+"""The top of the page: the answer in a few sentences, and a title for each claim."""
 
 from collections.abc import Mapping, Sequence
 
@@ -42,15 +42,15 @@ def title(claim: str) -> str:
 
 
 def name_of(dataset: str) -> str:
-    """Returns a data set's name, as it is written in prose."""
+    """Returns the name of a data set as prose writes it, such as MNIST for mnist."""
     return _NAMES.get(dataset, dataset)
 
 
 def sentences(
     sweep: xr.Dataset, verdicts: Sequence[Verdict], shares: Mapping[str, tuple[int, int]]
 ) -> list[str]:
-    """Returns the answer in three sentences: the penalty's effect on correlations, its effect on the error,
-    and the number of reproduced values. The sweep must have all of the paper's networks."""
+    """Returns the answer in three parts: the penalty's effect on correlations, its effect on the error, and
+    the number of reproduced values. The sweep must have all of the paper's networks."""
     (c4,) = (verdict for verdict in verdicts if verdict.claim == "C4")
     supported = [comparison.outcome for comparison in c4.comparisons].count("for")
     early, late = (
@@ -63,14 +63,14 @@ def sentences(
     return [
         f"In {supported} of {len(c4.comparisons)} comparisons, more weight means less correlation between "
         "hidden units (C4).",
-        f"With weight 1.0, the largest network's error is {_side(early)} than without the penalty after "
-        f"{EARLY} epochs ({early[1]:.1f}% against {early[0]:.1f}%, C7), and {_side(late)} after "
-        f"{sweep.sizes['epoch']} epochs ({late[1]:.1f}% against {late[0]:.1f}%, C8).",
+        f"After {EARLY} epochs, the largest network's error is {_side(early)} with weight 1.0 than without "
+        f"the penalty ({early[1]:.1f}% against {early[0]:.1f}%, C7). After {sweep.sizes['epoch']} epochs, it "
+        f"is {_side(late)} ({late[1]:.1f}% against {late[0]:.1f}%, C8).",
         f"{inside} of the paper's {of} published numbers lie within the 95% range of a single run of our "
         f"reproduction{other}.",
     ]
 
 
 def _side(errors: Sequence[float]) -> str:
-    """Returns "lower" or "higher", for a second error that is lower or higher than the first."""
+    """Returns "lower" if the second error is lower than the first, else "higher"."""
     return "lower" if errors[1] < errors[0] else "higher"

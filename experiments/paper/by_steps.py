@@ -1,4 +1,4 @@
-"""Why the digits and MNIST seem to disagree: errors against update steps, and sentences about them."""
+"""Explains, by errors against update steps, why the digits and MNIST seem to disagree."""
 
 import numpy as np
 import xarray as xr
@@ -16,7 +16,7 @@ IMAGES = {"digits": 1_250, "mnist": 50_000, "fashion_mnist": 50_000}
 
 
 def steps(sweep: xr.Dataset) -> np.ndarray:
-    """The number of update steps [epoch] at the end of each epoch."""
+    """Returns the number of update steps [epoch] until the end of each epoch."""
     stored = configuration(sweep)
     batch_size: int = stored["protocol"]["optimisation"]["batch_size"]
     return sweep.epoch.values * (IMAGES[stored["dataset"]] // batch_size)
@@ -36,12 +36,12 @@ def contrast(digits: xr.Dataset, mnist: xr.Dataset) -> str:
     if min(gain[each.index(early)] for gain, each in zip(gains, seen, strict=True)) <= 0:
         return ""
     return (
-        f"On the digits, weight 1.0 ends {gains[0][-1]:.1f} points better than no penalty "
-        f"({sizes[-1]} network). On MNIST it ends {-gains[1][-1]:.1f} points worse. "
+        f"On the digits, the error of the {sizes[-1]} network ends {gains[0][-1]:.1f} points lower with "
+        f"weight 1.0 than without the penalty. On MNIST, it ends {-gains[1][-1]:.1f} points higher. "
         f"The reason is the number of update steps: {digits.sizes['epoch']} epochs are {seen[0][-1]:,} steps "
-        f"on the digits, and {mnist.sizes['epoch']} are {seen[1][-1]:,} on MNIST. "
-        f"At step {early:,} the penalty is ahead on both. "
-        f"On MNIST it is ahead for the last time at step {seen[1][np.flatnonzero(gains[1] > 0)[-1]]:,}."
+        f"on the digits, and {mnist.sizes['epoch']} epochs are {seen[1][-1]:,} steps on MNIST. "
+        f"At step {early:,}, the error is lower with the penalty on both data sets. "
+        f"On MNIST, it is lower for the last time at step {seen[1][np.flatnonzero(gains[1] > 0)[-1]]:,}."
     )
 
 
@@ -51,7 +51,7 @@ def _protocol(sweep: xr.Dataset) -> dict:
 
 
 def _gain(sweep: xr.Dataset, network: Network) -> np.ndarray:
-    """Vanilla's mean error minus a network's [epoch], in points."""
+    """Returns vanilla's mean error minus the mean error of a network [epoch], in points."""
     vanilla, penalised = (
         cell_of(sweep, each).validation_error.mean("seed").values
         for each in (Network(network.size, VANILLA), network)

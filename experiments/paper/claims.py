@@ -1,4 +1,4 @@
-"""Judges each sentence of the paper with one function, which returns a Verdict.
+"""Judges the paper's sentences. Each sentence has a function, which returns a Verdict.
 
 The functions take a sweep from `gather`. C1 and C3 need no sweep.
 """
@@ -21,9 +21,9 @@ BELOW_HUGE: tuple[Size, ...] = tuple(size for size in reversed(SIZES) if size !=
 
 
 def c2(sweep: xr.Dataset) -> Verdict:
-    """C2, dropout lowers correlations: Section 2.2 and Figure 1."""
+    """Judges C2, dropout lowers correlations (Section 2.2 and Figure 1)."""
     vanilla, drop = (_correlation(sweep, network) for network in (HUGE_VANILLA, HUGE_DROP))
-    # NaN where vanilla is 0, because the layer is dead there.
+    # NaN for seeds for which vanilla's mean |rho| is 0, because the layer is dead.
     ratio = np.divide(drop, vanilla, out=np.full_like(drop, np.nan), where=vanilla > 0)
     lower = above_zero({"layer 1, huge: mean |rho| of vanilla - drop": vanilla - drop}, quantity=CORRELATIONS)
     as_predicted = equal(
@@ -52,7 +52,7 @@ def c2(sweep: xr.Dataset) -> Verdict:
 
 
 def c4(sweep: xr.Dataset, size: Size = "huge") -> Verdict:
-    """C4, more weight means less correlation: Section 3.1 and Figure 2."""
+    """Judges C4, more weight means less correlation (Section 3.1 and Figure 2)."""
     differences = {
         (layer, less, more): _correlation(sweep, Network(size, less), layer)
         - _correlation(sweep, Network(size, more), layer)
@@ -75,7 +75,7 @@ def c4(sweep: xr.Dataset, size: Size = "huge") -> Verdict:
 
 
 def c5(sweep: xr.Dataset) -> Verdict:
-    """C5, the penalty slows the growth of the error in smaller networks: Section 3.2 and Figure 3."""
+    """Judges C5, the penalty slows the growth of the error in smaller networks (Section 3.2 and Figure 3)."""
     differences = {
         size: _growth(sweep, Network(size, VANILLA)) - _growth(sweep, Network(size, CORR_01))
         for size in BELOW_HUGE
@@ -91,7 +91,7 @@ def c5(sweep: xr.Dataset) -> Verdict:
 
 
 def c6(sweep: xr.Dataset) -> Verdict:
-    """C6, large weights reverse the trend of C5: Section 3.2."""
+    """Judges C6, large weights reverse the trend of C5 (Section 3.2)."""
     differences = {
         Network(size, variant): _growth(sweep, Network(size, variant))
         - _growth(sweep, Network(size, VANILLA))
@@ -107,14 +107,14 @@ def c6(sweep: xr.Dataset) -> Verdict:
             differences,
             label=lambda network: f"{network.size}: growth of {network.variant.name} - growth of vanilla",
         ),
-        "We compare growth, as defined in C5, with vanilla's growth, for every weight of 1.0 or more in this "
-        "sweep. This is done even if C5 found no trend that could reverse."
+        "For every weight of 1.0 or more in this sweep, we compare the growth that C5 defines with vanilla's "
+        "growth. We do so even if C5 found no trend that could reverse."
         + on_diverged(sweep, (VANILLA, *_heavy(sweep))),
     )
 
 
 def c7(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
-    """C7, more weight lowers the error faster at first: Section 3.3 and Figure 4."""
+    """Judges C7, more weight lowers the error faster at first (Section 3.3 and Figure 4)."""
     differences = {
         (size, less, more): error(sweep, Network(size, less), EARLY)
         - error(sweep, Network(size, more), EARLY)
@@ -133,7 +133,7 @@ def c7(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
 
 
 def c8(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
-    """C8, too much weight raises the error in the end: Section 3.3."""
+    """Judges C8, too much weight raises the error in the end (Section 3.3)."""
     differences = {
         Network(size, variant): error(sweep, Network(size, variant), -1)
         - error(sweep, Network(size, VANILLA), -1)
@@ -162,8 +162,8 @@ def judge(sweep: xr.Dataset) -> tuple[Verdict, ...]:
 
 
 def _heavy(sweep: xr.Dataset) -> list[Variant]:
-    """Returns the sweep's variants with a constant weight of 1.0 or more, in order. corr-1.0 is included
-    even if it was not trained."""
+    """Returns the sweep's variants with a constant weight of 1.0 or more, by rising weight. corr-1.0 is
+    included even if it was not trained."""
     variants = {network.variant for network in networks(sweep)}
     weighted = {
         variant for variant in variants if (variant.kind, variant.schedule) == (CORR_10.kind, "constant")
@@ -196,7 +196,8 @@ def on_diverged(sweep: xr.Dataset, variants: Sequence[Variant], by: int | None =
 
 
 def _growth(sweep: xr.Dataset, network: Network) -> np.ndarray:
-    """Returns the last error [seed] minus that of the variant's huge network, as in Figure 3."""
+    """Returns a network's error [seed] minus that of the huge network with the same variant, after the last
+    epoch, as in Figure 3."""
     return error(sweep, network, -1) - error(sweep, Network("huge", network.variant), -1)
 
 

@@ -1,8 +1,8 @@
-"""Table 1 and Figures 1 to 4 in the paper's layout: our seeds, and the published numbers beside them.
+"""Draws Table 1 and Figures 1 to 4 in the paper's layout, with our seeds beside the published numbers.
 
 Each function takes a sweep from `gather`, and returns a matplotlib figure. Nothing is trained here, and JAX
 is not used. Bars are means over seeds with their 95% intervals, dots are seeds, and black dashes are the
-published numbers. `Missing` names the cells that a figure needs and the sweep lacks.
+published numbers. If the sweep lacks cells that a figure needs, `Missing` names these cells.
 """
 
 from dataclasses import replace
@@ -31,13 +31,13 @@ PUBLISHED: dict[str, Any] = {
     "markeredgewidth": 2,
     "linestyle": "none",
 }
-"""How a published number is drawn."""
+"""The style of the markers of published numbers."""
 _PUBLISHED = Line2D([], [], label="published", **PUBLISHED)
 
 
 def table1(sweep: xr.Dataset) -> Figure:
-    """Table 1: the units of each layer, as printed and as trained with the released protocol. Convolutional
-    networks have channels instead."""
+    """Draws Table 1: the units of each layer, as printed and as trained with the released protocol. In
+    convolutional networks, channels are the units."""
     figure = Figure(figsize=(5.6, 2.2), layout="constrained")
     axes = figure.subplots()
     axes.axis("off")
@@ -59,7 +59,7 @@ def table1(sweep: xr.Dataset) -> Figure:
 
 
 def figure1(sweep: xr.Dataset) -> Figure:
-    """Figure 1: |rho| in layer 1 of HUGE-VANILLANET and HUGE-DROPNET."""
+    """Draws Figure 1: |rho| in layer 1 of HUGE-VANILLANET and HUGE-DROPNET."""
     variants = VANILLA, DROP
     need(sweep, (Network("huge", variant) for variant in variants))
     figure, axes = drawing.grid(1, 2, width=3.4, height=2.6, sharey=True)
@@ -82,7 +82,7 @@ def figure1(sweep: xr.Dataset) -> Figure:
 
 
 def figure2(sweep: xr.Dataset) -> Figure:
-    """Figure 2: |rho| in layers 1 to 3 of the huge networks, with a line for each weight of the penalty."""
+    """Draws Figure 2: |rho| in layers 1 to 3 of the huge networks, with a line for each penalty weight."""
     need(sweep, (Network("huge", variant) for variant in published.FIGURE_2))
     figure, axes = drawing.grid(1, 3, width=2.0, height=2.6, sharey=True)
     for variant, layers in published.FIGURE_2.items():
@@ -95,7 +95,7 @@ def figure2(sweep: xr.Dataset) -> Figure:
             ax.set_title(f"HUGE, layer {layer}", size=9)
     for ax in axes[0]:
         ax.set_xlim(0, 1)
-        ax.set_ylim(0, 104)  # a marker at 100% is drawn whole
+        ax.set_ylim(0, 104)  # leaves room for markers at 100%
         ax.set_xlabel("|rho| between two units", size=9)
     axes[0, 0].set_ylabel("share of unit pairs (%)", size=9)
     drawing.legend(figure, axes[0, 0], 4, [_PUBLISHED])
@@ -103,7 +103,7 @@ def figure2(sweep: xr.Dataset) -> Figure:
 
 
 def _shares(cell: xr.Dataset, shown: published.Histogram) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the shares of pairs [seed, bin] in %, without networks that diverged; and the bins' middles."""
+    """Returns the shares of pairs [seed, bin] in %, without diverged networks, and the bins' middles."""
     ours = 100 * rebinned(cell.histogram_minibatch, shown.bin_width)
     return ours[np.isfinite(ours).all(axis=1)], (np.arange(ours.shape[1]) + 0.5) * shown.bin_width
 
@@ -118,7 +118,7 @@ def _histogram(axes: Axes, cell: xr.Dataset, variant: Variant, shown: published.
 
 
 def figure3(sweep: xr.Dataset) -> Figure:
-    """Figure 3: the error's growth from the huge network to smaller ones, after the last epoch."""
+    """Draws Figure 3: the error's growth from the huge network to smaller networks, after the last epoch."""
     need(sweep, (Network(size, variant) for size in SIZES for variant in published.FIGURE_3))
 
     def last(network: Network) -> np.ndarray:
@@ -134,7 +134,7 @@ def figure3(sweep: xr.Dataset) -> Figure:
 
 
 def figure4(sweep: xr.Dataset) -> Figure:
-    """Figure 4: the error after 2 epochs."""
+    """Draws Figure 4: the error after 2 epochs."""
     need(sweep, published.FIGURE_4_BY_NETWORK)
     if EARLY not in sweep.epoch:
         raise Missing(f"needs {EARLY} epochs")

@@ -12,7 +12,7 @@ from experiments.paper import by_steps, figures, slopes
 from experiments.store import gathered as stored
 
 FIRST = ("figure2", "figure4", "error_by_size", "steps")
-"""The pictures beside the answer."""
+"""The pictures that the page shows beside the answer."""
 
 CAPTIONS = {
     "figure2": "Each line is one weight, averaged over seeds. The left end shows pairs with |rho| near 0.",
@@ -22,7 +22,7 @@ CAPTIONS = {
     "steps than the digits.",
     "learning_curves": "Both axes are logarithmic, to show the first epochs and the last differences.",
     "correlation_curves": "Grey: the number of units in the layer.",
-    "slopes": f"Numbers: networks with a slope below {-slopes.FLAT} / in between / above {slopes.FLAT}.",
+    "slopes": f"Numbers: how many slopes are below {-slopes.FLAT} / in between / above {slopes.FLAT}.",
 }
 """The caption of each picture, which says what to see."""
 
@@ -34,9 +34,9 @@ def of(
 
     Args:
       sweep: the sweep that is judged.
-      others: sweeps by name. Those with the data and protocol of `sweep` add their weights and rates
+      others: sweeps by name. Sweeps with the same data and protocol as `sweep` add their weights and rates
         to the pictures.
-      contrasted: the digits and MNIST, if both exist.
+      contrasted: the sweeps of the digits and of MNIST, if both exist.
     """
     scans = [sweep, *(other for other in others.values() if _same_protocol(sweep, other))]
     alone = {

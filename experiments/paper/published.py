@@ -19,7 +19,8 @@ TABLE_1: dict[Size, tuple[int, int, int]] = {
 
 
 class Histogram(NamedTuple):
-    """Fractions of unit pairs in equal bins of |rho| from 0. Bins beyond the list are too low to be seen."""
+    """Fractions of unit pairs in bins of |rho| that start at 0 and have equal width. The bars of later bins
+    are too low to be seen."""
 
     bin_width: float
     fractions: tuple[float, ...]
@@ -43,10 +44,10 @@ FIGURE_1 = {
         "0.0023 0.002 0.0015 0.0012 0.001",
     ),
 }
-"""The histograms of hidden layer 1 of the huge networks, by variant."""
+"""For each variant, the histogram of hidden layer 1 of the huge network."""
 
 FIGURE_1_MEAN = {VANILLA: 0.186, DROP: 0.125}
-"""Mean |rho|, by variant. Figure 1 shows it as red lines."""
+"""For each variant, mean |rho|, which Figure 1 shows as a red line."""
 
 FIGURE_2 = {
     VANILLA: (
@@ -65,26 +66,26 @@ FIGURE_2 = {
         _histogram(0.1, "0.978 0.016 0 0 0 0 0 0 0 0"),
     ),
 }
-"""The histograms of hidden layers 1, 2, 3 of the huge networks, by variant."""
+"""For each variant, the histograms of hidden layers 1, 2, 3 of the huge network."""
 
 FIGURE_3: dict[Variant, dict[Size, float]] = {
     VANILLA: {"large": 0.0003, "medium": 0.0021, "small": 0.0022, "tiny": 0.0097},
     CORR_01: {"large": 0.0, "medium": 0.0013, "small": 0.0017, "tiny": 0.0087},
 }
-"""Validation error minus that of the variant's huge network, after 100 epochs. large-corr-0.1 shows no bar,
-so its value is zero or negative."""
+"""Validation error after 100 epochs, minus that of the huge network with the same variant. The figure shows
+no bar for large-corr-0.1, so its value is zero or negative."""
 
 FIGURE_4: dict[Variant, dict[Size, float]] = {
     VANILLA: {"huge": 0.0841, "large": 0.0785, "medium": 0.0744, "small": 0.041, "tiny": 0.0561},
     CORR_01: {"huge": 0.0614, "large": 0.0757, "medium": 0.0452, "small": 0.0449, "tiny": 0.0519},
     CORR_10: {"huge": 0.0294, "large": 0.0349, "medium": 0.0339, "small": 0.0409, "tiny": 0.0434},
 }
-"""Validation error after epoch EARLY, by variant."""
+"""Validation error after epoch EARLY, for each variant and size."""
 
 FIGURE_4_BY_NETWORK = {
     Network(size, variant): value for variant, bars in FIGURE_4.items() for size, value in bars.items()
 }
-"""The numbers of `FIGURE_4`, by network."""
+"""Maps each network to its number in `FIGURE_4`."""
 
 READING_ERROR = {
     "figure 1": 0.0002,
@@ -93,7 +94,7 @@ READING_ERROR = {
     "figure 3": 2e-5,
     "figure 4": 2e-4,
 }
-"""The approximate error of a number that is read off a figure, by figure."""
+"""For each figure, the approximate error of a number that is read off the figure."""
 
 INVISIBLE = {"figure 1": 0.001, "figure 2": 0.005, "figure 3": 0.0}
-"""The height up to which a bar is read as 0, by figure."""
+"""For each figure, the height up to which a bar is read as 0."""

@@ -1,4 +1,4 @@
-"""A sweep as one page: the answer, verdicts, figures, agreement, ablation."""
+"""Writes a page about a sweep: the answer, verdicts, figures, agreement and ablation."""
 
 import dataclasses
 import functools
@@ -35,7 +35,8 @@ from experiments.store import compact, finished, measurements
 from experiments.store import gathered as stored
 
 REFERENCE = Path(__file__).parent / "reference"
-"""The folder of the committed sweeps, each as a compact file. Its folder NETWORKS has measurements."""
+"""The folder of the committed sweeps, which are compact files. Its folder NETWORKS has the studies'
+measurements."""
 
 NETWORKS = "networks"
 
@@ -53,12 +54,12 @@ class Shown(NamedTuple):
 
 def write(sweep: xr.Dataset, out: Path) -> Path:
     """Writes the page of a sweep: the paper's page if the sweep can judge the paper, else an overview.
-    Returns its path."""
+    Returns the page's path."""
     if judges(sweep):
         return write_paper(sweep, out)
     reason = (
-        "This sweep cannot judge the paper's claims. They need every size, the variants vanilla, corr-0.1 "
-        f"and corr-1.0, huge-drop, and {FEWEST_SEEDS} seeds or more."
+        "This sweep cannot judge the paper's claims. They need vanilla, corr-0.1 and corr-1.0 in every "
+        f"size, the network huge-drop, and at least {FEWEST_SEEDS} seeds."
     )
     text, _ = _contrast(sweep, {})
     return overview.write(sweep, out, [reason, *filter(None, [text])])
@@ -77,14 +78,14 @@ def write_paper(
     further: Sequence[Verdict] = (),
 ) -> Path:
     """Writes figures/NAME.svg and .png, the page report.html and its tables into a folder. The tables
-    are verdicts.md and agreement.md. If their networks were trained, beyond.md, ablation.md,
-    without.md and the studies' tables are written too.
+    are verdicts.md and agreement.md. Other tables are written if their networks were trained: beyond.md,
+    ablation.md, without.md and those of the studies.
 
     Args:
       sweep: the sweep that is judged, from `gather`.
       out: the folder.
-      others: other sweeps, by name. The scans, the ablation and the studies use them, and the same claims are
-        judged on their data.
+      others: other sweeps, by name. The scans, the ablation and the studies use them. Sweeps that
+        have the claims' networks are judged too.
       measured: the studies' measurements, by name.
       further: verdicts on the paper's sentences from other commands.
 
@@ -137,14 +138,14 @@ def write_paper(
         if text:
             drawing.write_text(out / f"{name}.md", text)
         else:
-            (out / f"{name}.md").unlink(missing_ok=True)  # from an older page
+            (out / f"{name}.md").unlink(missing_ok=True)  # left by an older page
     drawing.write_text(out / "report.html", page)
     return out / "report.html"
 
 
 def _contrast(sweep: xr.Dataset, others: Mapping[str, xr.Dataset]) -> tuple[str, list[xr.Dataset]]:
     """Returns a text on why the digits and MNIST seem to disagree, and both sweeps if their huge networks can
-    be drawn. If only the digits are given, MNIST is the committed sweep."""
+    be drawn. If only the digits are given, the committed sweep of MNIST is used."""
     by_set = {
         stored.configuration(each)["dataset"]: each
         for each in (*(others[name] for name in ("digits", "mnist") if name in others), sweep)
@@ -173,7 +174,7 @@ def _show(folder: Path, exhibit: Exhibit, results: xr.Dataset | None) -> Shown:
 def _about(
     sweep: xr.Dataset, others: Mapping[str, xr.Dataset], verdicts: Sequence[Verdict]
 ) -> dict[str, Any]:
-    """Returns the page's values about the sweep, the verdicts on other sweeps, and networks that diverged."""
+    """Returns values for the page: about the sweep, the verdicts on other sweeps, and diverged networks."""
     configuration, diverged = stored.configuration(sweep), stored.diverged(sweep)
     convolutional = configuration["protocol"]["family"] == "conv"
     return {
@@ -207,7 +208,7 @@ def _about(
 
 
 def _without_diverged(sweep: xr.Dataset, verdicts: Sequence[Verdict]) -> dict[str, str]:
-    """Returns the verdicts without diverged networks, for claims whose comparisons have such networks."""
+    """Returns the verdicts that leave diverged networks out, for those claims that have diverged networks."""
 
     def sizes(verdict):
         return [comparison.finite.size for comparison in verdict.comparisons]
@@ -221,7 +222,7 @@ def _without_diverged(sweep: xr.Dataset, verdicts: Sequence[Verdict]) -> dict[st
 
 
 def judges(sweep: xr.Dataset) -> bool:
-    """Whether a sweep has the networks of the claims, trained as its protocol says, and enough seeds."""
+    """Checks whether a sweep has enough seeds and the claims' networks, trained as its protocol says."""
     trained = stored.configuration(sweep)["protocol"]
     protocol = dataclasses.asdict(PROTOCOLS[trained["name"]])
     if any(trained[name] != protocol[name] for name in ("optimiser", "optimisation")) or trained["widths"]:
@@ -231,7 +232,7 @@ def judges(sweep: xr.Dataset) -> bool:
 
 
 def _provenance(sweep: xr.Dataset) -> dict[str, str]:
-    """Returns the distinct values of each attribute that says where the cells come from, as text."""
+    """Returns where the cells come from: for each attribute, its distinct values as text."""
     values = {name: sorted(set(map(str, sweep[name].values))) for name in finished.ATTRIBUTES}
     del values["configuration"]
     values["seconds"] = [f"{float(sweep.seconds.sum()):.0f} in all"]

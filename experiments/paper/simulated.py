@@ -1,4 +1,4 @@
-"""The paper's two mathematical sentences, judged by simulation, without a network."""
+"""Judges the paper's two mathematical sentences by simulation, without a network."""
 
 import functools
 
@@ -9,7 +9,7 @@ from experiments.statistics.verdicts import Quantity, Verdict, always, equal
 
 @functools.cache
 def c1() -> Verdict:
-    """C1, the law of dropout: Section 2.1. Simulates 400 samples of 1,000 z-scored Gaussian pairs."""
+    """Judges C1, the law of dropout (Section 2.1), on 400 samples of 1,000 z-scored Gaussian pairs."""
     comparisons, ratio = [], Quantity("correlation after dropout / before")
     for keep in (0.5, 0.7):
         estimator, pearson = _correlations_after_dropout(0.6, keep)
@@ -32,8 +32,8 @@ def c1() -> Verdict:
 
 
 def _correlations_after_dropout(rho: float, keep: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns two ratios [sample], each after dropout / before dropout: of the estimator and of Pearson's
-    correlation."""
+    """Returns two ratios [sample]: the estimator and Pearson's correlation after dropout, each divided by its
+    value before dropout."""
     random = np.random.default_rng(0)
     x, y = random.standard_normal((2, 400, 1000))
 
@@ -49,7 +49,7 @@ def _correlations_after_dropout(rho: float, keep: float) -> tuple[np.ndarray, np
 
 
 def c3() -> Verdict:
-    """C3, the formula of the gradient: Section 3.1. Compares it with the complex-step derivative of P."""
+    """Judges C3, the formula of the gradient (Section 3.1), against the complex-step derivative of P."""
     random = np.random.default_rng(0)
     relative, zero = [], []
     for _layer in range(20):

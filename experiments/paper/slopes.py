@@ -10,13 +10,13 @@ from experiments.page.drawing import Missing
 from experiments.store.gathered import cell_of, networks
 
 FLAT = 0.5
-"""A PReLU slope between minus and plus this number is closer to 0 (a ReLU) than to -1 (the absolute value) or
-1 (the identity)."""
+"""A PReLU slope from -FLAT to FLAT is closer to 0 (a ReLU) than to -1 (the absolute value) or 1 (the
+identity)."""
 
 
 def by_slope(sweep: xr.Dataset, network: Network) -> dict[str, np.ndarray]:
-    """Groups the seeds of a cell, as masks [seed], by the PReLU slope of layer 1 after training; {} if slopes
-    are not learned."""
+    """Groups the seeds of a cell by the PReLU slope of layer 1 after training. Returns a mask [seed] for each
+    group; {} if slopes are not learned."""
     if network not in networks(sweep) or not sweep.sizes.get("slope_layer"):
         return {}
     slope = cell_of(sweep, network).slope.isel(epoch=-1, slope_layer=0).values

@@ -13,11 +13,11 @@ from experiments.page.tables import Table
 from experiments.statistics.verdicts import Verdict
 from experiments.store.gathered import networks
 
-if TYPE_CHECKING:  # it imports JAX
+if TYPE_CHECKING:  # experiments.data.load imports JAX
     from experiments.data.load import Dataset
 
 MARGIN = 0.001
-"""An error counts as no worse than another one if it is at most this much larger: 0.1 percentage points."""
+"""An error counts as no worse than another error if it is larger by at most this: 0.1 percentage points."""
 
 Results = Mapping[str, xr.Dataset]
 """Sweeps and measurements, each by the name of its file."""

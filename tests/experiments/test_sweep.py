@@ -418,7 +418,7 @@ def test_a_second_sweep_stops(tmp_path, sweep):
     [
         ("--variants foo", "unknown variant 'foo'"),
         ("--variants drop-1.5", "unknown variant 'drop-1.5'"),
-        ("--variants drop drop", "given once"),
+        ("--variants drop drop", "given only once"),
         ("--seeds 0", "seeds must be at least 1; got 0"),
         ("--epochs 0", "epochs must be at least 1; got 0"),
         ("--learning-rate nan", "learning rate must be at least 0; got nan"),

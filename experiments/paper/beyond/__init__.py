@@ -1,4 +1,5 @@
-"""Studies of questions that the paper leaves open, planned in PLAN.md. Each is a file and a line here."""
+"""Studies of questions that the paper leaves open, planned in PLAN.md. Each study is a file here and a
+line below."""
 
 from experiments.paper.beyond import (
     convolutions,

@@ -1,4 +1,4 @@
-"""C12, C7 and C8 for convolutional networks: PLAN.md, part 2."""
+"""Judges C12, C7 and C8 for convolutional networks, as planned in PLAN.md, part 2."""
 
 from dataclasses import replace
 
@@ -18,20 +18,21 @@ SIZES: tuple[Size, ...] = ("tiny", "small")
 
 
 def c12(sweep: xr.Dataset) -> Verdict:
-    """C12, decorrelation in convolutional layers: Section 4. Makes C4's comparisons for the small network."""
+    """Judges C12, decorrelation in convolutional layers (Section 4), by C4's comparisons for the small
+    network."""
     return replace(
         claims.c4(sweep, SIZES[-1]),
         claim="C12",
         section="4",
         sentence="Another useful extension would be to extend the correlation regularizer so that it can be "
         "applied to convolutional layers.",
-        remark="Channels are the units, and positions are the samples. We compare mean |rho| of each layer, "
-        "over the positions of minibatches.",
+        remark="Channels are the units, and positions are the samples. We compare each layer's mean |rho|, "
+        "taken over all positions in a minibatch.",
     )
 
 
 def judge(sweep: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
-    """Judges C12, and C7 and C8 for the same networks."""
+    """Judges C12, C7 and C8 for convolutional networks."""
     return c12(sweep), renamed(claims.c7(sweep, SIZES), "conv"), renamed(claims.c8(sweep, SIZES), "conv")
 
 

@@ -28,9 +28,9 @@ RATE, DRAWS = 0.3, 20
 """The paper's dropout rate, and the number of masks over which a correlation is averaged."""
 
 LAWS = ("general", "keep^2 rho", "keep rho")
-"""general: `decorr.dropout_correlation`, with each unit's mean and variance. keep^2 rho:
-`decorr.dropout_estimator`, Section 2.1's law for an estimator that does not divide by variances. keep rho:
-the general law if all means are 0."""
+"""Laws that predict correlations under dropout. general: `decorr.dropout_correlation`, with each unit's mean
+and variance. keep^2 rho: `decorr.dropout_estimator`, Section 2.1's law for an estimator that does not divide
+by variances. keep rho: the general law if all means are 0."""
 
 DIMENSIONS = {
     "slope": ("law", "seed", "layer"),
@@ -42,11 +42,11 @@ DIMENSIONS = {
 """The axes of each variable that `measure` returns."""
 
 BINS = 80
-"""Number of bins for correlations from -1 to 1, in the pictures."""
+"""Number of bins from -1 to 1 for the correlations in the pictures."""
 
 
 def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Dataset:
-    """Compares observed and predicted correlations under dropout, for all pairs of units of a hidden layer.
+    """Compares observed and predicted correlations under dropout, for all pairs of units in a hidden layer.
 
     Args:
       folder: the folder of the finished cell.
@@ -55,7 +55,7 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
 
     Returns:
       slope and r2 [law, seed, layer], from `fit`. pairs [seed, layer]: how many pairs were compared. left_out
-      [seed, layer]: how many pairs have no correlation, because a unit is constant or its network diverged.
+      [seed, layer]: how many pairs have no correlation, because a unit is constant or the network diverged.
       counts [law, layer, predicted, observed]: the number of pairs in each bin, summed over seeds.
     """
     import jax
@@ -102,15 +102,15 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
 
 
 def correlations(activations: Any, key: Any) -> tuple[np.ndarray, dict[str, np.ndarray], int]:
-    """Returns Pearson's correlations of a layer's pairs of units under dropout, and each law's predictions.
+    """Returns, for each pair of units in a layer, the correlation under dropout and each law's prediction.
 
     Args:
       activations: [sample, unit], before dropout.
       key: the JAX random key of the masks.
 
     Returns:
-      Observed correlations [pair], averaged over the masks; predicted correlations [pair] of each law; and
-      the number of pairs left out. A unit that is constant before dropout or under a mask has no correlation.
+      Pearson's correlations [pair], averaged over the masks; each law's predictions [pair]; and the
+      number of pairs left out. A unit that is constant before dropout or under a mask has no correlation.
     """
     matrices = [np.asarray(rho, np.float64) for rho in _matrices()(activations, key)]
     upper = np.triu_indices(activations.shape[-1], 1)
@@ -122,8 +122,8 @@ def correlations(activations: Any, key: Any) -> tuple[np.ndarray, dict[str, np.n
 
 @functools.cache
 def _matrices() -> Callable[[Any, Any], Any]:
-    """Returns the program of `correlations`. The program returns observed correlations [unit, unit], then
-    predicted ones in the order of LAWS."""
+    """Returns a compiled function for `correlations`. The function returns the observed correlations
+    [unit, unit], then the correlations that each of LAWS predicts."""
     import jax
     import jax.numpy as jnp
 
@@ -148,13 +148,13 @@ def fit(observed: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
     slope = sum(observed predicted) / sum(predicted^2) is the slope of the least-squares line through the
     origin. It differs from 1 if a law is wrong by a factor. R^2 = 1 - sum((observed - predicted)^2) /
     sum((observed - mean observed)^2) measures the distance from the law itself, not from the line. A wrong
-    factor lowers R^2. If R^2 is negative, the mean of the observed values would predict better.
+    factor lowers R^2. If R^2 is negative, the mean of the observed values would predict better than the law.
 
     Args:
       observed, predicted: correlations [pair].
 
     Returns:
-      slope and R^2; NaN without a pair, or where the denominator is 0.
+      slope and R^2. A number is NaN if there are no pairs, or if its denominator is 0.
     """
     squares, spread = np.square(predicted).sum(), np.square(observed - _mean(observed)).sum()
     slope = (observed * predicted).sum() / squares if squares else np.nan
@@ -209,18 +209,19 @@ def text(measured: xr.Dataset) -> str:
     """Returns the text about the table and the picture."""
     undefined, compared = int(measured.left_out.sum()), int(measured.pairs.sum())
     return (
-        f"The picture compares the correlations of units under dropout with what three laws predict. The "
-        f"rate is {RATE:g}, and correlations are averaged over {DRAWS} draws of masks on the validation set. "
-        "The slope is that of the least-squares line through the origin. R^2 compares observed with "
-        f"predicted values, and may be negative. {undefined} of {undefined + compared} pairs are left out, "
-        "because a unit is constant or its network diverged."
+        "The picture compares the correlations of units under dropout with the predictions of three laws. "
+        f"The dropout rate is {RATE:g}, and correlations are averaged over {DRAWS} draws of masks on the "
+        "validation set. The slope is that of the least-squares line through the origin. R^2 compares "
+        "observed with predicted values, and may be negative. "
+        f"{undefined} of {undefined + compared} pairs are left out, because a unit is constant "
+        "or the network diverged."
     )
 
 
 def figure(measured: xr.Dataset) -> Figure:
     """Draws observed against predicted correlations under dropout, for the pairs of all seeds. Each layer has
-    a row and each law a column. Darker means more pairs, on a logarithmic scale. The line is observed =
-    predicted; slope and R^2 are means over seeds."""
+    a row and each law a column. Darker means more pairs, on a logarithmic scale. On the line, observed and
+    predicted correlations are equal. Slope and R^2 are means over seeds."""
     laws, layers = list(map(str, measured.law.values)), list(map(int, measured.layer.values))
     panels, axes = drawing.grid(len(layers), len(laws), width=2.2, height=2.3, sharex=True, sharey=True)
     fits = iter(rows(measured))

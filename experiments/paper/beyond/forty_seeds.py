@@ -1,4 +1,4 @@
-"""C5 with forty seeds, and groups of HUGE-VANILLANETs by the PReLU slope of layer 1. PLAN.md, part 1."""
+"""Judges C5 with forty seeds, and groups HUGE-VANILLANETs by the PReLU slope of layer 1: PLAN.md, part 1."""
 
 import functools
 from dataclasses import replace
@@ -25,18 +25,19 @@ from experiments.statistics.verdicts import Verdict
 from experiments.store.gathered import cell_of
 
 EPOCHS = (1, 2, 5)
-"""The epochs after which the early numbers are taken."""
+"""The epochs after which `signs` takes its early numbers."""
 
 DRAWS = 10_000
 """Number of permutations for each test."""
 
 
 def judge(forty: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
-    """Judges C5 with more seeds than the main sweep has. The main sweep's seeds are included."""
+    """Judges C5 with all forty seeds. The remark gives the verdict with only those seeds that the main sweep
+    lacks."""
     verdict = renamed(claims.c5(forty), "forty")
     unseen = claims.c5(forty.isel(seed=~forty.seed.isin(main.seed).values))
     seeds = unseen.comparisons[0].values.size
-    apart = f" With only the {seeds} seeds that C5 does not have: {unseen.verdict} ({unseen.counts})."
+    apart = f" With only the {seeds} seeds that the main sweep lacks: {unseen.verdict} ({unseen.counts})."
     return (replace(verdict, remark=verdict.remark + apart),)
 
 
@@ -52,21 +53,20 @@ class Basin(NamedTuple):
 
 
 class Sign(NamedTuple):
-    """A number early in training, and how well it separates the networks that end above `FLAT` from the
-    rest."""
+    """A number measured early in training, and how well it separates the networks whose slope ends above
+    `FLAT` from the rest."""
 
     quantity: str
     epoch: int
     area: float
     """The area under the ROC curve."""
     p: float
-    """The p-value of the permutation test, corrected by Holm for all numbers."""
+    """The p-value of the permutation test, corrected by Holm for the tests of all numbers."""
 
 
 def basins(sweep: xr.Dataset) -> list[Basin]:
-    """Returns the groups, and how many networks end in each group; [] without learned slopes. A network that
-    diverged is in no group, but counts in the total.
-    """
+    """Returns the groups, and how many networks end in each group; [] if slopes are not learned. A network
+    that diverged is in no group, but counts in the total."""
     rows = []
     for name, group in by_slope(sweep, HUGE_VANILLA).items():
         members, networks = int(group.sum()), group.size
@@ -80,8 +80,8 @@ def signs(sweep: xr.Dataset) -> list[Sign]:
     """Tests how well early numbers separate networks with a final slope above `FLAT` from the rest. Returns
     [] if either group is empty, or if the sweep ends before the last of `EPOCHS`.
 
-    The area under the ROC curve is P(above > rest) + P(above = rest) / 2, over pairs of networks of the two
-    groups. The two-sided permutation test uses |area - 1/2|. Networks that diverged are in no group, and
+    The area under the ROC curve is P(above > rest) + P(above = rest) / 2, over all pairs with a network of
+    each group. The two-sided permutation test uses |area - 1/2|. Networks that diverged are in no group, and
     are left out.
     """
     numbers = _early_numbers(sweep)
@@ -100,7 +100,7 @@ def signs(sweep: xr.Dataset) -> list[Sign]:
 
 
 def _early_numbers(sweep: xr.Dataset) -> dict[tuple[str, int], np.ndarray]:
-    """Returns the early numbers [seed], by name and epoch; {} if any of them is missing."""
+    """Returns the early numbers [seed], by name and epoch; {} if slopes or an epoch are missing."""
     if not by_slope(sweep, HUGE_VANILLA) or not {*EPOCHS} <= {*sweep.epoch.values.tolist()}:
         return {}
     cell = cell_of(sweep, HUGE_VANILLA)
@@ -116,7 +116,7 @@ def _early_numbers(sweep: xr.Dataset) -> dict[tuple[str, int], np.ndarray]:
     }
 
 
-@functools.cache  # tables and figure show the same tests
+@functools.cache  # `tables` and `figure` need the same tests
 def _roc_test(above: tuple[float, ...], rest: tuple[float, ...]) -> tuple[float, float]:
     """Returns the area under the ROC curve, and the p-value of the permutation test."""
     n, m = len(above), len(rest)
@@ -160,10 +160,11 @@ _GROUPS = (("#D55E00", "X"), ("#666666", "d"), ("#0072B2", "o"))
 
 
 def figure(sweep: xr.Dataset) -> Figure:
-    """Draws the nine numbers of `signs`: a dot for each network, by the group in which the network ends."""
+    """Draws a panel for each of the nine numbers of `signs`. Each network is a dot, in the column of its
+    group."""
     nine = signs(sweep)
     if not nine:
-        raise Missing(f"needs huge vanilla networks with final slopes above {FLAT}, and others")
+        raise Missing(f"needs huge vanilla networks with final slopes above {FLAT}, and with other slopes")
     numbers, groups = _early_numbers(sweep), by_slope(sweep, HUGE_VANILLA)
     panels, axes = drawing.grid(3, len(EPOCHS), width=2.9, height=2.0, sharex=True)
     for ax, sign in zip(axes.flat, nine, strict=True):
@@ -188,12 +189,12 @@ STUDY = Study(
     judge=judge,
     exhibit=Exhibit(
         "basins",
-        "Where HUGE-VANILLANET ends",
+        "Final slopes of HUGE-VANILLANET",
         lambda sweep: (
             "The first table groups the networks by the PReLU slope of layer 1 after the last epoch, with "
-            "Wilson's 95% intervals. The second table shows how well numbers early in training tell the "
-            f"networks that end above {FLAT} from the rest. The area under the ROC curve is 0.5 by chance. "
-            "The permutation tests are corrected by Holm."
+            "Wilson's 95% intervals. The second table shows how well numbers early in training separate "
+            f"the networks whose slope ends above {FLAT} from the rest. By chance, the area under the ROC "
+            "curve is 0.5. The permutation tests are corrected by Holm."
         ),
         figure,
         tables,

@@ -1,4 +1,4 @@
-"""C11, redundant units waste capacity: how many units do trained networks need? PLAN.md, part 3."""
+"""Judges C11, redundant units waste capacity, by how many units networks need: PLAN.md, part 3."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from experiments.data.load import Dataset
 
 THRESHOLDS = (0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
-"""Units whose |rho| reaches a threshold are merged."""
+"""Thresholds of |rho|: a unit is merged into another unit if their |rho| reaches the threshold."""
 
 SAMPLES = 10_000
-"""Number of training images over which units are compared. The first ones in the training set are used."""
+"""Number of training images over which units are compared: the first images of the training set."""
 
 DIMENSIONS = {
     "units": ("variant", "seed", "threshold", "layer"),
@@ -40,8 +40,8 @@ DIMENSIONS = {
 """The axes of each variable that `measure` returns."""
 
 _ROUNDING = 1e-6
-"""The rounding error of a difference of two validation errors in float32. A single image changes
-a validation error by 1e-4."""
+"""A bound for the rounding error of a difference of two validation errors in float32. It is far below 1e-4,
+by which a single image changes a validation error."""
 
 
 def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Dataset:
@@ -49,7 +49,7 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
 
     Args:
       folder: the folder of the finished cells.
-      grid: the cells: fully connected networks with the same size, one cell for each variant.
+      grid: one cell for each variant, all with fully connected networks of the same size.
       dataset: the data that the networks were trained on.
 
     Returns:
@@ -57,8 +57,8 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
       error [variant, seed, threshold]: the merged networks' validation error.
       whole_error [variant, seed]: the validation error of the trained networks.
       width [layer]: units as trained.
-      diverged [variant, seed]: 1 for a network that diverged. Its activations are NaN, so no threshold
-        applies: it is recorded with no units left and with the error of guessing.
+      diverged [variant, seed]: 1 for a network that diverged. Such a network has NaN activations and cannot
+        be merged. It is recorded with no units left and with the error of guessing.
     """
     import jax
 
@@ -111,11 +111,11 @@ def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Datase
 def merge(
     run: trained.Program, params: Mapping[str, Any], samples: Any, threshold: float
 ) -> tuple[dict[str, Any], list[int]]:
-    """Removes a network's redundant units: applies `decorr.merge_units` to every hidden layer, first to last.
+    """Removes a network's redundant units: applies `decorr.merge_units` to each hidden layer in turn.
 
-    After a layer is merged, the next layer's activations are computed with the merged network. The result has
-    the shape of the whole network. Removed units are still computed, but have no outgoing weights. So one
-    compiled program serves all merged networks, and gives the outputs of networks without these units.
+    After a layer is merged, the next layer's activations are computed with the merged network. Arrays
+    keep their shapes: removed units are still computed, but have no outgoing weights. So one compiled program
+    serves all merged networks, and its outputs are those of networks without the removed units.
     `decorr.merge_network` returns smaller arrays, so a program would be compiled for every threshold of
     every network.
 
@@ -144,7 +144,7 @@ def merge(
 
 
 def shares(measured: xr.Dataset) -> xr.DataArray:
-    """Returns the share of hidden units that are left [variant, seed, threshold]."""
+    """Returns the share [variant, seed, threshold] of hidden units that are left."""
     return measured.units.sum("layer") / measured.width.sum("layer")
 
 
@@ -156,12 +156,12 @@ def needed(measured: xr.Dataset) -> xr.DataArray:
 
 
 def judge(measured: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
-    """Judges C11, redundant units waste capacity."""
+    """Returns the verdict on C11 alone."""
     return (c11(measured),)
 
 
 def c11(measured: xr.Dataset) -> Verdict:
-    """C11, redundant units waste capacity: Section 1.1. The measurements come from `measure`."""
+    """Judges C11, redundant units waste capacity (Section 1.1), from the measurements of `measure`."""
     share = needed(measured)
     counts = [
         f"{int(diverged.sum())} of {diverged.size} {diverged.variant.values}"
@@ -169,15 +169,15 @@ def c11(measured: xr.Dataset) -> Verdict:
         if diverged.any()
     ]
     remark = (
-        "Units that another unit predicts are merged, at thresholds of |rho| from "
-        f"{THRESHOLDS[-1]:g} to {THRESHOLDS[0]:g}. We compare the smallest share of hidden units left at "
-        f"which the validation error is at most {100 * MARGIN:g} percentage points above the whole network's."
+        f"For each threshold of |rho| from {THRESHOLDS[-1]:g} to {THRESHOLDS[0]:g}, units are merged into "
+        "units that predict them. We compare the smallest shares of hidden units with which the validation "
+        f"error is at most {100 * MARGIN:g} percentage points above that of the whole network."
     )
     if counts:
         without = _above(share.where(measured.diverged == 0))
         remark += (
-            f" Networks that diverged are given the error of guessing, for which no unit is needed: "
-            f"{', '.join(counts)}. Without them: {without.verdict} ({without.counts})."
+            f" Networks that diverged ({', '.join(counts)}) are given the error of guessing, for which no "
+            f"unit is needed. Without these networks: {without.verdict} ({without.counts})."
         )
     return _above(share, remark)
 
@@ -219,7 +219,7 @@ def tables(measured: xr.Dataset) -> list[Table]:
 
 def figure(measured: xr.Dataset) -> Figure:
     """Draws validation error against the share of hidden units left, without networks that diverged. Thin
-    lines are seeds, thick ones their mean at each threshold. The whole network is at 100%."""
+    lines are seeds. Thick lines are means over seeds at each threshold. The whole network is at 100%."""
     panel, axes = drawing.grid(1, 1, width=5.6, height=3.0)
     ((ax,),) = axes
     share, error, notes = 100 * shares(measured), 100 * measured.error, []
@@ -257,7 +257,7 @@ STUDY = Study(
         "How many units can be merged before the error rises",
         lambda measured: (
             "For each threshold of |rho|, units are merged into units that predict them, layer after layer. "
-            "The table shows the smallest share of hidden units left at which the error is at most "
+            "The table shows the smallest share of hidden units with which the error is at most "
             f"{100 * MARGIN:g} percentage points above that of the whole network."
         ),
         figure,

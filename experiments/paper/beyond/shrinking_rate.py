@@ -1,4 +1,4 @@
-"""C9, C6 and C8 with a learning rate that shrinks: PLAN.md, part 2."""
+"""Judges C9, C6 and C8 with a learning rate that shrinks, as planned in PLAN.md, part 2."""
 
 import xarray as xr
 
@@ -15,7 +15,7 @@ LAST = -1
 
 
 def c9(sweep: xr.Dataset) -> Verdict:
-    """C9, a shrinking learning rate keeps the early gain at no cost: Section 4."""
+    """Judges C9, a shrinking learning rate keeps the early gain at no cost (Section 4)."""
     differences = {
         (Network(size, variant), epoch): claims.error(sweep, Network(size, VANILLA), epoch)
         - claims.error(sweep, Network(size, variant), epoch)
@@ -32,8 +32,8 @@ def c9(sweep: xr.Dataset) -> Verdict:
         "process.",
         above_zero(differences, margins, _label),
         "The learning rate falls to 0 by a half cosine. The early drop is kept if the error after "
-        f"{EARLY} epochs is below vanilla's. The long term is not impeded if the last error is at most "
-        f"{100 * MARGIN:g} percentage points above that of vanilla with the same schedule."
+        f"{EARLY} epochs is below vanilla's. The long term is not impeded if the error after the last "
+        f"epoch is at most {100 * MARGIN:g} percentage points above that of vanilla with the same schedule."
         + claims.on_diverged(sweep, (VANILLA, CORR_10, SHRINKING)),
     )
 
@@ -45,7 +45,7 @@ def _label(key: tuple[Network, int]) -> str:
 
 
 def judge(sweep: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
-    """Judges C9, and C6 and C8 for the same networks."""
+    """Judges C9, C6 and C8 for networks with a shrinking learning rate."""
     return c9(sweep), renamed(claims.c6(sweep), "decay"), renamed(claims.c8(sweep), "decay")
 
 

@@ -1,4 +1,4 @@
-"""C8 with a weight that shrinks and a constant learning rate: PLAN.md, part 2."""
+"""Judges C8 with a shrinking weight and a constant learning rate, as planned in PLAN.md, part 2."""
 
 from dataclasses import replace
 

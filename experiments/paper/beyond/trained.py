@@ -1,4 +1,4 @@
-"""Runs the networks of finished cells again. JAX is imported only when networks run."""
+"""Evaluates the networks of finished cells. JAX is imported only when a network runs."""
 
 import functools
 from collections.abc import Callable

@@ -248,7 +248,7 @@ def test_what_is_beyond_the_paper_is_judged_where_it_was_trained():
     ]
     assert judged["C5-forty"].verdict == "holds" and judged["C5-forty"].comparisons[0].finite.size == 40
     assert judged["C5-forty"].remark.endswith(
-        " With only the 30 seeds that C5 does not have: holds (4, 0, 0)."
+        " With only the 30 seeds that the main sweep lacks: holds (4, 0, 0)."
     )
     cosine = judged["C8-cosine"]
     assert [round(each.interval.estimate, 3) for each in cosine.comparisons] == [0.01] * 5

@@ -204,7 +204,11 @@ def test_a_network_that_diverged_needs_no_unit():
     judged = merging.c11(dataset)
     assert judged.verdict == "holds in part"
     assert judged.comparisons[0].values.min() < -0.4  # 0 units minus vanilla's half of the units
-    assert "need" in judged.remark and "3 of 10 corr-1.0. Without them: holds (4, 0, 0)." in judged.remark
+    assert (
+        "need" in judged.remark
+        and "(3 of 10 corr-1.0) are" in judged.remark
+        and "Without these networks: holds (4, 0, 0)." in judged.remark
+    )
     (table,) = merging.tables(dataset)
     assert table.rows[-1][-1] == "3 of 10" and float(table.rows[-1][1]) == pytest.approx(0.9, abs=0.02)
     merging.figure(dataset)

@@ -156,8 +156,8 @@ def test_another_sweep_has_a_page_without_verdicts(tmp_path):
 
 def test_the_digits_and_mnist_seem_to_disagree():
     text = report.conclusion(compact.load(report.REFERENCE / "digits.nc"))
-    assert "100 epochs are 2,500 steps on the digits, and 100 are 100,000 on MNIST" in text
-    assert "At step 2,000 the penalty is ahead on both." in text
+    assert "100 epochs are 2,500 steps on the digits, and 100 epochs are 100,000 steps on MNIST" in text
+    assert "At step 2,000, the error is lower with the penalty on both data sets." in text
     assert report.conclusion(made_up.sweep(sizes=("tiny",))) == ""
 
 
