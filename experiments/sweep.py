@@ -68,7 +68,8 @@ class Sweep:
     """Units of each hidden layer. The size multiplies them: tiny by 0.1, small by 0.3, medium by 0.5,
     large by 0.7, huge by 0.9. Default: 400 200 100, or for conv 40 80 160 channels."""
     width_order: Unset[Literal["descending", "ascending"]] = None
-    """Order of the layers' widths. ascending: as Table 1 prints, an ablation. Default: from the protocol."""
+    """Order of the layers' widths. ascending: as printed in Table 1, an ablation.
+    Default: from the protocol."""
     input_scaling: Unset[Scaling] = None
     """Scaling of pixels. max: divided by the largest. zscore: standardised. zca: whitened.
     Default: from the protocol (max for released)."""

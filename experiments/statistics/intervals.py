@@ -81,8 +81,8 @@ def sign_flip_p(differences: np.ndarray) -> float:
     if differences.size > 44:
         signs = np.random.default_rng(0).choice([-1.0, 1.0], (9999, differences.size))
         return float((1 + (abs(signs @ differences) >= least).sum()) / 10_000)
-    # Counts how many of the 2^n sums are at least as large as the observed sum. For each sum of the left half, it
-    # counts the sums of the right half that bring the total to this size.
+    # Counts how many of the 2^n sums are at least as large as the observed sum. For each sum of the left
+    # half, it counts the sums of the right half that bring the total to this size.
     left, right = (np.sort(_signed_sums(half)) for half in np.array_split(differences, 2))
     as_large = right.size - np.searchsorted(right, least - left)
     return float(min(1.0, 2 * as_large.sum() / 2.0**differences.size))
