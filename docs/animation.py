@@ -30,11 +30,11 @@ WEIGHTS = (0.0, 0.002, 0.02)
 EPOCHS = 40
 MILLISECONDS, AT_THE_END = 200, 4000  # the duration of a frame, and of the last frame
 PIXELS = 2  # width and height of the square for one correlation
-COLOURS = 10  # number of colours for correlations: more make the file larger
+COLOURS = 10  # number of colours for correlations: more colours make the file larger
 
 
 class Moment(NamedTuple):
-    """The last hidden layer of each network at one time, on the validation split."""
+    """The last hidden layer of each network at one time, measured on the validation split."""
 
     correlation: jax.Array
     """Correlations [network, unit, unit]."""
@@ -75,7 +75,7 @@ def watch(epochs: int) -> Iterator[Moment]:
 
 @settings()
 def frame(epoch: int, moment: Moment, orders: Sequence[np.ndarray]) -> Image.Image:
-    """Draws the frame of an epoch. `orders` has the order of units for each network."""
+    """Draws the frame of an epoch. `orders` holds the order of units in each network's square."""
     units, dpi = len(orders[0]), 100
     side, gap, above, below = PIXELS * units, 30, 62, 42
     width, height = len(WEIGHTS) * (side + gap) + gap, above + side + below
@@ -98,7 +98,7 @@ def frame(epoch: int, moment: Moment, orders: Sequence[np.ndarray]) -> Image.Ima
 
 
 def draw(path: Path, epochs: int = EPOCHS) -> None:
-    """Writes the GIF. Units that respond alike at the end are neighbours in all frames."""
+    """Writes the GIF. Units that respond alike after the last epoch are drawn side by side in all frames."""
     moments = list(watch(epochs))
     orders = [by_similarity(rho) for rho in moments[-1].correlation]
     frames = [frame(epoch, moment, orders) for epoch, moment in enumerate(moments)]

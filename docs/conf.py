@@ -10,7 +10,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-import ziamath  # for its font, which formulas use
+import ziamath  # only for its font, which formulas use
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -80,7 +80,7 @@ def setup(app: Sphinx) -> None:
 
 
 def _readme(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Puts the README's start on the home page. Shows the first table as cards, adds version and licence."""
+    """Puts the README's start on the home page. Makes the first table cards; adds version and licence."""
     if docname == root_doc:
         readme = (Path(__file__).parents[1] / "README.md").read_text()
         screen = readme.partition("# decorr\n")[2].partition("## The experiments")[0]
@@ -129,7 +129,7 @@ def _mathml(node: nodes.Element, as_block: bool) -> str:
             raise MathError("no subscript or superscript may follow an accent")
         return tex2mathml(tex, as_block=as_block)
     except MathError as error:
-        _LOG.warning("a formula that cannot be set: %s", error, location=node)
+        _LOG.warning("a formula cannot be typeset: %s", error, location=node)
         return ""
 
 

@@ -15,7 +15,8 @@ PUBLIC = {
     for module in (penalties, diagnostics, decorr)
     for name in module.__all__
 }
-"""The address at which each public name is documented: in `decorr` itself, if `decorr.__all__` has it."""
+"""Maps each public name to the address of its documentation. If `decorr.__all__` has the name, the address is
+in `decorr` itself."""
 SECTIONS = ("Args", "Attributes", "Call", "Returns", "Raises", "Numerics", "Source")
 OF_NAMES = ("Args", "Attributes", "Call", "Raises")
 """Sections whose entries begin with a name, or with several names."""
@@ -48,7 +49,7 @@ def as_rst(lines: list[str], public: Mapping[str, str], formulas: Mapping[str, s
 
 def _with_mathematics(lines: list[str], formulas: Mapping[str, str]) -> list[str]:
     """Replaces each formula by `$TeX` in backticks. A formula may span several lines."""
-    longest_first = sorted(formulas, key=len, reverse=True)  # a short one may be part of a long one
+    longest_first = sorted(formulas, key=len, reverse=True)  # a short formula may be part of a long one
     pattern = "|".join(r"\s+".join(map(re.escape, text.split())) for text in longest_first)
 
     def tex(formula: re.Match) -> str:
@@ -72,7 +73,7 @@ def _sections(lines: list[str]) -> list[tuple[str | None, list[str]]]:
 
 
 def _entries(body: list[str]) -> list[tuple[str, str]]:
-    """Returns the entries of a section in `OF_NAMES`: names, and their text."""
+    """Returns the entries of a section in `OF_NAMES`, each as its names and their text."""
     found: list[tuple[str, str]] = []
     for line in filter(None, body):
         names = _NAMES.fullmatch(line)

@@ -118,4 +118,4 @@ FORMULAS = {
         r" + \mathrm{shrinkage}\, \mathrm{mean}_i (C_{ii})}"
     ),
 }
-"""The TeX of each formula, by the text of the formula in docstrings."""
+"""Maps each formula, as docstrings write it, to its TeX."""

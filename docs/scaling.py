@@ -1,4 +1,4 @@
-"""How the penalty and its gradient depend on samples, units and normalisation: the numbers of weights.md.
+"""How the penalty and its gradient depend on samples, units and normalisation: the tables of weights.md.
 
     python docs/scaling.py
 
@@ -23,7 +23,7 @@ from experiments.page.drawing import grid, settings
 
 SHAPES = ((32, 64), (512, 64), (2048, 64), (512, 256), (512, 1024))
 SEEDS = 5
-CORRELATION = 0.25  # between any two units with a common cause
+CORRELATION = 0.25  # rho of any two units with a common cause
 UNITS = {"a common cause": CORRELATION, "independent": 0.0}
 WEIGHTS = (0.002, 0.02)
 EPOCHS = (1, 3, 10)
@@ -82,7 +82,7 @@ def ratios() -> list[list[str]]:
 
 
 def _train(weight: float) -> np.ndarray:
-    """Returns ||gradient of the weighted penalties|| / ||gradient of the loss||, for each minibatch."""
+    """Trains a network; returns ||gradient of weighted penalties|| / ||gradient of loss|| [minibatch]."""
     protocol = Recipe()
     digits = load_digits()
     x, labels = np.asarray(digits.data / 16, np.float32), digits.target.astype(np.int32)

@@ -16,7 +16,7 @@ from experiments.store import compact
 BATCH = 50
 
 WEIGHTS = {"mnist": (0.0, 0.1, 1.0), "mnist-weights": (0.01, 0.03, 0.3, 3.0, 10.0)}
-"""The penalty weights of each sweep, on the paper's scale."""
+"""Maps each sweep to its penalty weights, on the paper's scale."""
 
 
 def draw(path: Path) -> None:

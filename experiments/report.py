@@ -1,4 +1,5 @@
-"""A sweep as one page: verdicts, figures, agreement, ablation. `python -m experiments.report --help`."""
+"""Writes one page about a sweep: verdicts, figures, agreement with published numbers, ablation.
+`python -m experiments.report --help`."""
 
 import dataclasses
 from pathlib import Path
@@ -18,13 +19,14 @@ class Report:
     folder: tyro.conf.Positional[Unset[Path]] = None
     """Folder of a sweep's results. Default: the newest one under results/."""
     reference: bool = False
-    """Show the committed reference run instead, and the committed comparison in the subfolder comparison/."""
+    """Show the committed reference run instead. The committed comparison gets its own page in the
+    subfolder comparison/."""
     out: Unset[Path] = None
     """Folder for the page. Default: the sweep's folder, or results/reference."""
 
 
 def write(options: Report) -> list[Path]:
-    """Writes the pages that are asked for; returns their paths."""
+    """Writes the pages that the options ask for; returns their paths."""
     # Imported here, so that --help does not wait for the modules that draw.
     from experiments.comparison import analysis, page, results
     from experiments.paper import report

@@ -1,4 +1,4 @@
-"""The reference run: every sweep behind the paper's report. `python -m experiments.reproduce`."""
+"""Trains the reference run: every sweep behind the report on the paper. `python -m experiments.reproduce`."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -50,10 +50,10 @@ SWEEPS |= {
     ).cells()
     for recipe in (*ABLATION, *WITHOUT)
 }
-"""The networks of each sweep, by the sweep's name: for the paper, the studies and the ablations."""
+"""Maps the name of each sweep to its cells. There are sweeps for the paper, the studies and the ablations."""
 
 MEASUREMENTS = {study.name: study for study in STUDIES if study.measure}
-"""The studies whose networks are measured, by name. Their measurements are stored instead of sweeps."""
+"""Maps names to studies whose networks are measured. The measurements are stored in place of a sweep."""
 
 COMPARISONS = {
     "ladder": Compare(part="ladder"),
@@ -61,7 +61,7 @@ COMPARISONS = {
     "features": Compare(part="features"),
     "views": Compare(part="views"),
 }
-"""The options for each part of the comparison's plan, by the part's name."""
+"""Maps the name of each part of the comparison's plan to the options that train this part."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,14 +85,14 @@ class Reproduce:
 
 
 def train_cells(options: Reproduce, name: str, grid: Sequence[Cell], console: Console) -> Path:
-    """Trains the cells that the results folder of this name lacks; returns the folder."""
+    """Trains those cells that the results folder of this name lacks, and returns the folder."""
     folder = options.results / name
     train(Sweep(data_dir=options.data_dir), grid, folder, console)
     return folder
 
 
 def reproduce(options: Reproduce, name: str, grid: Sequence[Cell], console: Console) -> None:
-    """Trains the cells of a sweep that its compact file lacks. Each cell is added when it is done."""
+    """Trains those cells of a sweep that its compact file lacks. Each cell is added to the file when done."""
     path = options.out / f"{name}.nc"
     kept = split(compact.load(path)) if path.exists() else []
     done = {str(cell.cell.values): str(cell.configuration.values) for cell in kept}
@@ -120,7 +120,7 @@ def measure(options: Reproduce, study: Study, console: Console) -> None:
 
     from experiments.run import host  # imports JAX: --help must not wait for it
 
-    host.configure()  # still needed if nothing was trained, and impossible once JAX has run
+    host.configure()  # not done yet if nothing was trained; must come before JAX runs
     dataset = load_data(study.cells[0], options.data_dir, folder)
     measurements.save(study.measure(folder, study.cells, dataset), path, folder, study.cells)
 

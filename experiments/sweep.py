@@ -19,7 +19,7 @@ from experiments.grid.protocols import EARLY, PROTOCOLS, VARIANTS
 from experiments.store import checkpoints, finished
 
 # JAX, xarray, SciPy and Matplotlib are imported inside functions. So --help does not wait for them, and
-# neither does --plan if everything is done. The first epoch waits for JAX only.
+# neither does --plan if everything is done. Training waits only for JAX.
 if TYPE_CHECKING:
     from experiments.data.load import Dataset
     from experiments.run.executor import Executor
@@ -36,8 +36,9 @@ class Sweep:
     data_dir: Unset[str] = None
     """Folder of prepared TFDS sets. Default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     protocol: str = "released"
-    """Training protocol. released: the author's code, which gives the published figures. paper: the text.
-    ablation-printed, ..., ablation-input-dropout: steps from the text to the code.
+    """Training protocol. released: the author's code, which gives the published figures.
+    paper: the paper's text.
+    ablation-printed, ..., ablation-input-dropout: steps from this text to the code.
     released-without-STEP: the code without one of these steps.
     released-decay: a learning rate that falls to 0 by a half cosine."""
     family: Family = "mlp"
@@ -67,7 +68,8 @@ class Sweep:
     """Units of each hidden layer. The size multiplies them: tiny by 0.1, small by 0.3, medium by 0.5,
     large by 0.7, huge by 0.9. Default: 400 200 100, or for conv 40 80 160 channels."""
     width_order: Unset[Literal["descending", "ascending"]] = None
-    """Order of the layers' widths. ascending: Table 1 as printed, an ablation. Default: from the protocol."""
+    """Order of the layers' widths. ascending: as printed in Table 1, an ablation.
+    Default: from the protocol."""
     input_scaling: Unset[Scaling] = None
     """Scaling of pixels. max: divided by the largest. zscore: standardised. zca: whitened.
     Default: from the protocol (max for released)."""
@@ -80,7 +82,7 @@ class Sweep:
     """Precision of the networks' matrix products on a GPU. tensorfloat32 is faster."""
     machine: MachineOptions = dataclasses.field(default_factory=Machine)
     plan: bool = False
-    """Train nothing. Show what is done, what is missing, and the memory and time that it needs."""
+    """Train nothing. Show what is done, what is missing, and the memory and time for the missing networks."""
 
     def chosen_protocol(self) -> Recipe:
         """Returns the protocol, changed by the options that override it."""
@@ -110,7 +112,8 @@ class Sweep:
 
 
 def sweep(options: Sweep, console: Console) -> None:
-    """Trains the cells that a sweep lacks, prints its table and writes its report; or shows the plan."""
+    """Trains the missing cells of a sweep, prints the sweep's table and writes its report; or only shows the
+    plan."""
     grid, folder = options.cells(), options.folder()
     train(options, grid, folder, console)
     if options.plan:
@@ -130,7 +133,7 @@ def sweep(options: Sweep, console: Console) -> None:
 
 
 def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
-    """Trains the cells that a folder lacks, and locks the folder meanwhile; or shows the plan."""
+    """Trains the cells that a folder lacks, with the folder locked; or only shows the plan."""
     with nullcontext() if options.plan else command.writing(folder):
         missing = finished.missing(folder, grid)
         done = [cell for cell in grid if cell not in missing]
@@ -185,7 +188,7 @@ def _prepared(options: Sweep, missing: Mapping[Cell, int], folder: Path) -> Iter
 
 
 def _show(job: _Job, folder: Path, console: Console) -> None:
-    """Prints how the blocks would be trained, and how long that takes."""
+    """Prints how the blocks would be trained, and about how long this would take."""
     from experiments.run.epochs import trainer
     from experiments.store.gathered import expected_seconds
 
@@ -205,8 +208,8 @@ def _show(job: _Job, folder: Path, console: Console) -> None:
 
 
 def _known_seconds(job: _Job, folder: Path) -> dict[Network, float]:
-    """Returns `epoch_seconds` of the networks in the folder. If the folder has no networks, returns the times
-    of the reference run on a CPU, and {} on an accelerator."""
+    """Returns `epoch_seconds` of the networks in the folder. Without networks in the folder, a CPU gets the
+    times of the reference run, and an accelerator gets {}."""
     from experiments.paper.report import REFERENCE
     from experiments.store import compact
     from experiments.store.gathered import epoch_seconds, gather

@@ -1,4 +1,4 @@
-"""The report's tables of verdicts, published numbers and ablations, which README.md shows too."""
+"""Tables of the report on the paper: verdicts, published numbers, ablations. README.md shows them too."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from experiments.statistics.verdicts import Verdict
 
 
 def of_verdicts(verdicts: Sequence[Verdict]) -> Table:
-    """Returns the table of verdicts, one sentence in each row."""
+    """Returns the table of verdicts, one sentence of the paper in each row."""
     header = "claim", "the paper says", "verdict", "comparisons for, against, open"
     return Table(
         header,

@@ -17,7 +17,7 @@ from experiments.run.local import Training
 from experiments.run.memory import Room
 
 Resources = dict[str, int]
-"""Resources of a task, in Ray's words."""
+"""Resources of a task, in the form that Ray takes."""
 
 _SOCKET = len("/ray/session_2026-01-02_03-04-05_678901_2345678/sockets/plasma_store")
 """The length of the path that Ray adds to the folder of temporary files."""
@@ -62,7 +62,7 @@ def connect(address: str | None) -> Iterator[Resources]:
 
 
 def _check_reachable(address: str) -> None:
-    """Fails within seconds if no cluster answers. Ray itself would try for minutes."""
+    """Raises an error within seconds if no cluster answers. Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise ValueError(f"--address must be HOST:PORT; got {address!r}")
@@ -75,13 +75,13 @@ def _check_reachable(address: str) -> None:
 
 
 def runs(resources: Resources) -> int:
-    """The largest number of runs in a task: few on a core, many on a GPU."""
+    """Returns the largest number of runs in a task: few on a core, many on a GPU."""
     return 64 if "num_gpus" in resources else 8
 
 
 def room(resources: Resources) -> Room:
-    """Returns the room of a task. Memory counts as infinite here, because each task checks the memory of its
-    own machine."""
+    """Returns the `Room` of a task, with infinite memory, because each task checks the memory of its own
+    machine."""
     return Room("gpu" if "num_gpus" in resources else "cpu", 1, math.inf)
 
 
@@ -94,13 +94,14 @@ def run(
     *,
     resources: Resources,
 ) -> Iterator[tuple[Work, int, Any]]:
-    """Like `local.run`, but on the connected cluster. This process, the driver, runs nothing on JAX.
+    """Trains work like `local.run`, but on the connected cluster. This process, the driver, runs nothing on
+    JAX.
 
     If the machine or process of a piece dies, the piece continues on another one, from the checkpoint that
     `read` returns.
 
     Args:
-      resources: what `connect` gave.
+      resources: the resources of each task, from `connect`.
 
     Raises:
       RuntimeError: the training of a piece raised an error, or the piece died too often.

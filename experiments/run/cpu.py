@@ -16,7 +16,7 @@ WIDE = 256
 
 
 class Form(NamedTuple):
-    """A way to compile a training step. The results of two forms differ only by rounding."""
+    """A way to compile the training of an epoch. The results of two forms differ only by rounding."""
 
     compiler_options: dict[str, Any]
     train_epoch: Callable
@@ -24,14 +24,15 @@ class Form(NamedTuple):
 
 
 def form(trainer: Trainer) -> Form:
-    """Returns the faster form for a network."""
+    """Returns the form in which the trainer's network trains faster."""
     if isinstance(trainer.model, MLP) and max(trainer.model.architecture.widths) >= WIDE:
         return Form({"xla_cpu_experimental_ynn_fusion_type": ""}, inputs_transposed)
     return Form({}, kernels_transposed)
 
 
 def inputs_transposed(trainer: Trainer, *args: Any, **options: Any) -> Any:
-    """`steps.train_epoch` of an MLP. Gradients of kernels use transposed copies of the layers' inputs."""
+    """Trains an MLP like `steps.train_epoch`, but computes the gradients of kernels from transposed copies of
+    the layers' inputs."""
     model: Any = trainer.model
     trainer = replace(trainer, model=model.clone(dot_general=dot_general))
     return steps.train_epoch(trainer, *args, **options)
@@ -55,10 +56,10 @@ def dot_general(x: jax.Array, kernel: jax.Array, dimensions: Any, precision: Any
 
 
 def kernels_transposed(trainer: Trainer, state: Any, *args: Any, **options: Any) -> Any:
-    """`steps.train_epoch` with kernels as [output, input], which suits YNNPACK's products.
+    """Trains like `steps.train_epoch`, but stores kernels as [output, input], as suits YNNPACK's products.
 
-    The states before and after have the usual layout. Only for optimisers that treat rows and columns alike,
-    like SGD.
+    The states before and after have the usual layout. The optimiser must treat rows and columns alike, like
+    SGD.
     """
     trainer = replace(trainer, model=_Transposed(trainer.model))
     state, *seen = steps.train_epoch(trainer, _transpose(state), *args, **options)

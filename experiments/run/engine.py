@@ -1,4 +1,4 @@
-"""Trains many runs at once with a few compiled programs. Each program is for all runs on all devices."""
+"""Trains many runs at once with a few compiled programs. Each program computes all runs on all devices."""
 
 import functools
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ Matrices = tuple[jax.Array, ...]
 @dataclass(frozen=True)
 class Engine:
     """Trains runs that differ only by their seeds and by numbers in their states. Equal engines share
-    programs."""
+    their compiled programs."""
 
     trainer: Trainer
     layout: Layout
@@ -37,8 +37,8 @@ class Engine:
         """Returns the states [run, ...] before training, one run for each seed. Each field of the
         regulariser is one number for all runs, or an array [run].
 
-        Every device gets the same number of runs: the last seed is repeated to fill up, and `host.to_host`
-        leaves the repetitions out.
+        Every device gets the same number of runs. If there are too few seeds, the last one is repeated, and
+        `host.to_host` leaves the repetitions out.
         """
         states = initial(self, features)(self.layout.filled(np.asarray(seeds, np.int32)))
         regulariser = jax.tree.map(lambda number: self.layout.per_run(number, len(seeds)), regulariser)
@@ -49,11 +49,11 @@ class Engine:
     ) -> tuple[TrainingState, dict[str, jax.Array], tuple[Matrices, Matrices]]:
         """Trains all runs for one epoch.
 
-        Returns the new states; the record of the epoch (arrays [run, ...] by name); and two correlation
-        matrices of each layer. The first matrix is over the epoch's minibatches, like in the author's code.
-        It is expensive, so it is 0 unless `last`. The second matrix is over the validation set. An epoch
-        consists of three programs. So the program that orders samples is compiled once for a sweep, and the
-        evaluation once for a size.
+        Returns the new states; the record of the epoch, which maps names to arrays [run, ...]; and two
+        correlation matrices of each layer. The first matrix is averaged over the epoch's minibatches, like in
+        the author's code. It is expensive, so it is computed only if `last`, and is 0 otherwise. The second
+        matrix is over the validation set. An epoch consists of three separate programs. So the program that
+        orders samples is compiled only once for a sweep, and the evaluation only once for a size.
         """
         states, metrics, minibatch = self.train_epoch(states, train, last)
         evaluated, slope = evaluate(self)(states.variables, validation)
@@ -78,10 +78,10 @@ class Engine:
 
 @functools.cache
 def initial(engine: Engine, features: int) -> Any:
-    """The program of `Engine.start`, a function of the seeds."""
+    """Returns the program of `Engine.start`, a function of the seeds."""
 
-    # The regulariser changes no initial state, and each form of it would need a compilation.
-    # So it is added later.
+    # No initial parameter depends on the regulariser, but each form of regulariser would need a compilation.
+    # So `Engine.start` adds the regulariser to the states afterwards.
     def one_run(seed):
         sample = jnp.zeros((1, features), jnp.float32)
         return steps.init(engine.trainer, jax.random.key(seed), Regulariser(), sample)
@@ -94,7 +94,7 @@ def initial(engine: Engine, features: int) -> Any:
 
 @functools.cache
 def order(layout: Layout, samples: int, batch_size: int) -> Any:
-    """The program that draws the minibatches of an epoch, a function of (key, step)."""
+    """Returns the program that draws the minibatches of an epoch, a function of (key, step)."""
 
     def one_run(key, step):
         return minibatches(key, step, samples, batch_size)
@@ -107,7 +107,7 @@ def order(layout: Layout, samples: int, batch_size: int) -> Any:
 
 @functools.cache
 def training(engine: Engine) -> Any:
-    """The program of `Engine.train_epoch`, a function of (states, order, train, last)."""
+    """Returns the program of `Engine.train_epoch`, a function of (states, order, train, last)."""
     trainer = engine.trainer
     form = cpu.form(trainer) if engine.layout.platform == "cpu" else cpu.Form({}, steps.train_epoch)
 
@@ -122,7 +122,7 @@ def training(engine: Engine) -> Any:
 
 @functools.cache
 def evaluate(engine: Engine) -> Any:
-    """The program of the evaluation, a function of (variables, validation)."""
+    """Returns the program of the evaluation, a function of (variables, validation)."""
 
     def one_run(variables, validation):
         return evaluation.evaluate(engine.trainer, variables, validation), slopes(variables["params"])
@@ -135,8 +135,8 @@ def evaluate(engine: Engine) -> Any:
 
 @functools.partial(jax.jit, compiler_options=_RUN_ONCE)
 def summarise(matrices: tuple[Matrices, Matrices]) -> dict[str, jax.Array]:
-    """Summarises the matrices that `Engine.epoch` returns: mean |rho| [run, layer], histograms [run, layer,
-    bin], and the matrices over the validation set [run, unit, unit]."""
+    """Summarises the matrices that `Engine.epoch` returns: mean |rho| [run, layer] and histograms [run,
+    layer, bin]. Also returns the matrices over the validation set [run, unit, unit]."""
 
     def layers(summary, kind):
         return jnp.stack([jax.vmap(summary)(rho) for rho in kind], axis=1)

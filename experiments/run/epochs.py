@@ -31,12 +31,12 @@ PENALTIES: dict[Penalty, Callable[[jax.Array], jax.Array]] = {
     "decov": decov_loss,
     "vcreg": _vcreg,
 }
-"""The penalties by name. Both parts of VCReg have the weight 1."""
+"""Maps the name of each penalty to its function. Both parts of VCReg have the weight 1."""
 
 
 def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: int) -> Trainer:
-    """The trainer of a cell's networks, for a number of training samples. Variants of a size share a trainer
-    if they differ only by the dropout rate or by a constant penalty weight."""
+    """Returns the trainer of a cell's networks, for a number of training samples. Variants of a size share a
+    trainer if they differ only by the dropout rate or by a constant penalty weight."""
     optimisation = cell.protocol.optimisation
     optimiser = {"sgd": sgd, "adamw": adamw}[cell.protocol.optimiser]
     architecture = cell.variant.architecture(cell.protocol, cell.size)
@@ -53,8 +53,8 @@ def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: 
 
 @functools.cache
 def adamw(optimisation: Optimisation, steps: int) -> optax.GradientTransformation:
-    """AdamW with an optimisation's numbers. Like `sgd`, this function returns the same object for
-    equal arguments."""
+    """Returns AdamW with the numbers of an `Optimisation`. Like `sgd`, this function returns the same object
+    for equal arguments."""
     factor = schedule(optimisation.schedule, steps)
     return optax.adamw(
         lambda step: optimisation.learning_rate * factor(step), weight_decay=optimisation.weight_decay
@@ -62,14 +62,14 @@ def adamw(optimisation: Optimisation, steps: int) -> optax.GradientTransformatio
 
 
 def model_of(family: Family, architecture: Architecture, classes: int, image_shape: tuple[int, ...]) -> Model:
-    """The network of a family."""
+    """Returns the model of a family of networks."""
     if family == "conv":
         return ConvNet(architecture, classes, image_shape)
     return MLP(architecture, classes)
 
 
 def trainer(block: Block, dataset: Dataset) -> Trainer:
-    """The trainer of a block's networks on a dataset."""
+    """Returns the trainer of a block's networks on a dataset."""
     return trainer_of(block.cell, dataset.classes, dataset.image_shape, len(dataset.train.labels))
 
 
@@ -134,4 +134,4 @@ def _check(room: Room, block: Block, dataset: Dataset) -> None:
 
 
 TRAINING = Training(_check, run_block)
-"""How blocks are trained."""
+"""The functions that train blocks of a sweep."""

@@ -1,5 +1,5 @@
-"""Where work is done: on this machine (a process on each core, or one for all accelerators) or on a Ray
-cluster."""
+"""Where work is done: on this machine (in a process for each core, or in one process for all accelerators)
+or on a Ray cluster."""
 
 import functools
 import math
@@ -15,11 +15,11 @@ class Executor(NamedTuple):
     """A way to train work on devices of this machine or of others."""
 
     room: Room
-    """Memory for one piece of work."""
+    """The devices for one piece of work, and their memory."""
     runs: int
     """The largest number of runs in a piece."""
     run: Callable
-    """A function like `local.run`."""
+    """Trains pieces of work; called like `local.run`."""
 
 
 @contextmanager
@@ -50,6 +50,6 @@ def connect(kind: Literal["local", "ray"], address: str | None, cells: int, seed
 
 
 def fair_share(processes: int, cells: int, seeds: int) -> int:
-    """The largest number of runs in a piece: all seeds of a cell if there are enough cells for all processes,
-    else a part of the seeds."""
+    """Returns the largest number of runs in a piece: all seeds of a cell if there are enough cells for all
+    processes, else a part of the seeds."""
     return seeds if cells >= 4 * processes else math.ceil(seeds / processes)

@@ -34,7 +34,8 @@ def configure(cpu_devices: int | None = None) -> None:
     """
     for name, value in _PINNED.items():
         jax.config.update(name, value)
-    # Minibatches of 50 are small for the 15 units that networks whiten together. Users cannot change this.
+    # Hides the warning that minibatches of 50 are small for the 15 units that networks whiten together,
+    # because no option changes the 15.
     warnings.filterwarnings("ignore", "BatchWhitening:", UserWarning)
     if jax.config.jax_compilation_cache_dir is None and (folder := _compiled()):  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -46,8 +47,8 @@ def configure(cpu_devices: int | None = None) -> None:
 
 
 def _compiled() -> Path | None:
-    """The folder of compiled programs; None if this user cannot write there, because then JAX
-    would warn of each program."""
+    """Returns the folder of compiled programs, or None if this user cannot write there. In a folder that is
+    not writable, JAX would warn about each program."""
     if (folder := cache_dir()) is None:
         return None
     with contextlib.suppress(OSError):
@@ -66,7 +67,7 @@ def devices() -> list[jax.Device]:
 
 
 def to_host(tree: object, runs: int) -> dict[str, np.ndarray]:
-    """Copies the first `runs` runs of a PyTree's arrays [run, ...] to memory. The arrays are named by
+    """Copies the first `runs` runs of a PyTree's arrays [run, ...] to NumPy. The arrays are named by
     their paths, and random keys become bits."""
 
     def on_host(leaf):
@@ -79,8 +80,8 @@ def to_host(tree: object, runs: int) -> dict[str, np.ndarray]:
 
 
 def from_host(arrays: Mapping[str, np.ndarray], like: TrainingState) -> TrainingState:
-    """Returns states from arrays of `to_host`, laid out on devices like `like`; ValueError if the arrays
-    do not fit."""
+    """Returns states from arrays that `to_host` returned, laid out on devices like `like`. Raises ValueError
+    if the arrays do not fit."""
 
     def on_devices(path, leaf):
         name = jax.tree_util.keystr(path, simple=True, separator=".")

@@ -17,8 +17,8 @@ from decorr.training.split import Split
 _UNFUSED = {"xla_cpu_use_fusion_emitters": False}
 
 LANES = {"cpu": 1}
-"""The largest number of a device's runs in one vmap, by platform. On other platforms, all runs are in one
-vmap. A CPU's cache holds the parameters of one large network at most, as `--sections scaling` of the
+"""Maps a platform to the largest number of a device's runs in one vmap. On other platforms, all runs are in
+one vmap. A CPU's cache holds the parameters of one large network at most, as `--sections scaling` of the
 benchmark shows."""
 
 _PER_RUN, _SHARED = PartitionSpec("run"), PartitionSpec()
@@ -26,7 +26,8 @@ _PER_RUN, _SHARED = PartitionSpec("run"), PartitionSpec()
 
 @dataclass(frozen=True)
 class Layout:
-    """Devices that share the runs of a program. Each has its own runs, and devices do not communicate."""
+    """Devices that share the runs of a program. Each device has its own runs, and devices do not
+    communicate."""
 
     mesh: Mesh
     """The devices, along an axis `run`."""
@@ -38,7 +39,7 @@ class Layout:
 
     @classmethod
     def of(cls, devices: Sequence[jax.Device], lanes: int | None = None) -> "Layout":
-        """The layout on these devices, with the given number of lanes, or the fastest number."""
+        """Returns the layout on these devices, with `lanes` lanes. Default: the fastest number of lanes."""
         mesh = jax.make_mesh((len(devices),), ("run",), axis_types=(AxisType.Auto,), devices=devices)
         return cls(mesh, devices[0].platform, lanes or LANES.get(devices[0].platform))
 
@@ -52,7 +53,7 @@ class Layout:
         return jax.device_put(splits, NamedSharding(self.mesh, _SHARED))
 
     def per_run(self, number: Any, runs: int) -> jax.Array:
-        """Puts one number for all runs, or numbers [run], on the devices of the runs, as float32."""
+        """Puts each run's number on the run's device, as float32. `number` is [run], or one for all runs."""
         # Uses NumPy, because each call of JAX outside of a program compiles another program.
         numbers = np.broadcast_to(np.asarray(number, np.float32), runs)
         return jax.device_put(self.filled(numbers), NamedSharding(self.mesh, _PER_RUN))
@@ -85,7 +86,7 @@ class Layout:
         )(*per_run, *shared)
 
     def unfused(self) -> dict[str, bool]:
-        """Compiler options for programs of many small loops."""
+        """Returns compiler options for programs of many small loops."""
         return _UNFUSED if self.platform == "cpu" else {}
 
 

@@ -14,7 +14,7 @@ class Training(NamedTuple):
     """Functions that train one kind of work; other processes can import them."""
 
     check: Callable[[Room, Any, Any], None]
-    """(room, work, data): ValueError if the work does not fit into the room."""
+    """(room, work, data): raises ValueError if the work does not fit into the room."""
     run: Callable[[Any, Any, Any, float, Sequence[jax.Device]], Iterator[tuple[int, Any]]]
     """(work, data, checkpoint or None, least seconds between two checkpoints, devices) -> an iterator of
     (number of steps done so far, checkpoint or None). The first item comes at the start, the others as steps

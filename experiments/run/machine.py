@@ -12,36 +12,36 @@ from pathlib import Path
 from typing import Any, Literal
 
 METHOD: Literal["forkserver", "spawn"] = "forkserver" if sys.platform == "linux" else "spawn"
-"""How processes start. On systems other than Linux, a fork may break what its parent has imported."""
+"""How processes start. On systems other than Linux, a fork may break modules that its parent has imported."""
 
 
 def cores() -> list[int]:
-    """The CPU cores that this process may use."""
+    """Returns the CPU cores that this process may use."""
     allowed = getattr(os, "sched_getaffinity", None)  # not on every system
     return sorted(allowed(0)) if allowed else list(range(os.cpu_count() or 1))
 
 
 def processors() -> int:
-    """The number of cores that may be busy at once: all, or the control groups' quota, rounded up."""
+    """Returns how many cores may be busy at once: all, or the control groups' quota, rounded up."""
     limits = [len(cores())]
     for group in _control_groups("cpu"):
-        quotas = _words(group / "cpu.max") or [  # control groups of version 2, or 1
+        quotas = _words(group / "cpu.max") or [  # version 2 of control groups, or else version 1
             *_words(group / "cpu.cfs_quota_us"),
             *_words(group / "cpu.cfs_period_us"),
         ]
-        if len(quotas) == 2 and quotas[0].isdecimal():  # else "max" or -1: no limit
+        if len(quotas) == 2 and quotas[0].isdecimal():  # "max" and -1 mean no limit
             limits.append(math.ceil(int(quotas[0]) / int(quotas[1])))
     return max(1, min(limits))
 
 
 def memory() -> float:
-    """Bytes of this machine's memory, or fewer if the control groups limit this process."""
+    """Returns this machine's memory in bytes, or the limit of the control groups if that is lower."""
     if not hasattr(os, "sysconf"):  # as on Windows
         return math.inf
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for group in _control_groups("memory"):
-        for name in ("memory.max", "memory.limit_in_bytes"):  # control groups of version 2, or 1
-            limits += [int(word) for word in _words(group / name) if word.isdecimal()]  # else "max"
+        for name in ("memory.max", "memory.limit_in_bytes"):  # versions 2 and 1 of control groups
+            limits += [int(word) for word in _words(group / name) if word.isdecimal()]  # "max": no limit
     return min(limits)
 
 
@@ -90,12 +90,12 @@ def begin_processes() -> Any:
       A multiprocessing context that starts the processes.
     """
     context = multiprocessing.get_context(METHOD)
-    if METHOD == "spawn":  # each process imports for itself
+    if METHOD == "spawn":  # each process imports the code itself
         return context
     from multiprocessing import forkserver  # not on every system
 
     context.set_forkserver_preload(["experiments.run.processes", "experiments.run.epochs"])
-    # Ctrl-C in a terminal reaches all processes. The other processes ignore it, because this one ends them.
+    # Ctrl-C in a terminal reaches all processes. The other processes ignore it: this process ends them.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     default, tempfile.tempdir = tempfile.tempdir, short_folder(len("/pymp-01234567/listener-01234567"))
     try:

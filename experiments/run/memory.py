@@ -22,12 +22,13 @@ _COPIES = 3
 """How many arrays are in memory at once for each activation: one before and one after the nonlinearity, and
 a gradient or z-score."""
 _PATCHES = 1 + 9 / 4
-"""Factor on `_COPIES` in a layer with positions. On average, each position is part of 9/4 of the next
-layer's 3 x 3 neighbourhoods."""
+"""In a layer with positions, `_COPIES` is multiplied by this. On average, each position is part of 9/4 of
+the next layer's 3 x 3 neighbourhoods."""
 _STATES = 3
 """How many states are in memory at once for each run: before a step, after it, and in a checkpoint."""
 _LOOSE = 3
-"""The estimate may be this many times too high. Only a network that certainly does not fit is an error."""
+"""The estimate may be this many times too high. Only a network that certainly does not fit is
+refused."""
 _USABLE = 0.8
 """Share of a device's memory for arrays. The rest is for gaps between arrays and for other things."""
 
@@ -42,7 +43,8 @@ class Room(NamedTuple):
 
     @classmethod
     def of(cls, devices: Sequence[jax.Device], processes: int = 1) -> "Room":
-        """The room on these devices. A CPU's devices share its memory with the devices of other processes."""
+        """Returns the room on these devices. A CPU's devices share the memory with the devices of other
+        processes."""
         platform = devices[0].platform
         if platform == "cpu":
             limit = machine.memory() / (len(devices) * processes)
@@ -51,13 +53,13 @@ class Room(NamedTuple):
         return cls(platform, len(devices), _USABLE * limit)
 
     def runs(self, trainer: Trainer, dataset: Dataset, most: int) -> int:
-        """The number of runs that fit, from 1 to `most`. It is 1 even if a single run does not fit."""
+        """Returns how many runs fit, from 1 to `most`. The result is 1 even if a single run does not fit."""
         numbers = range(1, most + 1)
         fitting = bisect.bisect_right(numbers, self.bytes, key=lambda n: self.needed(n, trainer, dataset))
         return max(1, fitting)
 
     def needed(self, runs: int, trainer: Trainer, dataset: Dataset) -> float:
-        """Estimated bytes that runs need on each device, up to `_LOOSE` times too many."""
+        """Estimates the bytes that runs need on each device. The estimate may be `_LOOSE` times too high."""
         train, pixels = dataset.train.images.shape
         run, lane = _parts(trainer, train, pixels)
         shared = sum(leaf.nbytes for leaf in jax.tree.leaves((dataset.train, dataset.validation)))
@@ -65,7 +67,7 @@ class Room(NamedTuple):
         return shared + here * run + min(here, LANES.get(self.platform, here)) * lane
 
     def describe(self, runs: int, trainer: Trainer, dataset: Dataset) -> str:
-        """Describes the memory that runs need, and the memory that there is."""
+        """Describes the memory that runs need, and the memory that is available."""
         limit = f" of {_mebibytes(self.bytes)}" if math.isfinite(self.bytes) else ""
         return f"{_mebibytes(self.needed(runs, trainer, dataset))}{limit} on each device"
 
@@ -104,7 +106,7 @@ def _parts(trainer: Trainer, train: int, pixels: int) -> tuple[float, float]:
 
 
 def _one_run(trainer: Trainer, x: jax.Array) -> tuple[steps.TrainingState, steps.Activations]:
-    """The state of a run, and the activations for one sample."""
+    """Returns the state of a run, and the activations for one sample."""
     state = steps.init(trainer, jax.random.key(0), Regulariser(), x)
     _, activations = trainer.model.apply(state.variables, x)
     return state, activations

@@ -25,7 +25,8 @@ def run(
     *,
     processes: int,
 ) -> Iterator[tuple[Work, int, Any]]:
-    """Like `local.run`, but other processes take the pieces one by one. This process runs nothing on JAX.
+    """Trains work like `local.run`, but in other processes, which take the pieces one by one. This process
+    runs nothing on JAX.
 
     Args:
       processes: how many processes run at once. The cores that this process may use are divided among them.
@@ -67,7 +68,7 @@ def run(
                     raise RuntimeError(f"{piece.name}: {event}")
                 if event[0] == piece.length:
                     del working[pipe]
-                    begin(pipe)  # at once, before the receiver writes this event's checkpoint
+                    begin(pipe)  # the next piece begins before the receiver writes this event's checkpoint
                 yield piece, *event
 
 
@@ -80,10 +81,10 @@ def _shares(count: int) -> list[list[int]]:
 def _work(
     pipe: Connection, share: Sequence[int], training: Training, dataset: Any, checkpoint_seconds: float
 ) -> None:
-    """Trains the pieces that it receives, until the sender has gone."""
+    """Trains the pieces that arrive, until the sender closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, share)  # before JAX makes its threads
+        os.sched_setaffinity(0, share)  # must come before JAX makes its threads
     host.configure(1)
     try:
         while True:
@@ -91,12 +92,12 @@ def _work(
             for event in training.run(piece, dataset, checkpoint, checkpoint_seconds, host.devices()):
                 pipe.send(event)
     except (EOFError, ConnectionError):
-        pass  # the other end has gone
+        pass  # the main process has closed its end, or died
     except Exception as error:
         pipe.send(repr(error))
 
 
 def _end(process: Any, pipe: Connection) -> None:
     pipe.close()
-    process.kill()  # nothing is lost, because it writes no files
+    process.kill()  # nothing is lost, because the process writes no files
     process.join()

@@ -25,7 +25,7 @@ class SweepProgress:
     ) -> None:
         self._console, self._image_shape, self._live = console, image_shape, live
         self._numbers = {block: f"[{i}/{len(blocks)}]" for i, block in enumerate(blocks, start=1)}
-        self._epochs: dict[Work, int] = {}  # the epochs shown last
+        self._epochs: dict[Work, int] = {}  # for each block, the epoch shown last
         self._total = sum(block.cost(image_shape) for block in blocks)
         self._left = float(self._total)
         self._networks = self._cost_spent = 0.0
@@ -47,11 +47,11 @@ class SweepProgress:
         self._bar.stop()
 
     def show(self, block: Work, epoch: int) -> None:
-        """Shows a block's epoch. Call it with the first epoch, which may come from a checkpoint, and with
-        each later one."""
+        """Shows a block's epoch. Call this method with the first epoch, which may come from a checkpoint, and
+        with each later epoch."""
         epochs, cost = block.length, block.cost(self._image_shape)
         first = block not in self._epochs
-        again = not first and epoch <= self._epochs[block]  # because its process died
+        again = not first and epoch <= self._epochs[block]  # true if the block's process died
         share = (epoch - self._epochs.get(block, 0)) / epochs
         self._epochs[block] = epoch
         self._left -= share * cost

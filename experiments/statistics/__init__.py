@@ -1,1 +1,1 @@
-"""Statistics of a few seeds: intervals, tests, verdicts on sentences. Independent of networks."""
+"""Statistics of a few seeds: intervals, tests, verdicts on the paper's sentences. Independent of networks."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 BINS = 15
-"""Number of equally wide bins of the confidence."""
+"""Number of equally wide bins for the confidence, from 0 to 1."""
 
 
 def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
@@ -20,7 +20,7 @@ def measures(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
       labels: [sample], integers.
 
     Returns:
-      By name: error, nll (nats), calibration_error, each [...].
+      A dict of error, nll (in nats) and calibration_error, each [...].
 
     Source: expected calibration error: Naeini, Cooper and Hauskrecht, Obtaining Well Calibrated Probabilities
       Using Bayesian Binning (2015); 15 bins: Guo et al., On Calibration of Modern Neural Networks (2017).
@@ -49,14 +49,14 @@ def counted(errors: np.ndarray) -> np.ndarray:
       errors: [...], each a number of wrong samples divided by the same number of samples, or NaN.
 
     Returns:
-      wrong / samples in float64. `samples` is the smallest number, at most 131,072, with which every error is
-      a whole number of samples, within twice float32's rounding. If there is no such number, the errors are
-      returned as they are.
+      wrong / samples in float64. `samples` is the smallest number, at most 131,072, for which all
+      errors x samples are whole numbers, within twice float32's rounding. If there is no such number, the
+      errors are returned as they are.
     """
     errors = np.asarray(errors, np.float64)
     values = np.unique(errors[np.isfinite(errors)])
     samples = np.arange(1.0, 2**17 + 1)[:, None]
-    # The first part is one value, which leaves few candidates for the larger parts.
+    # The first part is a single value, which rules out most candidates before larger parts are tried.
     for few in np.split(values, 2 ** np.arange(1, 18) - 1):
         wrong = samples * few
         samples = samples[(abs(wrong - np.rint(wrong)) <= samples * 2.0**-23).all(axis=1)]

@@ -8,7 +8,7 @@ from scipy import stats
 
 
 class Interval(NamedTuple):
-    """An estimate with its interval; NaN where there are too few values."""
+    """An estimate with its interval. Each of the three numbers is NaN if it needs more values."""
 
     estimate: float
     low: float
@@ -16,17 +16,17 @@ class Interval(NamedTuple):
 
 
 CONFIDENCE = 0.95
-"""Level of every interval."""
+"""Confidence level of every interval."""
 _NONE = float("nan")
 
 
 def of_mean(values: np.ndarray) -> Interval:
-    """Student's 95% confidence interval of the mean: mean +- t s / sqrt(n)."""
+    """Returns Student's 95% confidence interval of the mean: mean +- t s / sqrt(n)."""
     return _student(values, lambda n: n**-0.5)
 
 
 def of_one_run(values: np.ndarray) -> Interval:
-    """Student's 95% prediction interval for one more run: mean +- t s sqrt(1 + 1/n)."""
+    """Returns Student's 95% prediction interval for one more run: mean +- t s sqrt(1 + 1/n)."""
     return _student(values, lambda n: (1 + 1 / n) ** 0.5)
 
 
@@ -41,15 +41,15 @@ def _student(values: np.ndarray, width: Callable[[int], float]) -> Interval:
 
 
 def _mean(values: np.ndarray) -> float:
-    """The mean; NaN if there are no values, or if any value is not finite."""
+    """Returns the mean; NaN if there are no values, or if any value is not finite."""
     return float(values.mean()) if values.size and np.isfinite(values).all() else _NONE
 
 
 def bootstrap(values: np.ndarray) -> Interval:
-    """The bias-corrected and accelerated 95% bootstrap interval of the mean: 9,999 resamples, seed 0.
+    """Returns the bias-corrected and accelerated 95% bootstrap interval of the mean.
 
-    For ten values, the interval is somewhat too narrow, because ten values say little about the tails. Values
-    that differ only by rounding count as equal.
+    There are 9,999 resamples, drawn with seed 0. For ten values, the interval is somewhat too narrow, because
+    ten values say little about the tails. Values that differ only by rounding count as equal.
     """
     values = np.asarray(values, np.float64)
     mean = _mean(values)
@@ -64,13 +64,13 @@ def bootstrap(values: np.ndarray) -> Interval:
 
 
 def sign_flip_p(differences: np.ndarray) -> float:
-    """The two-sided p value of paired differences: how often differences with random signs have a mean at
-    least as far from 0 as the observed mean.
+    """Returns the two-sided p value of paired differences, from a sign-flip test.
 
-    With up to 44 seeds, p is exact, and its smallest possible value is 2^(1-n) for n seeds. With more seeds,
-    p comes from 9,999 random sets of signs. The test assumes only that, without an effect, the differences
-    are symmetric about 0. Sums count as equal if they differ by at most a billionth of the
-    sum of |differences|. So errors must be exact to this degree: see `classification.counted`.
+    p is how often the differences, with random signs, have a mean at least as far from 0 as the observed
+    mean. With up to 44 seeds, p is exact, and its smallest possible value is 2^(1-n) for n seeds. With more
+    seeds, p comes from 9,999 random sets of signs. The test assumes only that, without an effect, the
+    differences are symmetric about 0. Sums count as equal if they differ by at most a billionth of the sum of
+    |differences|. So errors must be exact to this degree: see `classification.counted`.
     """
     differences = np.asarray(differences, np.float64)
     if differences.size < 2 or not np.isfinite(differences).all():
@@ -81,8 +81,8 @@ def sign_flip_p(differences: np.ndarray) -> float:
     if differences.size > 44:
         signs = np.random.default_rng(0).choice([-1.0, 1.0], (9999, differences.size))
         return float((1 + (abs(signs @ differences) >= least).sum()) / 10_000)
-    # Counts how many of the 2^n sums are as large as the observed one. For each sum of the left half, it
-    # counts the sums of the right half with which the total is large enough.
+    # Counts how many of the 2^n sums are at least as large as the observed sum. For each sum of the left
+    # half, it counts the sums of the right half that bring the total to this size.
     left, right = (np.sort(_signed_sums(half)) for half in np.array_split(differences, 2))
     as_large = right.size - np.searchsorted(right, least - left)
     return float(min(1.0, 2 * as_large.sum() / 2.0**differences.size))
@@ -97,7 +97,8 @@ def _signed_sums(values: np.ndarray) -> np.ndarray:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Corrects p values for the number of comparisons (Holm, 1979). A NaN also counts, and stays NaN."""
+    """Corrects p values for the number of comparisons (Holm, 1979). A NaN counts as a comparison
+    too, and stays NaN."""
     p = np.asarray(p, np.float64)
     order = np.argsort(np.where(np.isnan(p), 1, p))
     corrected = np.maximum.accumulate(np.fmin(p[order] * np.arange(p.size, 0, -1), 1))

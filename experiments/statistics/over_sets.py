@@ -17,28 +17,28 @@ _AT_ONCE = 50
 
 
 class Effect(NamedTuple):
-    """The mean over sets of a log ratio, by a random-effects meta-analysis."""
+    """A log ratio, averaged over sets by a random-effects meta-analysis."""
 
     interval: Interval
     """The mean, with its 95% interval."""
     p: float
     """The two-sided p value of the null hypothesis that the mean is 0."""
     between: float
-    """Standard deviation of the true effects between sets."""
+    """Standard deviation of the true effects, from set to set."""
     sets: np.ndarray
     """[set], each set's own log ratio."""
     errors: np.ndarray
     """[set], the standard errors of `sets`."""
 
     def equivalent(self, margin: float) -> float:
-        """The p value of two one-sided tests for a mean between -margin and margin (Schuirmann, 1987)."""
+        """Returns the p value of two one-sided tests for a mean between -margin and margin (Schuirmann,
+        1987)."""
         mean, low, high = self.interval
         mirrored = self._replace(interval=Interval(-mean, -high, -low))
         return max(self.below(margin), mirrored.below(margin))
 
     def below(self, bound: float) -> float:
-        """The p value of the one-sided test whose null hypothesis is that the mean is not below a bound; NaN
-        for fewer than two sets."""
+        """Returns the p value of a one-sided test for a mean below a bound; NaN for fewer than two sets."""
         if not np.isfinite(self.p):
             return float("nan")
         n, mean = len(self.sets), self.interval.estimate
@@ -49,11 +49,11 @@ class Effect(NamedTuple):
 
 
 def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
-    """The effect of method a against b: the log of the ratio of their mean errors, averaged over sets.
+    """Returns the effect of method a against b: the log ratio of their mean errors, averaged over sets.
 
     Each set has y = log(mean a / mean b) with variance v = var(a) / (n mean(a)^2) + var(b) / (n mean(b)^2).
     The sets count as a random sample of all possible sets. Their weights are 1 / (v + tau^2), with tau^2 by
-    Paule and Mandel. The interval is Hartung and Knapp's: Student's with sets - 1 degrees of freedom.
+    Paule and Mandel. The interval is Hartung and Knapp's: Student's t with sets - 1 degrees of freedom.
 
     Args:
       a, b: errors [set, seed], with means above 0. Seeds need not be paired.
@@ -83,8 +83,8 @@ def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
 
 
 def _paule_mandel(y: np.ndarray, v: np.ndarray) -> float:
-    """The tau^2 at which sum w (y - mean)^2 equals its expectation n - 1. The result is 0 if the
-    sum is smaller than n - 1 even at tau^2 = 0."""
+    """Returns the tau^2 at which sum w (y - mean)^2 equals its expectation n - 1. The result is 0 if the sum
+    is smaller than n - 1 even at tau^2 = 0."""
 
     def excess(tau2: float) -> float:
         w = 1 / np.maximum(v + tau2, np.finfo(float).tiny)
@@ -100,7 +100,8 @@ def _paule_mandel(y: np.ndarray, v: np.ndarray) -> float:
 
 
 def better(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """P(A > B): the probability that a network of a has a lower error than one of b, averaged over sets.
+    """Returns P(A > B), the probability that a network of method a has a lower error than a network of method
+    b, averaged over sets.
 
     Each set gives the share of pairs of seeds in which a has the lower error. Ties count half (Mann and
     Whitney's U).
@@ -119,7 +120,7 @@ def better(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:
-    """The mean of the middle half of all scores [..., set, seed], like rliable's `aggregate_iqm`."""
+    """Returns the mean of the middle half of all scores [..., set, seed], like rliable's `aggregate_iqm`."""
     in_order = np.sort(scores.reshape(*scores.shape[:-2], -1))
     cut = in_order.shape[-1] // 4
     return in_order[..., cut : in_order.shape[-1] - cut].mean(axis=-1)
@@ -153,7 +154,8 @@ class Ranks(NamedTuple):
     p: float
     """The p value of Friedman's test, whose null hypothesis is that all methods are alike."""
     distance: float
-    """Nemenyi's critical distance at 5%. Methods whose mean ranks are closer do not differ significantly."""
+    """Nemenyi's critical distance at the 5% level. Methods whose mean ranks are closer than this do not
+    differ significantly."""
 
 
 def ranks(errors: np.ndarray) -> Ranks:
@@ -171,8 +173,8 @@ def ranks(errors: np.ndarray) -> Ranks:
 
 
 def expected_best(validation: np.ndarray, test: np.ndarray, tried: int) -> float:
-    """The expected test error of the trial with the lowest validation error, among `tried` trials that are
-    drawn with replacement.
+    """Returns the expected test error of the trial with the lowest validation error, among `tried` trials
+    that are drawn with replacement.
 
     Args:
       validation: errors [trial].

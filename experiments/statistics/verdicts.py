@@ -1,4 +1,4 @@
-"""Verdicts on the paper's sentences, by `RULE`."""
+"""Verdicts on the paper's sentences, decided by `RULE`."""
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ RULE = (
     "if none is for it and some are against it. Otherwise it cannot be told. "
     "Each interval shown is for one mean alone. It is not corrected for the number of comparisons."
 )
-"""The rule of verdicts, as the page shows it."""
+"""The rule by which verdicts are decided, in the words that pages show."""
 
 LEVEL = 0.05
 """A comparison is decided if its corrected p is below this."""
@@ -36,21 +36,22 @@ class Quantity(NamedTuple):
 
     title: str = "difference"
     scale: float = 1.0
-    """Factor of a value in pictures: 100 for percentage points."""
+    """In pictures, values are multiplied by this: by 100 for percentage points."""
     far: float = float("inf")
     """A value farther from 0 than this belongs to a network that diverged."""
 
 
 PLAIN = Quantity()
 ERRORS = Quantity("difference in error (percentage points)", 100.0, 0.5)
-"""Differences in error. A network that diverged has the error of guessing."""
+"""Differences in error. Networks that diverged are given the error of guessing."""
 CORRELATIONS = Quantity("difference in mean |rho|")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One number for each seed. The paper's sentence says that these numbers are above `expected`. If the
-    sentence names a value, it says that the numbers equal this value, which is then `expected`."""
+    """Numbers, one for each seed, about which a sentence of the paper makes a claim. The claim is that the
+    numbers are above `expected` or, where the sentence names a value, that they equal this value. `expected`
+    is then the value."""
 
     what: str
     values: np.ndarray
@@ -72,7 +73,7 @@ class Comparison:
     @property
     def bound(self) -> float:
         """The largest absolute difference that the mean's interval allows. Where the sentence names a value,
-        the largest distance from this value."""
+        the bound is the interval's largest distance from this value."""
         centre = self.expected if np.isnan(self.p) else 0.0
         return max(abs(self.interval.low - centre), abs(self.interval.high - centre))
 
@@ -92,7 +93,7 @@ class Verdict:
     comparisons: tuple[Comparison, ...]
     remark: str = ""
     of: str = "seeds"
-    """What a comparison's values belong to, such as seeds."""
+    """A comparison has one value for each of these, such as for each of the seeds."""
 
     @property
     def verdict(self) -> str:
@@ -157,7 +158,7 @@ def equal(what: str, values: np.ndarray, expected: float, margin: float, quantit
     """Returns the comparison for a claim that the mean of values [seed] is within a margin of `expected`."""
     interval = intervals.bootstrap(values[np.isfinite(values)])
     outcome: Outcome = "open"
-    if np.isfinite(values).sum() >= 6:  # with fewer values, a sign-flip test cannot decide either
+    if np.isfinite(values).sum() >= 6:  # fewer values would not suffice for a sign-flip test
         if expected - margin <= interval.low and interval.high <= expected + margin:
             outcome = "for"
         elif interval.high < expected - margin or expected + margin < interval.low:

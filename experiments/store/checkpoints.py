@@ -65,7 +65,7 @@ def write(folder: Path, block: Block, checkpoint: Checkpoint, identity: str) -> 
 
 
 def read(folder: Path, block: Block, identity: str) -> Checkpoint | None:
-    """Returns a block's checkpoint, or None; ResultsError if it has another configuration or data."""
+    """Returns a block's checkpoint; None if there is none; ResultsError for another configuration or data."""
     path = path_of(folder, block)
     if not path.exists():
         return None
@@ -87,5 +87,5 @@ def read(folder: Path, block: Block, identity: str) -> Checkpoint | None:
 
 
 def stacked(history: list[Arrays], name: str, axis: int) -> np.ndarray:
-    """The records of one name, stacked along a new axis of epochs."""
+    """Returns the records of one name, stacked along a new axis of epochs."""
     return np.stack([record[name] for record in history], axis=axis)

@@ -13,7 +13,7 @@ from experiments.store.gathered import identify, with_counted_errors
 
 
 def load(path: Path) -> xr.Dataset:
-    """Reads a sweep, in the form of `gather`, from a file that `save` wrote."""
+    """Reads a sweep from a file that `save` wrote, and returns the sweep in the form of `gather`."""
     with netcdf.read(path) as stored:
         if missing := {*finished.VARIABLES, *finished.ATTRIBUTES} - {*map(str, stored.variables)}:
             raise ResultsError(f"{path} is not a sweep ({sorted(missing)[0]} is missing): move it away")
@@ -23,7 +23,7 @@ def load(path: Path) -> xr.Dataset:
         for network in networks:
             if networks.count(network) > 1:
                 raise ValueError(f"it has {network.name} more than once")
-    # Names were once stored as they were typed: corr-3 for corr-3.0.
+    # Older files have the names that users typed, such as corr-3 for corr-3.0.
     named = with_counted_errors(sweep).assign_coords(
         cell=[network.name for network in networks],
         size=("cell", [network.size for network in networks]),

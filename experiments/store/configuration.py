@@ -10,7 +10,7 @@ from experiments.grid.cells import Cell
 from experiments.grid.networks import Variant
 
 _OF_ONE_CELL = ("size", "variant", "widths", "regulariser", "seeds")
-"""Parts in which the cells of a sweep may differ."""
+"""Parts of a configuration in which the cells of a sweep may differ."""
 
 
 def complete(stored: dict) -> dict:
@@ -40,15 +40,15 @@ def _kind(value: object) -> object:
 
 
 def check(source: object, stored: str, cell: Cell) -> None:
-    """Raises ResultsError if the stored configuration of a source, as JSON, is not the cell's."""
+    """Raises ResultsError if the stored configuration of a source, as JSON, differs from the cell's."""
     configuration = complete(json.loads(stored))
-    if "variant" in configuration:  # older files have it as it was typed
+    if "variant" in configuration:  # older files have the name that the user typed
         configuration |= {"variant": Variant.parse(configuration["variant"]).name}
     check_numbers(source, configuration, json.loads(json.dumps(cell.configuration())))  # tuples become lists
 
 
 def check_numbers(source: object, stored: dict, wanted: dict) -> None:
-    """Raises ResultsError if the stored numbers or texts of a source are not the wanted ones."""
+    """Raises ResultsError if the stored numbers or texts of a source differ from the wanted ones."""
     if different := "; ".join(_differences(stored, wanted)):
         raise ResultsError(
             f"{source} was made with other options ({different}): give the same options, or another --out"
@@ -58,7 +58,7 @@ def check_numbers(source: object, stored: dict, wanted: dict) -> None:
 def check_data(source: object, stored: str, wanted: str) -> None:
     """Raises ResultsError if a source was trained on data with another `Dataset.identity` than `wanted`.
 
-    Results from before 0.2 have no hash. A warning then says that only the version was compared.
+    Results from before 0.2 have no hash. For these, a warning says that only the version was compared.
     """
     if not same_data(stored, wanted):
         raise ResultsError(
@@ -74,8 +74,8 @@ def check_data(source: object, stored: str, wanted: str) -> None:
 
 
 def same_data(first: str, second: str) -> bool:
-    """Whether two identities of data have the same version, and the same hash if both have one. An identity
-    may join those of several data sets by "; "."""
+    """Returns whether two identities of data have the same version, and the same hash if both have one. An
+    identity may join those of several data sets by "; "."""
     identities = [identity.split() for text in (first, second) for identity in text.split("; ")]
     pairs = itertools.combinations(identities, 2)
     return all(ours == theirs for pair in pairs for ours, theirs in zip(*pair, strict=False))

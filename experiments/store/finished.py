@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from experiments.disk.hdf5 import Header
 
-# Dimensions, meaning and units of the recorded variables, by name. A cell also has the parameters after
-# the last epoch, and correlation_1, ...: the hidden layers' matrices over the whole validation set.
+# Maps the name of each recorded variable to its dimensions, meaning and units. A cell also has the parameters
+# after the last epoch, and correlation_1, ...: the hidden layers' matrices over the whole validation set.
 VARIABLES = {
     "train_nll": (("seed", "epoch"), "nll over the epoch's minibatches, as trained", "nats"),
     "train_error": (("seed", "epoch"), "error over the epoch's minibatches, as trained", "1"),
@@ -55,10 +55,10 @@ VARIABLES = {
 }
 
 DIMENSIONS = {name: dimensions for name, (dimensions, _, _) in VARIABLES.items()}
-"""Dimensions of the variables, by name."""
+"""Maps the name of each variable to its dimensions."""
 
 ATTRIBUTES = ("configuration", "dataset_version", "devices", "seconds", *provenance.NAMES)
-"""Texts and numbers about a whole cell."""
+"""Names of the texts and numbers that are stored about a whole cell."""
 
 _FURTHER = {
     "correlation": {"long_name": "rho, last hidden layer, first seed", "units": "1"},
@@ -83,12 +83,12 @@ def described(dataset: "xr.Dataset") -> "xr.Dataset":
 
 
 def path_of(folder: Path, network: Network) -> Path:
-    """The file of a network's cell."""
+    """Returns the path of the cell of a network."""
     return folder / f"{network.name}.nc"
 
 
 def paths(folder: Path) -> list[Path]:
-    """The files of cells in a folder, SIZE-VARIANT.nc. Other files are ignored."""
+    """Returns the files of cells in a folder, SIZE-VARIANT.nc. Other files are ignored."""
     return [path for path in listed(folder, ".nc") if _is_network(path.stem)]
 
 
@@ -101,7 +101,7 @@ def _is_network(name: str) -> bool:
 
 
 def missing(folder: Path, grid: Sequence[Cell]) -> dict[Cell, int]:
-    """The cells of the grid that are unfinished in a folder, each with the number of seeds that are done.
+    """Returns the cells of the grid that are unfinished in a folder, each with its number of finished seeds.
 
     Raises:
       ResultsError: a file in the folder belongs to another sweep.
@@ -121,7 +121,7 @@ def check_identity(folder: Path, identity: str) -> None:
 
 
 def configuration_of(path: Path, stored: "xr.Dataset | Header") -> str:
-    """The configuration of a cell, as JSON; ResultsError if the file is not a cell's."""
+    """Returns the configuration of a cell, as JSON; ResultsError if the file does not hold a cell."""
     configuration = stored.attrs.get("configuration")
     if not isinstance(configuration, str) or not {*VARIABLES} <= {*stored.variables}:
         raise ResultsError(f"{path} was not written by a sweep: move it away")
@@ -140,7 +140,7 @@ def seeds_done(folder: Path, cell: Cell) -> int:
 
 
 def parameters(dataset: "xr.Dataset") -> list[dict[str, Any]]:
-    """The parameters of a finished cell's networks [seed] after the last epoch, nested like the model's."""
+    """Returns the parameters of each seed's network after the last epoch, nested like the model's."""
     recorded = {*VARIABLES} | {f"correlation_{layer}" for layer in dataset.layer.values}
     arrays = {name: dataset[name].values for name in map(str, dataset.data_vars) if name not in recorded}
     networks = []
@@ -183,7 +183,7 @@ def finish(folder: Path, cell: Cell, blocks: Sequence[Block], identity: str) -> 
 
 
 def _results(cell: Cell, first: int, parts: Sequence[Checkpoint], identity: str) -> "xr.Dataset":
-    """The results of the seeds from `first` on."""
+    """Returns the results of the seeds from `first` on."""
     import xarray as xr
 
     per_epoch = {
@@ -236,6 +236,7 @@ def _added(path: Path, results: "xr.Dataset") -> "xr.Dataset":
 
 
 def _dimensions(name: str, value: np.ndarray) -> tuple[str, ...]:
-    """The dimensions in `VARIABLES`. Parameters and correlation_LAYER have dimensions of their own."""
+    """Returns a variable's dimensions in `VARIABLES`. Parameters and correlation_LAYER, which are not there,
+    get dimensions of their own."""
     own = ("seed", *(f"{name}.{axis}" for axis in range(1, value.ndim)))
     return VARIABLES[name][0] if name in VARIABLES else own

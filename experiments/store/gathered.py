@@ -67,7 +67,7 @@ def _cell(path: Path) -> xr.Dataset:
 
 
 def _first_seeds(cell: xr.Dataset, seeds: int) -> xr.Dataset:
-    """A cell with only its first seeds."""
+    """Returns a cell with only its first seeds."""
     configured = json.loads(str(cell.configuration.values))
     if configured["seeds"] == seeds:
         return cell
@@ -75,7 +75,7 @@ def _first_seeds(cell: xr.Dataset, seeds: int) -> xr.Dataset:
 
 
 def identify(configuration: str) -> Network:
-    """Returns the network of a stored configuration. Raises ValueError if the text is not a cell's."""
+    """Returns the network of a stored configuration. Raises ValueError for any other text."""
     stored = complete(json.loads(configuration))
     network = Network.parse(f"{stored['size']}-{stored['variant']}")
     like = Recipe(widths=(10,))
@@ -112,29 +112,29 @@ def with_counted_errors(sweep: xr.Dataset) -> xr.Dataset:
 
 
 def split(sweep: xr.Dataset) -> list[xr.Dataset]:
-    """The cells of a sweep: the inverse of `concatenate`."""
+    """Returns the cells of a sweep: the inverse of `concatenate`."""
     return [sweep.isel(cell=i) for i in range(sweep.sizes["cell"])]
 
 
 def networks(sweep: xr.Dataset) -> list[Network]:
-    """The networks of a sweep, in order."""
+    """Returns the networks of a sweep, in the order of its cells."""
     return [Network.parse(str(name)) for name in sweep.cell.values]
 
 
 def cell_of(sweep: xr.Dataset, network: Network) -> xr.Dataset:
-    """The cell of a network."""
+    """Returns the cell of a network in a sweep."""
     return sweep.sel(cell=network.name)
 
 
 def error(sweep: xr.Dataset) -> xr.DataArray:
-    """The validation error [..., seed, epoch]. It is NaN in the epoch in which a network diverged,
-    and in all later epochs."""
+    """Returns the validation error [..., seed, epoch]. It is NaN from the epoch in which a network diverged
+    to the last epoch."""
     diverged = sweep.diverged_epoch
     return sweep.validation_error.where((diverged == 0) | (sweep.epoch < diverged))
 
 
 def effective_units(cell: xr.Dataset) -> xr.DataArray:
-    """A cell's effective number of units [seed, epoch, layer] on the validation set.
+    """Returns a cell's effective number of units [seed, epoch, layer] on the validation set.
 
     Unlike `decorr.effective_units`, this function needs only the mean of P over minibatches, because r2 is
     linear in P. Layers with positions get the raw d / (2P), because their effective number of samples is
@@ -169,10 +169,10 @@ def epoch_seconds(sweep: xr.Dataset) -> dict[Network, float]:
 
 
 def expected_seconds(known: Mapping[Network, float], cell: Cell, image_shape: tuple[int, ...]) -> float:
-    """The expected seconds for an epoch of one of the cell's networks, from other networks' `epoch_seconds`.
+    """Estimates the seconds for an epoch of one of the cell's networks, from other networks' `epoch_seconds`.
 
-    They are the median over networks of the same size (if there are none, over all networks), scaled by the
-    multiplications in the hidden layers.
+    The estimate is the median over networks of the same size, or over all networks if none has this size.
+    Each network's time is scaled by its number of multiplications in the hidden layers.
     """
 
     def products(network: Network) -> int:
@@ -183,5 +183,6 @@ def expected_seconds(known: Mapping[Network, float], cell: Cell, image_shape: tu
 
 
 def configuration(sweep: xr.Dataset) -> dict:
-    """The configuration of a cell, or of a sweep's first cell. All cells share dataset and protocol."""
+    """Returns the configuration of a cell, or of a sweep's first cell. A sweep's cells share dataset and
+    protocol."""
     return complete(json.loads(str(sweep.configuration.values.flat[0])))

@@ -30,7 +30,7 @@ def save(measured: xr.Dataset, path: Path, folder: Path, grid: Sequence[Cell]) -
 
 
 def load(path: Path, dimensions: Mapping[str, tuple[str, ...]]) -> xr.Dataset:
-    """Reads a measurement from a file that `save` wrote. Its variables must have these dimensions."""
+    """Reads a measurement from a file that `save` wrote. The variables must have the given dimensions."""
     with netcdf.read(path) as stored:
         if "configurations" not in stored.attrs:
             raise ResultsError(f"{path} is not a measurement: move it away")
@@ -39,7 +39,7 @@ def load(path: Path, dimensions: Mapping[str, tuple[str, ...]]) -> xr.Dataset:
 
 
 def is_done(path: Path, grid: Sequence[Cell]) -> bool:
-    """Whether a measurement of these cells is stored; ResultsError if the stored one is of other cells."""
+    """Returns whether a measurement of these cells is stored; ResultsError if it is of other cells."""
     if not path.exists():
         return False
     with netcdf.read(path) as stored:

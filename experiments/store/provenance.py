@@ -14,11 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 NAMES = ("commit", "created", "machine", "versions")
-"""Names of the notes that `current` gives."""
+"""Names of the notes that `current` returns."""
 
 
 def current() -> Mapping[str, str]:
-    """The origin of results that this process computes now."""
+    """Returns the origin of results that this process computes now."""
     return {
         "commit": _commit(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -30,7 +30,8 @@ def current() -> Mapping[str, str]:
 
 
 def _commit() -> str:
-    """The commit of this checkout, marked if the code was changed; "unknown" without git or checkout."""
+    """Returns the commit of this checkout, marked if the code was changed; "unknown" without git or a
+    checkout."""
     if _git("rev-parse", "--show-toplevel") != str(ROOT):  # this folder is within another repository
         return "unknown"
     commit = _git("rev-parse", "HEAD")
@@ -43,7 +44,7 @@ def _commit() -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    """The output of git in this checkout; None if git fails or is missing."""
+    """Returns the output of git in this checkout; None if git fails or is missing."""
     try:
         process = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -52,7 +53,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def version_of(package: str) -> str:
-    """The installed version of a package."""
+    """Returns the installed version of a package."""
     try:
         return version(package)
     except PackageNotFoundError:
