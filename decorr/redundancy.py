@@ -72,8 +72,8 @@ def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
     Numerics:
       eps is 1.2e-7 if rho is in half precision or float32, and 2.2e-16 if it is in float64. A float64 NumPy
       array keeps its precision even without jax_enable_x64. A correlation computed from samples also has
-      rounding errors of sums, about 100 eps for units that rarely fire. The diagonal shows this error,
-      because it should be 1. If a unit's diagonal entry is within sqrt(eps) of 1, the unit's correlations are
+      rounding errors of sums, about 100 eps for units that rarely fire. The diagonal should be 1,
+      so it shows this error. If a unit's diagonal entry is within sqrt(eps) of 1, the unit's correlations are
       divided by that entry's square root. A constant unit is in no pair if its correlations are 0 (as from
       `correlation_matrix`) or NaN (as from numpy.corrcoef). On m samples, independent units show |rho| of
       about 1/sqrt(m) by chance. On two samples, |rho| is always 1.

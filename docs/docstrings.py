@@ -73,7 +73,7 @@ def _sections(lines: list[str]) -> list[tuple[str | None, list[str]]]:
 
 
 def _entries(body: list[str]) -> list[tuple[str, str]]:
-    """Returns the entries of a section in `OF_NAMES`, each as its names and their text."""
+    """Returns the entries of a section in `OF_NAMES`, as pairs of names and text."""
     found: list[tuple[str, str]] = []
     for line in filter(None, body):
         names = _NAMES.fullmatch(line)

@@ -53,8 +53,9 @@ def spectrum(
       The eigenvalues come from the smaller of the d x d and m x m matrices. No eigenvalue is below 0. An
       eigenvalue of the matrix B^T B is computed as |B v|^2, where v is its eigenvector. So a singular value
       of 1e-6 times the largest is still accurate in float32. If several singular values are below 1e-3 of the
-      largest, they mix with each other, and only the sum of their squares is accurate. A constant unit (see
-      `zscore`) adds 0 to correlations and covariances. A value that is not finite makes all eigenvalues NaN.
+      largest, they mix with each other, and only the sum of their squares is accurate. For a constant unit
+      (see `zscore`), correlations and covariances are 0. A value that is not finite makes all eigenvalues
+      NaN.
       The gradient never divides by a difference of eigenvalues. So the gradient of a sum over all eigenvalues
       is right even if some coincide. In that case, however, second derivatives are NaN.
 

@@ -51,7 +51,7 @@ class BatchWhitening(nn.Module):
     Returns:
       y, in the shape of x. The collection "batch_stats" holds `mean` [unit] and `covariance` [group, unit,
       unit], unbiased, in float32. Initially, the mean is 0 and each covariance is the identity.
-      Initialisation does not change them, and neither does a batch with fewer than two valid samples.
+      `init` leaves them so, and a batch with fewer than two valid samples does not move them.
 
     Raises:
       ValueError, TypeError: as in `whiten`. At initialisation and with running statistics, one sample is

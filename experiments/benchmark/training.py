@@ -22,7 +22,7 @@ from experiments.run.machine import processors
 Layout = Sequence[Sequence[int]]
 
 TRIED = "corr-0.1"
-"""The variant that is trained to choose the layout of a peer, and to measure scaling."""
+"""The variant with which the layout of a peer is chosen, and scaling is measured."""
 
 _JAX, _TORCH, _NNX, _EQUINOX, _KERAS = (
     f"experiments.benchmark.{name}_trainers:" for name in ("jax", "torch", "nnx", "equinox", "keras")

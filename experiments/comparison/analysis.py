@@ -66,7 +66,7 @@ class Judged(NamedTuple):
 
 
 def by_set(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dict[str, Stored]:
-    """Returns a dict from each data set to its setting of one kind, with the plan's data sets first. Settings
+    """Returns a dict from each data set to its setting of a kind, with the plan's data sets first. Settings
     without reported networks are left out.
 
     Args:

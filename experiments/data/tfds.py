@@ -190,9 +190,9 @@ def _open(name: str, data_dir: str) -> PreparedSet:
         and image.np_dtype == np.uint8
         and isinstance(label, tfds.features.ClassLabel)
     ):
-        found = f"{type(image).__name__} {getattr(image, 'shape', '')} and {type(label).__name__}"
+        kinds = f"{type(image).__name__} {getattr(image, 'shape', '')}, {type(label).__name__}"
         raise ValueError(
-            f"{name!r} is not a classification set of uint8 images of one size: {keys} is {found}"
+            f"{name!r} is not a classification set of uint8 images of one size: {', '.join(keys)} are {kinds}"
         )
     return PreparedSet(builder, (keys[0], keys[1]))
 

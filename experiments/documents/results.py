@@ -56,8 +56,8 @@ def cost(sweep: str, network: str) -> float:
 
 
 def diverged(sweep: str, networks: str = "", by: int | None = None) -> int:
-    """Returns how many networks diverged by an epoch (None: the last). `networks` is the name of a network
-    or of a variant, or "" for all networks."""
+    """Returns how many networks had diverged after epoch `by` (None: the last). `networks` is the name of a
+    network or of a variant, or "" for all networks."""
     counts = gathered.diverged(sweeps()[sweep], by)
     return sum(
         count

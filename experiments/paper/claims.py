@@ -21,7 +21,7 @@ BELOW_HUGE: tuple[Size, ...] = tuple(size for size in reversed(SIZES) if size !=
 
 
 def c2(sweep: xr.Dataset) -> Verdict:
-    """Judges C2, dropout lowers correlations (Section 2.2 and Figure 1)."""
+    """Judges C2: dropout lowers correlations (Section 2.2 and Figure 1)."""
     vanilla, drop = (_correlation(sweep, network) for network in (HUGE_VANILLA, HUGE_DROP))
     # NaN for seeds for which vanilla's mean |rho| is 0, because the layer is dead.
     ratio = np.divide(drop, vanilla, out=np.full_like(drop, np.nan), where=vanilla > 0)
@@ -52,7 +52,7 @@ def c2(sweep: xr.Dataset) -> Verdict:
 
 
 def c4(sweep: xr.Dataset, size: Size = "huge") -> Verdict:
-    """Judges C4, more weight means less correlation (Section 3.1 and Figure 2)."""
+    """Judges C4: more weight means less correlation (Section 3.1 and Figure 2)."""
     differences = {
         (layer, less, more): _correlation(sweep, Network(size, less), layer)
         - _correlation(sweep, Network(size, more), layer)
@@ -75,7 +75,7 @@ def c4(sweep: xr.Dataset, size: Size = "huge") -> Verdict:
 
 
 def c5(sweep: xr.Dataset) -> Verdict:
-    """Judges C5, the penalty slows the growth of the error in smaller networks (Section 3.2 and Figure 3)."""
+    """Judges C5: the penalty slows the growth of the error in smaller networks (Section 3.2 and Figure 3)."""
     differences = {
         size: _growth(sweep, Network(size, VANILLA)) - _growth(sweep, Network(size, CORR_01))
         for size in BELOW_HUGE
@@ -91,7 +91,7 @@ def c5(sweep: xr.Dataset) -> Verdict:
 
 
 def c6(sweep: xr.Dataset) -> Verdict:
-    """Judges C6, large weights reverse the trend of C5 (Section 3.2)."""
+    """Judges C6: large weights reverse the trend of C5 (Section 3.2)."""
     differences = {
         Network(size, variant): _growth(sweep, Network(size, variant))
         - _growth(sweep, Network(size, VANILLA))
@@ -114,7 +114,7 @@ def c6(sweep: xr.Dataset) -> Verdict:
 
 
 def c7(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
-    """Judges C7, more weight lowers the error faster at first (Section 3.3 and Figure 4)."""
+    """Judges C7: more weight lowers the error faster at first (Section 3.3 and Figure 4)."""
     differences = {
         (size, less, more): error(sweep, Network(size, less), EARLY)
         - error(sweep, Network(size, more), EARLY)
@@ -133,7 +133,7 @@ def c7(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
 
 
 def c8(sweep: xr.Dataset, sizes: Sequence[Size] = tuple(SIZES)) -> Verdict:
-    """Judges C8, too much weight raises the error in the end (Section 3.3)."""
+    """Judges C8: too much weight raises the error in the end (Section 3.3)."""
     differences = {
         Network(size, variant): error(sweep, Network(size, variant), -1)
         - error(sweep, Network(size, VANILLA), -1)
@@ -186,7 +186,7 @@ def error(sweep: xr.Dataset, network: Network, epoch: int) -> np.ndarray:
 
 
 def on_diverged(sweep: xr.Dataset, variants: Sequence[Variant], by: int | None = None) -> str:
-    """Returns a sentence on the networks that diverged by an epoch (None: the last); "" if none did."""
+    """Returns a sentence on the networks that had diverged after epoch `by` (None: the last), or ""."""
     counts = ", ".join(
         f"{count} of {seeds} {network.name}"
         for network, (count, seeds) in diverged(sweep, by).items()

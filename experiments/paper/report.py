@@ -66,7 +66,7 @@ def write(sweep: xr.Dataset, out: Path) -> Path:
 
 
 def conclusion(sweep: xr.Dataset) -> str:
-    """Returns, for a sweep of the digits, one line on why MNIST seems to disagree; "" for other sweeps."""
+    """Returns, for a sweep of the digits, a line on why MNIST seems to contradict it; "" for other sweeps."""
     return _contrast(sweep, {})[0]
 
 

@@ -149,8 +149,8 @@ def effective_units(cell: xr.Dataset) -> xr.DataArray:
 
 
 def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[int, int]]:
-    """Returns, for each cell with a network that diverged by an epoch (default: the last), how many networks
-    diverged and how many the cell has."""
+    """Returns, for each cell with a network that had diverged after epoch `by` (default: the last), how many
+    networks had diverged and how many the cell has."""
     epoch = sweep.diverged_epoch
     counts = ((epoch > 0) & (epoch <= (by or sweep.sizes["epoch"]))).sum("seed").values
     return {

@@ -203,7 +203,7 @@ def _above(share: xr.DataArray, remark: str = "") -> Verdict:
 
 
 def tables(measured: xr.Dataset) -> list[Table]:
-    """Returns the table of the shares of units that networks need, without networks that diverged."""
+    """Returns a table of the share of units that a network needs. Networks that diverged are left out."""
     rows = []
     for share, diverged in zip(needed(measured), measured.diverged, strict=True):
         kept = share.values[diverged.values == 0]
