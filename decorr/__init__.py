@@ -62,7 +62,7 @@ _RARE = {
     "redundant_pairs spectrum",
     "penalties": "GradientTerms VICRegParts gradient_terms vicreg_parts",
 }
-"""Maps each module to its other names. `decorr` has these names too, but only the modules list them."""
+"""Maps each module to its names for rarer use. `decorr` has these too, but only their modules list them."""
 
 
 def _homes(modules: dict[str, str]) -> dict[str, str]:

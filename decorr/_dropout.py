@@ -59,9 +59,9 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
 # Jitted, because otherwise each call outside of `jit` would compile the loop again.
 @functools.partial(jax.jit, static_argnums=1)
 def _words(key: jax.Array, blocks: int) -> jax.Array:
-    """Returns the random words that Threefry makes of the counters 0, 1, ... Each counter gives two words.
+    """Returns the random words that Threefry makes from the counters 0, 1, ..., two for each counter.
 
-    All first words stand before all second words.
+    The first words of all counters come before the second words.
     """
 
     def encrypt(counter: jax.Array) -> tuple[jax.Array, jax.Array]:

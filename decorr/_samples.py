@@ -97,7 +97,7 @@ class Samples:
     def size(self, ddof: int = 0) -> jax.Array | int:
         """Returns the divisor of sums: V1 - ddof V2 / V1, with V1 = sum w and V2 = sum w^2.
 
-        Without weights, the divisor is number - ddof. If its formula gives 0, the divisor is 1 instead.
+        Without weights, the divisor is number - ddof. If the result would not be above 0, it is 1 instead.
         """
         if self.weights is None:
             return self.number - ddof if at_most(1 + ddof, self.number) else 1

@@ -86,11 +86,11 @@ def fit_whitening(
     Numerics:
       Eigenvalues below d eps times the largest may be rounding errors, and are raised to this bound. So W is
       finite even if the shrinkage is 0. `Whitening.whiten` multiplies by W, and then corrects z by the error
-      that `unwhiten` would make. So `unwhiten` restores the activations exactly, up to a few eps times the
-      largest activation, even if the condition number of C is 1e6. In C', a constant unit has only the
-      variance that shrinkage adds. If no unit varies, or fewer than two samples are valid, matrix and inverse
-      are 0. If a value is not finite, matrix and inverse are NaN. In each "pca" direction, the entry with the
-      largest absolute value is positive, like in scikit-learn.
+      that `unwhiten` would make. So if all components are kept, `unwhiten` restores the activations up to a
+      few eps times the largest activation, even if the condition number of C is 1e6. In C', a constant unit
+      has only the variance that shrinkage adds. If no unit varies, or fewer than two samples are valid,
+      matrix and inverse are 0. If a value is not finite, matrix and inverse are NaN. In each "pca" direction,
+      the entry with the largest absolute value is positive, like in scikit-learn.
 
     Source: Kessy, Lewin & Strimmer, Optimal Whitening and Decorrelation. At shrinkage 0, "pca" is
     scikit-learn's PCA(whiten=True).

@@ -99,8 +99,8 @@ def _sample_positions(
     if p == shape[1]:
         return flat, mask
     # The positions with the p largest random words are drawn. The highest bit of a word marks a valid
-    # position. With uniform floats instead, two positions would tie with probability 2^-23, and the first
-    # one would always be drawn.
+    # position. With uniform floats instead, two positions would tie with probability 2^-23, and the first of
+    # them would win the tie.
     words = jax.random.bits(key, shape, jnp.uint32) >> 1
     _, index = jax.lax.top_k(words | mask.astype(jnp.uint32) << 31, p)
     return jnp.take_along_axis(flat, index[:, :, None], axis=1), jnp.take_along_axis(mask, index, axis=1)

@@ -148,10 +148,10 @@ def merge_units(
 
     Returns:
       Merged(kept [kept], incoming, kernel [..., kept, output], bias [output], error). Arrays keep their
-      dtypes. Without jax_enable_x64, a float64 array stays a NumPy array. `error` is the change of a @ kernel
-      + bias, as a root mean square over samples and outputs. This change is divided by the root mean square
-      of the deviations of a @ kernel from its mean. If the kernel has positions in front of its unit axis,
-      the outputs of each position count separately in `error`.
+      dtypes. Without jax_enable_x64, a float64 array stays a NumPy array. `error` is the change of the next
+      layer's weighted sums, a @ kernel + bias, as a root mean square over samples and outputs. This change is
+      divided by the root mean square of the deviations of a @ kernel from its mean. If the kernel has
+      positions in front of its unit axis, the outputs of each position count separately in `error`.
 
     Raises:
       ValueError: shapes that do not fit; fewer than two valid samples; valid activations that are not finite;
@@ -162,8 +162,8 @@ def merge_units(
     Numerics:
       Up to rounding, the removal is exact for dead units, and for units that are an affine function of their
       partner for every possible input. One example is a unit with the same incoming weights and bias as its
-      partner. With a ReLU or leaky ReLU, the unit's weights and bias may also be the partner's times a factor
-      > 0. Otherwise the result is exact only on average over these samples, and `error` measures the
+      partner. With a ReLU or leaky ReLU, the unit's weights and bias may also be a positive multiple of the
+      partner's. Otherwise the result is exact only on average over these samples, and `error` measures the
       deviation. A unit that is constant on these samples, or follows another unit by chance, may act
       differently on other samples. So take many more samples than units. Only a linear map may come between
       `a` and the next layer's sum. Average pooling and inverted dropout are fine. Max pooling invalidates

@@ -25,17 +25,17 @@ class Sums(NamedTuple):
 
 
 class CorrelationState(NamedTuple):
-    """The state of correlations that are computed batch by batch, of more samples than fit in memory.
+    """Correlations of more samples than fit in memory: a state that is updated batch by batch.
 
-    Each batch updates the state, which holds the weighted mean and the co-moments M of the samples so far.
-    The co-moments of two sets of samples, a and b, are combined by M = M_a + M_b + delta delta^T w_a w_b /
-    (w_a + w_b), where delta = mean_b - mean_a, and w_a and w_b are the sums of weights (Chan et al.). This
-    formula never subtracts large sums from each other. Sums are compensated: the rounding error of each
-    addition is kept beside the sum. So float32 is enough for streams of any length. Unlike `zscore`, the
-    state squares values without scaling them first. So in float32, a unit's standard deviation should be
-    between 1e-15 and 1e15. A unit's correlations are NaN if squares over- or underflowed, or if a value was
-    not finite. The state is a PyTree, and all methods are pure functions. Use the state as a `lax.scan` carry
-    or under `vmap`, and merge states across devices.
+    The state holds the weighted mean and the co-moments M of the samples so far. The co-moments of two sets
+    of samples, a and b, are combined by M = M_a + M_b + delta delta^T w_a w_b / (w_a + w_b), where delta =
+    mean_b - mean_a, and w_a and w_b are the sums of weights (Chan et al.). This formula never subtracts large
+    sums from each other. Sums are compensated: the rounding error of each addition is kept beside the sum. So
+    float32 is enough for streams of any length. Unlike `zscore`, the state squares values without scaling
+    them first. So in float32, a unit's standard deviation should be between 1e-15 and 1e15. A unit's
+    correlations are NaN if squares over- or underflowed, or if a value was not finite. The state is a PyTree,
+    and all methods are pure functions. Use the state as a `lax.scan` carry or under `vmap`, and merge states
+    across devices.
 
         state = CorrelationState.init(d)
         for a in batches:                 # [..., unit]
@@ -68,7 +68,7 @@ class CorrelationState(NamedTuple):
     high: jax.Array
     """[unit], the largest value of each unit."""
     pairs: jax.Array
-    """[], the sum of w_k w_l over all samples k != l with weights w, which is weight^2 - square."""
+    """[], the sum of w_k w_l over all pairs of samples k != l, with w the weights: weight^2 - square."""
     rest: Sums
     """The rounding errors of the fields with the same names."""
 
@@ -112,7 +112,7 @@ class CorrelationState(NamedTuple):
         weight = self.weight + other.weight
         share = other.weight / jnp.where(weight == 0, 1, weight)
         delta = (other.mean - self.mean) + (other.rest.mean - self.rest.mean)
-        step = delta * _root(self.weight * share)  # 0 if either state is empty, whatever delta is
+        step = delta * _root(self.weight * share)  # 0 if either state is empty, however large delta is
         added = Sums(
             weight=other.weight,
             square=other.square,

@@ -86,7 +86,7 @@ def effective_rank(
     - order inf: 1 / max_i p_i; with power 2 the stable rank;
     - any other order q: (sum_i p_i^q)^(1/(1-q)).
 
-    The ranks in the literature are special cases. RankMe has `power=1, kind="moment"`. The effective rank of
+    Several published ranks are special cases. RankMe has `power=1, kind="moment"`. The effective rank of
     Roy and Vetterli has `power=1`, the participation ratio `order=2`, NESum `order=math.inf`, and the stable
     rank `order=math.inf, kind="moment"`. `effective_units` has `order=2, kind="correlation", debias=True`. On
     one layer, these ranks can differ by a factor of ten, mostly because only some subtract the means.

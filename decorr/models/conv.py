@@ -34,8 +34,8 @@ class ConvNet(nn.Module):
 
     Call:
       x: inputs [..., pixel], floating point.
-      dropout_rate: the probability that an activation is dropped, a scalar that may be traced. None: no
-        dropout.
+      dropout_rate: the probability to drop an element, a scalar that may be traced. None: no dropout, and no
+        cost.
       train: has an effect only with normalisation. If True, layers normalise by the batch's statistics, and
         update the running statistics (the collection "batch_stats"). If False, layers normalise by the
         running statistics.

@@ -21,7 +21,7 @@ def negative_log_likelihood(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Raises:
       TypeError: labels that are not integers.
-      ValueError: more or fewer labels than rows of logits.
+      ValueError: labels whose shape is not [...], the shape of the logits without the class axis.
 
     Source: Simon, Section 1.3; optax.softmax_cross_entropy_with_integer_labels.
     """
@@ -79,7 +79,7 @@ def regularised_loss(
     Raises:
       TypeError: activations given as one array instead of one for each layer; labels that
         `negative_log_likelihood` rejects.
-      ValueError: activations and logits of different numbers of samples; labels that
+      ValueError: a layer whose first axis differs in size from that of the logits; labels that
         `negative_log_likelihood` rejects.
 
     Source: Simon, Section 3.1: P of each layer is added with the same weight.
