@@ -62,8 +62,8 @@ def check_data(source: object, stored: str, wanted: str) -> None:
     """
     if not same_data(stored, wanted):
         raise ResultsError(
-            f"{source} was trained on {stored}, which differ from the given data, {wanted}: give the data of "
-            "the file, or another --out"
+            f"{source} was trained on other data ({stored}, not {wanted}): give the data on which it was "
+            "trained, or another --out"
         )
     if "sha256:" in wanted and not all("sha256:" in identity for identity in stored.split("; ")):
         warnings.warn(

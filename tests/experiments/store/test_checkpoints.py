@@ -104,7 +104,7 @@ def test_a_checkpoint_of_another_configuration_or_other_data_is_refused(tmp_path
     assert_one_line(error, str(path), "seeds is 2 there, not 3")
     with pytest.raises(ResultsError) as error:
         checkpoints.read(tmp_path, BLOCK, "1998 sha256:4567")
-    assert_one_line(error, str(path), f"version {DATA} there, not 1998 sha256:4567")
+    assert_one_line(error, str(path), f"other data ({DATA}, not 1998 sha256:4567)")
 
 
 def test_a_truncated_file_is_one_line(tmp_path):

@@ -121,7 +121,7 @@ def test_nothing_is_added_to_results_of_other_data(tmp_path):
     for other in ("1998 sha256:4567", "2.0.0 sha256:0123"):
         with pytest.raises(ResultsError) as error:
             finished.check_identity(tmp_path, other)
-        assert_one_line(error, str(path), f"version {DATA} there, not {other}")
+        assert_one_line(error, str(path), f"other data ({DATA}, not {other})")
     write(tmp_path, data="1998")  # like older results, without a hash
     with pytest.raises(ResultsError):
         finished.check_identity(tmp_path, "2.0.0 sha256:0123")
