@@ -78,7 +78,7 @@ class Network(nn.Module):
 
 
 def plain_penalty(a: jax.Array) -> jax.Array:
-    """Computes P like the paper, from the d x d correlation matrix."""
+    """Computes P as the paper writes it, from the d x d correlation matrix."""
     m, d = a.shape
     z = (a - a.mean(axis=0)) / a.std(axis=0, ddof=1)
     rho = jnp.matmul(z.T, z, precision=jax.lax.Precision.HIGHEST) / (m - 1)
@@ -86,7 +86,7 @@ def plain_penalty(a: jax.Array) -> jax.Array:
 
 
 def gram_penalty(a: jax.Array) -> jax.Array:
-    """Computes P like an expert, from the m x m Gram matrix if that is smaller."""
+    """Computes P as an expert would write it, from the m x m Gram matrix if that is smaller."""
     m, d = a.shape
     z = (a - a.mean(axis=0)) / a.std(axis=0, ddof=1)
     smaller = z.T @ z if d <= m else z @ z.T

@@ -42,14 +42,14 @@ class Network(nn.Module):
 
 
 def plain_penalty(a: torch.Tensor) -> torch.Tensor:
-    """Computes P like the paper, from the d x d correlation matrix."""
+    """Computes P as the paper writes it, from the d x d correlation matrix."""
     m, d = a.shape
     z = (a - a.mean(0)) / a.std(0)
     return ((z.T @ z / (m - 1)) ** 2).sum() / (2 * d)
 
 
 def gram_penalty(a: torch.Tensor) -> torch.Tensor:
-    """Computes P like an expert, from the m x m Gram matrix if that is smaller."""
+    """Computes P as an expert would write it, from the m x m Gram matrix if that is smaller."""
     m, d = a.shape
     z = (a - a.mean(0)) / a.std(0)
     smaller = z.T @ z if d <= m else z @ z.T

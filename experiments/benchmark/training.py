@@ -40,8 +40,8 @@ class Setting(NamedTuple):
 
 
 class Trainer(NamedTuple):
-    """A way to train, with candidates: layouts of its processes, with arguments of `build`. Only the fastest
-    candidate is measured."""
+    """A way to train. Each candidate is a layout of its processes, with arguments of `build`. Only the
+    fastest candidate is measured."""
 
     name: str
     build: str
@@ -51,8 +51,8 @@ class Trainer(NamedTuple):
 
 
 def engine_trainer(platform: str, family: Family) -> Trainer:
-    """Returns the sweep's engine. On a CPU, the engine has a process on each core. Each device trains several
-    networks at once."""
+    """Returns the sweep's engine. On a CPU, the engine has a process on each core. `networks` is the number
+    of networks that each device trains."""
     layout = separate() if platform == "cpu" else together()
     networks = {"mlp": 8, "conv": 2}[family] if platform == "cpu" else 256
     return Trainer("decorr", _JAX + "sweep_engine", ((layout, {"family": family, "networks": networks}),))
@@ -65,8 +65,8 @@ def peers(platform: str, family: Family) -> tuple[Trainer, ...]:
     def peer(
         name: str, build: str, needs: str | None = None, networks: Sequence[int] = (), **arguments: Any
     ) -> Trainer:
-        """Returns a trainer of one network at a time. If `networks` lists numbers, it trains the fastest of
-        these numbers of networks at once."""
+        """Returns a trainer of one network at a time. If `networks` lists numbers, the trainer trains several
+        networks at once: the number in the list with which it is fastest."""
         variants = [{"networks": width} for width in networks] or [{}]
         candidates = ((layout, width | arguments) for layout, width in itertools.product(layouts, variants))
         return Trainer(name, build, tuple(candidates), needs)

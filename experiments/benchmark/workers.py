@@ -116,7 +116,7 @@ def interleaved(groups: Mapping[str, Group], repeats: int) -> dict[str, list[flo
 
 def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
     """Returns the ratio numerator / denominator: the median over the repeats. If the machine slows down for a
-    while, both times of a repeat become longer, and their ratio stays."""
+    while, both times of a repeat become longer, and their ratio hardly changes."""
     return statistics.median(n / d for n, d in zip(numerator, denominator, strict=True))
 
 

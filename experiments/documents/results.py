@@ -169,7 +169,7 @@ def kept_by_dropout(basin: int) -> float:
 
 
 def merged(variant: str) -> tuple[float, float]:
-    """Returns the share of units left after merging at |rho| >= 0.6, and the error after it, both in %."""
+    """Returns the share of units left after merging at |rho| >= 0.6, and the error then, both in %."""
     cut = measurements()["merging"].sel(threshold=0.6, variant=variant)
     return 100 * float(merging.shares(cut).mean("seed")), 100 * float(cut.error.mean("seed"))
 
@@ -220,7 +220,7 @@ def rung(
 
 
 def gains(pool: str, plain: str = "vanilla", method: str = "corr") -> list[float]:
-    """Returns the mean of `rung` on each rung after the first, which is the released network."""
+    """Returns the mean gain of `rung`, in points, on each rung after the released network."""
     return [rung(pool, step, plain, method).estimate for step in STEPS]
 
 

@@ -138,7 +138,8 @@ def by_similarity(rho: np.ndarray) -> np.ndarray:
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 4, extra: Sequence = ()) -> None:
-    """Draws one legend above all axes, with the entries of `axes` and `extra`, in up to `columns` columns."""
+    """Draws one legend above all axes, with the entries of `axes` and `extra`. It has `columns` columns, or
+    as many as fit."""
     handles, labels = axes.get_legend_handles_labels()
     shown = dict(zip(labels, handles, strict=True)) | {handle.get_label(): handle for handle in extra}
     width = 0.55 + 0.085 * np.mean([len(label) for label in shown])  # inches, for a handle and its label
@@ -184,7 +185,8 @@ def picture(folder: Path, name: str, title: str, draw: Callable[[], Figure]) -> 
 
 
 def _file(figure: Figure, kind: str) -> bytes:
-    """Returns a figure as the bytes of a file. Equal figures give equal bytes."""
+    """Returns a figure as the bytes of a file. With `settings`, equal figures give equal bytes, and text in
+    an SVG stays text."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()

@@ -134,4 +134,4 @@ def _check(room: Room, block: Block, dataset: Dataset) -> None:
 
 
 TRAINING = Training(_check, run_block)
-"""The functions that train blocks of a sweep."""
+"""The functions that check and train blocks of a sweep."""

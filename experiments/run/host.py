@@ -34,8 +34,8 @@ def configure(cpu_devices: int | None = None) -> None:
     """
     for name, value in _PINNED.items():
         jax.config.update(name, value)
-    # Hides the warning that minibatches of 50 are small for the 15 units that networks whiten together,
-    # because no option changes the 15.
+    # Hides the warning that minibatches of 50 are small for groups of 15 units that are whitened together,
+    # because no option sets the size of the groups.
     warnings.filterwarnings("ignore", "BatchWhitening:", UserWarning)
     if jax.config.jax_compilation_cache_dir is None and (folder := _compiled()):  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -50,8 +50,8 @@ CORRELATIONS = Quantity("difference in mean |rho|")
 @dataclass(frozen=True)
 class Comparison:
     """Numbers, one for each seed, about which a sentence of the paper makes a claim. The claim is that the
-    numbers are above `expected` or, where the sentence names a value, that they equal this value. `expected`
-    is then the value."""
+    numbers are above `expected` or, where the sentence names a value, that they equal this value. In the
+    second case, `expected` is this value."""
 
     what: str
     values: np.ndarray
@@ -158,7 +158,7 @@ def equal(what: str, values: np.ndarray, expected: float, margin: float, quantit
     """Returns the comparison for a claim that the mean of values [seed] is within a margin of `expected`."""
     interval = intervals.bootstrap(values[np.isfinite(values)])
     outcome: Outcome = "open"
-    if np.isfinite(values).sum() >= 6:  # fewer values would not suffice for a sign-flip test
+    if np.isfinite(values).sum() >= 6:  # as many as a sign-flip test needs
         if expected - margin <= interval.low and interval.high <= expected + margin:
             outcome = "for"
         elif interval.high < expected - margin or expected + margin < interval.low:

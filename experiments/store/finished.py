@@ -83,7 +83,7 @@ def described(dataset: "xr.Dataset") -> "xr.Dataset":
 
 
 def path_of(folder: Path, network: Network) -> Path:
-    """Returns the path of the cell of a network."""
+    """Returns the path of the file that holds a network's cell."""
     return folder / f"{network.name}.nc"
 
 
