@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from experiments.grid.networks import Network
 from experiments.grid.protocols import ABLATION, WITHOUT
@@ -15,21 +14,6 @@ from experiments.paper import ablation, claims, figures, report, tables
 from experiments.store import compact
 from experiments.store import gathered as stored
 from tests import made_up
-
-DRAWN = ("figure4", "heat_maps", "C7")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_are_drawn():
-    """Makes all figures, but draws empty ones except for `DRAWN`. This takes a third of the time."""
-    whole = drawing.picture
-
-    def picture(folder, name, title, draw):
-        return whole(folder, name, title, draw if name in DRAWN else lambda: draw() and Figure())
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawing, "picture", picture)
-        yield
 
 
 @pytest.fixture(scope="module")
