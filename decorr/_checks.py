@@ -41,7 +41,7 @@ def check_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
 
 
 def check_scalar_probability(number: jax.typing.ArrayLike, what: str) -> jax.Array:
-    """Checks a number like `check_probability`, and raises ValueError if it is not a scalar."""
+    """Does what `check_probability` does, and also raises ValueError if the number is not a scalar."""
     array = check_probability(number, what)
     if array.ndim:
         raise ValueError(f"{what} must be a scalar; got shape {array.shape}")

@@ -16,7 +16,7 @@ from decorr._samples import widen
 def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike) -> jax.Array:
     """Drops each element with probability `rate` and scales the others by 1 / (1 - rate).
 
-    y = r x / keep with r ~ Bernoulli(keep), so that E[y] = x (inverted scaling; the author's code).
+    y = r x / keep with r ~ Bernoulli(keep), so that E[y] = x (inverted scaling, as in the author's code).
     Unlike in `flax.linen.Dropout`, the rate may be traced: one compiled program serves every rate.
 
     Args:
@@ -42,8 +42,8 @@ def dropout(key: jax.Array, x: jax.typing.ArrayLike, rate: jax.typing.ArrayLike)
     """
     x = check_floating(x, "the inputs of dropout")
     keep = 1 - check_scalar_probability(rate, "rate").astype(jnp.float32)
-    # Half words below `kept` keep their element. If keep > 0, `kept` is at least 1, because 0 would make the
-    # scale infinite.
+    # An element is kept if its half word is below `kept`. If keep > 0, `kept` is at least 1, because 0 would
+    # make the scale infinite.
     kept = jnp.where(keep > 0, jnp.maximum(jnp.round(keep * 2**16), 1), 0)
     words = _words(jax.random.bits(key, (2,), jnp.uint32), -(-x.size // 4))  # four elements per block
     halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]

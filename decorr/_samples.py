@@ -15,7 +15,7 @@ from decorr._checks import check_floating, check_weights, check_where
 AxisName = str | tuple[str, ...] | None
 """Names of the mapped axes over which the samples are spread."""
 
-# A unit is constant if its values differ by at most this many rounding errors (eps) of the largest one.
+# A unit is constant if its values span at most _ROUNDINGS * eps times the largest absolute value.
 _ROUNDINGS = 4
 
 
@@ -114,7 +114,7 @@ class Samples:
         return jnp.where(squares > 0, 1 / jnp.where(squares > 0, squares, 1), 0)
 
     def _shares(self) -> tuple[jax.Array, jax.Array]:
-        """Returns V1, the sum of the weights, and each weight divided by V1, its share.
+        """Returns V1 = sum w, and each weight's share w / V1.
 
         Squares of shares cannot overflow, unlike squares of weights.
         """
@@ -138,7 +138,7 @@ class Samples:
         return low, high
 
     def origin(self, low: jax.Array) -> jax.Array:
-        """Returns the values [1, unit] to subtract first: `low`, or with weights, the heaviest sample.
+        """Returns the values [1, unit] to subtract first: `low`, or the heaviest sample if there are weights.
 
         If one sample outweighs all others by far, the mean is close to the value of that sample. If another
         value were subtracted, that sample's deviation from the mean would be only rounding error.
