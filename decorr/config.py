@@ -69,7 +69,7 @@ class Optimisation:
     learning_rate: float = 0.05
     """The step size (text, code)."""
     momentum: float = 0.0
-    """Heavy-ball momentum, without damping. The code makes a new momentum buffer at every call, so its
+    """Heavy-ball momentum, without damping. The code makes a new momentum buffer in every step, so its
     momentum is effectively 0. The text says 0.8."""
     weight_decay: float = 1e-4
     """Weight decay: this multiple of the parameters is added to the gradient (text, code). Biases and slopes

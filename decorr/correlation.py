@@ -42,8 +42,8 @@ def zscore(
 
     Raises:
       ValueError: fewer than two dimensions or samples, or no unit; `where` or `weights` that cannot be
-        broadcast; a valid sample's weight below 0 or infinite. If such a weight is traced, there is no error.
-        Instead, every nonzero z-score becomes NaN.
+        broadcast; a valid sample whose weight is below 0 or infinite. If such a weight is traced, there is no
+        error. Instead, every nonzero z-score becomes NaN.
       TypeError: a dtype that is not real floating point, a `where` that is not bool.
 
     Numerics:
@@ -75,8 +75,8 @@ def correlation_matrix(
 
     Args:
       a: activations [..., unit], floating point; m samples in all.
-      undefined: the value of every entry of a constant unit, including its diagonal entry. However, the entry
-        of a constant unit and a unit with a NaN or an infinity is NaN.
+      undefined: the value of every entry of a constant unit, including its diagonal entry. However, its entry
+        with a unit that has a NaN or an infinity is NaN.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.
 

@@ -50,8 +50,8 @@ def fit_whitening(
 ) -> Whitening:
     """Fits a map that whitens activations. The map also applies to other activations, and has an inverse.
 
-    W C' W^T = I, with C' = (1 - shrinkage) C + shrinkage mean_i(C_ii) I and C the unbiased covariance, as in
-    `whitening_matrix`. With C' = E diag(l) E^T, largest l first, the methods are:
+    W C' W^T = I, as in `whitening_matrix`, with C' = (1 - shrinkage) C + shrinkage mean_i(C_ii) I. C is the
+    unbiased covariance. With C' = E diag(l) E^T, largest l first, the methods are:
 
     - "zca": W = E diag(l)^(-1/2) E^T, inverse E diag(l)^(1/2) E^T. Unit i stays unit i.
     - "pca": W = diag(l)^(-1/2) E^T, inverse E diag(l)^(1/2). Directions are sorted by decreasing variance,
@@ -67,8 +67,8 @@ def fit_whitening(
     Args:
       a: activations [..., unit], floating point; all leading axes together are the m samples.
       method: "zca", "pca" or "cholesky".
-      shrinkage: in [0, 1], may be traced. With 0, C' is C. With 1, all units are only divided by the same
-        scale.
+      shrinkage: in [0, 1], may be traced. With 0, C' is C. With 1, units are divided by one common scale,
+        but not decorrelated.
       components: how many leading directions "pca" keeps. Default: all.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.

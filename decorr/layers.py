@@ -100,7 +100,7 @@ def scalar_of(function: Callable[[jax.Array], jax.Array], a: jax.Array, place: s
     try:
         value = function(a)
     except (TypeError, ValueError) as error:
-        # The new error cannot have the error's own class, because some of JAX's error classes take no
+        # The new error does not keep the class of `error`, because some of JAX's error classes take no
         # message.
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{place}: {error}") from error

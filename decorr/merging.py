@@ -52,7 +52,7 @@ def merge_network(
       layers: the stack, first to last. Each layer has a "kernel" [input, unit] and a "bias" [unit], like the
         parameters of a Flax Dense layer. The last layer's units are the outputs, and all of them stay.
       nonlinearity: an elementwise function that every hidden layer applies; or a sequence with one function
-        for each hidden layer, for example with learned slopes.
+        for each hidden layer, for example PReLUs with their learned slopes.
       threshold, where, weights: as in `merge_units`.
 
     Returns:
@@ -60,7 +60,7 @@ def merge_network(
 
     Raises:
       ValueError, TypeError: as in `merge_units`; fewer than two layers; layers whose shapes do not fit each
-        other; a sequence without exactly one nonlinearity for each hidden layer.
+        other; a sequence with more or fewer nonlinearities than hidden layers.
 
     Numerics:
       As in `merge_units`. Activations have the dtype of x, or float32 if x has half precision. To try another
@@ -97,7 +97,7 @@ def _affine(layer: Mapping[str, Any], x: jax.Array) -> jax.Array:
 
 
 def _check_stack(stack: Sequence[Mapping[str, Any]], width: int) -> None:
-    """Raises ValueError unless each layer has as many inputs as the layer before has units."""
+    """Raises ValueError unless each layer has one input for each unit of the layer before."""
     if len(stack) < 2:
         raise ValueError(f"a network must have >= 2 layers, including the output layer; got {len(stack)}")
     for i, layer in enumerate(stack):

@@ -14,8 +14,8 @@ The weighted sum over the quadruples is, with p_n = sum_k w_k^n,
 
 and the weights of the quadruples sum to 1 - 6 p_2 + 3 p_2^2 + 8 p_3 - 6 p_4. If all weights are equal, the
 unbiased HSIC is HSIC_1 of Song et al., Feature Selection via Dependence Maximization (2012). For X = Y it
-estimates tr(C^2), where C is the covariance matrix. If the terms are |x_i - x_j|^2 |x_k - x_l|^2 / 4, the
-same mean estimates (tr C)^2. The weighted sum of these terms is larger than the sum above by
+estimates tr(C^2), where C is the covariance matrix. With the terms |x_i - x_j|^2 |x_k - x_l|^2 / 4 instead,
+the mean estimates (tr C)^2. The weighted sum of these terms is larger than the sum above by
 
     (1 - p_2) ((tr M)^2 - |M|^2) - 2 (tr M tr N - <M, N>).
 """
@@ -120,7 +120,7 @@ def _inner_products(
 
 
 def _of_equal_weights(samples: Samples, mm: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns |M|^2, <M, N> and |N|^2 from |M|^2, for equal weights.
+    """Returns |M|^2, <M, N> and |N|^2 for equal weights; `mm` is |M|^2.
 
     With equal weights, N is M divided by the number of samples.
     """

@@ -23,8 +23,8 @@ def mean_square_correlation(
 
     r2 = 1/(d(d-1)) sum_i!=j rho_ij^2; the debiased value is r2 - (1 - r2) / (n - 2). For independent units,
     the debiased value is about 0 for any m and d, but the raw mean is about 1/(m - 1). Both values are 1 if
-    all units are alike. So debiased values of layers of different widths, or over different numbers of
-    samples, can be compared.
+    all units are alike. So you can compare debiased values between layers of different widths, and between
+    different numbers of samples.
 
     Args:
       a: activations [..., unit], floating point; m samples in all.

@@ -101,8 +101,8 @@ def effective_rank(
       power: the exponent of the singular values, above 0. With 2, p holds shares of eigenvalues. With 1, it
         holds shares of their square roots.
       kind: as in `spectrum`.
-      debias: whether to correct for the number of samples, because few samples show few directions. Debiasing
-        needs order 2, power 2, and kind "covariance" or "correlation".
+      debias: whether to correct for the number of samples: few samples show few directions. Debiasing needs
+        order 2, power 2, and kind "covariance" or "correlation".
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
         as in `zscore`.
 
@@ -167,8 +167,8 @@ def rank_at(
         in [0, 1].
 
     Numerics:
-      Singular values so small that rounding can produce them count as 0, as in `effective_rank`. k is 1 if
-      all singular values are 0.
+      A singular value counts as 0 if it may come from rounding alone, as in `effective_rank`. k is 1 if all
+      singular values are 0.
 
     Source: Kumar et al., Implicit Under-Parameterization (arXiv:2010.14498), delta = 0.01. Yang et al.,
       Harnessing Structures for Value-Based Planning and Reinforcement Learning (arXiv:1909.12255).
@@ -208,7 +208,7 @@ def rank_above(
       ValueError, TypeError: as in `zscore`.
 
     Numerics:
-      Singular values so small that rounding can produce them count as 0, as in `effective_rank`.
+      A singular value counts as 0 if it may come from rounding alone, as in `effective_rank`.
 
     Source: Lyle et al., Understanding and Preventing Capacity Loss in Reinforcement Learning
       (arXiv:2204.09560), epsilon = 0.01.
@@ -268,7 +268,7 @@ def _participation(kind: Kind, debias: bool, samples: Samples) -> jax.Array:
 
 
 def _singular_values(values: jax.Array) -> jax.Array:
-    """Returns the square roots of eigenvalues, largest first. Roots as small as rounding errors become 0."""
+    """Returns the square roots of eigenvalues, largest first. A root becomes 0 if rounding may cause it."""
     rounding = len(values) * jnp.finfo(values.dtype).eps
     kept = ~(values <= rounding * rounding * values[0])  # NaN stays
     return jnp.where(kept, jnp.sqrt(jnp.where(kept, values, 1)), 0)

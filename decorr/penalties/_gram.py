@@ -57,7 +57,7 @@ def cross_sum(samples: Samples, x: jax.Array, y: jax.Array, *, diagonal: bool = 
 
 
 def pair_sum_and_terms(form: Form, samples: Samples) -> tuple[jax.Array, GradientTerms]:
-    """Returns `pair_sum` and the terms of its gradient w A (B - C) [sample, unit], for sample weights w."""
+    """Returns `pair_sum`, and A, B and C of its gradient w A (B - C) [sample, unit], for sample weights w."""
     u, scale_of_units, constant = _units(form, samples)
     size, apart = samples.size(form.ddof), None
     if at_most(u.shape[1], samples.number):

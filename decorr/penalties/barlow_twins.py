@@ -44,7 +44,7 @@ def barlow_twins_loss(
       The authors' code computes z-scores by a BatchNorm with epsilon 1e-5, but here there is no epsilon. A
       constant unit (see `zscore`) has C_ii = 0, so it adds 1 to the first sum, with gradient 0. With fewer
       than two valid samples, every unit counts as constant. The loss uses one d x d matrix or two m x m
-      matrices, whichever is smaller, and automatic differentiation.
+      matrices, whichever is smaller. Derivatives come from automatic differentiation.
 
     Source: Zbontar et al., Barlow Twins (arXiv:2103.03230), Equations 1 and 2. The authors' main.py has
       lambda 0.0051 and multiplies L by --scale-loss 0.024.
