@@ -72,11 +72,11 @@ def redundant_pairs(rho: jax.typing.ArrayLike, threshold: float) -> np.ndarray:
     Numerics:
       eps is 1.2e-7 if rho is in half precision or float32, and 2.2e-16 if it is in float64. A float64 NumPy
       array keeps its precision even without jax_enable_x64. A correlation computed from samples also has
-      rounding errors of sums, about 100 eps for units that rarely fire. The diagonal should be 1,
-      so it shows this error. If a unit's diagonal entry is within sqrt(eps) of 1, the unit's correlations are
-      divided by that entry's square root. A constant unit is in no pair if its correlations are 0 (as from
-      `correlation_matrix`) or NaN (as from numpy.corrcoef). On m samples, independent units show |rho| of
-      about 1/sqrt(m) by chance. On two samples, |rho| is always 1.
+      the rounding errors of sums over these samples: about 100 eps for units that rarely fire. The diagonal
+      should be 1, so it shows this error. If a unit's diagonal entry is within sqrt(eps) of 1, the unit's
+      correlations are divided by that entry's square root. A constant unit is in no pair if its correlations
+      are 0 (as from `correlation_matrix`) or NaN (as from numpy.corrcoef). On m samples, independent units
+      show |rho| of about 1/sqrt(m) by chance. On two samples, |rho| is always 1.
 
     Source: Simon, Decorrelating Neural Network Activations, Section 1.1.
     """
@@ -108,9 +108,9 @@ def merge_units(
 ) -> Merged:
     """Removes each unit of a layer that another unit predicts, and adjusts the next layer to match.
 
-    If two units in the same layer respond alike, one can be removed and "the weights on the remaining unit"
-    rescaled (Section 1.1). Here |rho_ij| may be below 1, and units may differ by an offset as well as by a
-    factor. The least-squares line of unit j on its partner i over the samples is
+    If two units in the same layer respond alike, you can remove one, and rescale "the weights on the
+    remaining unit" (Section 1.1). Here |rho_ij| may be below 1, and units may differ by an offset as well
+    as by a factor. The least-squares line of unit j on its partner i over the samples is
 
         a_j ~ intercept + slope a_i,  slope = rho_ij sigma_j / sigma_i,  intercept = mean_j - slope mean_i.
 
@@ -138,8 +138,8 @@ def merge_units(
       kernel: the next layer's kernel [..., unit, output], floating point. For a Dense layer after flattened
         positions, reshape its kernel from [position * unit, output] to [position, unit, output], and reshape
         the merged kernel back.
-      bias: the next layer's bias [output], floating point. If the layer has no bias, give zeros, because the
-        merged layer may need one.
+      bias: the next layer's bias [output], floating point. If the next layer has none, give zeros, because it
+        may need one after the merge.
       threshold: a number in (0, 1]. Two units predict each other if their |rho| reaches it, like in
         `redundant_pairs`.
       where: which samples are valid, bool, broadcastable to a.shape[:-1]. Invalid samples are ignored, so
@@ -262,8 +262,8 @@ def _centred(samples: np.ndarray, weights: np.ndarray, a: np.ndarray) -> tuple[n
     Deviations are 0 for units that are constant in a's dtype.
     """
     low, high = (x.astype(widen(a).dtype) for x in (samples.min(axis=0), samples.max(axis=0)))
-    # The sample with the largest weight is subtracted first. If its weight dominates, it is close to the
-    # mean, and its difference from the mean keeps all digits.
+    # The sample with the largest weight is subtracted first. If that weight dominates, the sample is close
+    # to the mean, and its difference from the mean keeps all digits.
     c = samples - samples[weights.argmax()]
     offset = weights @ c
     return np.where(is_constant(low, high, np), 0, c - offset), samples[weights.argmax()] + offset

@@ -15,7 +15,7 @@ from decorr.fitted import Whitening, of_covariance
 
 
 class Sums(NamedTuple):
-    """The fields of a `CorrelationState` that are sums, under the same names."""
+    """One array for each summed field of a `CorrelationState`: the sums, or their rounding errors."""
 
     weight: jax.Array
     square: jax.Array
@@ -68,9 +68,9 @@ class CorrelationState(NamedTuple):
     high: jax.Array
     """[unit], the largest value of each unit."""
     pairs: jax.Array
-    """[], the sum of w_k w_l over all pairs of samples k != l, with w the weights: weight^2 - square."""
+    """[], the sum of w_k w_l over all pairs of samples k != l with weights w; equals weight^2 - square."""
     rest: Sums
-    """The rounding errors of the fields with the same names."""
+    """The rounding errors of `weight`, `square`, `pairs`, `mean` and `comoment`."""
 
     @classmethod
     def init(cls, d: int, dtype: jax.typing.DTypeLike = jnp.float32) -> "CorrelationState":

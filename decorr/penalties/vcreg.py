@@ -51,9 +51,9 @@ def vcreg_loss(
       As in `pair_penalty` and `variance_penalty`. With `delta`, the loss always uses the d x d matrix.
 
     Source: Zhu et al., Variance-Covariance Regularization Improves Representation Learning
-      (arXiv:2306.13292). No code by its authors was found. Published ports agree on epsilon and divisors,
-      with one exception: in Algomancer/VCReg, the gradient of the covariance part lacks the factor 1 / (m -
-      1).
+      (arXiv:2306.13292). No code by its authors was found. Published ports agree with each other on epsilon
+      and divisors. The exception is Algomancer/VCReg: its gradient of the covariance part lacks the factor
+      1 / (m - 1).
     """
     if delta is not None and not delta > 0:
         raise ValueError(f"delta must be above 0, or None; got {delta}")

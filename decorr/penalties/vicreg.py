@@ -37,9 +37,9 @@ def variance_penalty(
       ValueError, TypeError: as in `pair_penalty`.
 
     Numerics:
-      A constant unit (see `zscore`) adds 0.99 to the sum. Its gradient is 0, because raising or lowering a
-      sample has the same effect. With fewer than two valid samples, every unit is constant. Units with a
-      standard deviation above 1 have gradient 0.
+      A constant unit (see `zscore`) adds 0.99 to the sum. Its gradient is 0, because the variance rises
+      equally whether a sample goes up or down. With fewer than two valid samples, every unit is constant.
+      Units with a standard deviation above 1 have gradient 0.
 
     Source: Bardes et al., VICReg (arXiv:2105.04906), Equation 1, gamma = 1, epsilon = 1e-4.
     """

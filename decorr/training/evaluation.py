@@ -130,7 +130,7 @@ def evaluate(trainer: Trainer, variables: Any, data: Split) -> Evaluation:
 
 
 def _draw(activations: Activations, numbers: jax.Array, max_samples: int) -> Activations:
-    """Draws samples from activations [minibatch, sample, ...]. The number of a minibatch is the seed."""
+    """Draws samples from activations [minibatch, sample, ...]. Each minibatch's index seeds its draw."""
     key = jax.random.key(0)
     return jax.vmap(lambda a, number: subsample(a, key, number, max_samples))(activations, numbers)
 

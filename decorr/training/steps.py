@@ -62,7 +62,8 @@ class Trainer:
     """A function that maps the step to a factor, which multiplies the penalty's weight. None: the factor is
     always 1."""
     max_samples: int = MAX_SAMPLES
-    """The most samples of a minibatch that penalty and correlations use in a layer with positions."""
+    """In a layer with positions, the penalty and the correlations use at most this many samples of a
+    minibatch."""
 
 
 class TrainingState(NamedTuple):

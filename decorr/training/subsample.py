@@ -33,7 +33,7 @@ def subsample(
       it. Positions are drawn anew for each layer and each step. Layers without positions cost nothing.
 
     Raises:
-      ValueError: a layer with positions that has more samples than `max_samples`.
+      ValueError: a `max_samples` below the number of samples, if a layer has positions.
     """
 
     def of_layer(layer: int, a: jax.Array) -> jax.Array:

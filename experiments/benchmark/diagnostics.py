@@ -1,4 +1,4 @@
-"""Times diagnostics of a layer, as decorr, NumPy and other packages compute them, and `layer_report`."""
+"""Times diagnostics of a layer in decorr, NumPy and other packages. Also times `layer_report` in training."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -44,7 +44,7 @@ def _numpy_cka(a: np.ndarray, b: np.ndarray) -> float:
 
 @cache
 def _directions(d: int) -> np.ndarray:
-    """Returns directions like those of `sigreg_loss` [unit, 1024]. They are drawn before the timing
+    """Returns directions [unit, 1024] like those of `sigreg_loss`. They are drawn before the timing
     starts."""
     u = np.asarray(jax.random.normal(jax.random.key(0), (d, 1024)))
     return u / np.linalg.norm(u, axis=0)

@@ -1,4 +1,4 @@
-"""Times the penalty with its gradient: as decorr computes it, and from the d x d matrix in JAX and PyTorch.
+"""Times the penalty with its gradient: in decorr, and from the d x d matrix in JAX and PyTorch.
 Also times the operations that every implementation needs."""
 
 import resource
@@ -87,7 +87,8 @@ def _compiled(penalty: Callable[[jax.Array], jax.Array], m: int, d: int, dtype: 
 
 
 def floor(m: int, d: int, dtype: str) -> Work:
-    """Computes only the two smallest matrix products that P and its gradient need."""
+    """Computes only the two matrix products that P and its gradient need. One of them is the smaller of
+    a.T @ a and a @ a.T."""
     a = jnp.asarray(activations(m, d), dtype)
 
     @jax.jit

@@ -13,8 +13,8 @@ from experiments.page.drawing import settings
 
 @settings()
 def draw(rows: Sequence[Mapping[str, Any]], machine: Mapping[str, Any], path: Path) -> None:
-    """Draws the time of a training step of one network against the number of networks in a program. Each pair
-    of a size and a number of devices has a line."""
+    """Draws the time of a training step of one network against the number of networks in a program. There
+    is one line for each size and number of devices."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.add_subplot()
     markers = iter("os^Dv*Xp")

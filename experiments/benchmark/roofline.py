@@ -27,8 +27,7 @@ from experiments.run.layout import Layout
 
 WIDTHS = (1, 4, 16, 64, 256, 1024)
 SEEDS, SAMPLES = 16, 50_000
-"""The size of the sweep that is predicted: the number of seeds of each network, and of training samples in
-MNIST."""
+"""The size of the predicted sweep: seeds of each network, and training samples in MNIST."""
 _NO_KERNELS = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "copy"}
 
 
@@ -38,8 +37,8 @@ class Device(NamedTuple):
 
     name: str
     flops: float
-    """Multiplications and additions per second in float32, without the tensor cores, like with
-    `--matmul-precision float32`."""
+    """Multiplications and additions per second in float32: without the tensor cores, which
+    `--matmul-precision float32` does not use."""
     bandwidth: float
     """Memory bandwidth, in bytes per second."""
     launch: float = 2.5e-6

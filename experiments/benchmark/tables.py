@@ -18,7 +18,7 @@ def _median(row: Row) -> str:
 
 
 def _family(row: Row) -> str:
-    return row.get("family", "mlp")  # files from before the family conv have no family
+    return row.get("family", "mlp")  # older files have no family: all their networks are mlp
 
 
 def _given(name: str, factor: float = 1) -> Callable[[Row], str]:
@@ -28,7 +28,7 @@ def _given(name: str, factor: float = 1) -> Callable[[Row], str]:
 # Maps each section to its title and columns. The columns map each header to a function of a row.
 SECTIONS: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
     "training": (
-        "training: ms per training step of a network, whole machine, and how many times slower than decorr",
+        "training: ms per training step of a network on the whole machine, and times slower than decorr",
         {
             "family": _family,
             "network": lambda row: f"{row['size']}-{row['variant']}",

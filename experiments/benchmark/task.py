@@ -55,7 +55,7 @@ def pixels(family: Family) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cell(family: Family, size: Size, variant: Variant, networks: int) -> Cell:
-    """Returns the cell of a sweep that has the task's networks."""
+    """Returns the task's networks as a cell of a sweep."""
     return Cell("digits", size, variant, networks, protocol(family))
 
 
@@ -107,7 +107,7 @@ def read(path: str | Path) -> Task:
 def multiply_adds(family: Family, size: Size, variant: str) -> int:
     """Returns the number of multiplications in the matrix products that a training step of one network
     needs."""
-    from decorr.training.subsample import MAX_SAMPLES  # this module needs JAX
+    from decorr.training.subsample import MAX_SAMPLES  # imported here, because it needs JAX
 
     m, (*hidden, logits) = RELEASED.optimisation.batch_size, layers(family, size)
     forward = [m * positions * inputs * units for positions, inputs, units in (*hidden, logits)]

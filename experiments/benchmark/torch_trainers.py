@@ -127,7 +127,7 @@ def ensemble(path: str, family: Family, size: Size, variant: str, compile: bool,
                 total += step(params, index)
         return (total / len(order)).tolist()
 
-    timed = order[: max(25, 400 // networks)]  # a whole epoch of the largest ensemble takes half a minute
+    timed = order[: max(25, 400 // networks)]  # a whole epoch would take up to half a minute
     return lambda: train(timed), {"nll": train(order), "steps": networks * len(timed)}
 
 
