@@ -54,7 +54,7 @@ class Compare:
     part: Unset[Literal["ladder", "comparison", "features", "views"]] = None
     """Part of PLAN.md to train, instead of the options above. Default: none."""
     only: tuple[str, ...] = ()
-    """Data sets of --part to train. Default: all of them."""
+    """With --part, train only these of its data sets. Default: all of them."""
     data_dir: Unset[str] = None
     """Folder of prepared TFDS sets. Default: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     tables_dir: Path = Path("tables")
@@ -78,8 +78,8 @@ class Compare:
             raise ValueError(f"{slopes[0]} is a method of the ladder's first rung: give --part ladder")
 
     def parts(self) -> list[Part]:
-        """Returns the settings to train, with their methods: those of --part or, without --part, those of the
-        other options."""
+        """Returns the parts to train: those that --part names or, without --part, one for each data set and
+        number of rows."""
         if self.part is not None:
             parts = list(PLANNED[self.part]())
             pools = dict.fromkeys(part.pool for part in parts)
@@ -125,8 +125,8 @@ def compare(options: Compare, console: Console) -> None:
 
 
 def _setting(pool: "Pool", part: Part) -> tuple[Setting, Sequence[str]]:
-    """Returns a part's setting on a data set, and the part's methods. Raises ValueError if the data do not
-    fit."""
+    """Returns a part's setting on a data set, and the part's methods. Raises ValueError if the part cannot
+    use the data set."""
     if part.plain.family == "conv" and pool.image_shape is None:
         raise ValueError(f"{pool.name} is a table: --family conv needs images")
     rows = pool.rows(part.rows)

@@ -22,7 +22,7 @@ from experiments.run.machine import processors
 Layout = Sequence[Sequence[int]]
 
 TRIED = "corr-0.1"
-"""The variant with which the layout of a peer is chosen, and scaling is measured."""
+"""The variant that is timed to choose each peer's layout, and to measure scaling."""
 
 _JAX, _TORCH, _NNX, _EQUINOX, _KERAS = (
     f"experiments.benchmark.{name}_trainers:" for name in ("jax", "torch", "nnx", "equinox", "keras")
@@ -40,8 +40,8 @@ class Setting(NamedTuple):
 
 
 class Trainer(NamedTuple):
-    """A way to train. Each candidate is a layout of its processes, with arguments of `build`. Only the
-    fastest candidate is measured."""
+    """A way to train. Each candidate is a layout of the trainer's processes, with arguments for `build`.
+    Only the fastest candidate is measured."""
 
     name: str
     build: str
@@ -65,8 +65,8 @@ def peers(platform: str, family: Family) -> tuple[Trainer, ...]:
     def peer(
         name: str, build: str, needs: str | None = None, networks: Sequence[int] = (), **arguments: Any
     ) -> Trainer:
-        """Returns a trainer of one network at a time. If `networks` lists numbers, the trainer trains several
-        networks at once: the number in the list with which it is fastest."""
+        """Returns a trainer of one network at a time. If `networks` lists numbers, each is tried as the
+        number of networks that are trained at once."""
         variants = [{"networks": width} for width in networks] or [{}]
         candidates = ((layout, width | arguments) for layout, width in itertools.product(layouts, variants))
         return Trainer(name, build, tuple(candidates), needs)

@@ -1,8 +1,8 @@
 """Processes that each hold one function ready for timing. Each process has its own cores and threads.
 
-A worker calls `build(**arguments)`, where build is a text "module:function". `build` returns a function
-to time, which takes no arguments, and a report, which the worker sends to the parent. Then the worker reads
-numbers, and answers each number n with the mean time of n calls.
+A worker calls `build(**arguments)`, where build is a text "module:function". `build` returns two things: the
+function to time, which takes no arguments; and a report, which the worker sends to the parent. Then the
+worker reads numbers, and answers each number n with the mean time of n calls.
 """
 
 import importlib
@@ -24,7 +24,7 @@ Work = tuple[Callable[[], object], dict[str, Any]]
 
 
 class Worker:
-    """One process. `report` waits until the process is ready, and `seconds` until the calls are timed."""
+    """One process. `report` waits until the process is ready; `seconds` waits until the calls are timed."""
 
     def __init__(self, build: str, *, on: Sequence[int], **arguments: Any) -> None:
         threads = str(len(on))

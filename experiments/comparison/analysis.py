@@ -72,8 +72,8 @@ def by_set(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dic
     Args:
       settings: all settings of a folder.
       title: the kind of settings, as in `Part.title`.
-      rows: number of rows in each sample. 1,000 includes the settings of data sets that are too small for
-        1,000 rows.
+      rows: number of rows in each sample. If it is 1,000, data sets that are too small for 1,000 rows are
+        included too.
     """
     found = {
         stored.setting["pool"]: stored
@@ -137,8 +137,8 @@ def judge(networks: Networks) -> list[Judged]:
 
 
 def c10(settings: Sequence[Stored]) -> tuple[Verdict, ...]:
-    """Returns one verdict, in which H3 decides about the paper's sentence on correlations and covariances.
-    Returns () if a data set is missing."""
+    """Returns the verdict that H3 gives on the paper's sentence about correlations and covariances. Returns
+    () if a data set is missing."""
     networks = of(settings)
     (h3,) = (each for each in judge(networks) if each.hypothesis.name == "H3")
     if len(h3.effect.sets) < len(SETS):

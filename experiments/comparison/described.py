@@ -91,8 +91,8 @@ def edges(settings: Sequence[Stored]) -> Iterator[Edge]:
 
 
 def best_of(stored: Stored, method: str, tried: int) -> float:
-    """Returns the expected tuning error of the best point, if `tried` of the method's points are drawn at
-    random."""
+    """Returns the expected tuning error of the best of `tried` points, drawn at random from the method's
+    points."""
     errors = np.array([row["tuning_error"] for row in results.of(stored.searched, method)], float)
     return over_sets.expected_best(errors, errors, tried)
 

@@ -71,7 +71,7 @@ def gain(rows: list[Row], plain: str, method: str) -> Interval:
 
 
 def gain_where_none_failed(rows: list[Row], plain: str, method: str) -> Interval:
-    """Returns the `gain` over the seeds with which neither method's network failed."""
+    """Returns the `gain`, averaged only over seeds with which neither method's network failed."""
     trained = ~np.any([errors(rows, name, "failed").astype(bool) for name in (plain, method)], axis=0)
     return intervals.of_mean((errors(rows, plain) - errors(rows, method))[trained])
 

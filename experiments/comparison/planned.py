@@ -125,7 +125,7 @@ def comparison() -> Iterator[Part]:
 
 
 SHOTS = (5, 50)
-"""How many rows of each held-out class a probe on features learns from."""
+"""Probes on features learn from these numbers of rows of each held-out class."""
 
 
 def features() -> Iterator[Part]:

@@ -1,4 +1,4 @@
-"""Reads and writes files with a setting's networks, one row for each network, and chooses the best point."""
+"""Reads and writes networks: a file for each setting, a row for each network. Chooses the best point."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 """One network: its method, stage, point and seed, and its `measures`."""
 
 REFERENCE = Path(__file__).parent / "reference"
-"""The folder in the repository with the plan's networks."""
+"""The folder of the plan's networks, in the repository."""
 
 FAILURES = 2
 """A finalist with at least this many failed networks is chosen only if all finalists have at least this
@@ -155,7 +155,7 @@ def finalists(rows: Sequence[Row], count: int) -> list[int]:
 
 
 def _rounded(error: float) -> float:
-    """Rounds an error, so that points with equal errors still have equal errors after storage as float32."""
+    """Rounds an error, so that points with equal errors still tie after storage as float32."""
     return round(float(error), 6)
 
 

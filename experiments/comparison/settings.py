@@ -106,5 +106,5 @@ class Work:
         return self.runs
 
     def cost(self, image_shape: tuple[int, ...]) -> float:
-        """Returns the total number of training steps, because a step costs about the same in all networks."""
+        """Returns the cost, counted in training steps: a step costs about the same in all networks."""
         return self.runs * self.setting.plain.steps

@@ -83,4 +83,4 @@ def stacked(runs: Sequence[Any], device: jax.Device) -> Any:
 
 
 def fits(room: Room, work: Work, pool: Pool) -> None:
-    """Accepts any work, because the networks of a method are few and small."""
+    """Accepts any work: the networks of a method are so few and small that they fit into any memory."""

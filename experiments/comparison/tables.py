@@ -52,7 +52,7 @@ def _mean(rows: Sequence[Row], name: str) -> float:
 
 
 def percent(effect: Effect) -> str:
-    """Returns an effect and its interval as text, in % of the error of the method that is compared with; ""
+    """Returns an effect and its interval as text: the change from the other method's error, in %. Returns ""
     for fewer than two data sets."""
     if len(effect.sets) < 2:
         return ""
@@ -75,8 +75,7 @@ DESCRIBED = (
     ("features", TRANSFER, "corr", "vanilla", "layer_3_5_error"),
     ("features", TRANSFER, "corr-dropout", "dropout", "layer_3_5_error"),
 )
-"""Questions that no hypothesis asks: the title of the settings, the reader, the method, the method that it is
-compared with, and the measure."""
+"""Questions that no hypothesis asks, as (title of the settings, reader, method, against, measure)."""
 NOT_TESTED = "no planned test"
 SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails": "do not use it"}
 """Maps an advice or an outcome to the answer in the table. Any other advice or outcome decides nothing."""
@@ -169,8 +168,8 @@ def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
 
 
 def label_free_statements(settings: Sequence[Stored]) -> Iterator[ladder.Statement]:
-    """Yields the plan's statement W for each data set. The interval is of the gain of align-corr over align,
-    in points."""
+    """Yields the plan's statement W for each data set. Its interval is that of align-corr's gain against
+    align, in points."""
     for name, setting, reported, _ in settings:
         if setting["title"] == "views" and all(
             results.of(reported, each) for each in ("align", "align-corr")

@@ -1,7 +1,7 @@
 """Tables as arrays: ARFF files, OpenML's sets by name, and two tables that scikit-learn ships.
 
 The class is an ARFF file's last column, or OpenML's target. A nominal column of k values becomes k columns of
-0 and 1. A gap (a missing value) becomes NaN in a numeric column, and zeros in all columns of a nominal one.
+0 and 1. A gap (a missing value) becomes NaN in a numeric column, and k zeros in a nominal column.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Opens sets of TensorFlow Datasets (TFDS), prepares them if necessary, and decodes them.
 
-Only preparing a set for the first time needs TensorFlow. Reading its array_record files does not.
+TensorFlow is needed only to prepare a set for the first time, not to read the set's array_record files.
 """
 
 import functools
@@ -21,7 +21,7 @@ from experiments.data import tables
 from experiments.disk import files
 
 _INSTALL = 'pip install -e ".[prepare]" in the clone'  # Installs TensorFlow, with which TFDS prepares sets.
-_CHUNK = 1000  # Number of records per call: twice as fast as single records, and needs little memory.
+_CHUNK = 1000  # Records per call. 1,000 are read twice as fast as single ones, and need little memory.
 _DESCRIPTION = ("dataset_info.json", "features.json")  # Without these files, TFDS finds no set.
 # Limits for downloads. TFDS itself retries for more than 3 minutes, and waits for a silent server forever.
 _RETRIES, _SECONDS_TO_CONNECT, _SECONDS_OF_SILENCE = 2, 4, 30
@@ -161,7 +161,7 @@ def _reported(kind: type[Exception], doing: str, hint: str = "") -> Iterator[Non
     try:
         yield
     except Exception as error:
-        # requests wraps the network's message in a message that counts attempts.
+        # An error of `requests` wraps the network's message in a message that counts attempts.
         said = getattr(next(iter(error.args), None), "reason", error)
         # After the first line, TFDS lists hundreds of names, and perhaps a suggestion.
         first, *more = str(said).strip().splitlines() or [type(error).__name__]
@@ -216,7 +216,7 @@ def _prepare(builder: Any) -> None:
             f"{name!r} is in {folder} as {', '.join(formats)}, not as array_record; "
             f"to prepare it in another data_dir: {_INSTALL}"
         )
-    # If there are several formats, TFDS must describe the files in array_record.
+    # If a set has files in several formats, `builder.info` must describe those in array_record.
     builder.info.set_file_format("array_record", override=True, override_if_initialized=True)
     if "train" not in builder.info.splits:
         raise ValueError(f"{name!r} has no split 'train', only {sorted(builder.info.splits)}")

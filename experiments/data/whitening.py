@@ -11,7 +11,7 @@ for natural images whose contrast is normalised to a variance of about 1. Source
 Analysis of Single-Layer Networks; Goodfellow et al., Maxout Networks."""
 
 _EXACT = 2**24 // 255**2
-"""The number of products of two uint8 pixels that float32 adds exactly, in any order."""
+"""This many products of two uint8 pixels can be summed exactly in float32, in any order."""
 
 _CHUNK = 1000
 """Number of images whitened at once. Converting all of them at once would need twice the memory."""

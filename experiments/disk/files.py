@@ -37,7 +37,8 @@ def write_atomically(path: Path, write_to: Callable[[io.BytesIO], object]) -> No
 
 
 def remove_temporaries(folder: Path, suffix: str) -> None:
-    """Removes what killed writers of files with this suffix have left behind. No writer may be running."""
+    """Removes the unfinished files that killed writers left. `suffix` is that of the finished files. Call it
+    only while nothing writes to `folder`."""
     for path in folder.glob(f".*{suffix}.*.tmp"):
         path.unlink(missing_ok=True)
 

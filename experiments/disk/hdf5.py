@@ -19,8 +19,8 @@ class Header(NamedTuple):
 
 
 class File(h5py.File):
-    """A file that is open for reading. Each variable is looked up only once, although h5netcdf asks for each
-    many times."""
+    """A file that is open for reading. Each variable is looked up only once, however often h5netcdf asks for
+    it."""
 
     def __init__(self, path: Path):
         super().__init__(path, "r")
@@ -35,8 +35,8 @@ class File(h5py.File):
 
 
 def check(file: h5py.File) -> Header:
-    """Checks a file, and returns its header. Raises an error of any kind unless the file has this project's
-    form: its root holds variables of numbers and texts, which are stored in the file itself."""
+    """Checks a file, and returns its header. Raises an error, which may be of any class, unless the file has
+    this project's form: its root holds variables of numbers and texts, stored in the file itself."""
     _check_attributes(file)
     shapes = {}
     for name in file:

@@ -50,7 +50,7 @@ def _checked(path: Path) -> "Iterator[tuple[h5py.File, Header]]":
             yield file, hdf5.check(file)
     except ResultsError:
         raise
-    except Exception as error:  # of many kinds, if the file is not netCDF4 or has another form
+    except Exception as error:  # a file of another format or layout may raise any class of error
         raise unreadable(path, error, "netCDF4 file") from error
 
 
