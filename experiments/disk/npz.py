@@ -24,6 +24,6 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _least_bytes(array: np.ndarray) -> int:
-    """Returns the number of bytes of an array, where an empty axis or entry counts as 1. With 0, it would
-    hide how long the other axes are."""
+    """Returns an array's number of bytes, but counts axes of length 0 and entries of 0 bytes as 1. A factor 0
+    would hide how long the other axes are."""
     return math.prod(max(1, length) for length in array.shape) * max(1, array.dtype.itemsize)

@@ -12,7 +12,7 @@ SENTENCES = Path(__file__).parent / "sentences.txt"
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBER = rf"([+-]?\d+(?:\.\d+)?|\b(?:{'|'.join(_WORDS)})\b)"
 _SETTINGS = {"0.1", "1.0", "0.002", "0.02", "0.25", "95%"}
-"""Numbers in sentences that are settings, not results: weights, a correlation and a confidence level."""
+"""Numbers that are settings, not results: weights, a correlation and a confidence level."""
 _NO_TEXT = (r"```.*?```", r"^    .*?$", r"\]\([^)]*\)")
 """Code and the targets of links are not checked."""
 _NO_RESULTS = (r"Python \d\.\d+", r"Apache-2\.0", r"Section \d\.\d", r"[\d.]+ us a kernel")
@@ -25,8 +25,7 @@ def documents() -> dict[str, list[str]]:
 
 
 def mistakes() -> Iterator[str]:
-    """Yields a line for each number in a document that differs from its result, and for each number without a
-    phrase."""
+    """Yields a line for each mistake, such as a number that differs from its result or has no phrase."""
     for document, phrases in documents().items():
         for mistake in mistakes_in((ROOT / document).read_text(), phrases):
             yield f"{document}: {mistake}"
@@ -59,7 +58,7 @@ def mistakes_in(markdown: str, phrases: list[str]) -> Iterator[str]:
 
 
 def _says(number: str, value: float) -> bool:
-    """Checks whether a number in a document, in digits or as a word, equals a value rounded to as many
+    """Checks whether a number in a document, in digits or as a word, equals a value rounded to the number's
     decimals."""
     if number in _WORDS:
         return bool(value == _WORDS.index(number))

@@ -108,14 +108,14 @@ def decided(claim: str, outcome: str = "for") -> list[str]:
 
 
 def thirty_new_seeds() -> list[str]:
-    """Returns C5's outcomes for the thirty of the forty seeds that the main sweep lacks."""
+    """Returns C5's outcomes for the thirty seeds, of forty, that the main sweep lacks."""
     unseen = claims.c5(sweeps()["mnist-forty"].isel(seed=slice(10, None)))
     return [comparison.outcome for comparison in unseen.comparisons]
 
 
 def published_growth() -> dict[Size, float]:
-    """Returns, for each size, by how many points more the error grows in Figure 3 without the penalty than
-    with it."""
+    """Returns, for each size, the growth of the error in Figure 3 without the penalty minus that with the
+    penalty, in points."""
     plain, penalised = (published.FIGURE_3[variant] for variant in (VANILLA, CORR_01))
     return {size: 100 * (plain[size] - penalised[size]) for size in plain}
 
@@ -269,8 +269,8 @@ def failed(method: str) -> int:
 
 @functools.cache
 def penalty() -> dict[str, float]:
-    """Returns, for activations (256, 8192), the time and memory of P with its gradient, and autodiff's memory
-    and slowdown."""
+    """Returns, for activations of shape (256, 8192), the time and memory of P with its gradient, and
+    autodiff's memory and slowdown."""
     cases = json.loads(BENCHMARK.read_text())["penalty"]
     ours, autodiff, *_ = (case for case in cases if (case["m"], case["d"]) == (256, 8192))
     return {

@@ -1,4 +1,5 @@
-"""A sweep's cells, each a size and a variant with all seeds, and its blocks: seeds trained together."""
+"""Cells and blocks of a sweep. A cell has a size, a variant and all seeds; a block has seeds of one cell that
+are trained together."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

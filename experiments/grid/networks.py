@@ -48,7 +48,7 @@ class Recipe:
     width_order: Literal["descending", "ascending"] = "descending"
     """descending: 360-180-90 for huge, each layer half as wide as the one before (text, Section 1.3; code).
     ascending: 90-180-360, an ablation. Table 1 prints this order, because its columns are reversed by
-    mistake. Only the family mlp has both orders: the channels of conv are 36-72-144 for huge."""
+    mistake. The family conv has one order only: 36-72-144 channels for huge."""
     input_scaling: Scaling = "max"
     """max: pixels are divided by the largest one (code). zscore: they are z-scored by mean and standard
     deviation of the training set (text, Section 2.2: "approximately z-scored"). zca: they are whitened by
@@ -147,7 +147,7 @@ def _penalised(
     multiplier: Callable[[Recipe, float], float],
     looks: Mapping[float | None, Look] | None = None,
 ) -> VariantKind:
-    """Returns the kind of variant that trains with a penalty and has the penalty's name."""
+    """Returns the kind of variant that trains with a penalty. Variants' names begin with the penalty's."""
     return VariantKind(
         usage=f"{penalty}-WEIGHT with WEIGHT >= 0, {penalty}-WEIGHT-cosine, {penalty}-WEIGHT-exponential",
         regulariser=lambda recipe, weight: Regulariser(penalty_weight=multiplier(recipe, weight)),

@@ -53,9 +53,9 @@ def _ablation() -> Iterator[Recipe]:
 
 
 ABLATION = tuple(_ablation())
-"""The protocols from the text, with Table 1 as printed, to the released code. Each protocol takes one more
-step of `_STEPS` than the protocol before it. Except for their names, the second protocol equals `paper`, and
-the last protocol equals `released`."""
+"""The protocols of the ablation: from the text, with Table 1 as printed, to the released code. Each protocol
+takes one more step of `_STEPS` than the protocol before it. Except for their names, the second protocol
+equals `paper`, and the last protocol equals `released`."""
 
 WITHOUT = tuple(
     replace(

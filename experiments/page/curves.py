@@ -168,8 +168,8 @@ def error_by_weight(*sweeps: xr.Dataset) -> Figure:
 def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
     """Draws mean |rho| in layer 1 of trained networks against the dropout rate 1 - p, and two laws.
 
-    The laws multiply the mean over the networks without dropout by p and by p^2. If several sweeps have
-    the same cell, the first of these sweeps is used.
+    The laws are p m and p^2 m, where m is the mean over the networks without dropout. If several sweeps
+    have the same cell, the first of these sweeps is used.
     """
     rates = {0.0: VANILLA} | _numbered(sweeps, "drop")
 
@@ -216,7 +216,8 @@ def _diverged(values: np.ndarray) -> str:
 
 
 def _numbered(sweeps: Sequence[xr.Dataset], kind: str) -> dict[float, Variant]:
-    """Returns a mapping from constant weights or rates to the sweeps' variants of one kind that have them."""
+    """Returns the sweeps' variants of one kind, by their weight or rate. Variants whose number changes during
+    training are left out."""
     variants = (network.variant for sweep in sweeps for network in networks(sweep))
     return {
         variant.number: variant
@@ -228,8 +229,8 @@ def _numbered(sweeps: Sequence[xr.Dataset], kind: str) -> dict[float, Variant]:
 def _first(
     sweeps: Sequence[xr.Dataset], wanted: Mapping[float, Network], take: Callable[[xr.Dataset], xr.DataArray]
 ) -> dict[float, np.ndarray]:
-    """Returns the values [seed] of each network under its key. `take` reads them from the first sweep that
-    has the network."""
+    """Returns each network's values [seed], under its key in `wanted`. `take` reads them from the first sweep
+    that has the network."""
     values = {}
     for key in sorted(wanted):
         having = [sweep for sweep in sweeps if wanted[key] in networks(sweep)]

@@ -39,7 +39,8 @@ def need(sweep: xr.Dataset, needed: Iterable[Network]) -> None:
 
 
 def sizes(sweep: xr.Dataset) -> list[Size]:
-    """Returns the sweep's sizes that have a variant with its own style. Raises Missing if no size has."""
+    """Returns the sizes at which the sweep has a variant with its own style. Raises Missing if there are
+    none."""
     drawn = [size for size in SIZES if variants(sweep, size)]
     if not drawn:
         raise Missing(f"needs one of {', '.join(variant.name for variant in style.with_looks())}")
@@ -47,7 +48,7 @@ def sizes(sweep: xr.Dataset) -> list[Size]:
 
 
 def variants(sweep: xr.Dataset, size: Size) -> list[Variant]:
-    """Returns those of the sweep's variants of a size that have a style of their own."""
+    """Returns, for one size, the sweep's variants that have a style of their own."""
     return [network.variant for network in networks(sweep) if network.size == size and network.variant.look]
 
 

@@ -27,8 +27,8 @@ def evidence(
     """Draws the comparisons of a claim: every seed as a dot, and the mean with its 95% bootstrap interval.
 
     Values that support the sentence are on the right, or in the shaded band if the sentence names a value.
-    Each quantity has axes of its own. Networks that diverged are counted at the edge. The marker
-    of a mean that leaves such networks out is hollow.
+    Each quantity has axes of its own. Networks that diverged are counted at the edge. A mean
+    that leaves out such networks has a hollow marker.
 
     Args:
       verdict: the claim.
@@ -82,7 +82,7 @@ def _distances(ax: Axes, shown: list[Comparison]) -> None:
 
 
 def _means(ax: Axes, shown: list[Comparison], sides: tuple[str, str]) -> None:
-    """Draws comparisons, which share their quantity and their expected value, from top to bottom."""
+    """Draws comparisons with the same quantity and the same expected value, from top to bottom."""
     quantity = shown[0].quantity
     for place, comparison in enumerate(reversed(shown)):
         shade, marker = _OUTCOMES[comparison.outcome]

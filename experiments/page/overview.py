@@ -65,8 +65,9 @@ def write(sweep: xr.Dataset, out: Path, sentences: Sequence[str] = ()) -> Path:
 
 
 def differences(sweep: xr.Dataset) -> Verdict:
-    """Compares the first variant of each size with each other variant: the first error minus the other, after
-    the last epoch and paired by seed. The first variant is vanilla, if vanilla was trained."""
+    """Compares each size's first variant with the size's other variants, by the first error minus the other.
+    Errors are after the last epoch and paired by seed. The first variant is vanilla, if vanilla was trained.
+    """
     last = sweep.validation_error.isel(epoch=-1)
     pairs: dict[str, np.ndarray] = {}
     for size, variants in _by_size(sweep).items():

@@ -1,4 +1,4 @@
-"""Explains, by errors against update steps, why the digits and MNIST seem to disagree."""
+"""Explains, by the number of update steps, why the digits and MNIST seem to disagree."""
 
 import numpy as np
 import xarray as xr
@@ -51,7 +51,7 @@ def _protocol(sweep: xr.Dataset) -> dict:
 
 
 def _gain(sweep: xr.Dataset, network: Network) -> np.ndarray:
-    """Returns vanilla's mean error minus the mean error of a network [epoch], in points."""
+    """Returns, for each epoch, vanilla's mean error minus the network's mean error, in points."""
     vanilla, penalised = (
         cell_of(sweep, each).validation_error.mean("seed").values
         for each in (Network(network.size, VANILLA), network)

@@ -174,7 +174,7 @@ def _show(folder: Path, exhibit: Exhibit, results: xr.Dataset | None) -> Shown:
 def _about(
     sweep: xr.Dataset, others: Mapping[str, xr.Dataset], verdicts: Sequence[Verdict]
 ) -> dict[str, Any]:
-    """Returns values for the page: about the sweep, the verdicts on other sweeps, and diverged networks."""
+    """Returns the page's values about the sweep, the verdicts on other sweeps, and diverged networks."""
     configuration, diverged = stored.configuration(sweep), stored.diverged(sweep)
     convolutional = configuration["protocol"]["family"] == "conv"
     return {

@@ -1,4 +1,4 @@
-"""Compares the correlations of trained networks under dropout with three laws: PLAN.md, part 2."""
+"""Compares the correlations of trained networks under dropout with three laws (PLAN.md, part 2)."""
 
 import functools
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Judges C5 with forty seeds, and groups HUGE-VANILLANETs by the PReLU slope of layer 1: PLAN.md, part 1."""
+"""Judges C5 with forty seeds, and groups HUGE-VANILLANETs by the PReLU slope of layer 1 (PLAN.md, part 1)."""
 
 import functools
 from dataclasses import replace
@@ -61,7 +61,7 @@ class Sign(NamedTuple):
     area: float
     """The area under the ROC curve."""
     p: float
-    """The p-value of the permutation test, corrected by Holm for the tests of all numbers."""
+    """The p-value of the permutation test, after Holm's correction over all numbers."""
 
 
 def basins(sweep: xr.Dataset) -> list[Basin]:
@@ -80,9 +80,9 @@ def signs(sweep: xr.Dataset) -> list[Sign]:
     """Tests how well early numbers separate networks with a final slope above `FLAT` from the rest. Returns
     [] if either group is empty, or if the sweep ends before the last of `EPOCHS`.
 
-    The area under the ROC curve is P(above > rest) + P(above = rest) / 2, over all pairs with a network of
-    each group. The two-sided permutation test uses |area - 1/2|. Networks that diverged are in no group, and
-    are left out.
+    The area under the ROC curve is P(above > rest) + P(above = rest) / 2, over all pairs with one network
+    from each group. The two-sided permutation test uses |area - 1/2|. Networks that diverged are in no
+    group, and are left out.
     """
     numbers = _early_numbers(sweep)
     if not numbers:
@@ -100,7 +100,8 @@ def signs(sweep: xr.Dataset) -> list[Sign]:
 
 
 def _early_numbers(sweep: xr.Dataset) -> dict[tuple[str, int], np.ndarray]:
-    """Returns the early numbers [seed], by name and epoch; {} if slopes or an epoch are missing."""
+    """Returns the early numbers [seed], by name and epoch; {} if slopes are not learned, or an epoch is
+    missing."""
     if not by_slope(sweep, HUGE_VANILLA) or not {*EPOCHS} <= {*sweep.epoch.values.tolist()}:
         return {}
     cell = cell_of(sweep, HUGE_VANILLA)

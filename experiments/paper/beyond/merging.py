@@ -1,4 +1,4 @@
-"""Judges C11, redundant units waste capacity, by how many units networks need: PLAN.md, part 3."""
+"""Judges C11 by how many units networks need, as planned in PLAN.md, part 3."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -40,8 +40,8 @@ DIMENSIONS = {
 """The axes of each variable that `measure` returns."""
 
 _ROUNDING = 1e-6
-"""A bound for the rounding error of a difference of two validation errors in float32. It is far below 1e-4,
-by which a single image changes a validation error."""
+"""A bound for the rounding error of a difference of two validation errors in float32. A single image
+changes a validation error by 1e-4, which is far more."""
 
 
 def measure(folder: Path, grid: Sequence[Cell], dataset: "Dataset") -> xr.Dataset:
@@ -161,7 +161,7 @@ def judge(measured: xr.Dataset, main: xr.Dataset) -> tuple[Verdict, ...]:
 
 
 def c11(measured: xr.Dataset) -> Verdict:
-    """Judges C11, redundant units waste capacity (Section 1.1), from the measurements of `measure`."""
+    """Judges C11: redundant units waste capacity (Section 1.1). `measured` is from `measure`."""
     share = needed(measured)
     counts = [
         f"{int(diverged.sum())} of {diverged.size} {diverged.variant.values}"

@@ -15,7 +15,7 @@ LAST = -1
 
 
 def c9(sweep: xr.Dataset) -> Verdict:
-    """Judges C9, a shrinking learning rate keeps the early gain at no cost (Section 4)."""
+    """Judges C9: a shrinking learning rate keeps the early gain at no cost (Section 4)."""
     differences = {
         (Network(size, variant), epoch): claims.error(sweep, Network(size, VANILLA), epoch)
         - claims.error(sweep, Network(size, variant), epoch)
