@@ -80,7 +80,7 @@ def setup(app: Sphinx) -> None:
 
 
 def _readme(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Puts the README's start on the home page. Makes the first table cards; adds version and licence."""
+    """Puts the README's start on the home page, with version and licence. Turns a table into cards."""
     if docname == root_doc:
         readme = (Path(__file__).parents[1] / "README.md").read_text()
         screen = readme.partition("# decorr\n")[2].partition("## The experiments")[0]

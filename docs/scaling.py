@@ -39,7 +39,7 @@ NORMALISATIONS: Mapping[str, Callable[[float, int], float]] = {
 
 @functools.cache
 def measure(m: int, d: int, correlation: float) -> tuple[float, float]:
-    """Returns P of Gaussian units and sqrt(m) ||dP/da||, both as medians over seeds."""
+    """Returns P and sqrt(m) ||dP/da|| of Gaussian units, both as medians over seeds."""
     found = []
     for seed in range(SEEDS):
         rng = np.random.default_rng(seed)

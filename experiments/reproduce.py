@@ -53,7 +53,7 @@ SWEEPS |= {
 """Maps the name of each sweep to its cells. There are sweeps for the paper, the studies and the ablations."""
 
 MEASUREMENTS = {study.name: study for study in STUDIES if study.measure}
-"""Maps names to studies whose networks are measured. The measurements are stored in place of a sweep."""
+"""Maps names to studies whose networks are measured. Their measurements are stored, but no sweeps."""
 
 COMPARISONS = {
     "ladder": Compare(part="ladder"),
@@ -120,7 +120,7 @@ def measure(options: Reproduce, study: Study, console: Console) -> None:
 
     from experiments.run import host  # imports JAX: --help must not wait for it
 
-    host.configure()  # not done yet if nothing was trained; must come before JAX runs
+    host.configure()  # needed if nothing was trained; must come before JAX runs
     dataset = load_data(study.cells[0], options.data_dir, folder)
     measurements.save(study.measure(folder, study.cells, dataset), path, folder, study.cells)
 

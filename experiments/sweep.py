@@ -46,8 +46,8 @@ class Sweep:
     sizes: tuple[Size, ...] = tuple(SIZES)
     """Network sizes, as in the paper's Table 1."""
     variants: tuple[str, ...] = tuple(variant.name for variant in VARIANTS)
-    """Network variants. vanilla: no regulariser. drop, drop-RATE: dropout, of rate 0.3 or RATE in [0, 1).
-    dropout, dropout-RATE: the same.
+    """Network variants. vanilla: no regulariser.
+    drop: dropout of rate 0.3. drop-RATE: dropout of this rate, in [0, 1). dropout, dropout-RATE: the same.
     corr-WEIGHT, decov-WEIGHT, vcreg-WEIGHT: a penalty with a weight >= 0.
     Like the paper's code, corr divides its weight by the batch size: corr-0.1 is 0.002 in decorr.
     Add -cosine or -exponential to a weight to shrink it over all epochs.
@@ -204,12 +204,12 @@ def _show(job: _Job, folder: Path, console: Console) -> None:
             total += epochs * expected_seconds(known, cell, job.dataset.image_shape)
     if known:
         left = command.time_left(total, job.executor.room.platform)
-        console.print(f"about {left}, without compiling")
+        console.print(f"about {left}, plus compilation")
 
 
 def _known_seconds(job: _Job, folder: Path) -> dict[Network, float]:
-    """Returns `epoch_seconds` of the networks in the folder. Without networks in the folder, a CPU gets the
-    times of the reference run, and an accelerator gets {}."""
+    """Returns `epoch_seconds` of the networks in the folder. If there are none: on a CPU, the
+    times of the reference run if it has this data set; else {}."""
     from experiments.paper.report import REFERENCE
     from experiments.store import compact
     from experiments.store.gathered import epoch_seconds, gather

@@ -53,7 +53,7 @@ class Engine:
         correlation matrices of each layer. The first matrix is averaged over the epoch's minibatches, like in
         the author's code. It is expensive, so it is computed only if `last`, and is 0 otherwise. The second
         matrix is over the validation set. An epoch consists of three separate programs. So the program that
-        orders samples is compiled only once for a sweep, and the evaluation only once for a size.
+        orders samples is compiled only once per sweep, and the evaluation only once per size.
         """
         states, metrics, minibatch = self.train_epoch(states, train, last)
         evaluated, slope = evaluate(self)(states.variables, validation)
@@ -80,8 +80,8 @@ class Engine:
 def initial(engine: Engine, features: int) -> Any:
     """Returns the program of `Engine.start`, a function of the seeds."""
 
-    # No initial parameter depends on the regulariser, but each form of regulariser would need a compilation.
-    # So `Engine.start` adds the regulariser to the states afterwards.
+    # Uses a default regulariser, because each form of regulariser would need a compilation of its own.
+    # No initial parameter depends on it, so `Engine.start` can replace it afterwards.
     def one_run(seed):
         sample = jnp.zeros((1, features), jnp.float32)
         return steps.init(engine.trainer, jax.random.key(seed), Regulariser(), sample)
@@ -135,8 +135,8 @@ def evaluate(engine: Engine) -> Any:
 
 @functools.partial(jax.jit, compiler_options=_RUN_ONCE)
 def summarise(matrices: tuple[Matrices, Matrices]) -> dict[str, jax.Array]:
-    """Summarises the matrices that `Engine.epoch` returns: mean |rho| [run, layer] and histograms [run,
-    layer, bin]. Also returns the matrices over the validation set [run, unit, unit]."""
+    """Returns mean |rho| [run, layer] and histograms [run, layer, bin] of the matrices that `Engine.epoch`
+    returns. Also returns the matrices over the validation set [run, unit, unit]."""
 
     def layers(summary, kind):
         return jnp.stack([jax.vmap(summary)(rho) for rho in kind], axis=1)

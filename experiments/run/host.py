@@ -28,14 +28,14 @@ them."""
 def configure(cpu_devices: int | None = None) -> None:
     """Sets the number of CPU devices and the compilation cache, and all settings on which results depend.
 
-    Call it before anything runs on JAX. By default, there is a device for each core that may be busy, because
-    the networks' matrices are so small that XLA's own threads stay idle. If you have configured
+    Call it before anything runs on JAX. By default, there is a device for each core that this process may
+    keep busy, because XLA's threads stay idle on the networks' small matrices. If you have configured
     jax_num_cpu_devices or jax_compilation_cache_dir, these settings stay.
     """
     for name, value in _PINNED.items():
         jax.config.update(name, value)
-    # Hides the warning that minibatches of 50 are small for groups of 15 units that are whitened together,
-    # because no option sets the size of the groups.
+    # Hides the warning that minibatches of 50 are small for whitening in groups of 15 units. No option sets
+    # the size of the groups.
     warnings.filterwarnings("ignore", "BatchWhitening:", UserWarning)
     if jax.config.jax_compilation_cache_dir is None and (folder := _compiled()):  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -80,8 +80,8 @@ def to_host(tree: object, runs: int) -> dict[str, np.ndarray]:
 
 
 def from_host(arrays: Mapping[str, np.ndarray], like: TrainingState) -> TrainingState:
-    """Returns states from arrays that `to_host` returned, laid out on devices like `like`. Raises ValueError
-    if the arrays do not fit."""
+    """Returns states, laid out on devices as in `like`, from arrays that `to_host` returned. Raises
+    ValueError if the arrays do not fit."""
 
     def on_devices(path, leaf):
         name = jax.tree_util.keystr(path, simple=True, separator=".")

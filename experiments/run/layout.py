@@ -53,7 +53,8 @@ class Layout:
         return jax.device_put(splits, NamedSharding(self.mesh, _SHARED))
 
     def per_run(self, number: Any, runs: int) -> jax.Array:
-        """Puts each run's number on the run's device, as float32. `number` is [run], or one for all runs."""
+        """Puts each run's value on the run's device, as float32. `number` is an array [run], or one value for
+        all runs."""
         # Uses NumPy, because each call of JAX outside of a program compiles another program.
         numbers = np.broadcast_to(np.asarray(number, np.float32), runs)
         return jax.device_put(self.filled(numbers), NamedSharding(self.mesh, _PER_RUN))

@@ -38,7 +38,8 @@ def run(
       checkpoint_seconds: the least time between two checkpoints of a piece.
 
     Yields:
-      The piece, followed by the items that `training.run` yields.
+      For each item that `training.run` yields: the piece, the number of steps done so far, and the checkpoint
+      or None.
     """
     for piece in work:
         for event in training.run(piece, dataset, read(piece), checkpoint_seconds, host.devices()):

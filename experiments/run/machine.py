@@ -22,7 +22,7 @@ def cores() -> list[int]:
 
 
 def processors() -> int:
-    """Returns how many cores may be busy at once: all, or the control groups' quota, rounded up."""
+    """Returns how many cores this process may keep busy: all, or the control groups' quota, rounded up."""
     limits = [len(cores())]
     for group in _control_groups("cpu"):
         quotas = _words(group / "cpu.max") or [  # version 2 of control groups, or else version 1

@@ -8,7 +8,7 @@ from scipy import stats
 
 
 class Interval(NamedTuple):
-    """An estimate with its interval. Each of the three numbers is NaN if it needs more values."""
+    """An estimate with its interval. Each of the three numbers is NaN if there are too few values for it."""
 
     estimate: float
     low: float

@@ -93,7 +93,7 @@ class Verdict:
     comparisons: tuple[Comparison, ...]
     remark: str = ""
     of: str = "seeds"
-    """A comparison has one value for each of these, such as for each of the seeds."""
+    """Plural name of the axis of each comparison's values: seeds, samples, entries or data sets."""
 
     @property
     def verdict(self) -> str:

@@ -34,7 +34,7 @@ def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
     begun = [
         Block(cell, int(match[1] or 0), int(match[2] or cell.seeds - 1))
         for match in matches
-        # Checkpoints of finished seeds are left if a sweep was killed just after it wrote their results.
+        # Checkpoints of finished seeds remain if a sweep was killed just after it wrote their results.
         if int(match[1] or 0) >= done
     ]
     taken = [seed for block in begun for seed in range(block.first, block.last + 1)]

@@ -30,11 +30,11 @@ VARIABLES = {
     "validation_error": (("seed", "epoch"), "error of the validation set", "1"),
     "penalty": (
         ("seed", "epoch", "layer"),
-        "mean P over validation minibatches, as large as in training",
+        "mean P over validation minibatches of training batch size",
         "1",
     ),
     "mean_correlation": (("seed", "epoch", "layer"), "mean |rho| over pairs, whole validation set", "1"),
-    "slope": (("seed", "epoch", "slope_layer"), "PReLU slopes; no layer if they are not learned", "1"),
+    "slope": (("seed", "epoch", "slope_layer"), "PReLU slopes; empty if they are not learned", "1"),
     "mean_correlation_minibatch": (
         ("seed", "layer"),
         "mean |rho| over pairs, rho averaged over the last epoch's training minibatches",
@@ -129,7 +129,8 @@ def configuration_of(path: Path, stored: "xr.Dataset | Header") -> str:
 
 
 def seeds_done(folder: Path, cell: Cell) -> int:
-    """Returns how many of the cell's first seeds are done; ResultsError for another configuration."""
+    """Returns how many of the cell's seeds are done, from seed 0 on; ResultsError for another
+    configuration."""
     path = path_of(folder, cell.network)
     if not path.exists():
         return 0

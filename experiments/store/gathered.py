@@ -138,7 +138,7 @@ def effective_units(cell: xr.Dataset) -> xr.DataArray:
 
     Unlike `decorr.effective_units`, this function needs only the mean of P over minibatches, because r2 is
     linear in P. Layers with positions get the raw d / (2P), because their effective number of samples is
-    unknown. Correlations by chance make this number smaller.
+    unknown. Correlations by chance make d / (2P) smaller.
     """
     stored = configuration(cell)
     d = xr.DataArray(np.asarray(stored["widths"], float), dims="layer")
@@ -149,8 +149,8 @@ def effective_units(cell: xr.Dataset) -> xr.DataArray:
 
 
 def diverged(sweep: xr.Dataset, by: int | None = None) -> dict[Network, tuple[int, int]]:
-    """Returns, for each cell with a network that had diverged after epoch `by` (default: the last), how many
-    networks had diverged and how many the cell has."""
+    """Returns, for each cell in which networks diverged up to epoch `by` (default: the last), how many did
+    so and how many networks the cell has."""
     epoch = sweep.diverged_epoch
     counts = ((epoch > 0) & (epoch <= (by or sweep.sizes["epoch"]))).sum("seed").values
     return {

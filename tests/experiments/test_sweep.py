@@ -221,7 +221,7 @@ def test_plan(finished, sweep):
     assert first.split() == ["tiny-corr-0.1", "done"]
     missing = r"tiny-drop +\d networks to train(, \d at a time)?: \d MiB of [\d,]+ MiB on each device"
     assert re.fullmatch(missing, second), second
-    assert re.fullmatch(r"about 0:00:\d\d of one core left, without compiling", last), last
+    assert re.fullmatch(r"about 0:00:\d\d of one core left, plus compilation", last), last
 
 
 def test_a_plan_of_what_is_done_asks_for_no_device(finished, sweep, no_devices):
