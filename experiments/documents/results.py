@@ -186,14 +186,29 @@ def diagnostics(implementation: str, **of: str | int) -> float:
 compared = functools.cache(stored)
 
 
-def against(method: str, other: str, images: bool | None = None, without: Sequence[str] = ()) -> np.ndarray:
+def against(
+    method: str,
+    other: str,
+    images: bool | None = None,
+    without: Sequence[str] = (),
+    title: str = "",
+    measure: str = "test_error",
+) -> np.ndarray:
     """Returns by how many percent a method's error is above another method's: the mean over the comparison's
-    data sets, and the ends of its 95% interval. images: True for data sets of images, False for tables, None
-    for both. without: data sets to leave out."""
-    networks = {name: rows for name, rows in analysis.of(compared()).items() if name not in without}
+    data sets, and the ends of its 95% interval.
+
+    Args:
+      method: the method.
+      other: the other method.
+      images: True for data sets of images, False for tables, None for both.
+      without: data sets to leave out.
+      title: the kind of settings, as in `Part.title`.
+      measure: the kind of error.
+    """
+    networks = {name: rows for name, rows in analysis.of(compared(), title).items() if name not in without}
     if images is not None:
         networks = analysis.kind(networks, images)
-    return 100 * np.expm1(np.array(analysis.effect(networks, method, other).interval))
+    return 100 * np.expm1(np.array(analysis.effect(networks, method, other, [measure]).interval))
 
 
 def compared_units(method: str, layer: int) -> float:
