@@ -115,11 +115,11 @@ def merge_units(
         a_j ~ intercept + slope a_i,  slope = rho_ij sigma_j / sigma_i,  intercept = mean_j - slope mean_i.
 
     Then slope * kernel[j] is added to kernel[i], and intercept * kernel[j] to the bias. A constant unit j is
-    removed, and mean_j * kernel[j] is added to the bias. At first, all other units are undecided. The
-    undecided unit that predicts the most undecided units is kept, and the units that it predicts are removed.
-    If several units predict equally many, the first of them is kept. This repeats until every unit is kept or
-    removed. So no two kept units predict each other. The partner of a removed unit is the kept unit that has
-    the largest |rho| with it. This example merges units in the first layer of the library's MLP:
+    removed, and mean_j * kernel[j] is added to the bias. At first, all other units are undecided. One
+    undecided unit is kept: the one that predicts the largest number of other undecided units, which are then
+    removed. If several units predict equally many, the first of them is kept. This repeats until no unit is
+    undecided. So no two kept units predict each other. The partner of a removed unit is the kept unit that
+    has the largest |rho| with it. This example merges units in the first layer of the library's MLP:
 
         logits, activations = model.apply({"params": params}, x)
         merged = merge_units(activations[0], params["hidden_1"], **params["hidden_2"], threshold=0.99)

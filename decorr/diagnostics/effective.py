@@ -47,9 +47,9 @@ def mean_square_correlation(
       subtracts up to 1/m too much: with 20 samples, a true r2 of 0.49 becomes 0.47. If weights are very
       unequal, chance adds somewhat less than 1/(n - 1).
 
-    Source: Simon, Section 3.1, for the raw mean. The debiased value is the mean over pairs of the adjusted
-      R^2 for one predictor (Ezekiel, 1930). Its expectation is 0 for independent units, for which E[rho^2] =
-      1/(n - 1).
+    Source: Simon, Section 3.1, for the raw mean. The debiased value is the mean, over pairs of units, of the
+      adjusted R^2 for one predictor (Ezekiel, 1930). Its expectation is 0 for independent units, for which
+      E[rho^2] = 1/(n - 1).
     """
     r2, known, _ = over_mesh(_mean_square_correlation, (a, where, weights), debias, axis_name)
     return jnp.where(known, r2, jnp.nan)

@@ -123,7 +123,7 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     figures = out / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     climbed, networks = ladder.of(settings), analysis.of(settings)
-    # The plan has fewer seeds for settings of whole data sets. No answer uses these settings.
+    # The plan has fewer seeds for settings that train on whole data sets. No answer uses these settings.
     answering = analysis.having(networks, "vanilla").values() or [column.reported for column in shown]
     warning = seeds_that_decide(answering) or unfinished(settings)
     judged = [] if warning else analysis.judge(networks)

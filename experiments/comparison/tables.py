@@ -64,7 +64,7 @@ READERS = {
     "H1": "You use nothing against overfitting",
     "H2": "You use dropout",
     "H3": "You use DeCov",
-    "H5": "You use dropout, on noisy inputs or with 80% of weights pruned",
+    "H5": "You use dropout, and test on noisy inputs or with 80% of weights pruned",
 }
 """Maps a hypothesis to the readers whose question it answers."""
 CONVOLUTIONAL = "Your network is convolutional"

@@ -78,7 +78,7 @@ def heat_maps(sweep: xr.Dataset) -> Figure:
     """Draws |rho| between the units of the last hidden layer, for the first seed of the largest networks.
     Similar units are side by side."""
     if "correlation" not in sweep:
-        raise Missing("needs matrices of correlations, which compact files of scans lack")
+        raise Missing("needs the correlation matrices, which the compact file of this sweep does not store")
     size = drawing.sizes(sweep)[-1]
     variants = drawing.variants(sweep, size)
     figure, axes = drawing.grid(1, len(variants), height=2.4)

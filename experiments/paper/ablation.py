@@ -32,7 +32,7 @@ def steps(sweeps: Mapping[str, xr.Dataset]) -> list[Step]:
 
 
 def without(sweeps: Mapping[str, xr.Dataset]) -> list[Step]:
-    """Measures the protocols of `protocols.WITHOUT`: the released code without one step."""
+    """Measures the protocols of `protocols.WITHOUT`: each is the released code without one step."""
     return list(_measured(sweeps, WITHOUT, ["without " + _step(protocol) for protocol in WITHOUT]))
 
 

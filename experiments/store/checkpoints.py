@@ -28,8 +28,8 @@ def blocks(folder: Path, cell: Cell, runs: int, done: int = 0) -> list[Block]:
     for match in matches:
         if int(match[2] or 0) >= cell.seeds:
             raise ResultsError(
-                f"{folder / match[0]} has other seeds than 0 to {cell.seeds - 1}: give the same options, or "
-                "another --out"
+                f"{folder / match[0]} has seeds above {cell.seeds - 1}, the last of this sweep: give the "
+                "options with which it was written, or another --out"
             )
     begun = [
         Block(cell, int(match[1] or 0), int(match[2] or cell.seeds - 1))

@@ -124,7 +124,7 @@ def test_checkpoints_that_nobody_wrote_are_refused(tmp_path):
         with pytest.raises(ResultsError, match="not a readable checkpoint"):
             checkpoints.read(tmp_path, BLOCK, DATA)
     path.rename(tmp_path / f"{CELL.name}.seeds-0-99.checkpoint.npz")
-    with pytest.raises(ResultsError, match="has other seeds than 0 to 1"):
+    with pytest.raises(ResultsError, match="has seeds above 1, the last"):
         checkpoints.blocks(tmp_path, CELL, 8)
 
 

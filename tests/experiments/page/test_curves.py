@@ -104,7 +104,7 @@ def test_what_diverged_is_written_into_the_figures():
 
 
 def test_a_scan_without_matrices_has_no_heat_map():
-    with pytest.raises(Missing, match="needs matrices"):
+    with pytest.raises(Missing, match="needs the correlation matrices"):
         curves.heat_maps(made_up.sweep().drop_vars("correlation"))
 
 
