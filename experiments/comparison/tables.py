@@ -70,10 +70,12 @@ READERS = {
 CONVOLUTIONAL = "Your network is convolutional"
 TRANSFER = "You reuse the last hidden layer for new classes, with five rows of each"
 DESCRIBED = (
+    ("conv", CONVOLUTIONAL, "dropout", "vanilla", "test_error"),
     ("conv", CONVOLUTIONAL, "corr", "vanilla", "test_error"),
     ("conv", CONVOLUTIONAL, "corr-dropout", "dropout", "test_error"),
+    ("features", TRANSFER, "dropout", "vanilla", "layer_3_5_error"),
     ("features", TRANSFER, "corr", "vanilla", "layer_3_5_error"),
-    ("features", TRANSFER, "corr-dropout", "dropout", "layer_3_5_error"),
+    ("features", TRANSFER, "corr-dropout", "vanilla", "layer_3_5_error"),
 )
 """Questions that no hypothesis asks, as (title of the settings, reader, method, against, measure)."""
 NOT_TESTED = "no planned test"
