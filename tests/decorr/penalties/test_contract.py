@@ -365,6 +365,7 @@ def test_a_constant_unit_pulls_nowhere_and_adds_no_pair(name, shape):
         assert library(FEW, arrays)[name].value == found.value
 
 
+@pytest.mark.slow  # compiles each operation by itself
 @of_few
 def test_nothing_on_the_way_is_nan(name):
     """Runs operation by operation: even values that `where` discards must be numbers, for
