@@ -6,6 +6,7 @@ import numpy as np
 
 from experiments.comparison import analysis, described, ladder, results
 from experiments.comparison.analysis import Judged
+from experiments.comparison.planned import SHOTS
 from experiments.comparison.recipes import METHODS, WITHOUT_LABELS
 from experiments.comparison.results import Row, Stored
 from experiments.page.tables import Table
@@ -68,14 +69,16 @@ READERS = {
 }
 """Maps a hypothesis to the readers whose question it answers."""
 CONVOLUTIONAL = "Your network is convolutional"
-TRANSFER = "You reuse the last hidden layer for new classes, with five rows of each"
+TRANSFER = "You reuse the last hidden layer for new classes, with {} rows of each"
 DESCRIBED = (
     ("conv", CONVOLUTIONAL, "dropout", "vanilla", "test_error"),
     ("conv", CONVOLUTIONAL, "corr", "vanilla", "test_error"),
     ("conv", CONVOLUTIONAL, "corr-dropout", "dropout", "test_error"),
-    ("features", TRANSFER, "dropout", "vanilla", "layer_3_5_error"),
-    ("features", TRANSFER, "corr", "vanilla", "layer_3_5_error"),
-    ("features", TRANSFER, "corr-dropout", "vanilla", "layer_3_5_error"),
+    *(
+        ("features", TRANSFER.format(shots), method, "vanilla", f"layer_3_{shots}_error")
+        for shots in SHOTS
+        for method in ("dropout", "corr", "corr-dropout")
+    ),
 )
 """Questions that no hypothesis asks, as (title of the settings, reader, method, against, measure)."""
 NOT_TESTED = "no planned test"

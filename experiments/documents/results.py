@@ -25,6 +25,8 @@ from experiments.store import gathered
 
 __all__ = ["BELOW_HUGE", "FLAT", "MARGIN", "independent_penalty"]  # used in sentences.txt only
 
+PROBE = "layer_3_50_error"
+"""The error of a linear probe on the last hidden layer, with 50 rows of each held-out class."""
 BENCHMARK = Path(__file__).parents[1] / "benchmark" / "reference" / "benchmark.json"
 
 sweeps = functools.cache(report.references)
@@ -217,11 +219,16 @@ def compared_units(method: str, layer: int) -> float:
     return float(analysis.errors(analysis.of(compared()), method, [f"effective_units_{layer}"]).mean())
 
 
-def each_set(method: str, other: str) -> dict[str, float]:
+def probed(method: str) -> np.ndarray:
+    """Returns `against` for vanilla and the error of `PROBE`."""
+    return against(method, "vanilla", title="features", measure=PROBE)
+
+
+def each_set(method: str, other: str, title: str = "", measure: str = "test_error") -> dict[str, float]:
     """Returns by how many percent a method's error is above another method's, on each data set of the
-    comparison."""
-    networks = analysis.having(analysis.of(compared()), method, other)
-    effect = analysis.effect(networks, method, other)
+    comparison. `title` and `measure` are as in `against`."""
+    networks = analysis.having(analysis.of(compared(), title), method, other)
+    effect = analysis.effect(networks, method, other, [measure])
     return dict(zip(networks, (100 * np.expm1(effect.sets)).tolist(), strict=True))
 
 
@@ -276,9 +283,9 @@ def embedded_units(setting: str, method: str) -> float:
     return float(ladder.errors(reported, method, "embedded_effective_units").mean()) / 100
 
 
-def failed(method: str) -> int:
+def failed(method: str, title: str = "") -> int:
     """Returns how many of a method's reported networks failed in the comparison on samples of 1,000 rows."""
-    networks = analysis.of(compared())
+    networks = analysis.of(compared(), title)
     return sum(results.failed(results.of(rows, method)) for rows in networks.values())
 
 

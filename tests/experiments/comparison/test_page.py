@@ -90,7 +90,7 @@ def test_the_answer_comes_first(written):
     assert "Your data are tablescorr-dropoutdropout;3use it" in told
     assert "Your data are small imagescorrdropout1too few data sets" in told
     assert "You use dropoutcorr-dropoutdropout;4use it" in told
-    others = "You reuse the last hidden layer for new classes, with five rows of each"
+    others = "You reuse the last hidden layer for new classes, with 50 rows of each"
     assert told[-3:] == [
         f"{others}{method}vanilla;4no planned test" for method in ("dropout", "corr", "corr-dropout")
     ]
