@@ -73,7 +73,8 @@ def heat_map(shown: Sequence[Stored]) -> Figure:
     ax.set_yticks(range(len(methods)), methods, size=8)
     ax.tick_params(length=0)
     ax.set_title(
-        "test error against vanilla's, %, by data set (1,000 rows); bold: the 95% interval excludes 0",
+        "test error against vanilla's, %, by data set (1,000 rows unless named); "
+        "bold: the 95% interval excludes 0",
         size=8,
     )
     return figure
