@@ -87,6 +87,7 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch
         gather(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_users_matplotlibrc_does_not_decide_the_figures(tmp_path):
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\naxes.facecolor: red\nfont.size: 30\n")
     one = made_up.sweep(sizes=("tiny",), variants=("corr-0.1",))

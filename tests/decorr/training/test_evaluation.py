@@ -141,6 +141,7 @@ def correlation(a):
     return np.corrcoef(np.asarray(a, np.float64).reshape(-1, a.shape[-1]).T)
 
 
+@pytest.mark.slow
 def test_with_room_for_all_positions_all_are_seen(convolutional, data):
     trainer, variables, logits, activations = convolutional
     found = jax.jit(evaluate, static_argnums=0)(trainer, variables, data)
@@ -153,6 +154,7 @@ def test_with_room_for_all_positions_all_are_seen(convolutional, data):
         np.testing.assert_allclose(found.penalty[layer], np.mean(penalties), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_at_least_one_position_of_each_sample_is_seen(convolutional, data, monkeypatch):
     """`max_samples` is below the size of the set. So each sample gives one position, the same every time."""
     trainer, variables, _, activations = convolutional

@@ -127,6 +127,7 @@ def test_networks_without_labels_need_no_seeds_to_decide(tmp_path):
     assert "<td>W</td>" in text and "cannot decide" not in text
 
 
+@pytest.mark.slow
 def test_some_of_the_planned_sets_judge_nothing(tmp_path):
     for place, name in enumerate(planned.SETS[:3]):
         results.write(tmp_path, Setting(name, "0", 1000), networks(planned.JUDGED, 0.1 + 0.1 * place, 16))

@@ -65,7 +65,8 @@ def test_blocks_are_trained_as_in_this_process_and_go_on_from_checkpoints():
         np.testing.assert_array_equal(resumed[-1][-1].state[name], value, name)
 
 
-@pytest.mark.parametrize("method", ["forkserver", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
 def test_pieces_are_begun_at_once(monkeypatch, method):
     monkeypatch.setattr(machine, "METHOD", method)
     work, begun, shown = [Count("a"), Count("b"), Count("c")], [], []

@@ -62,6 +62,7 @@ def test_a_compact_file_is_little_more_than_its_arrays(tmp_path):
     assert path.stat().st_size < sum(arrays) + 2_000 * len(arrays)
 
 
+@pytest.mark.slow
 def test_a_compact_file_takes_cells_of_longer_names(tmp_path):
     path = tmp_path / "sweep.nc"
     compact.save(made_up.sweep(sizes=("tiny",), variants=("drop",)), path)
