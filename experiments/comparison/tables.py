@@ -70,6 +70,7 @@ READERS = {
 """Maps a hypothesis to the readers whose question it answers."""
 CONVOLUTIONAL = "Your network is convolutional"
 TRANSFER = "You reuse the last hidden layer for new classes, with {} rows of each"
+FIRST = ("", "To begin with", "dropout", "vanilla", "test_error")
 DESCRIBED = (
     ("conv", CONVOLUTIONAL, "dropout", "vanilla", "test_error"),
     ("conv", CONVOLUTIONAL, "corr", "vanilla", "test_error"),
@@ -81,17 +82,19 @@ DESCRIBED = (
     ),
 )
 """Questions that no hypothesis asks, as (title of the settings, reader, method, against, measure)."""
-NOT_TESTED = "no planned test"
 SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails": "do not use it"}
 """Maps an advice or an outcome to the answer in the table. Any other advice or outcome decides nothing."""
 
 
 def answers(settings: Sequence[Stored], judged: Sequence[Judged]) -> Table:
     """Returns the table of answers: what each kind of user can expect, by PLAN.md's rule and hypotheses."""
-    networks = analysis.of(settings)
-    first = analysis.effect(networks, "dropout", "vanilla")
-    rows = [("To begin with", "dropout", "vanilla", first, NOT_TESTED)]
-    for each in analysis.advice(networks):
+
+    def only_measured(title: str, reader: str, method: str, against: str, measure: str) -> tuple:
+        effect = analysis.effect(analysis.of(settings, title), method, against, (measure,))
+        return reader, method, against, effect, "no planned test"
+
+    rows = [only_measured(*FIRST)]
+    for each in analysis.advice(analysis.of(settings)):
         data = "Your data are small images" if each.images else "Your data are tables"
         rows.append((data, each.method, each.against, each.effect, SAID.get(each.says, each.says)))
     for name, reader in READERS.items():
@@ -100,9 +103,7 @@ def answers(settings: Sequence[Stored], judged: Sequence[Judged]) -> Table:
         rows.append(
             (reader, method, against, of_name.effect, SAID.get(of_name.outcome, f"not decided ({name})"))
         )
-    for title, reader, method, against, measure in DESCRIBED:
-        effect = analysis.effect(analysis.of(settings, title), method, against, (measure,))
-        rows.append((reader, method, against, effect, NOT_TESTED))
+    rows += [only_measured(*each) for each in DESCRIBED]
     return Table(
         ["for whom", "method", "against", "change of the error [95%]", "data sets", "answer"],
         [

@@ -270,17 +270,16 @@ def hypothesis(name: str) -> analysis.Judged:
     return judged()[name]
 
 
-def tested(setting: str, method: str) -> float:
-    """Returns a method's mean test error in a setting of the comparison, in %. For a method without labels,
-    the error is the probe's."""
+def tested(setting: str, method: str, measure: str = "test_error") -> float:
+    """Returns a method's mean test error in a setting of the comparison, or another measure, in %. For a
+    method without labels, the error is the probe's."""
     (reported,) = (each.reported for each in compared() if each.name == setting)
-    return float(ladder.errors(reported, method).mean())
+    return float(ladder.errors(reported, method, measure).mean())
 
 
 def embedded_units(setting: str, method: str) -> float:
     """Returns the mean effective units of the embeddings that a method learns without labels."""
-    (reported,) = (each.reported for each in compared() if each.name == setting)
-    return float(ladder.errors(reported, method, "embedded_effective_units").mean()) / 100
+    return tested(setting, method, "embedded_effective_units") / 100
 
 
 def failed(method: str, title: str = "") -> int:

@@ -76,7 +76,10 @@ def test_options_that_cannot_be(changes, message):
     ("changes", "message"),
     [
         ({"family": "conv"}, "wine is a table: --family conv needs images"),
-        ({"rows": (100,)}, "wine has 100 rows for a sample: four fifths of them are for training"),
+        (
+            {"rows": (100,)},
+            "wine has 100 rows for a sample: four fifths of them are for training, which needs at least 100",
+        ),
         ({"report_seeds": 1}, "report seeds must be at least 2"),
         ({"finalists": 3}, "3 finalists are more than the 2 points"),
         ({"datasets": ("wne",)}, r"wne not found; did you mean 'wine'\?"),
