@@ -1,6 +1,6 @@
-"""Checks HDF5 files, including netCDF4 files, before they are read, because anybody may have made them."""
+"""Opens HDF5 files, including netCDF4 files, and checks them before they are read, because anybody may have
+made them."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
@@ -19,19 +19,26 @@ class Header(NamedTuple):
 
 
 class File(h5py.File):
-    """A file that is open for reading. Each variable is looked up only once, however often h5netcdf asks for
-    it."""
+    """An open file, without groups, that looks up each variable only once. h5netcdf asks for variables
+    hundreds of times, by name or by path."""
 
-    def __init__(self, path: Path):
-        super().__init__(path, "r")
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
         self._found: dict[str, Any] = {}
 
     def __getitem__(self, name: Any) -> Any:
         if not isinstance(name, str):  # a reference to a variable
             return super().__getitem__(name)
+        name = name.removeprefix("/")
+        if not name:
+            return self
         if name not in self._found:
             self._found[name] = super().__getitem__(name)
         return self._found[name]
+
+    def __delitem__(self, name: str) -> None:
+        self._found.pop(name.removeprefix("/"), None)
+        super().__delitem__(name)
 
 
 def check(file: h5py.File) -> Header:

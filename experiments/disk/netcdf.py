@@ -46,7 +46,7 @@ def _checked(path: Path) -> "Iterator[tuple[h5py.File, Header]]":
     from experiments.disk import hdf5
 
     try:
-        with hdf5.File(path) as file:
+        with hdf5.File(path, "r") as file:
             yield file, hdf5.check(file)
     except ResultsError:
         raise
@@ -73,6 +73,8 @@ def write(path: Path, dataset: "xr.Dataset", packed: Mapping[str, Mapping[str, A
     import h5netcdf
     from xarray.backends import H5NetCDFStore
 
+    from experiments.disk import hdf5
+
     encoding = {}
     if packed is not None:
         for name, array in dataset.data_vars.items():
@@ -81,7 +83,10 @@ def write(path: Path, dataset: "xr.Dataset", packed: Mapping[str, Mapping[str, A
 
     def write_to(file: Any) -> None:
         # In the format of HDF5 1.10, an array of one chunk has no index; by default it has an index of 2 kB.
-        with h5netcdf.File(file, "w", libver=("v110", "v110")) as written:
+        with (
+            hdf5.File(file, "w", libver=("v110", "v110"), track_order=True) as opened,
+            h5netcdf.File(opened, "w") as written,
+        ):
             dataset.dump_to_store(H5NetCDFStore(written, autoclose=False), encoding=encoding)
 
     write_atomically(path, write_to)
