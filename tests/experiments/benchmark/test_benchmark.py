@@ -140,6 +140,7 @@ def test_the_readmes_numbers_are_the_references():
             assert sorted(line.strip("| ").split(" | ")[1:]) == sorted(milliseconds)
 
 
+@pytest.mark.slow
 def test_the_task_is_of_mnist_shape(tmp_path, monkeypatch):
     monkeypatch.setattr(task, "NETWORKS", 2)
     task.make(str(tmp_path / "task.npz"), "mlp", "tiny")

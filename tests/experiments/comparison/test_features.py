@@ -2,6 +2,7 @@ import dataclasses
 
 import jax
 import numpy as np
+import pytest
 
 from experiments.comparison import features
 from experiments.comparison.recipes import Recipe
@@ -28,6 +29,7 @@ def test_no_row_of_the_other_classes_trains_the_network():
     assert not np.array_equal(others, features.split(POOL, 100, 1)[1])
 
 
+@pytest.mark.slow
 def test_networks_are_trained_and_their_layers_probed():
     small = dataclasses.replace(Recipe().architecture, widths=(4, 4))
     plain = dataclasses.replace(Recipe(), architecture=small, batch_size=20, steps=30)

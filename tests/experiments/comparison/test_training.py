@@ -47,6 +47,7 @@ def test_a_method_goes_from_search_to_report_and_on_from_what_is_done():
     )
 
 
+@pytest.mark.slow
 def test_copied_slopes_are_those_of_the_other_network():
     released = planned.rungs()["released"]
     small = dataclasses.replace(released.architecture, widths=(4, 4))

@@ -23,7 +23,10 @@ MODELS = {
 
 @pytest.mark.parametrize(
     ("family", "forms"),
-    [("mlp", [cpu.kernels_transposed, cpu.inputs_transposed]), ("conv", [cpu.kernels_transposed])],
+    [
+        ("mlp", [cpu.kernels_transposed, cpu.inputs_transposed]),
+        pytest.param("conv", [cpu.kernels_transposed], marks=pytest.mark.slow),
+    ],
 )
 def test_forms_train_the_same(family, forms):
     trainer = Trainer(MODELS[family], sgd(OPTIMISATION), 50)

@@ -248,6 +248,7 @@ def runs():
     return Runs()
 
 
+@pytest.mark.slow
 def test_weights_share_one_program_and_variants_the_evaluation(runs):
     order = engine.order(runs.engine.layout, len(runs.splits[0].labels), 10)
     programs = order, engine.training(runs.engine), engine.evaluate(runs.engine)

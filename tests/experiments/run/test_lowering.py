@@ -89,5 +89,6 @@ def test_compiler_options_of_a_cpu_stay_there():
     assert with_options_of_a_cpu("cuda") == set()
 
 
+@pytest.mark.slow
 def test_a_cpu_has_its_compiler_options():
     assert with_options_of_a_cpu("cpu") == {"initial", "order", "train", "evaluate"}
