@@ -6,7 +6,7 @@ prints the page's tables and draws scaling.svg beside this file. This takes 20 s
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -20,6 +20,7 @@ from decorr.training.objective import negative_log_likelihood
 from experiments.grid.networks import Recipe
 from experiments.page import style
 from experiments.page.drawing import grid, settings
+from experiments.page.tables import Table, markdown
 
 SHAPES = ((32, 64), (512, 64), (2048, 64), (512, 256), (512, 1024))
 SEEDS = 5
@@ -113,12 +114,6 @@ def _train(weight: float) -> np.ndarray:
     return np.asarray(found)
 
 
-def markdown(rows: Iterable[Sequence[str]]) -> str:
-    """Returns a table in Markdown. The first row is the heading."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * lines[0].count(" |"), *lines[1:]])
-
-
 @settings()
 def draw(path: Path) -> None:
     """Draws gradient norms against the numbers of units and of samples."""
@@ -144,5 +139,5 @@ def draw(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(markdown(scaling()), markdown(ratios()), sep="\n\n")
+    print(markdown(*(Table(header, rows) for header, *rows in (scaling(), ratios()))))
     draw(Path(__file__).with_name("scaling.svg"))

@@ -22,10 +22,9 @@ WEIGHTS = {"mnist": (0.0, 0.1, 1.0), "mnist-weights": (0.01, 0.03, 0.3, 3.0, 10.
 def draw(path: Path) -> None:
     """Draws error and each layer's P against the weight, for the largest network on MNIST."""
     networks = {
-        weight / BATCH: compact.load(REFERENCE / f"{sweep}.nc").sel(
-            cell=f"huge-corr-{weight}" if weight else "huge-vanilla"
-        )
+        weight / BATCH: loaded.sel(cell=f"huge-corr-{weight}" if weight else "huge-vanilla")
         for sweep, weights in WEIGHTS.items()
+        for loaded in [compact.load(REFERENCE / f"{sweep}.nc")]
         for weight in weights
     }
     weights = sorted(networks)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import itertools
 import os
 import sys
 import warnings
@@ -66,15 +65,13 @@ MachineOptions = Annotated[Machine, tyro.conf.arg(name="")]
 
 
 @contextmanager
-def writing(folder: Path, *inner: Path) -> Iterator[None]:
-    """Makes a folder, and keeps other commands from writing there until the context ends.
-
-    Unfinished files of killed commands are removed, there and in the inner folders.
-    """
+def writing(folder: Path) -> Iterator[None]:
+    """Makes a folder, and keeps other commands from writing there until the context ends. Unfinished files of
+    killed commands are removed."""
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        for place, suffix in itertools.product((folder, *inner), (".nc", ".npz")):
-            remove_temporaries(place, suffix)
+        for suffix in (".nc", ".npz"):
+            remove_temporaries(folder, suffix)
         yield
 
 
@@ -119,10 +116,8 @@ def parse(options: type[Options], name: str) -> Options:
     """Parses the options of `python -m experiments.NAME` into a dataclass. In paths, ~ becomes the home
     folder."""
     parsed: Any = tyro.cli(options, prog=f"python -m experiments.{name}")
-    paths = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(parsed)}
-    return dataclasses.replace(
-        parsed, **{name: expanded(path) for name, path in paths.items() if isinstance(path, Path)}
-    )
+    paths = {name: expanded(path) for name, path in vars(parsed).items() if isinstance(path, Path)}
+    return dataclasses.replace(parsed, **paths)
 
 
 def time_left(seconds: float, platform: str = "cpu") -> str:

@@ -103,11 +103,10 @@ class Compare:
 
 def compare(options: Compare, console: Console) -> None:
     """Trains the missing networks, one data set after the other, and writes the page; or shows the plan."""
-    from experiments.data.pool import load_pool
+    from experiments.data.load import load_pool
 
     options.machine.prepare(options.plan)
-    parts = options.parts()
-    for source, of_one in itertools.groupby(parts, lambda part: part.pool):
+    for source, of_one in itertools.groupby(options.parts(), lambda part: part.pool):
         planned_table = options.part is not None and source in TABLES
         path = str(options.tables_dir / f"{source}.arff") if planned_table else source
         pool = load_pool(path, data_dir=options.data_dir)

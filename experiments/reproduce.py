@@ -128,9 +128,8 @@ def measure(options: Reproduce, study: Study, console: Console) -> None:
 def main() -> None:
     with explained():
         options, console = parse(Reproduce, "reproduce"), make_console()
-        names = [*SWEEPS, *MEASUREMENTS, *COMPARISONS]
         for name in options.only:
-            check_name("sweep", name, names)
+            check_name("sweep", name, Reproduce.only)
         options.out.mkdir(parents=True, exist_ok=True)
         for name in options.only:
             if name in COMPARISONS:

@@ -3,10 +3,10 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
@@ -22,8 +22,7 @@ from experiments.store import checkpoints, finished
 # neither does --plan if everything is done. Training waits only for JAX.
 if TYPE_CHECKING:
     from experiments.data.load import Dataset
-    from experiments.run.executor import Executor
-    from experiments.run.local import Training
+    from experiments.run.memory import Room
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,11 +142,7 @@ def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) 
         elif done:
             console.print(f"{len(done)} of {len(grid)} already done, skipped")
         if missing:
-            with _prepared(options, missing, folder) as job:
-                if options.plan:
-                    _show(job, folder, console)
-                else:
-                    _train(job, folder, options.checkpoint_seconds, console)
+            _train_missing(options, missing, folder, console)
 
 
 def load_data(cell: Cell, data_dir: str | None, folder: Path) -> "Dataset":
@@ -162,18 +157,9 @@ def load_data(cell: Cell, data_dir: str | None, folder: Path) -> "Dataset":
     return dataset
 
 
-class _Job(NamedTuple):
-    """Blocks to train, with their data and an executor."""
-
-    executor: "Executor"
-    training: "Training"
-    dataset: "Dataset"
-    blocks: dict[Cell, list[Block]]
-
-
-@contextmanager
-def _prepared(options: Sweep, missing: Mapping[Cell, int], folder: Path) -> Iterator[_Job]:
-    """Yields a job with the missing cells' blocks. The blocks fit into memory, and match the checkpoints."""
+def _train_missing(options: Sweep, missing: Mapping[Cell, int], folder: Path, console: Console) -> None:
+    """Trains the missing cells, in blocks that fit into memory and match the checkpoints; or only shows the
+    plan."""
     options.machine.prepare(options.plan)
     from experiments.run.epochs import TRAINING, trainer
 
@@ -184,30 +170,44 @@ def _prepared(options: Sweep, missing: Mapping[Cell, int], folder: Path) -> Iter
             largest = trainer(Block(cell, 0, cell.seeds - 1), dataset)
             runs = executor.room.runs(largest, dataset, min(executor.runs, cell.seeds))
             blocks[cell] = checkpoints.blocks(folder, cell, runs, done)
-        yield _Job(executor, TRAINING, dataset, blocks)
+        if options.plan:
+            _show(executor.room, blocks, dataset, folder, console)
+            return
+
+        def keep(block: Block, epoch: int, checkpoint: Checkpoint | None) -> None:
+            if checkpoint is not None:
+                checkpoints.write(folder, block, checkpoint, dataset.identity)
+            if epoch == block.length:
+                finished.finish(folder, block.cell, blocks[block.cell], dataset.identity)
+
+        work = sorted(itertools.chain(*blocks.values()), key=lambda block: -block.cost(dataset.image_shape))
+        read = functools.partial(checkpoints.read, folder, identity=dataset.identity)
+        command.train(executor, TRAINING, work, dataset, console, keep, read, options.checkpoint_seconds)
 
 
-def _show(job: _Job, folder: Path, console: Console) -> None:
+def _show(
+    room: "Room", missing: Mapping[Cell, list[Block]], dataset: "Dataset", folder: Path, console: Console
+) -> None:
     """Prints how the blocks would be trained, and about how long this would take."""
     from experiments.run.epochs import trainer
     from experiments.store.gathered import expected_seconds
 
-    known, total = _known_seconds(job, folder), 0.0
-    for cell, blocks in job.blocks.items():
+    family = next(iter(missing)).protocol.family
+    known, total = _known_seconds(room.platform, dataset.name, family, folder), 0.0
+    for cell, blocks in missing.items():
         runs = max(block.runs for block in blocks)
-        memory = job.executor.room.describe(runs, trainer(blocks[0], job.dataset), job.dataset)
+        memory = room.describe(runs, trainer(blocks[0], dataset), dataset)
         count = sum(block.runs for block in blocks)
         together = "" if len(blocks) == 1 else f", {runs} at a time"
         console.print(f"{cell.name:20} {count:4} networks to train{together}: {memory}", soft_wrap=True)
         if known:
             epochs = sum(block.runs * block.length for block in blocks)
-            total += epochs * expected_seconds(known, cell, job.dataset.image_shape)
+            total += epochs * expected_seconds(known, cell, dataset.image_shape)
     if known:
-        left = command.time_left(total, job.executor.room.platform)
-        console.print(f"about {left}, plus compilation")
+        console.print(f"about {command.time_left(total, room.platform)}, plus compilation")
 
 
-def _known_seconds(job: _Job, folder: Path) -> dict[Network, float]:
+def _known_seconds(platform: str, dataset: str, family: Family, folder: Path) -> dict[Network, float]:
     """Returns `epoch_seconds` of the networks in the folder. If there are none: on a CPU, the
     times of the reference run if it has this data set; else {}."""
     from experiments.paper.report import REFERENCE
@@ -216,24 +216,8 @@ def _known_seconds(job: _Job, folder: Path) -> dict[Network, float]:
 
     if finished.paths(folder):
         return epoch_seconds(gather(folder))
-    family = next(iter(job.blocks)).protocol.family
-    path = REFERENCE / (f"{job.dataset.name}.nc" if family == "mlp" else f"{job.dataset.name}-{family}.nc")
-    on_a_cpu = job.executor.room.platform == "cpu"
-    return epoch_seconds(compact.load(path)) if on_a_cpu and path.exists() else {}
-
-
-def _train(job: _Job, folder: Path, checkpoint_seconds: float, console: Console) -> None:
-    dataset = job.dataset
-
-    def keep(block: Block, epoch: int, checkpoint: Checkpoint | None) -> None:
-        if checkpoint is not None:
-            checkpoints.write(folder, block, checkpoint, dataset.identity)
-        if epoch == block.length:
-            finished.finish(folder, block.cell, job.blocks[block.cell], dataset.identity)
-
-    work = sorted(itertools.chain(*job.blocks.values()), key=lambda block: -block.cost(dataset.image_shape))
-    read = functools.partial(checkpoints.read, folder, identity=dataset.identity)
-    command.train(job.executor, job.training, work, dataset, console, keep, read, checkpoint_seconds)
+    path = REFERENCE / (f"{dataset}.nc" if family == "mlp" else f"{dataset}-{family}.nc")
+    return epoch_seconds(compact.load(path)) if platform == "cpu" and path.exists() else {}
 
 
 def main() -> None:

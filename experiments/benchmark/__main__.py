@@ -87,9 +87,8 @@ def run(options: Benchmark, console: Console) -> None:
     found: dict[str, Any] = {"machine": machine()}
     kind, devices = found["machine"]["platform"], found["machine"]["devices"]
     repeats, sizes, variants = options.repeats, options.sizes, options.variants
-    families = options.families
     sections = {
-        "training": lambda: training.measure(kind, families, sizes, variants, repeats, say),
+        "training": lambda: training.measure(kind, options.families, sizes, variants, repeats, say),
         "overhead": lambda: training.overhead(kind, sizes, variants, repeats),
         "penalty": lambda: penalty.measure(kind, repeats, say),
         "diagnostics": lambda: diagnostics.measure(repeats, sizes, say),

@@ -80,10 +80,6 @@ def _numpy_raw_cka(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sum((a.T @ b) ** 2) / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b)))
 
 
-def _covariances(a: np.ndarray) -> np.ndarray:
-    return np.linalg.eigvalsh(np.cov(a, rowvar=False))
-
-
 def _dormant(a: np.ndarray) -> float:
     size = np.abs(a).mean(axis=0)
     return float(np.mean(size / size.mean() <= 0.5))
@@ -98,7 +94,7 @@ MEASURES: dict[str, dict[str, Measure]] = {
     },
     "RankMe of eigenvalues": {
         "ours": lambda a, b: effective_rank(a),
-        "numpy": lambda a, b: _rank_of_entropy(_covariances(a)),
+        "numpy": lambda a, b: _rank_of_entropy(np.linalg.eigvalsh(np.cov(a, rowvar=False))),
         "reptrix": _reptrix,
     },
     "participation ratio": {

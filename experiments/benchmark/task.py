@@ -67,7 +67,7 @@ def make(path: str, family: Family, size: Size) -> tuple[Any, dict[str, Any]]:
     from decorr.config import Regulariser
     from decorr.training import steps
     from decorr.training.order import minibatches
-    from experiments.run import epochs
+    from experiments.run import epochs, host
 
     images, labels = pixels(family)
     keys = jax.vmap(jax.random.key)(np.arange(NETWORKS))
@@ -83,17 +83,13 @@ def make(path: str, family: Family, size: Size) -> tuple[Any, dict[str, Any]]:
         return state, minibatches(key, 0, len(labels), trainer.batch_size)
 
     states, order = start(keys)
-    params = {
-        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
-        for path, leaf in jax.tree.leaves_with_path(states.params)
-    }
     np.savez(
         path,
         allow_pickle=False,
         images=images / np.float32(255),
         labels=labels,
         order=np.asarray(order),
-        **params,
+        **host.to_host(states.params, NETWORKS),
     )
     return lambda: None, {}
 

@@ -24,7 +24,7 @@ Work = tuple[Callable[[], object], dict[str, Any]]
 
 
 class Worker:
-    """One process. `report` waits until the process is ready; `seconds` waits until the calls are timed."""
+    """One process. Its first answer is its report, and each later answer has the seconds of a call."""
 
     def __init__(self, build: str, *, on: Sequence[int], **arguments: Any) -> None:
         threads = str(len(on))
@@ -46,22 +46,16 @@ class Worker:
             text=True,
         )
 
-    def report(self) -> dict[str, Any]:
-        return self._answer()
-
     def call(self, times: int) -> None:
         assert self._process.stdin
         print(times, file=self._process.stdin, flush=True)
-
-    def seconds(self) -> float:
-        """Returns the seconds of one call, averaged over the calls that were asked for."""
-        return self._answer()["seconds"]
 
     def stop(self) -> None:
         self._process.kill()
         self._process.communicate()
 
-    def _answer(self) -> dict[str, Any]:
+    def answer(self) -> dict[str, Any]:
+        """Waits for the next answer. Raises RuntimeError if the process failed or died."""
         assert self._process.stdout
         line = self._process.stdout.readline()
         answer = json.loads(line) if line else {"failed": "the process died"}
@@ -80,20 +74,17 @@ class Group:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
         for worker in self._workers:
             worker.stop()
 
     def reports(self) -> list[dict[str, Any]]:
-        return [worker.report() for worker in self._workers]
+        return [worker.answer() for worker in self._workers]
 
     def seconds(self, times: int = 1) -> float:
         """Returns the seconds of one call in the slowest worker, averaged over `times` calls."""
         for worker in self._workers:
             worker.call(times)
-        return max(worker.seconds() for worker in self._workers)
+        return max(worker.answer()["seconds"] for worker in self._workers)
 
 
 def separate() -> list[list[int]]:

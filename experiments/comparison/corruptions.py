@@ -47,21 +47,14 @@ def _blurred(images: Array) -> Array:
     return images
 
 
-def _grid(image_shape: tuple[int, ...]) -> tuple[Array, Array]:
-    rows, columns = jnp.meshgrid(
-        *(jnp.arange(side, dtype=jnp.float32) for side in image_shape[:2]), indexing="ij"
-    )
-    return rows, columns
-
-
 def _shift(image_shape: tuple[int, ...]) -> tuple[Array, Array]:
-    rows, columns = _grid(image_shape)
+    rows, columns = jnp.indices(image_shape[:2], jnp.float32)
     by = image_shape[0] / 14
     return rows - by, columns - by
 
 
 def _rotation(image_shape: tuple[int, ...], angle: float) -> tuple[Array, Array]:
-    rows, columns = _grid(image_shape)
+    rows, columns = jnp.indices(image_shape[:2], jnp.float32)
     middle = (image_shape[0] - 1) / 2, (image_shape[1] - 1) / 2
     down, right = rows - middle[0], columns - middle[1]
     return (

@@ -1,6 +1,7 @@
 """The page's results that test no hypothesis, such as ranks of methods, and effects in settings without a
 hypothesis."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -123,10 +124,7 @@ def transfer(settings: Sequence[Stored]) -> Iterator[tuple[int, int, str, Effect
     """Yields the effects on probes, as (hidden layer, number of rows of each held-out class, method, effect).
     The effect compares a probe's error on the method's features with its error on vanilla's features."""
     networks = analysis.of(settings, "features")
-    methods = [name for name in METHODS if any(results.of(rows, name) for rows in networks.values())]
-    for layer in (1, 2, 3):
-        for shots in SHOTS:
-            for method in methods:
-                if method != "vanilla":
-                    measure = f"layer_{layer}_{shots}_error"
-                    yield layer, shots, method, analysis.effect(networks, method, "vanilla", (measure,))
+    for layer, shots, method in itertools.product((1, 2, 3), SHOTS, METHODS):
+        if method != "vanilla":
+            measure = f"layer_{layer}_{shots}_error"
+            yield layer, shots, method, analysis.effect(networks, method, "vanilla", (measure,))

@@ -1,12 +1,13 @@
 """Part 1 of PLAN.md. Which step from the released network to a customary one ends the penalty's gain?"""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.comparison import results
+from experiments.comparison.analysis import Outcome
 from experiments.comparison.planned import LADDER_METHODS, LADDER_SETS, alone, rungs
 from experiments.comparison.results import Row, Stored
 from experiments.page import drawing
@@ -14,7 +15,6 @@ from experiments.page.tables import Table
 from experiments.statistics import intervals
 from experiments.statistics.intervals import Interval
 
-Outcome = Literal["holds", "fails", "open"]
 Ladder = dict[tuple[str, str], list[Row]]
 """Maps a data set and a rung to the reported networks."""
 

@@ -72,38 +72,29 @@ def fit(
         step_key = jax.random.fold_in(dropout_key, number)
 
         def objective(params: Any) -> tuple[Array, Any]:
-            logits, activations, after = _applied(model, params, statistics, x[rows], numbers, step_key)
+            variables, rngs = {"params": params, "batch_stats": statistics}, {"dropout": step_key}
+            (logits, activations), changed = model.apply(
+                variables, x[rows], numbers.dropout_rate, train=True, rngs=rngs, mutable=["batch_stats"]
+            )
             value = cross_entropy(logits, labels[rows], numbers.smoothing)
             if weight is not None:
                 factor = 1 - number / recipe.steps if recipe.fades else 1.0
                 value = value + weight * factor * _penalty(recipe, activations, step_key)
             if numbers.orthogonality is not None:
                 value = value + numbers.orthogonality * _orthogonality(params)
-            return value, after
+            return value, changed["batch_stats"]
 
         gradient, after = jax.grad(objective, has_aux=True)(params)
         updates, opt_state = optimiser.update(gradient, opt_state, params)
         params = optax.apply_updates(params, updates)
         if given is not None:
-            params = _with_slopes(params, given)
+            params = params | {f"slope_{layer}": slope for layer, slope in enumerate(given, start=1)}
         return (params, opt_state, after), slopes(params)
 
     start = params, optimiser.init(params), statistics
     steps = jnp.arange(recipe.steps), order, copied
     (params, _, statistics), trajectory = jax.lax.scan(step, start, steps)
-    return {"params": params} | ({"batch_stats": statistics} if statistics else {}), trajectory
-
-
-def _applied(
-    model: MLP | ConvNet, params: Any, statistics: Any, x: Array, numbers: Numbers, key: Array
-) -> tuple[Array, Any, Any]:
-    """Returns the logits, activations and running statistics of a training step."""
-    rngs, rate = {"dropout": key}, numbers.dropout_rate
-    if not statistics:
-        return *model.apply({"params": params}, x, rate, rngs=rngs), statistics
-    variables = {"params": params, "batch_stats": statistics}
-    outputs, changed = model.apply(variables, x, rate, train=True, rngs=rngs, mutable=["batch_stats"])
-    return *outputs, changed["batch_stats"]
+    return {"params": params, "batch_stats": statistics}, trajectory
 
 
 def cross_entropy(logits: Array, labels: Array, smoothing: Any = None) -> Array:
@@ -170,11 +161,6 @@ def _orthogonality(params: Any) -> Array:
             unit = kernel / jnp.sqrt(jnp.sum(kernel**2, axis=0, keepdims=True) + 1e-12)
             total += jnp.sum((unit.T @ unit - jnp.eye(unit.shape[1])) ** 2) / unit.shape[1]
     return total
-
-
-def _with_slopes(params: Any, given: Array) -> Any:
-    """Returns the parameters, with the given slopes [layer] in place of their own slopes."""
-    return params | {f"slope_{layer}": slope for layer, slope in enumerate(given, start=1)}
 
 
 def pruned(variables: Any) -> Any:

@@ -57,7 +57,7 @@ def heat_map(shown: Sequence[Stored]) -> Figure:
             of_method = results.of(column.reported, method)
             if not of_method or not plain:
                 continue
-            difference = tables.change(column.reported, method)
+            difference = ladder.gain(column.reported, method, "vanilla")
             values[y, x] = 100 * difference.estimate / plain
             failed = results.failed(of_method)
             decided = difference.low > 0 or difference.high < 0
@@ -66,8 +66,7 @@ def heat_map(shown: Sequence[Stored]) -> Figure:
             weight = "bold" if decided else "normal"
             ink = "white" if abs(values[y, x]) > 0.7 * limit else "black"
             ax.text(x, y, text, ha="center", va="center", size=7, weight=weight, color=ink)
-    clipped = np.clip(values, -limit, limit)
-    ax.imshow(clipped, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", alpha=0.7)
+    ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", alpha=0.7)
     names = [column.name.removesuffix("-1000") for column in shown]
     ax.set_xticks(range(len(shown)), names, rotation=60, size=7, ha="right")
     ax.set_yticks(range(len(methods)), methods, size=8)

@@ -77,11 +77,6 @@ def load(folder: Path, setting: Setting) -> list[Row]:
     return rows
 
 
-def read(path: Path) -> list[Row]:
-    """Returns the networks of a file; ResultsError if they belong to another plan."""
-    return _contents(path)[1]
-
-
 _FORM = {"pool": "", "rows": 0, "title": "", "plain": {"steps": 0}, "budget": {"report_seeds": 0}}
 """A setting with values of the right types, to check the form of stored settings."""
 

@@ -43,24 +43,21 @@ def run(
     """
     rows = list(rows or [])
     yield len(rows), None
-    new: list[Row] = []
-    answered = time.monotonic()
+    told, answered = len(rows), time.monotonic()
     together = 1 if devices[0].platform == "cpu" else work.runs
     for stage in work.stages:
         missing = _missing(work, stage, rows)
         for first in range(0, len(missing), together):
             some = missing[first : first + together]
-            done: list[Row] = [
+            rows += [
                 {"method": work.method, "stage": stage, "point": point, "seed": seed} | measured
                 for (point, seed), measured in zip(
                     some, trained(work, stage, some, pool, devices[0]), strict=True
                 )
             ]
-            rows += done
-            new += done
             if time.monotonic() - answered > seconds or len(rows) == work.runs:
-                yield len(rows), new
-                new, answered = [], time.monotonic()
+                yield len(rows), rows[told:]
+                told, answered = len(rows), time.monotonic()
 
 
 def _missing(work: Work, stage: Stage, rows: Sequence[Row]) -> list[tuple[int, int]]:

@@ -14,12 +14,6 @@ from experiments.statistics import intervals
 from experiments.statistics.over_sets import Effect
 
 
-def change(rows: Sequence[Row], method: str) -> intervals.Interval:
-    """Returns a method's test error minus vanilla's, in points, paired by seed, with a 95% interval."""
-    gain = ladder.gain(list(rows), "vanilla", method)
-    return intervals.Interval(-gain.estimate, -gain.high, -gain.low)
-
-
 def setting(column: Stored) -> Table:
     """Returns the table of a setting: the measures of each method, averaged over its reported networks."""
     header = ["method", "test error, %", "- vanilla, points [95%]", "nll", "after scaling", "noise", "pruned"]
@@ -27,13 +21,13 @@ def setting(column: Stored) -> Table:
     steps, lines = column.setting["plain"]["steps"], []
     for method in [name for name in METHODS if results.of(column.reported, name)]:
         rows = results.of(column.reported, method)
-        difference = "" if method == "vanilla" else ladder.told(change(column.reported, method))
+        change = ladder.gain(column.reported, method, "vanilla")  # the error above vanilla's
         units = [name for name in rows[0] if name.startswith("effective_units")]
         lines.append(
             [
                 method,
                 f"{ladder.errors(rows, method).mean():.2f}",
-                difference,
+                "" if method == "vanilla" else ladder.told(change),
                 f"{_mean(rows, 'test_nll'):.3f}",
                 f"{_mean(rows, 'scaled_nll'):.3f}",
                 f"{100 * _mean(rows, 'noise_error'):.1f}",
@@ -70,7 +64,6 @@ READERS = {
 """Maps a hypothesis to the readers whose question it answers."""
 CONVOLUTIONAL = "Your network is convolutional"
 TRANSFER = "You reuse the last hidden layer for new classes, with {} rows of each"
-FIRST = ("", "To begin with", "dropout", "vanilla", "test_error")
 DESCRIBED = (
     ("conv", CONVOLUTIONAL, "dropout", "vanilla", "test_error"),
     ("conv", CONVOLUTIONAL, "corr", "vanilla", "test_error"),
@@ -93,7 +86,7 @@ def answers(settings: Sequence[Stored], judged: Sequence[Judged]) -> Table:
         effect = analysis.effect(analysis.of(settings, title), method, against, (measure,))
         return reader, method, against, effect, "no planned test"
 
-    rows = [only_measured(*FIRST)]
+    rows = [only_measured("", "To begin with", "dropout", "vanilla", "test_error")]
     for each in analysis.advice(analysis.of(settings)):
         data = "Your data are small images" if each.images else "Your data are tables"
         rows.append((data, each.method, each.against, each.effect, SAID.get(each.says, each.says)))

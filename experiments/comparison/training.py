@@ -50,13 +50,12 @@ def _trained(
     ]
     stacked = stages.stacked(runs, device)
     arrays = on_device(pool, device)
-    static = recipe, twin, pool.classes, pool.image_shape
+    static = pool.classes, pool.image_shape, device.platform
     started = time.monotonic()
-    trained = jax.block_until_ready(_fitting(*static, device.platform)(stacked, *arrays))
+    trained = jax.block_until_ready(_fitting(recipe, twin, *static)(stacked, *arrays))
     seconds = (time.monotonic() - started) / len(identities)
-    outputs = jax.tree.map(
-        np.asarray, _evaluating(*static, stage == "report", device.platform)(stacked, trained, *arrays)
-    )
+    evaluate = _evaluating(recipe, stage == "report", *static)
+    outputs = jax.tree.map(np.asarray, evaluate(stacked, trained, *arrays))
     made = []
     for place, sample in enumerate(samples):
         logits = {name: values[place] for name, values in outputs.logits.items()}
@@ -114,9 +113,7 @@ def _fitting(recipe: Recipe, twin: Recipe | None, classes: int, image_shape: Any
 
 
 @functools.lru_cache(maxsize=8)
-def _evaluating(
-    recipe: Recipe, twin: Recipe | None, classes: int, image_shape: Any, report: bool, platform: str
-) -> Any:
+def _evaluating(recipe: Recipe, report: bool, classes: int, image_shape: Any, platform: str) -> Any:
     """Returns a program that measures trained networks [run]."""
     model = model_of(recipe, classes, image_shape)
 

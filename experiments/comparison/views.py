@@ -12,15 +12,13 @@ import optax
 from jax import Array
 
 from decorr import barlow_twins_loss, correlation_penalty, effective_units, variance_penalty, vicreg_loss
-from decorr.models import MLP
 from decorr.training.order import minibatches
 from experiments.comparison import probe, stages
-from experiments.comparison.network import optimiser_of
+from experiments.comparison.network import model_of, optimiser_of
 from experiments.comparison.recipes import Numbers, Recipe
 from experiments.comparison.settings import Stage, Work
 from experiments.comparison.training import floats, on_device, over_runs, scaling
 from experiments.data.pool import Pool, Sample
-from experiments.run import cpu
 from experiments.run.local import Training
 
 EMBEDDED = 64
@@ -83,7 +81,7 @@ def fit(
     recipe: Recipe, method: str, numbers: Numbers, key: Array, x: Array, image_shape: tuple[int, ...]
 ) -> dict[str, Any]:
     """Trains a network without labels on images [image, pixel] in [0, 1], and returns its variables."""
-    model = MLP(recipe.architecture, EMBEDDED, dot_general=cpu.dot_general)
+    model = model_of(recipe, EMBEDDED, image_shape)
     init_key, order_key, view_key = jax.random.split(key, 3)
     params = model.init(init_key, x[:1])["params"]
     optimiser = optimiser_of(recipe, numbers)
@@ -110,7 +108,7 @@ def fit(
 def _program(recipe: Recipe, method: str, image_shape: tuple[int, ...], platform: str) -> Any:
     """Returns a program that trains networks [run]. The program returns the last hidden layer's activations
     for each image of the pool, and the effective units of this layer and of the embedding."""
-    model = MLP(recipe.architecture, EMBEDDED)
+    model = model_of(recipe, EMBEDDED, image_shape)
 
     def trained(seed: Array, numbers: Numbers, sample: Sample, features: Array) -> tuple[Array, Array, Array]:
         inputs = scaling(image_shape, features, sample)

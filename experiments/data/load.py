@@ -16,6 +16,7 @@ from decorr._names import check_name
 from decorr.training.split import Split
 from experiments.data import tables, tfds
 from experiments.data.cache import Stored, cached
+from experiments.data.pool import Pool
 from experiments.data.whitening import Whitening
 from experiments.disk import files
 from experiments.grid.networks import Scaling
@@ -113,6 +114,33 @@ def load(
     train, validation = split(images[:cut], labels[:cut]), split(images[cut:], labels[cut:])
     test = split(stored["test_images"], stored["test_labels"]) if "test_images" in stored else None
     return Dataset(name, version, classes, image_shape, train, validation, test, _hash(stored))
+
+
+def load_pool(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Pool:
+    """Loads all rows of a set by its name.
+
+    Args:
+      name: "digits", "breast_cancer" or "wine", which are included; or the path of an ARFF file, whose last
+        column is the class; or "openml:NAME" or "openml:NUMBER"; or else the name of a TFDS image
+        classification set.
+      data_dir: TFDS's folder, as in `load`.
+
+    Raises:
+      ValueError, FileNotFoundError, PermissionError, RuntimeError: as in `load` and `tables`.
+    """
+    if name in tables.EMBEDDED:
+        return tables.embedded(name)
+    if name.startswith("openml:"):
+        return tables.openml(name.removeprefix("openml:"))
+    if name.lower().endswith(".arff"):
+        return tables.read_arff(files.expanded(name))
+    dataset = load(name, data_dir=data_dir)
+    splits = [dataset.train, dataset.validation, *([dataset.test] if dataset.test else [])]
+    features = np.concatenate([split.images for split in splits])
+    labels = np.concatenate([split.labels for split in splits])
+    # The included digits have no test split of their own.
+    test = len(dataset.test.labels) if dataset.test and name != "digits" else 0
+    return Pool(dataset.name, dataset.identity, dataset.classes, dataset.image_shape, features, labels, test)
 
 
 def _hash(stored: Stored) -> str:

@@ -7,37 +7,24 @@ The class is an ARFF file's last column, or OpenML's target. A nominal column of
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-
-class Table(NamedTuple):
-    """A classification table."""
-
-    name: str
-    version: str
-    """A hash of the content: tables with the same version have the same rows."""
-    classes: int
-    features: np.ndarray
-    """[row, feature] float32; NaN where a number is missing."""
-    labels: np.ndarray
-    """[row] int32, from 0, in the order of the classes' names."""
-
+from experiments.data.pool import Pool
 
 EMBEDDED = ("breast_cancer", "wine")
 """Tables that scikit-learn ships."""
 
 
-def embedded(name: str) -> Table:
+def embedded(name: str) -> Pool:
     """Returns one of `EMBEDDED`, from the UCI repository (Street, 1993; Forina et al., 1988)."""
     from sklearn import datasets
 
     found = getattr(datasets, f"load_{name}")()
-    return _table(name, [np.asarray(column, np.float64) for column in found.data.T], _column(found.target))
+    return _table(name, [*map(_column, found.data.T)], _column(found.target), name)
 
 
-def read_arff(path: Path) -> Table:
+def read_arff(path: Path) -> Pool:
     """Returns the table in an ARFF file, named after the file.
 
     Raises:
@@ -71,7 +58,7 @@ def read_arff(path: Path) -> Table:
     return _table(path.stem, columns[:-1], columns[-1], str(path))
 
 
-def openml(name: str, data_home: Path | None = None) -> Table:
+def openml(name: str, data_home: Path | None = None) -> Pool:
     """Returns a data set of openml.org by its name or number. scikit-learn downloads it once.
 
     Args:
@@ -109,9 +96,8 @@ def _column(values: np.ndarray) -> np.ndarray:
     return np.array(["" if text is None or text != text or text == "?" else str(text) for text in texts])
 
 
-def _table(name: str, columns: Sequence[np.ndarray], classes: np.ndarray, where: str = "") -> Table:
-    """Makes a table from columns that `_column` returned. Errors begin with `where`, by default the name."""
-    where = where or name
+def _table(name: str, columns: Sequence[np.ndarray], classes: np.ndarray, where: str) -> Pool:
+    """Makes a table from columns that `_column` returned. Errors begin with `where`."""
     gaps = np.isnan(classes) if classes.dtype.kind == "f" else classes == ""
     if gaps.any():
         raise ValueError(f"{where}: {gaps.sum()} rows have no class")
@@ -125,7 +111,7 @@ def _table(name: str, columns: Sequence[np.ndarray], classes: np.ndarray, where:
     if np.isinf(features).any():
         raise ValueError(f"{where}: the table holds infinite numbers")
     digest = hashlib.sha256(features.tobytes() + labels.astype(np.int32).tobytes()).hexdigest()[:16]
-    return Table(name, digest, len(names), features, labels.astype(np.int32))
+    return Pool(name, digest, len(names), None, features, labels.astype(np.int32))
 
 
 def _one_hot(column: np.ndarray) -> np.ndarray:

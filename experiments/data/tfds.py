@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -62,10 +61,7 @@ class PreparedSet(NamedTuple):
         digest, info = hashlib.sha256(), self.builder.info
         with _reported(RuntimeError, f"cannot read {self.builder.name!r} in {self.builder.data_dir}"):
             records = (path for split in self.splits for path in info.splits[split].filepaths)
-            for path in (
-                *(_path(self.builder.data_dir) / name for name in _DESCRIPTION),
-                *map(_path, records),
-            ):
+            for path in (*(self.builder.data_path / name for name in _DESCRIPTION), *records):
                 with path.open("rb") as content:
                     digest.update(path.name.encode() + hashlib.file_digest(content, "sha256").digest())
         return digest.hexdigest()[:16]
@@ -98,13 +94,6 @@ def decode(prepared: PreparedSet) -> dict[str, np.ndarray]:
         for split in prepared.splits:
             stored[f"{split}_images"], stored[f"{split}_labels"] = _decode(prepared, split)
     return stored
-
-
-def _path(path: Any) -> Path:
-    """Converts a path to TFDS's own class of paths, which also takes addresses."""
-    from etils import epath
-
-    return epath.Path(path)
 
 
 @contextmanager
@@ -199,7 +188,7 @@ def _open(name: str, data_dir: str) -> PreparedSet:
 
 def _prepare(builder: Any) -> None:
     """Prepares the set as array_record if necessary, and checks that it has a training split."""
-    name, folder = builder.name, _path(builder.data_dir)
+    name, folder = builder.name, builder.data_path
     if not builder.is_prepared():
         if folder.exists():  # TFDS prepares no set in an existing folder
             raise FileNotFoundError(

@@ -63,11 +63,7 @@ def _check_attributes(of: h5py.File | h5py.Dataset) -> None:
     for name in of.attrs:
         attribute = of.attrs.get_id(name)
         text = _is_of_texts(attribute.dtype) and attribute.shape == ()
-        if (
-            attribute.dtype.kind not in _NUMBERS_AND_TEXTS
-            and not text
-            and not _ties_dimensions(name, attribute)
-        ):
+        if not (attribute.dtype.kind in _NUMBERS_AND_TEXTS or text or _ties_dimensions(name, attribute)):
             raise ValueError(f"its attribute {name} holds neither numbers nor a text")
 
 

@@ -23,7 +23,7 @@ from experiments.statistics.intervals import Interval
 from experiments.statistics.verdicts import Verdict
 from experiments.store import gathered
 
-__all__ = ["BELOW_HUGE", "FLAT", "MARGIN", "independent_penalty"]  # used in sentences.txt only
+__all__ = ["BELOW_HUGE", "DROP", "FLAT", "MARGIN", "independent_penalty"]  # used in sentences.txt only
 
 PROBE = "layer_3_50_error"
 """The error of a linear probe on the last hidden layer, with 50 rows of each held-out class."""
@@ -83,7 +83,7 @@ def verdicts() -> dict[str, Verdict]:
     """Returns the verdict on each claim that a study or the comparison judges."""
     results, main = {**sweeps(), **measurements()}, sweeps()["mnist"]
     studies = [verdict for study in STUDIES for verdict in study.verdicts(results, main)]
-    return {verdict.claim: verdict for verdict in (*studies, *analysis.c10(stored()))}
+    return {verdict.claim: verdict for verdict in (*studies, *analysis.c10(compared()))}
 
 
 def _key(word: Hashable) -> Hashable:
@@ -160,9 +160,7 @@ def slope(epoch: int) -> np.ndarray:
 
 def kept_by_dropout(basin: int) -> float:
     """Returns mean |rho| of layer 1 with dropout / without dropout, averaged over the seeds of a group of
-    `basins`. For group -1, returns the published ratio."""
-    if basin == -1:
-        return published.FIGURE_1_MEAN[DROP] / published.FIGURE_1_MEAN[VANILLA]
+    `basins`."""
     dropped, plain = (
         cell("mnist", name).mean_correlation_minibatch.sel(layer=1).values
         for name in ("huge-drop", "huge-vanilla")
@@ -263,11 +261,6 @@ def statement(name: str, pool: str) -> str:
 def judged() -> dict[str, analysis.Judged]:
     """Returns the hypotheses H1 to H5 with the results of their tests, by name."""
     return {each.hypothesis.name: each for each in analysis.judge(analysis.of(compared()))}
-
-
-def hypothesis(name: str) -> analysis.Judged:
-    """Returns one of the hypotheses H1 to H5 with the results of its test."""
-    return judged()[name]
 
 
 def tested(setting: str, method: str, measure: str = "test_error") -> float:

@@ -170,7 +170,7 @@ VARIANT_KINDS: dict[str, VariantKind] = {
     ),
     "corr": _penalised(
         "corr",
-        lambda recipe, weight: recipe.penalty_weight(weight),
+        Recipe.penalty_weight,
         {0.1: Look("#009E73", "//", "s", "-."), 1.0: Look("#D55E00", "xx", "D", ":")},
     ),
     "decov": _penalised("decov", lambda _, weight: weight),

@@ -10,12 +10,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from experiments.grid.networks import SIZES, Network, Size, Variant
+from experiments.grid.protocols import DROP, VANILLA
 from experiments.page import drawing, style
 from experiments.page.drawing import Missing
 from experiments.store import gathered as stored
 from experiments.store.gathered import cell_of, networks
-
-VANILLA = Variant("vanilla")
 
 
 def learning_curves(sweep: xr.Dataset) -> Figure:
@@ -177,13 +176,12 @@ def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
         cells = {rate: Network(size, variant) for rate, variant in rates.items()}
         return _first(sweeps, cells, lambda cell: cell.mean_correlation_minibatch.sel(layer=1))
 
-    sizes = [size for size in SIZES if len(values_of(size)) > 2 and 0.0 in values_of(size)]
-    if not sizes:
+    drawn = {size: values for size in SIZES if len(values := values_of(size)) > 2 and 0.0 in values}
+    if not drawn:
         raise Missing("needs two dropout rates beside vanilla")
-    figure, axes = drawing.grid(1, len(sizes), width=3.2, height=2.6, sharey=True)
-    dropped = style.colour(Variant.parse("drop"))
-    for ax, size in zip(axes[0], sizes, strict=True):
-        correlations = values_of(size)
+    figure, axes = drawing.grid(1, len(drawn), width=3.2, height=2.6, sharey=True)
+    dropped = style.colour(DROP)
+    for ax, (size, correlations) in zip(axes[0], drawn.items(), strict=True):
         rates_drawn = np.linspace(0, max(correlations), 50)
         start = drawing.mean(correlations[0.0])
         ax.plot(rates_drawn, start * (1 - rates_drawn), "--", color="grey", label="falls by p (Pearson)")

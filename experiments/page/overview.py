@@ -97,8 +97,7 @@ def curves(sweep: xr.Dataset) -> Figure:
     drawing.log_scale(axes[0, 0])
     axes[0, 0].set_ylabel("validation error (%)", size=9)
     axes[1, 0].set_ylabel("mean |rho|", size=9)
-    shown = {line.get_label(): line for ax in axes[0] for line in ax.lines}
-    drawing.legend(figure, axes[0, 0], 4, list(shown.values()))
+    drawing.legend(figure, axes[0, 0], extra=[line for ax in axes[0] for line in ax.lines])
     return figure
 
 

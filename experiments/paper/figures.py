@@ -42,10 +42,7 @@ def table1(sweep: xr.Dataset) -> Figure:
     axes = figure.subplots()
     axes.axis("off")
     protocol = replace(RELEASED, family=configuration(sweep)["protocol"]["family"])
-    rows = []
-    for size in SIZES:
-        trained = protocol.architecture(size).widths
-        rows.append([size.upper(), *published.TABLE_1[size], *trained])
+    rows = [[size.upper(), *published.TABLE_1[size], *protocol.architecture(size).widths] for size in SIZES]
     header = ["size", *(f"layer {i},\n{what}" for what in ("printed", "trained") for i in (1, 2, 3))]
     table = axes.table(rows, colLabels=header, loc="center", cellLoc="right")
     table.auto_set_font_size(False)
@@ -90,7 +87,7 @@ def figure2(sweep: xr.Dataset) -> Figure:
         for layer, (ax, shown) in enumerate(zip(axes[0], layers, strict=True), start=1):
             ours, places = _shares(cell.sel(layer=layer), shown)
             drawing.band(ax, places, ours, variant)
-            theirs = PUBLISHED | {"color": style.colour(variant), "linestyle": "none"}
+            theirs = PUBLISHED | {"color": style.colour(variant)}
             ax.plot(places[: len(shown.fractions)], 100 * np.array(shown.fractions), **theirs)
             ax.set_title(f"HUGE, layer {layer}", size=9)
     for ax in axes[0]:

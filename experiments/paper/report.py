@@ -61,8 +61,7 @@ def write(sweep: xr.Dataset, out: Path) -> Path:
         "This sweep cannot judge the paper's claims. They need vanilla, corr-0.1 and corr-1.0 in every "
         f"size, the network huge-drop, and at least {FEWEST_SEEDS} seeds."
     )
-    text, _ = _contrast(sweep, {})
-    return overview.write(sweep, out, [reason, *filter(None, [text])])
+    return overview.write(sweep, out, [reason, *filter(None, [conclusion(sweep)])])
 
 
 def conclusion(sweep: xr.Dataset) -> str:

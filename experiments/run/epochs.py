@@ -7,31 +7,26 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 import optax
 
-from decorr.config import Architecture, Optimisation
+from decorr.config import Optimisation
 from decorr.models import MLP, ConvNet
 from decorr.penalties import correlation_penalty, decov_loss, vcreg_loss
 from decorr.training.schedules import schedule
-from decorr.training.steps import Model, Trainer, sgd
+from decorr.training.steps import Trainer, sgd
 from experiments.data.load import Dataset
 from experiments.grid.cells import Block, Cell, Checkpoint
-from experiments.grid.networks import VARIANT_KINDS, Family, Penalty
+from experiments.grid.networks import VARIANT_KINDS, Penalty
 from experiments.run import host
 from experiments.run.engine import Engine, summarise
 from experiments.run.layout import Layout
 from experiments.run.local import Training
 from experiments.run.memory import Room
 
-
-def _vcreg(a: jax.Array) -> jax.Array:
-    return vcreg_loss(a, 1.0, 1.0)
-
-
 PENALTIES: dict[Penalty, Callable[[jax.Array], jax.Array]] = {
     "corr": correlation_penalty,
     "decov": decov_loss,
-    "vcreg": _vcreg,
+    "vcreg": vcreg_loss,
 }
-"""Maps the name of each penalty to its function. Both parts of VCReg have the weight 1."""
+"""Maps the name of each penalty to its function. By default, both parts of VCReg have the weight 1."""
 
 
 def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: int) -> Trainer:
@@ -40,10 +35,11 @@ def trainer_of(cell: Cell, classes: int, image_shape: tuple[int, ...], samples: 
     optimisation = cell.protocol.optimisation
     optimiser = {"sgd": sgd, "adamw": adamw}[cell.protocol.optimiser]
     architecture = cell.variant.architecture(cell.protocol, cell.size)
+    conv = cell.protocol.family == "conv"
     steps = cell.protocol.epochs * (samples // optimisation.batch_size)
     shrinking = cell.variant.schedule
     return Trainer(
-        model_of(cell.protocol.family, architecture, classes, image_shape),
+        ConvNet(architecture, classes, image_shape) if conv else MLP(architecture, classes),
         optimiser(optimisation, steps),
         optimisation.batch_size,
         penalty=PENALTIES[VARIANT_KINDS[cell.variant.kind].penalty],
@@ -59,13 +55,6 @@ def adamw(optimisation: Optimisation, steps: int) -> optax.GradientTransformatio
     return optax.adamw(
         lambda step: optimisation.learning_rate * factor(step), weight_decay=optimisation.weight_decay
     )
-
-
-def model_of(family: Family, architecture: Architecture, classes: int, image_shape: tuple[int, ...]) -> Model:
-    """Returns the model of a family of networks."""
-    if family == "conv":
-        return ConvNet(architecture, classes, image_shape)
-    return MLP(architecture, classes)
 
 
 def trainer(block: Block, dataset: Dataset) -> Trainer:

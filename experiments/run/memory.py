@@ -92,7 +92,12 @@ def _mebibytes(number: float) -> str:
 def _parts(trainer: Trainer, train: int, pixels: int) -> tuple[float, float]:
     """Returns the bytes of each run, and the additional bytes of a run while it is in a vmap."""
     sample = jax.ShapeDtypeStruct((1, pixels), jnp.float32)
-    states, layers = jax.eval_shape(functools.partial(_one_run, trainer), sample)
+
+    def one_run(x: jax.Array) -> tuple[steps.TrainingState, steps.Activations]:
+        state = steps.init(trainer, jax.random.key(0), Regulariser(), x)
+        return state, trainer.model.apply(state.variables, x)[1]
+
+    states, layers = jax.eval_shape(one_run, sample)
     state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states))
     matrices = 4 * sum(layer.shape[-1] ** 2 for layer in layers)
     units = 4 * _COPIES * sum(layer.shape[-1] for layer in layers)
@@ -103,10 +108,3 @@ def _parts(trainer: Trainer, train: int, pixels: int) -> tuple[float, float]:
     sample = 4 * _COPIES * pixels + (maps if positions else units)
     # Training holds one minibatch at a time, and the evaluation holds one chunk.
     return run, max(state + trainer.batch_size * sample, max(CHUNK, trainer.batch_size) * sample)
-
-
-def _one_run(trainer: Trainer, x: jax.Array) -> tuple[steps.TrainingState, steps.Activations]:
-    """Returns the state of a run, and the activations for one sample."""
-    state = steps.init(trainer, jax.random.key(0), Regulariser(), x)
-    _, activations = trainer.model.apply(state.variables, x)
-    return state, activations

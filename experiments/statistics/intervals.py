@@ -17,7 +17,6 @@ class Interval(NamedTuple):
 
 CONFIDENCE = 0.95
 """Confidence level of every interval."""
-_NONE = float("nan")
 
 
 def of_mean(values: np.ndarray) -> Interval:
@@ -34,7 +33,7 @@ def _student(values: np.ndarray, width: Callable[[int], float]) -> Interval:
     values = np.asarray(values, np.float64)
     mean = _mean(values)
     if values.size < 2 or np.isnan(mean):
-        return Interval(mean, _NONE, _NONE)
+        return Interval(mean, np.nan, np.nan)
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, values.size - 1)
     half = float(quantile * values.std(ddof=1) * width(values.size))
     return Interval(mean, mean - half, mean + half)
@@ -42,7 +41,7 @@ def _student(values: np.ndarray, width: Callable[[int], float]) -> Interval:
 
 def _mean(values: np.ndarray) -> float:
     """Returns the mean; NaN if there are no values, or if any value is not finite."""
-    return float(values.mean()) if values.size and np.isfinite(values).all() else _NONE
+    return float(values.mean()) if values.size and np.isfinite(values).all() else np.nan
 
 
 def bootstrap(values: np.ndarray) -> Interval:
@@ -54,7 +53,7 @@ def bootstrap(values: np.ndarray) -> Interval:
     values = np.asarray(values, np.float64)
     mean = _mean(values)
     if values.size < 3 or np.isnan(mean):
-        return Interval(mean, _NONE, _NONE)
+        return Interval(mean, np.nan, np.nan)
     if np.ptp(values) <= 1e-9 * abs(values).max():
         return Interval(mean, mean, mean)
     result = stats.bootstrap(
@@ -74,7 +73,7 @@ def sign_flip_p(differences: np.ndarray) -> float:
     """
     differences = np.asarray(differences, np.float64)
     if differences.size < 2 or not np.isfinite(differences).all():
-        return _NONE
+        return np.nan
     if not differences.any():
         return 1.0
     least = abs(differences.sum()) - 1e-9 * abs(differences).sum()

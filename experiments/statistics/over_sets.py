@@ -65,14 +65,13 @@ def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
       method for the meta-analysis of controlled clinical trials (2001).
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    nan = float("nan")
     if not len(a):
-        return Effect(Interval(nan, nan, nan), nan, nan, np.empty(0), np.empty(0))
+        return Effect(Interval(np.nan, np.nan, np.nan), np.nan, np.nan, np.empty(0), np.empty(0))
     y = np.log(a.mean(axis=1) / b.mean(axis=1))
     v = sum(x.var(axis=1, ddof=1) / x.shape[1] / x.mean(axis=1) ** 2 for x in (a, b))
     n = len(y)
     if n < 2:
-        return Effect(Interval(float(y[0]), nan, nan), nan, nan, y, np.sqrt(v))
+        return Effect(Interval(float(y[0]), np.nan, np.nan), np.nan, np.nan, y, np.sqrt(v))
     tau2 = _paule_mandel(y, v)
     w = 1 / np.maximum(v + tau2, np.finfo(float).tiny)
     mean = float(w @ y / w.sum())

@@ -1,6 +1,5 @@
 """Judges C11 by how many units networks need, as planned in PLAN.md, part 3."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,8 +131,7 @@ def merge(
 
     merged, left = dict(params), []
     hidden = sum(name.startswith("hidden_") for name in params)
-    names = [*(f"hidden_{layer}" for layer in range(1, hidden + 1)), "logits"]
-    for layer, (_, after) in enumerate(itertools.pairwise(names)):
+    for layer, after in enumerate([*(f"hidden_{layer}" for layer in range(2, hidden + 1)), "logits"]):
         activations = run(merged, samples)[1][layer]
         fewer = merge_units(activations, (), **merged[after], threshold=threshold)
         kernel = np.zeros_like(merged[after]["kernel"])

@@ -39,14 +39,13 @@ def test_what_is_done_is_not_trained_again(tmp_path, trained):
     options, console = dataclasses.replace(SMALL, out=tmp_path), Console(record=True, width=160)
     command.compare(options, console)
     assert trained == [("wine-142 vanilla", 0)]
-    (path,) = tmp_path.glob("*.nc")
-    rows = results.read(path)
     (part,), (stored,) = SMALL.parts(), results.stored(tmp_path)
     setting = Setting("wine", stored.setting["identity"], 142, part.plain, part.budget)
+    rows = results.load(tmp_path, setting)
     results.write(tmp_path, setting, rows[:3])  # as if it had been killed after three networks
     command.compare(options, console)
     assert trained[1:] == [("wine-142 vanilla", 3)]
-    again = results.read(path)
+    again = results.load(tmp_path, setting)
     assert [row["test_error"] for row in again[3:]] == [row["test_error"] for row in rows[3:]]
     command.compare(options, console)
     assert len(trained) == 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.data import tables
-from experiments.data.pool import load_pool
+from experiments.data.load import load_pool
 
 ARFF = """@relation pets
 @attribute weight numeric
@@ -38,9 +38,9 @@ def test_numbers_stay_and_categories_become_columns(written):
 
 
 def test_the_version_is_that_of_the_rows(written):
-    version = tables.read_arff(written(ARFF)).version
-    assert tables.read_arff(written(ARFF.replace("@data", "% a comment\n@data"))).version == version
-    assert tables.read_arff(written(ARFF.replace("4.5", "4.6"))).version != version
+    version = tables.read_arff(written(ARFF)).identity
+    assert tables.read_arff(written(ARFF.replace("@data", "% a comment\n@data"))).identity == version
+    assert tables.read_arff(written(ARFF.replace("4.5", "4.6"))).identity != version
 
 
 @pytest.mark.parametrize(

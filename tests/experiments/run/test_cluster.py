@@ -15,7 +15,7 @@ from experiments.comparison.planned import PLAIN
 from experiments.comparison.settings import Budget, Setting, Work
 from experiments.comparison.training import TRAINING
 from experiments.data import load as data
-from experiments.data.pool import load_pool
+from experiments.data.load import load_pool
 from experiments.disk import netcdf
 from experiments.grid.cells import Block, Cell
 from experiments.grid.networks import Recipe, Variant
