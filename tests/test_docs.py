@@ -38,13 +38,9 @@ def compare(page, measured):
 
 
 @pytest.mark.slow
-def test_the_table_of_scaling_is_what_is_measured(scaling):
-    compare(tables()[0], scaling.scaling())
-
-
-@pytest.mark.slow
-def test_the_table_of_ratios_is_what_is_measured(scaling):
-    compare(tables()[1], scaling.ratios())
+@pytest.mark.parametrize(("table", "name"), [(0, "scaling"), (1, "ratios")])
+def test_a_table_is_what_is_measured(scaling, table, name):
+    compare(tables()[table], getattr(scaling, name)())
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.25])

@@ -22,6 +22,8 @@ import decorr
 from tests.pages import make_targets
 
 ROOT = Path(__file__).parent.parent
+SETUP = configparser.ConfigParser()
+SETUP.read(ROOT / "setup.cfg")
 
 # Compares P of three units with NumPy, and its gradient with finite differences.
 PENALTY = """
@@ -49,12 +51,9 @@ def imported():
     return found - sys.stdlib_module_names - {"decorr"}
 
 
-def distribution(requirement):
-    return re.match(r"[\w-]+", requirement)[0].replace("_", "-").lower()
-
-
-def normal(name):
-    return re.sub("[-_.]+", "-", name).lower()
+def normal(requirement):
+    """Returns the name of the distribution that is required."""
+    return re.sub("[-_.]+", "-", Requirement(requirement).name).lower()
 
 
 def installed_and_needed(folder, *requirements):
@@ -123,7 +122,7 @@ def test_the_source_archive_holds_the_library_and_its_tests(built):
 @pytest.mark.slow
 def test_the_wheel_requires_what_the_library_imports(metadata):
     plain = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
-    assert {distribution(line) for line in plain} == imported()
+    assert {normal(line) for line in plain} == imported()
     assert metadata["Version"] == decorr.__version__
 
 
@@ -139,15 +138,13 @@ def test_the_wheel_alone_brings_what_the_library_needs_and_no_more(wheel, metada
     assert installed == needed | {"decorr-jax"}
 
     extras = metadata.get_all("Requires-Dist")
-    experiments = {distribution(line) for line in extras if 'extra == "experiments"' in line}
+    experiments = {normal(line) for line in extras if 'extra == "experiments"' in line}
     assert {"tensorflow-datasets", "matplotlib", "xarray", "scikit-learn", "tyro"} <= experiments - installed
 
 
 def test_the_oldest_versions_that_are_tested_are_those_that_setup_cfg_allows():
-    setup = configparser.ConfigParser()
-    setup.read(ROOT / "setup.cfg")
-    bounds = setup["options"]["install_requires"].split()
-    assert {distribution(bound) for bound in bounds} == imported()
+    bounds = SETUP["options"]["install_requires"].split()
+    assert {normal(bound) for bound in bounds} == imported()
     pinned = (ROOT / "constraints-oldest.txt").read_text().split()
     assert {bound.replace(">=", "==") for bound in bounds} <= set(pinned)
 
@@ -166,9 +163,7 @@ def test_the_workflows_run_targets_that_there_are_on_the_pythons_that_are_promis
     # The jobs are those of .ci/run, except for `real`, which needs data sets.
     check = re.search(r"^check: (.*?) +##", makefile, re.MULTILINE)[1].split()
     assert sorted(jobs["make"]["strategy"]["matrix"]["target"]) == sorted(["test", *check])
-    setup = configparser.ConfigParser()
-    setup.read(ROOT / "setup.cfg")
-    promised = re.findall(r"Python :: (\d\.\d+)", setup["metadata"]["classifiers"])
+    promised = re.findall(r"Python :: (\d\.\d+)", SETUP["metadata"]["classifiers"])
     assert jobs["newest"]["strategy"]["matrix"]["python"] == promised
     assert set(promised) <= set(re.search(r"^PYTHONS \?= (.*)", makefile, re.MULTILINE)[1].split())
 

@@ -57,10 +57,6 @@ def executed(page, *changes):
     return names
 
 
-def marked(page):
-    return len(re.findall(r"#.*\bdecorr\b", blocks(page)[0]))
-
-
 # -- pages that measure, or use other parts ----------------------------------------------------------------
 
 
@@ -124,15 +120,8 @@ def test_the_index_lists_every_page_and_its_lines():
     others = re.findall(r"^\| \[(\w+)\]\(\1\.md\) \|[^|]*\|$", index, re.MULTILINE)
     assert {*PAGES, *others} == {path.stem for path in RECIPES.glob("*.md")} - {"README"}
     assert sorted(others) == sorted(OTHERS)
-    assert [(target, int(lines)) for _, target, lines in rows] == [
-        (name, marked(name)) for name, _, _ in rows
-    ]
-
-
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.md")), ids=lambda path: path.stem)
-def test_links_lead_somewhere(path):
-    for target in re.findall(r"\]\(([^)#]+)", path.read_text()):
-        assert (path.parent / target).exists(), target
+    for name, target, lines in rows:
+        assert target == name and len(re.findall(r"#.*\bdecorr\b", blocks(name)[0])) == int(lines)
 
 
 # -- linen --------------------------------------------------------------------------------------------------
@@ -158,15 +147,6 @@ def test_linen_what_is_fed_back_grows():
     apply = jax.jit(functools.partial(names["model"].apply, mutable=["intermediates"]))
     _, again = apply({"params": names["params"], **sown}, names["x"])
     assert len(sown["intermediates"]["relu"]) == 2 and len(again["intermediates"]["relu"]) == 4
-
-
-def test_linen_a_wrong_name_is_an_error():
-    _, sown = applied(executed("linen"), mutable=["intermediates"])
-    with pytest.raises(
-        ValueError,
-        match=r"no layer is named 'gelu/.' \(did you mean 'relu/.'\?\); the layers are relu/0, relu/1",
-    ):
-        layer_penalties(sown["intermediates"], {"gelu/*": 0.002})
 
 
 def test_a_model_that_returns_its_activations():
@@ -300,10 +280,6 @@ def test_transformer_padding_counts_without_where():
 def test_transformer_nan_at_the_padding():
     a, valid = of_block_0()
     bad = jnp.where(valid[..., None], a, jnp.nan)
-    value, gradient = jax.jit(jax.value_and_grad(correlation_penalty))(bad, where=valid)
-    assert float(value) == pytest.approx(float(PENALTY(a, where=valid)), rel=1e-6)
-    np.testing.assert_array_equal(gradient[~valid], 0)
-    assert np.isfinite(gradient).all()
     before = jax.jit(jax.grad(lambda weights: correlation_penalty(bad @ weights, where=valid)))
     assert np.isnan(before(jnp.eye(a.shape[-1]))).any()
 
@@ -336,8 +312,6 @@ def test_resnet_channels_are_units_and_few_samples_show_more():
     assert float(values["Block_0/relu/0"]) == pytest.approx(float(penalty(256, names["key"])), rel=1e-5)
     few, some = (np.mean([penalty(m, jax.random.key(i)) for i in range(5)]) for m in (16, 256))
     assert few > some + 0.2
-    with pytest.raises(ValueError, match=r"max_samples must be at least \d+, one per example; got 15"):
-        sample_positions(a, jax.random.key(0), 15)
     first = jnp.moveaxis(a, -1, 1)
     assert abs(PENALTY(first) - PENALTY(a)) > 0.01
     assert float(PENALTY(jnp.moveaxis(first, 1, -1))) == pytest.approx(float(PENALTY(a)), rel=1e-6)

@@ -18,7 +18,8 @@ from tests.pages import python_of, script
 
 DOCS = Path(__file__).parent.parent / "docs"
 REFERENCE = {path.name: path.read_text() for path in sorted((DOCS / "reference").glob("*.md"))}
-PUBLIC = script(DOCS / "docstrings.py").PUBLIC
+DOCSTRINGS = script(DOCS / "docstrings.py")
+PUBLIC = DOCSTRINGS.PUBLIC
 FORMULAS = script(DOCS / "formulas.py").FORMULAS
 WORDS = re.compile(r"[^\s`:,*\\_|-]+")
 
@@ -33,11 +34,6 @@ def example(name):
         if any(isinstance(node, ast.Assign) for node in found.body):
             return compile(found, name, "exec")
     return None
-
-
-@pytest.fixture(scope="module")
-def docstrings():
-    return script(DOCS / "docstrings.py")
 
 
 # -- pages --------------------------------------------------------------------------------------------------
@@ -124,9 +120,9 @@ def test_the_index_of_the_reference_names_them_where_they_are():
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_nothing_of_a_docstring_is_lost(docstrings, name):
+def test_nothing_of_a_docstring_is_lost(name):
     text = inspect.getdoc(getattr(decorr, name))
-    found = "\n".join(docstrings.as_rst(text.split("\n"), {}, {}))
+    found = "\n".join(DOCSTRINGS.as_rst(text.split("\n"), {}, {}))
     found = re.sub(r"`(arXiv:[\d.]+) <\S+>`__", r"\1", found)
     assert WORDS.findall(found) == WORDS.findall(text)
     for header in re.findall(r"^([A-Z]\w+):(?: |$)", text, re.MULTILINE):
@@ -161,7 +157,7 @@ def test_every_formula_of_the_reference_stands_in_a_docstring():
     assert [formula for formula in FORMULAS if not any(formula in text for text in texts)] == []
 
 
-def test_sections_fields_and_formulas(docstrings):
+def test_sections_fields_and_formulas():
     text = """What is *not* markup: a_ |rho|, but y = sum_i
 x_i is mathematics.
 
@@ -177,7 +173,7 @@ Returns:
 
 Source: somebody (arXiv:1234.56789), and
   another."""
-    assert docstrings.as_rst(
+    assert DOCSTRINGS.as_rst(
         text.split("\n"), {"zscore": "decorr.zscore"}, {"y = sum_i x_i": r"y = \sum_i x_i"}
     ) == [
         r"What is \*not\* markup: a\_ \|rho\|, but :math:`y = \sum_i x_i` is mathematics.",

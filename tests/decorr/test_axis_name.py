@@ -216,9 +216,7 @@ def test_what_is_not_finite_on_one_device_shows_on_all(bad, where):
     a[where, 1] = bad
     for penalty in (decorr.correlation_penalty, decorr.decov_loss):
         assert np.isnan(jax.jit(by_shard_map(penalty, check_vma=True))(a))
-    state = functools.partial(streamed_apart, axis_name="data")
-    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
-    rho, _ = jax.jit(jax.shard_map(state, mesh=mesh, in_specs=P("data"), out_specs=P()))(a)
+    rho, _ = jax.jit(by_shard_map(streamed_apart, check_vma=True))(a)
     assert np.isnan(rho[1, 1])
 
 
@@ -249,29 +247,19 @@ def test_value_and_gradient_communicate_once(m, d):
         assert f"f32[{m},{d}]" not in text.split("ENTRY")[1].replace(f"f32[{m},{d}]{{1,0}} parameter", "")
 
 
-def gradients_inside(check_vma, total, reduce):
-    """The gradient with respect to shared parameters, taken inside a map as in the data-parallel recipe."""
-    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
-    rng = np.random.default_rng(3)
-    x, w = rng.normal(size=(24, 4)), rng.normal(size=(4, 6))
-
-    def loss(w, x, axis_name):
-        nll, penalty = (
-            jnp.mean((x @ w) ** 2),
-            decorr.correlation_penalty(jnp.tanh(x @ w), axis_name=axis_name),
-        )
-        return total(nll, penalty)
-
-    def inside(w, x):
-        return reduce(jax.grad(loss)(w, x, "data"))
-
-    spread = jax.shard_map(inside, mesh=mesh, in_specs=(P(), P("data")), out_specs=P(), check_vma=check_vma)
-    alone = jax.grad(lambda w, x: jnp.mean((x @ w) ** 2) + decorr.correlation_penalty(jnp.tanh(x @ w)))
-    return np.asarray(jax.jit(lambda w, x: spread(w, x) / alone(w, x))(w, x))
-
-
 @pytest.mark.parametrize("check_vma", [True, False])
 def test_gradients_inside_a_map(float64, check_vma):
-    mean = functools.partial(jax.lax.pmean, axis_name="data")
-    ratio = gradients_inside(check_vma, lambda nll, penalty: mean(nll) + penalty, mean)
+    """The gradient with respect to shared parameters, taken inside a map as in the data-parallel recipe."""
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+    mean, rng = functools.partial(jax.lax.pmean, axis_name="data"), np.random.default_rng(3)
+    x, w = rng.normal(size=(24, 4)), rng.normal(size=(4, 6))
+
+    def loss(w, x, mean=lambda nll: nll, **axis):
+        return mean(jnp.mean((x @ w) ** 2)) + decorr.correlation_penalty(jnp.tanh(x @ w), **axis)
+
+    def inside(w, x):
+        return mean(jax.grad(loss)(w, x, mean, axis_name="data"))
+
+    spread = jax.shard_map(inside, mesh=mesh, in_specs=(P(), P("data")), out_specs=P(), check_vma=check_vma)
+    ratio = jax.jit(lambda w, x: spread(w, x) / jax.grad(loss)(w, x))(w, x)
     np.testing.assert_allclose(ratio, 1, rtol=1e-10)

@@ -58,9 +58,10 @@ def test_the_mean_is_kept_at_every_rate(rate):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_is_scaled_in_float32(dtype):
     x = jnp.asarray(np.linspace(1, 2, 4001), dtype)
-    y = np.asarray(drop(KEY, x, 0.3), np.float64)
-    # 1 / 0.7 in bfloat16 is too large by 0.07%. Products that are rounded only once have no such bias.
-    assert abs((y[y > 0] * 0.7 / np.asarray(x, np.float64)[y > 0]).mean() - 1) < 2e-4
+    y = np.asarray(drop(KEY, x, 0.35), np.float64)
+    # 1 / 0.65 is too large by 0.04% in bfloat16, and too small by 0.024% in float16. Products that are
+    # rounded only once have no such bias.
+    assert abs((y[y > 0] * 0.65 / np.asarray(x, np.float64)[y > 0]).mean() - 1) < 2e-4
 
 
 @pytest.mark.parametrize("rate", [-0.5, 1.5, 30, np.nan, np.inf, np.float32(2)])
@@ -99,18 +100,6 @@ def test_the_ends_of_the_rate():
     for end in (0.0, 1.0):
         for by in gradient(KEY, x, end):
             assert np.isfinite(by).all()
-
-
-def test_one_program_serves_every_rate():
-    traces = []
-
-    @jax.jit
-    def ones(rate):
-        traces.append(rate)
-        return dropout(KEY, jnp.ones(10_000), rate)
-
-    assert np.mean(ones(0.1) == 0) < 0.2 < 0.8 < np.mean(ones(0.9) == 0)
-    assert len(traces) == 1
 
 
 def test_the_random_bits_are_jaxs():

@@ -12,7 +12,6 @@ from jax.sharding import PartitionSpec as P
 from decorr import CorrelationState, fit_whitening, whitening_matrix
 
 METHODS = ("zca", "pca", "cholesky")
-of_every_method = pytest.mark.parametrize("method", METHODS)
 M, D = 12, 4
 
 
@@ -118,7 +117,7 @@ def test_on_an_explicit_mesh_as_on_one_device(spec):
     np.testing.assert_allclose(whitening.unwhiten(z), a, atol=1e-5)
 
 
-@of_every_method
+@pytest.mark.parametrize("method", METHODS)
 def test_corners(method):
     a = activations().astype(np.float32)
     a[:, 1] = 0.1

@@ -50,17 +50,11 @@ def over_devices(a, weights):
     return jax.tree.map(lambda x: x[0], jax.vmap(on_a_device, axis_name="device")(*halves))
 
 
-def of_covariance(a, w):
-    return covariance_matrix(a, weights=w)[0, 1]
-
-
-def of_penalty(a, w):
-    return correlation_penalty(a, weights=w)
-
-
 @jax.jit
 def gradients(a, w):
-    return [jax.grad(f, argnums=(0, 1))(a, w) for f in (of_covariance, of_penalty)]
+    covariance = lambda a, w: covariance_matrix(a, weights=w)[0, 1]  # noqa: E731
+    penalty = lambda a, w: correlation_penalty(a, weights=w)  # noqa: E731
+    return [jax.grad(f, argnums=(0, 1))(a, w) for f in (covariance, penalty)]
 
 
 @jax.jit

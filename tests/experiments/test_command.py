@@ -16,6 +16,7 @@ import rich.console
 
 from experiments import command
 from experiments import sweep as command_sweep
+from experiments.disk.errors import ResultsError
 from experiments.page import curves, drawing, summary
 from experiments.store import finished, provenance
 from experiments.store.gathered import gather
@@ -83,7 +84,8 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch
 
     (tmp_path / "tiny-corr-0.1.nc").write_bytes(b"x")
     monkeypatch.setattr(Path, "open", refused)
-    with pytest.raises(Exception, match=r"tiny-corr-0.1.nc cannot be read by this user .*Permission denied$"):
+    message = r"tiny-corr-0.1.nc cannot be read by this user .*Permission denied$"
+    with pytest.raises(ResultsError, match=message):
         gather(tmp_path)
 
 

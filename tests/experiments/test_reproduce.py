@@ -105,19 +105,20 @@ def test_the_committed_figures_and_verdicts_are_those_of_the_committed_results(t
     assert tables == {path.name: path.read_text() for path in tmp_path.glob("*.md")}
     for name, table in tables.items():
         assert table in readme, name
-    committed = {path.name: path.read_text() for path in (report.REFERENCE / "figures").glob("*.svg")}
-    drawn = {path.name: path.read_text() for path in (tmp_path / "figures").glob("*.svg")}
-    assert set(drawn) == set(committed)
-    for name in committed:
-        assert_same_picture(drawn[name], committed[name], name)
+    assert_same_pictures(tmp_path, report.REFERENCE)
 
 
-def assert_same_picture(found, expected, name):
+def assert_same_pictures(*folders):
     """Checks that pictures are equal up to rounding, because other processors may add in another order."""
     number = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
-    # Leaves out ids, because matplotlib makes them from every digit of the drawn numbers.
-    found, expected = (re.sub(r'(id="|#)[a-zA-Z]\w{10}', r"\1", svg) for svg in (found, expected))
-    assert number.sub("", found) == number.sub("", expected), f"{name} has other parts"
-    np.testing.assert_allclose(
-        *(np.array(number.findall(svg), float) for svg in (found, expected)), atol=0.02, err_msg=name
-    )
+    drawn, committed = ({path.name: path for path in (each / "figures").glob("*.svg")} for each in folders)
+    assert set(drawn) == set(committed)
+    for name in committed:
+        # Leaves out ids, because matplotlib makes them from every digit of the drawn numbers.
+        found, expected = (
+            re.sub(r'(id="|#)[a-zA-Z]\w{10}', r"\1", each[name].read_text()) for each in (drawn, committed)
+        )
+        assert number.sub("", found) == number.sub("", expected), f"{name} has other parts"
+        np.testing.assert_allclose(
+            *(np.array(number.findall(svg), float) for svg in (found, expected)), atol=0.02, err_msg=name
+        )

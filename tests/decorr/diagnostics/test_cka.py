@@ -11,7 +11,6 @@ import pytest
 from decorr.diagnostics import CKAState, linear_cka
 
 TALL, WIDE = (7, 2, 3), (6, 8, 5)  # the number of samples, and of units of each layer
-of_both = pytest.mark.parametrize("sizes", [TALL, WIDE], ids=["m > d", "m < d"])
 
 
 def layers(sizes, seed=0):
@@ -58,7 +57,7 @@ def both(a, b, **stat):
     return [linear_cka(a, b, debias=debias, **stat) for debias in (False, True)]
 
 
-@of_both
+@pytest.mark.parametrize("sizes", [TALL, WIDE], ids=["m > d", "m < d"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_values(float64, sizes, weighted):
     a, b = layers(sizes)

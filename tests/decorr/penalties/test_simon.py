@@ -87,7 +87,6 @@ def test_bounds(float64, shape):
     value, _, closed_form, _ = penalty_and_gradients(alike)
     assert float(value) == pytest.approx(d / 2, rel=1e-12)
     np.testing.assert_allclose(closed_form, 0, atol=1e-12)
-    assert penalty(np.random.default_rng(0).normal(size=shape)) >= 0.5
     m = np.prod(shape[:-1])
     if d < m - 1:
         apart = np.linalg.qr(np.column_stack([np.ones(m), activations((m, d))]))[0][:, 1:]
@@ -129,8 +128,9 @@ def test_constant_units_are_absent(shape):
 def test_half_precision_accumulates_in_float32():
     """`test_contract.py` tests bfloat16."""
     a = jnp.asarray(activations((9, 9)), jnp.float16)
-    value, slope, _, _ = penalty_and_gradients(a)
-    assert value.dtype == jnp.float32 and slope.dtype == jnp.float16
+    value, slope, closed_form, terms = penalty_and_gradients(a)
+    assert {x.dtype.name for x in (value, *terms)} == {"float32"}
+    assert slope.dtype == closed_form.dtype == jnp.float16
     assert float(value) == pytest.approx(oracle(np.asarray(a, np.float64)), rel=1e-5)
 
 
@@ -147,27 +147,7 @@ def test_no_array_of_the_larger_size_squared(m, d):
 def test_what_is_not_finite_makes_the_penalty_nan(bad, shape):
     a = activations(shape).astype(np.float32)
     a[3, 0] = bad
-    assert np.isnan(penalty(a))
-    assert np.isnan(gradient(a)[:, 0]).all()
-
-
-def test_one_infinity_is_not_a_constant_unit():
-    a = np.float32([[1, 1], [2, 3], [3, 2], [np.inf, 5]])
     assert np.isnan(penalty(a)) and np.isnan(gradient(a)).all()
-
-
-@pytest.mark.parametrize("function", [correlation_penalty, penalty_gradient, gradient_terms])
-@pytest.mark.parametrize(
-    ("a", "kind", "words"),
-    [
-        (np.ones(3, np.float32), ValueError, r"\(3,\)"),
-        (np.ones((1, 3), np.float32), ValueError, r"\(1, 3\)"),
-        (np.ones((4, 3), np.int32), TypeError, "int32"),
-    ],
-)
-def test_bad_input(function, a, kind, words):
-    with pytest.raises(kind, match=words):
-        function(a)
 
 
 def test_a_deviation_that_underflows_is_no_constant_unit():

@@ -104,11 +104,10 @@ def test_mean_absolute_leaves_the_diagonal_out():
     assert np.isnan(mean_absolute(jnp.ones((1, 1))))
 
 
-@pytest.mark.parametrize("bins", [BINS, 10])
-def test_histogram_is_numpys(bins):
+def test_histogram_is_numpys():
     rho = np.corrcoef(np.random.default_rng(0).normal(size=(30, 8))).astype(np.float32)
-    wanted, _ = np.histogram(off_diagonal(rho), bins, (0, 1))
-    found = histogram(jnp.asarray(rho), bins)
+    wanted, _ = np.histogram(off_diagonal(rho), 10, (0, 1))
+    found = histogram(jnp.asarray(rho), 10)
     np.testing.assert_allclose(found, wanted / wanted.sum(), rtol=1e-6)
     np.testing.assert_allclose(found.sum(), 1, rtol=1e-6)
 

@@ -8,7 +8,7 @@ import pytest
 from experiments.comparison import page, results
 from experiments.comparison.planned import PLANNED
 from experiments.disk import netcdf
-from tests.experiments.test_reproduce import ROOT, assert_same_picture
+from tests.experiments.test_reproduce import ROOT, assert_same_pictures
 
 
 def planned(setting):
@@ -49,8 +49,4 @@ def test_the_committed_page_is_that_of_the_committed_networks(tmp_path, no_png):
         drawn = (tmp_path / name).read_text()
         assert drawn == (results.REFERENCE / name).read_text()
         assert drawn in said
-    committed = {path.name: path.read_text() for path in (results.REFERENCE / "figures").glob("*.svg")}
-    drawn = {path.name: path.read_text() for path in (tmp_path / "figures").glob("*.svg")}
-    assert set(drawn) == set(committed)
-    for name in committed:
-        assert_same_picture(drawn[name], committed[name], name)
+    assert_same_pictures(tmp_path, results.REFERENCE)

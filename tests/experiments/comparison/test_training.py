@@ -120,9 +120,15 @@ def test_corruptions_do_what_their_names_say():
     made = corruptions.corruptions(jnp.asarray(image.reshape(1, -1)), (14, 14, 1))
     maps = {name: np.asarray(value).reshape(14, 14) for name, value in made.items()}
     assert maps["shift"][4, 5] == pytest.approx(1) and maps["shift"].sum() == pytest.approx(1)
-    assert maps["blur"].sum() == pytest.approx(1, rel=1e-5) and maps["blur"].argmax() == 3 * 14 + 4
+    assert maps["blur"].sum() == pytest.approx(1, rel=1e-5)
+    assert maps["blur"][3, 4] == pytest.approx((1 + 2 * np.exp(-0.5) + 2 * np.exp(-2)) ** -2, rel=1e-4)
     assert maps["contrast"].max() - maps["contrast"].min() == pytest.approx(0.4)
-    assert maps["rotation"].sum() == pytest.approx(1, rel=0.15) and maps["rotation"].argmax() != 3 * 14 + 4
+    place = np.tensordot(maps["rotation"], np.indices((14, 14)), ([0, 1], [1, 2]))
+    np.testing.assert_allclose(place / maps["rotation"].sum(), [2.47, 4.99], atol=0.1)  # by 15 degrees
+    assert np.std(maps["noise"] - image[0, :, :, 0]) == pytest.approx(0.2, rel=0.2)
+    table = corruptions.corruptions(jnp.ones((2000, 2)), None)
+    assert np.std(table["noise"]) == pytest.approx(0.5, rel=0.1)
+    assert np.mean(table["missing"] == 0) == pytest.approx(0.2, abs=0.03)
 
 
 def test_a_failed_network_guesses():

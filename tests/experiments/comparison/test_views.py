@@ -35,18 +35,19 @@ def test_a_view_is_a_shifted_image_with_noise(monkeypatch):
 
 def test_losses_are_those_of_the_plan():
     assert views.LOSSES.keys() == WITHOUT_LABELS.keys()
-    a = RNG.normal(size=(20, 3)).astype(np.float32)
+    a = (0.5 * RNG.normal(size=(20, 3))).astype(np.float32)  # with a spread below the floor
     b = a + 0.1
     values = {name: float(loss(jnp.asarray(a), jnp.asarray(b), 0.5)) for name, loss in views.LOSSES.items()}
     assert values["untrained"] == 0 and values["align"] == pytest.approx(0.01, rel=1e-4)
     penalty = float(correlation_penalty(a) + correlation_penalty(b)) / 2
     assert values["align-corr"] == pytest.approx(0.01 + 0.5 * penalty, rel=1e-4)
-    assert values["align-corr"] < values["align-corr-floor"]
     covariance = np.cov(a.T)
+    floor = np.maximum(1 - np.sqrt(np.diag(covariance) + 1e-4), 0).mean()
+    assert values["align-corr-floor"] == pytest.approx(0.01 + 0.5 * (penalty + floor), rel=1e-4)
     off_diagonal = np.sum((covariance - np.diag(np.diag(covariance))) ** 2) / 3
-    deviation = np.sqrt(np.diag(covariance) + 1e-4)
-    vicreg = 0.01 + 0.5 * np.maximum(1 - deviation, 0).mean() + 0.5 / 25 * 2 * off_diagonal
+    vicreg = 0.01 + 0.5 * floor + 0.5 / 25 * 2 * off_diagonal
     assert values["vicreg"] == pytest.approx(vicreg, rel=1e-3)
+    assert values["barlow"] == pytest.approx(0.5 * np.sum((np.corrcoef(a.T) - np.eye(3)) ** 2), rel=1e-3)
 
 
 def test_a_probe_finds_what_is_linear():

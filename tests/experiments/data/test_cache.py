@@ -53,17 +53,16 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_damaged_cache_is_rebuilt(folders, no_decoding, damage):
+def test_damaged_cache_is_rebuilt(folders):
     prepare(folders["data_dir"])
     first = data.load("tiny", **folders)
     (cached,) = folders["cache_dir"].iterdir()
     content = cached.read_bytes()
-    cached.write_bytes(damage(content))
-    assert cached.read_bytes() != content
-    assert_same(data.load("tiny", **folders), first)
-    no_decoding()
-    assert_same(data.load("tiny", **folders), first)
+    for name, damage in DAMAGE.items():
+        cached.write_bytes(damage(content))
+        assert cached.read_bytes() != content, name
+        assert_same(data.load("tiny", **folders), first)
+        assert cached.read_bytes() == content, name
 
 
 def test_changed_records_are_decoded_anew(folders):
@@ -101,13 +100,11 @@ def test_interrupted_write_leaves_nothing(folders, monkeypatch):
     assert list(folders["cache_dir"].iterdir()) == []
 
 
-@pytest.mark.parametrize("variable, inside", [("XDG_CACHE_HOME", ""), ("HOME", ".cache")])
-def test_default_cache_folder(folders, tmp_path, monkeypatch, variable, inside):
+def test_default_cache_folder(folders, tmp_path, monkeypatch):
     prepare(folders["data_dir"])
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setenv(variable, str(tmp_path / "mine"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "mine"))
     data.load("tiny", data_dir=folders["data_dir"])
-    assert len(list((tmp_path / "mine" / inside / "decorr").glob("tiny-*.npz"))) == 1
+    assert len(list((tmp_path / "mine" / "decorr").glob("tiny-*.npz"))) == 1
 
 
 def test_another_cache_is_not_taken_for_ones_own(folders):

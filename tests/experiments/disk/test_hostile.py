@@ -21,7 +21,6 @@ def member(shape, descr="<f4"):
 
 NPZ = {
     "compressed": lambda file: np.savez_compressed(file, a=np.zeros(10**6)),
-    "huge": lambda file: zipfile.ZipFile(file, "w").writestr("a.npy", member((2**60,))),
     "huge, of nothing": lambda file: zipfile.ZipFile(file, "w").writestr("a.npy", member((2**60,), "|V0")),
     "huge, by nothing": lambda file: zipfile.ZipFile(file, "w").writestr("a.npy", member((2**60, 0))),
     "no array": lambda file: zipfile.ZipFile(file, "w").writestr("a.npy", b"cos\nsystem\n"),
@@ -35,7 +34,8 @@ NPZ = {
 def test_an_npz_that_would_harm_is_refused(tmp_path, write):
     with (tmp_path / "a.npz").open("wb") as file:
         write(file)
-    with pytest.raises((ValueError, MemoryError)):
+    before_unpacking = "more bytes than the file" if write is NPZ["compressed"] else ""
+    with pytest.raises(ValueError, match=before_unpacking):
         npz.read(tmp_path / "a.npz")
 
 

@@ -33,16 +33,11 @@ def dashes(axes):
     return [float(y) for _, y in sorted((float(x), float(y)) for x, y in points)]
 
 
-def test_table1_has_the_printed_and_the_trained_widths(sweep):
-    (axes,) = figures.table1(sweep).axes
+@pytest.mark.parametrize(("family", "trained"), [("mlp", "360 180 90"), ("conv", "36 72 144")])
+def test_table1_has_the_printed_and_the_trained_widths(family, trained):
+    (axes,) = figures.table1(made_up.sweep(sizes=("huge",), family=family)).axes
     cells = {place: cell.get_text().get_text() for place, cell in axes.tables[0].get_celld().items()}
-    assert [cells[5, column] for column in range(7)] == ["HUGE", "90", "180", "360", "360", "180", "90"]
-
-
-def test_table1_has_the_channels_of_convolutional_networks():
-    (axes,) = figures.table1(made_up.sweep(sizes=("huge",), family="conv")).axes
-    cells = {place: cell.get_text().get_text() for place, cell in axes.tables[0].get_celld().items()}
-    assert [cells[5, column] for column in range(7)] == ["HUGE", "90", "180", "360", "36", "72", "144"]
+    assert [cells[5, column] for column in range(7)] == ["HUGE", "90", "180", "360", *trained.split()]
 
 
 def test_figure1_shows_both_histograms_and_means(sweep):

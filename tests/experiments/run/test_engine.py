@@ -16,7 +16,6 @@ import pytest
 from decorr.config import Optimisation, Regulariser
 from decorr.models import MLP
 from decorr.training import evaluation
-from decorr.training.split import Split
 from decorr.training.steps import Trainer, sgd
 from experiments.data import load as data
 from experiments.grid.cells import Block, Cell
@@ -25,6 +24,7 @@ from experiments.grid.protocols import PAPER
 from experiments.run import engine, epochs, host, local
 from experiments.run.engine import Engine
 from experiments.run.layout import Layout
+from tests.decorr.training.test_steps import CLASSES, FEATURES, assert_identical, split
 
 ROOT = Path(__file__).parents[3]
 SHORT = Recipe(epochs=2)
@@ -205,28 +205,13 @@ def test_half_of_the_minibatches_give_the_penalty_of_all_to_a_percent(variant, m
     np.testing.assert_allclose(half, every, rtol=0.01)
 
 
-FEATURES, CLASSES = 6, 3
-
-
-def made_up(samples, seed=1):
-    """Returns a split of images whose brightness depends on the class."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, CLASSES, samples, np.int32)
-    images = rng.integers(0, 16, (samples, FEATURES), np.uint8) + 4 * labels[:, None].astype(np.uint8)
-    return Split(images, labels, np.float32(0), np.float32(24))
-
-
-def assert_identical(found, wanted):
-    jax.tree.map(np.testing.assert_array_equal, found, wanted)
-
-
 class Runs:
     """Three runs on two devices. A fourth run, a copy of the third, fills the second device."""
 
     def __init__(self):
-        self.validation = made_up(20, seed=2)
+        self.validation = split(20, seed=2)
         layout = Layout.of(jax.devices()[:2])
-        self.splits = layout.share(made_up(40), self.validation)
+        self.splits = layout.share(split(40), self.validation)
         optimisation = Optimisation(batch_size=10)
         self.protocol = Recipe(optimisation=optimisation)
         trainer = Trainer(MLP(self.protocol.architecture("tiny"), CLASSES), sgd(optimisation), 10)

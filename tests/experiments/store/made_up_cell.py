@@ -1,6 +1,5 @@
 """A made-up cell and its checkpoints, for tests of the code that stores them."""
 
-import dataclasses
 import gc
 
 import numpy as np
@@ -13,7 +12,6 @@ from experiments.store import checkpoints, finished
 
 EPOCHS, LAYERS, BINS = 4, 3, 40
 CELL = Cell("digits", "tiny", Variant("corr", 0.1), 2, Recipe(epochs=EPOCHS))
-OTHER = dataclasses.replace(CELL, protocol=dataclasses.replace(CELL.protocol, epochs=5))
 BLOCK = Block(CELL, 0, 1)
 DATA = "1998 sha256:0123"
 PER_LAYER = ("penalty", "mean_correlation", "slope")

@@ -53,10 +53,9 @@ def test_a_seed_in_two_checkpoints_is_refused(tmp_path):
     assert_one_line(error, *map(str, paths))
 
 
-@pytest.mark.parametrize("finished", [False, True])
-def test_a_checkpoint_comes_back(tmp_path, finished):
+def test_a_checkpoint_comes_back(tmp_path):
     assert checkpoints.read(tmp_path, BLOCK, DATA) is None
-    wanted = checkpoint(finished=finished)
+    wanted = checkpoint()
     checkpoints.write(tmp_path, BLOCK, wanted, DATA)
     found = checkpoints.read(tmp_path, BLOCK, DATA)
     assert (found.seconds, found.devices) == (wanted.seconds, wanted.devices)
@@ -73,9 +72,6 @@ def test_a_checkpoint_comes_back(tmp_path, finished):
 
 
 def test_nothing_is_pickled(tmp_path):
-    path = write_checkpoint(tmp_path)
-    with np.load(path, allow_pickle=False) as file:
-        assert all(file[name].dtype != object for name in file)
     with pytest.raises(ValueError, match="allow_pickle=False"):
         state = {"x": np.array([{}], object)}
         checkpoints.write(tmp_path, BLOCK, checkpoint()._replace(state=state), DATA)

@@ -11,9 +11,8 @@ from experiments.grid.protocols import ABLATION
 from experiments.paper.report import REFERENCE
 from experiments.reproduce import SWEEPS
 from experiments.store.configuration import check, check_together
-from experiments.store.gathered import configuration, identify
+from experiments.store.gathered import identify
 from experiments.sweep import Sweep
-from tests import made_up
 
 OLDER = {"mnist", "digits", "fashion_mnist", "mnist-paper", "mnist-weights", "mnist-rates"} | {
     protocol.name for protocol in ABLATION
@@ -75,7 +74,3 @@ def test_what_names_no_widths_and_no_optimiser_has_the_papers():
     ):
         check("it", json.dumps(before), own)
     assert identify(json.dumps(own.configuration())) == own.network
-
-
-def test_a_made_up_sweep_has_its_family():
-    assert configuration(made_up.sweep(sizes=("tiny",), family="conv"))["protocol"]["family"] == "conv"

@@ -15,7 +15,6 @@ from tests.experiments.store.made_up_cell import (
     BLOCK,
     CELL,
     DATA,
-    OTHER,
     assert_one_line,
     assert_one_line_when_truncated,
     checkpoint,
@@ -108,9 +107,9 @@ def test_a_cell_with_a_block_at_work_is_not_finished(tmp_path):
 
 def test_results_of_another_configuration_are_refused(tmp_path):
     path = write(tmp_path)
-    before = path.read_bytes()
+    before, other = path.read_bytes(), dataclasses.replace(CELL.protocol, epochs=5)
     with pytest.raises(ResultsError) as error:
-        finished.missing(tmp_path, [OTHER])
+        finished.missing(tmp_path, [dataclasses.replace(CELL, protocol=other)])
     assert_one_line(error, str(path), "protocol.epochs is 4 there, not 5")
     assert path.read_bytes() == before
 
