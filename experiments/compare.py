@@ -74,6 +74,8 @@ class Compare:
         for name, least, number in (("rows", 10, min(self.rows)), ("steps", 1, self.steps)):
             if number < least:
                 raise ValueError(f"{name} must be at least {least}; got {number}")
+        if self.only and self.part is None:
+            raise ValueError("--only selects data sets of a part: give --part, or name them in --datasets")
         if slopes := sorted(set(self.methods) & set(SLOPES)):
             raise ValueError(f"{slopes[0]} is a method of the ladder's first rung: give --part ladder")
 

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from experiments.benchmark import diagnostics, penalty, plot, roofline, startup, tables, training
 from experiments.benchmark.workers import Group, Work, together
-from experiments.command import make_console, parse
-from experiments.grid.networks import Family, Size
+from experiments.command import explained, make_console, parse
+from experiments.grid.networks import Family, Size, Variant
 from experiments.page.drawing import write_text
 from experiments.run.machine import processors
 from experiments.store.provenance import version_of
@@ -41,6 +41,12 @@ class Benchmark:
     out: Path = Path("results/benchmark.json")
     """File for all measurements, including those of each repeat. The plot of scaling is written beside it, as
     .svg."""
+
+    def __post_init__(self) -> None:
+        for name in self.variants:
+            Variant.parse(name)
+        if self.repeats < 1:
+            raise ValueError(f"repeats must be at least 1; got {self.repeats}")
 
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "equinox", "keras", "reptrix", "anatome")
@@ -109,4 +115,5 @@ def run(options: Benchmark, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    run(parse(Benchmark, "benchmark"), make_console())
+    with explained():
+        run(parse(Benchmark, "benchmark"), make_console())

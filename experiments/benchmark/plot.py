@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ def draw(rows: Sequence[Mapping[str, Any]], machine: Mapping[str, Any], path: Pa
     is one line for each size and number of devices."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.add_subplot()
-    markers = iter("os^Dv*Xp")
+    markers = cycle("os^Dv*Xp")
     sizes, counts = (sorted({row[name] for row in rows}) for name in ("size", "devices"))
     for size, count in product(sizes, counts):
         mine = [row for row in rows if (row["size"], row["devices"]) == (size, count)]

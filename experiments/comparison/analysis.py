@@ -72,15 +72,15 @@ def by_set(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dic
     Args:
       settings: all settings of a folder.
       title: the kind of settings, as in `Part.title`.
-      rows: number of rows in each sample. If it is 1,000, data sets that are too small for 1,000 rows are
-        included too.
+      rows: number of rows in each sample. If it is 1,000, each data set has its largest sample of at most
+        1,000 rows, because some data sets are smaller.
     """
     found = {
         stored.setting["pool"]: stored
-        for stored in settings
+        for stored in sorted(settings, key=lambda stored: stored.setting["rows"])
         if stored.reported
         and stored.setting["title"] == title
-        and (stored.setting["rows"] == rows or (rows == 1000 and stored.setting["rows"] < rows))
+        and (stored.setting["rows"] == rows or stored.setting["rows"] < rows == 1000)
     }
     return {pool: found[pool] for pool in (*SETS, *found) if pool in found}
 
@@ -91,12 +91,14 @@ def of(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dict[st
 
 
 def errors(networks: Networks, method: str, measures: Sequence[str] = ("test_error",)) -> np.ndarray:
-    """Returns a method's errors [set, seed]: for each network, the mean of the given measures."""
+    """Returns a method's errors [set, seed]: for each network, the mean of the given measures. If
+    data sets have different numbers of seeds, each gives its first seeds, as many as the smallest number."""
     by_set = []
     for rows in networks.values():
         of_method = sorted(results.of(rows, method), key=lambda row: row["seed"])
         by_set.append([np.mean([row[measure] for measure in measures]) for row in of_method])
-    return np.array(by_set) if by_set else np.empty((0, 0))
+    seeds = min(map(len, by_set), default=0)
+    return np.array([values[:seeds] for values in by_set]).reshape(len(by_set), seeds)
 
 
 def having(networks: Networks, *methods: str) -> dict[str, list[Row]]:
@@ -107,10 +109,12 @@ def having(networks: Networks, *methods: str) -> dict[str, list[Row]]:
 def effect(
     networks: Networks, method: str, against: str, measures: Sequence[str] = ("test_error",)
 ) -> Effect:
-    """Returns log(error of `method` / error of `against`), averaged over the data sets with both
-    methods."""
+    """Returns log(error of `method` / error of `against`), averaged over the data sets with both methods.
+    Data sets on which either method never errs have no such ratio, and are left out."""
     both = having(networks, method, against)
-    return over_sets.log_ratio(errors(both, method, measures), errors(both, against, measures))
+    pair = [errors(both, name, measures) for name in (method, against)]
+    err = np.all([values.any(axis=1) for values in pair], axis=0)
+    return over_sets.log_ratio(*(values[err] for values in pair))
 
 
 def judge(networks: Networks) -> list[Judged]:

@@ -172,9 +172,10 @@ def figure(ladder: Ladder) -> Figure:
     """Draws the gains of corr against vanilla, and of corr-dropout against dropout, on each rung."""
     if not ladder:
         raise drawing.Missing("needs a rung with vanilla and corr")
-    figure, axes = drawing.grid(1, len(LADDER_SETS), width=3.8, height=3.0, sharey=True)
+    names = [name for name in LADDER_SETS if any(pool == name for pool, _ in ladder)]
+    figure, axes = drawing.grid(1, len(names), width=3.8, height=3.0, sharey=True)
     pairs = (("vanilla", "corr", "#0072B2", "o"), ("dropout", "corr-dropout", "#D55E00", "s"))
-    for ax, name in zip(axes[0], LADDER_SETS, strict=True):
+    for ax, name in zip(axes[0], names, strict=True):
         titles = [title for title in rungs() if (name, title) in ladder]
         for shift, (plain, method, colour, marker) in zip((-0.12, 0.12), pairs, strict=True):
             label = f"{method} against {plain}"

@@ -88,7 +88,8 @@ def _contents(path: Path) -> tuple[dict[str, Any], list[Row]]:
             raise ResultsError(f"{path} belongs to another PLAN.md: move it away")
         setting = json.loads(dataset.attrs["setting"])
         check_form(setting, _FORM)
-        netcdf.check_dimensions(dataset, {name: ("run",) for name in ("point", "seed", "failed")})
+        names = ("method", "stage", "point", "seed", "failed", *map(str, dataset.data_vars))
+        netcdf.check_dimensions(dataset, {name: ("run",) for name in names})
         columns = {str(name): _decoded(variable) for name, variable in dataset.data_vars.items()}
     return setting, [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)

@@ -179,19 +179,24 @@ def label_free_statements(settings: Sequence[Stored]) -> Iterator[ladder.Stateme
 
 
 def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
-    """Returns the table of the methods that were trained on all data sets, and a note that says when mean
-    ranks differ significantly."""
-    columns = analysis.by_set(settings)
-    if not columns:
+    """Returns the table of the methods that were trained on all data sets on which vanilla errs. Also returns
+    a note that says when mean ranks differ significantly; "" for fewer than three methods."""
+    networks = {
+        name: rows
+        for name, rows in analysis.having(analysis.of(settings), "vanilla").items()
+        if any(row["test_error"] for row in results.of(rows, "vanilla"))
+    }
+    if not networks:
         return Table([], []), ""
-    standings, ranks = described.standings({name: column.reported for name, column in columns.items()})
+    standings, ranks = described.standings(networks)
+    columns = [column for name, column in analysis.by_set(settings).items() if name in networks]
     header = ["method", "mean rank", "error against vanilla's", "interquartile mean [95%]", "failed"]
     header += ["tuning error of the best of 4 points", "of 32"]
     rows = []
     for each in standings:
         tuned = [
-            100 * np.mean([described.best_of(column, each.method, tried) for column in columns.values()])
-            if all(results.of(column.searched, each.method) for column in columns.values())
+            100 * np.mean([described.best_of(column, each.method, tried) for column in columns])
+            if all(results.of(column.searched, each.method) for column in columns)
             else float("nan")
             for tried in (4, 32)
         ]
@@ -211,7 +216,7 @@ def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
         f"Friedman's test that all methods are equal gives p = {ranks.p:.2g}. Mean ranks that differ by "
         f"less than {ranks.distance:.2f} are not significantly different (Nemenyi, 5%)."
     )
-    return Table(header, rows), note
+    return Table(header, rows), note if len(rows) > 2 else ""
 
 
 def edges(settings: Sequence[Stored]) -> Table:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.data.pool import Pool
+from experiments.disk.errors import first_line
 
 EMBEDDED = ("breast_cancer", "wine")
 """Tables that scikit-learn ships."""
@@ -76,7 +77,7 @@ def openml(name: str, data_home: Path | None = None) -> Pool:
     try:
         found = fetch_openml(**identity, data_home=data_home, as_frame=True, parser="liac-arff")
     except Exception as error:
-        raise ValueError(f"OpenML's {name!r} cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"OpenML's {name!r} cannot be loaded: {first_line(error)}") from error
     if found.target is None or getattr(found.target, "ndim", 1) != 1:
         raise ValueError(f"OpenML's {name!r} has no single target column to classify by")
     for column, kind in found.data.dtypes.items():

@@ -5,6 +5,7 @@ paper and the code differ, only the code gives the published figures.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, get_args
@@ -209,10 +210,11 @@ class Variant:
         for shrinking in get_args(Schedule)[1:]:
             if known is not None and known.shrinks and number.endswith(f"-{shrinking}"):
                 number, schedule = number.removesuffix(f"-{shrinking}"), shrinking
+                break
         if known is not None and not dash and (known.valid is None or known.default is not None):
             return cls(kind, known.default)
         try:
-            value = float(number)
+            value = math.nan if re.search(r"[_\s]", number) else float(number)  # float takes 1_0
         except ValueError:
             value = math.nan
         if known is None or known.valid is None or not known.valid(value):

@@ -223,6 +223,8 @@ def _without_diverged(sweep: xr.Dataset, verdicts: Sequence[Verdict]) -> dict[st
 def judges(sweep: xr.Dataset) -> bool:
     """Checks whether a sweep has enough seeds and the claims' networks, trained as its protocol says."""
     trained = stored.configuration(sweep)["protocol"]
+    if trained["name"] not in PROTOCOLS:
+        return False
     protocol = dataclasses.asdict(PROTOCOLS[trained["name"]])
     if any(trained[name] != protocol[name] for name in ("optimiser", "optimisation")) or trained["widths"]:
         return False

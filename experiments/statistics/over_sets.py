@@ -151,7 +151,8 @@ class Ranks(NamedTuple):
     mean: np.ndarray
     """[method], each method's rank, averaged over sets. 1 is best; ties get the mean of their ranks."""
     p: float
-    """The p value of Friedman's test, whose null hypothesis is that all methods are alike."""
+    """The p value of Friedman's test, whose null hypothesis is that all methods are alike; NaN for fewer than
+    three methods."""
     distance: float
     """Nemenyi's critical distance at the 5% level. Methods whose mean ranks are closer than this do not
     differ significantly."""
@@ -164,7 +165,12 @@ def ranks(errors: np.ndarray) -> Ranks:
     """
     k, n = np.shape(errors)
     mean = stats.rankdata(errors, axis=0).mean(axis=1)
-    p = float(stats.friedmanchisquare(*errors).pvalue) if k > 2 else float("nan")
+    if k < 3:
+        p = np.nan
+    elif (np.ptp(errors, axis=0) == 0).all():
+        p = 1.0
+    else:
+        p = float(stats.friedmanchisquare(*errors).pvalue)
     distance = float(
         stats.studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n))
     )

@@ -86,13 +86,19 @@ def test_a_sweep_of_another_form_is_refused(tmp_path, change, words):
         ({"setting": json.dumps({"pool": 3, "rows": 500})}, {}),
         ({}, {"failed": ("run", ["<script>"] * 8)}),
         ({}, {"point": ((), 0)}),
+        ({}, {"test_nll": ((), 0.5)}),
+        ({}, {"test_nll": ("another", [0.5])}),
+        ({}, {"method": ("run", [7] * 8, {"flag_meanings": "vanilla"})}),
+        ({}, {"stage": None}),
     ],
 )
 def test_a_comparison_of_another_form_is_left_out(tmp_path, attributes, variables):
     results.write(tmp_path, SETTING, networks(("vanilla",), 0.1))
     with netcdf.read(path := results.path_of(tmp_path, SETTING)) as stored:
         found = stored.load()
-    found.assign(variables).assign_attrs(attributes).to_netcdf(path, engine="h5netcdf")
+    changed = {name: value for name, value in variables.items() if value is not None}
+    found = found.drop_vars(variables).assign(changed).assign_attrs(attributes)
+    found.to_netcdf(path, engine="h5netcdf")
     with pytest.warns(UserWarning, match="left out: .* not a readable netCDF4 file"):
         assert results.stored(tmp_path) == []
 

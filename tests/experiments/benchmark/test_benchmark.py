@@ -12,7 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.benchmark import diagnostics, penalty, roofline, tables, task, training, workers
+from experiments.benchmark import __main__ as benchmark
+from experiments.benchmark import diagnostics, penalty, plot, roofline, tables, task, training, workers
 from experiments.grid.protocols import RELEASED
 from experiments.run import machine
 
@@ -230,3 +231,25 @@ def test_the_roofline_is_the_highest_of_three_bounds():
     row = {"device": "made up", "network": "any", "networks": 8} | few
     assert tables.table("roofline", [row]).row_count == 1
     assert "PREDICTION" in tables.SECTIONS["roofline"][0]
+
+
+def test_the_plot_has_a_line_for_each_size_and_number_of_devices(tmp_path):
+    rows = [
+        {"size": size, "devices": devices, "networks": 8, "milliseconds": [1.0]}
+        for size in ("tiny", "huge")
+        for devices in (1, 2, 4, 8, 16)
+    ]
+    plot.draw(rows, {"cores": 16, "processor": "any", "date": "today"}, tmp_path / "scaling.svg")
+    assert (tmp_path / "scaling.svg").read_text().count("huge, ") == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"variants": ("nonsense",)}, "unknown variant 'nonsense'"),
+        ({"repeats": 0}, "repeats must be at least 1"),
+    ],
+)
+def test_options_that_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        benchmark.Benchmark(**options)

@@ -101,3 +101,30 @@ def test_other_settings_are_described_apart(networks):
     (kind, method, against, effect), *others = described.elsewhere(settings)
     assert (kind, method, against) == ("AdamW, 1,000 rows", "corr", "vanilla")
     assert len(others) == 2 and len(effect.sets) == 4
+
+
+def test_a_data_set_stands_for_itself_with_its_largest_sample():
+    rows = [{"method": "vanilla"}]
+    settings = [stored("digits", rows, rows=count) for count in (1000, 500, 5000)]
+    assert analysis.by_set(settings)["digits"].setting["rows"] == 1000
+    assert analysis.by_set(settings[1:])["digits"].setting["rows"] == 500
+    assert not analysis.by_set(settings[1:], rows=1000, title="adamw")
+
+
+def test_data_sets_may_differ_in_seeds(networks):
+    first, second = SETS[:2]
+    fewer = [row for row in networks[second] if row["seed"] < 4]
+    unequal = {first: networks[first], second: fewer}
+    assert analysis.errors(unequal, "corr").shape == (2, 4)
+    equal = {name: [row for row in networks[name] if row["seed"] < 4] for name in unequal}
+    np.testing.assert_array_equal(analysis.errors(unequal, "corr"), analysis.errors(equal, "corr"))
+    assert analysis.errors({}, "corr").shape == (0, 0)
+
+
+@pytest.mark.parametrize("method", ["corr", "vanilla"])
+def test_a_data_set_without_errors_has_no_ratio(networks, method):
+    few = {name: networks[name] for name in SETS[:3]}
+    easy = [row | ({"test_error": 0.0} if row["method"] == method else {}) for row in few[SETS[0]]]
+    found = analysis.effect(few | {SETS[0]: easy}, "corr", "vanilla")
+    np.testing.assert_array_equal(found.sets, analysis.effect(few, "corr", "vanilla").sets[1:])
+    assert np.isfinite(found.interval).all()

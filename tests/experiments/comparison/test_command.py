@@ -64,6 +64,7 @@ def test_what_is_done_is_not_trained_again(tmp_path, trained):
         ({"datasets": ()}, "number of datasets must be at least 1"),
         ({"rows": (5,)}, "rows must be at least 10; got 5"),
         ({"steps": 0}, "steps must be at least 1; got 0"),
+        ({"only": ("mnist",)}, "--only selects data sets of a part: give --part"),
     ],
 )
 def test_options_that_cannot_be(changes, message):

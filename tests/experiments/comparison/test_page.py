@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments.comparison import page, planned, results
+from experiments.comparison import ladder, page, planned, results
 from experiments.comparison.recipes import WITHOUT_LABELS
 from experiments.comparison.settings import Budget, Setting
 from experiments.disk.errors import ResultsError
@@ -142,6 +142,24 @@ def test_methods_that_are_not_whole_are_left_out(tmp_path):
     results.write(tmp_path, Setting("mnist", "0", 2000, plain, EIGHT, title="released"), rows[:-1])
     text = page.write(tmp_path).read_text()
     assert "<td>corr</td>" in text and "<td>dropout</td>" not in text and 'id="ladder"' in text
+
+
+def test_a_set_that_is_not_whole_or_too_easy_has_no_rank(tmp_path):
+    results.write(tmp_path, Setting("digits", "0", 1000, budget=EIGHT), networks(("vanilla", "corr"), 0.1))
+    results.write(tmp_path, Setting("letter", "0", 1000, budget=EIGHT), networks(("dropout",), 0.1))
+    easy = [row | {"test_error": 0.0} for row in networks(("vanilla", "corr"), 0.1)]
+    results.write(tmp_path, Setting("splice", "0", 1000, budget=EIGHT), easy)
+    text = page.write(tmp_path).read_text()
+    ranked = text[text.index('id="methods"') : text.index('id="settings"')]
+    assert "<td>corr</td>" in ranked and "<td>dropout</td>" not in ranked
+    assert "nan" not in ranked.replace("<td>nan", "") and "Friedman" not in ranked  # only two methods
+
+
+@pytest.mark.parametrize("name", planned.LADDER_SETS)
+def test_the_ladder_of_one_set_is_drawn(name):
+    figure = ladder.figure({(name, "released"): networks(("vanilla", "corr"), 0.1)})
+    (axes,) = figure.axes
+    assert axes.get_title() == f"{ladder.SHOWN_AS[name]}, 2,000 images" and figure.legends
 
 
 def test_an_empty_folder_says_so(tmp_path):

@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import json
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -127,6 +128,12 @@ def test_what_openml_cannot_give_is_one_line(tmp_path):
     with pytest.raises(ValueError, match="OpenML's 'no such set' cannot be loaded") as raised:
         tables.openml("no such set", tmp_path)
     assert "\n" not in str(raised.value)
+
+
+def test_an_error_without_words_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", mock.Mock(side_effect=TimeoutError()))
+    with pytest.raises(ValueError, match=r"OpenML's '7' cannot be loaded: TimeoutError$"):
+        tables.openml("7", tmp_path)
 
 
 def test_samples_are_a_seeds_own_and_share_no_row():

@@ -127,7 +127,7 @@ def test_networks_are_ordered_as_in_table_1_then_by_variant():
 @pytest.mark.parametrize(
     "variant",
     [
-        *("corr", "corr-", "corr-x", "corr--1", "corr-nan", "corr-inf"),
+        *("corr", "corr-", "corr-x", "corr--1", "corr-nan", "corr-inf", "corr-1_0", "corr- 1"),
         *("drop-", "drop-1", "drop--0.1", "drop-nan"),
         *("vanilla-1", "vanilla-", "batchnorm-1", "whiten-", "decov", "foo", ""),
         *(
@@ -137,6 +137,8 @@ def test_networks_are_ordered_as_in_table_1_then_by_variant():
             "corr-cosine",
             "corr-1-linear",
             "corr-1-constant",
+            "corr-1-cosine-exponential",
+            "corr-1-exponential-cosine",
         ),
     ],
 )

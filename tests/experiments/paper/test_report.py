@@ -35,7 +35,7 @@ def test_other_training_than_the_papers_judges_nothing():
     sweep = made_up.sweep()
     assert report.judges(sweep)
     configuration = stored.configuration(sweep)
-    for change in ({"widths": [60]}, {"optimiser": "adamw"}, {"optimisation": {}}):
+    for change in ({"widths": [60]}, {"optimiser": "adamw"}, {"optimisation": {}}, {"name": "mine"}):
         other = json.dumps(configuration | {"protocol": configuration["protocol"] | change})
         assert not report.judges(sweep.assign(configuration=("cell", [other] * sweep.sizes["cell"])))
 

@@ -74,6 +74,14 @@ def test_ranks_are_friedmans_with_nemenyis_distance():
     )  # q of Demsar's Table 5
 
 
+def test_ranks_of_methods_that_are_all_alike_or_only_two():
+    assert (
+        over_sets.ranks(np.zeros((3, 4))).p == 1
+        and over_sets.ranks(np.zeros((3, 4))).mean.tolist() == [2] * 3
+    )
+    assert np.isnan(over_sets.ranks(RNG.random((2, 4))).p)
+
+
 @pytest.mark.parametrize("tried", [1, 3])
 def test_the_expected_best_of_some_trials_is_the_mean_over_all_draws(tried):
     validation, test = RNG.random(4), RNG.random(4)
