@@ -62,19 +62,26 @@ READERS = {
     "H5": "You use dropout, and test on noisy inputs or with 80% of weights pruned",
 }
 """Maps a hypothesis to the readers whose question it answers."""
-CONVOLUTIONAL = "Your network is convolutional"
-TRANSFER = "You reuse the last hidden layer for new classes, with {} rows of each"
+FIRST = tuple(
+    ("", "To begin with", method, "vanilla", "test_error") for method in ("dropout", "batchnorm", "smoothing")
+)
 DESCRIBED = (
-    ("conv", CONVOLUTIONAL, "dropout", "vanilla", "test_error"),
-    ("conv", CONVOLUTIONAL, "corr", "vanilla", "test_error"),
-    ("conv", CONVOLUTIONAL, "corr-dropout", "dropout", "test_error"),
     *(
-        ("features", TRANSFER.format(shots), method, "vanilla", f"layer_3_{shots}_error")
+        (title, reader, method, against, "test_error")
+        for title, reader in (("adamw", "You train with AdamW"), ("conv", "Your network is convolutional"))
+        for method, against in (("dropout", "vanilla"), ("corr", "vanilla"), ("corr-dropout", "dropout"))
+    ),
+    *(
+        (
+            *("features", f"You reuse the last hidden layer for new classes, with {shots} rows of each"),
+            *(method, "vanilla", f"layer_3_{shots}_error"),
+        )
         for shots in SHOTS
         for method in ("dropout", "corr", "corr-dropout")
     ),
 )
-"""Questions that no hypothesis asks, as (title of the settings, reader, method, against, measure)."""
+"""`FIRST` and `DESCRIBED` are questions that no hypothesis asks, as (title of the settings, reader, method,
+against, measure). `FIRST` heads the table of answers, and `DESCRIBED` ends it."""
 SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails": "do not use it"}
 """Maps an advice or an outcome to the answer in the table. Any other advice or outcome decides nothing."""
 
@@ -86,7 +93,7 @@ def answers(settings: Sequence[Stored], judged: Sequence[Judged]) -> Table:
         effect = analysis.effect(analysis.of(settings, title), method, against, (measure,))
         return reader, method, against, effect, "no planned test"
 
-    rows = [only_measured("", "To begin with", "dropout", "vanilla", "test_error")]
+    rows = [only_measured(*each) for each in FIRST]
     for each in analysis.advice(analysis.of(settings)):
         data = "Your data are small images" if each.images else "Your data are tables"
         rows.append((data, each.method, each.against, each.effect, SAID.get(each.says, each.says)))

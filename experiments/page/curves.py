@@ -176,7 +176,7 @@ def correlation_by_rate(*sweeps: xr.Dataset) -> Figure:
         cells = {rate: Network(size, variant) for rate, variant in rates.items()}
         return _first(sweeps, cells, lambda cell: cell.mean_correlation_minibatch.sel(layer=1))
 
-    drawn = {size: values for size in SIZES if len(values := values_of(size)) > 2 and 0.0 in values}
+    drawn = {size: found for size in SIZES if len(found := values_of(size)) > 2 and 0.0 in found}
     if not drawn:
         raise Missing("needs two dropout rates beside vanilla")
     figure, axes = drawing.grid(1, len(drawn), width=3.2, height=2.6, sharey=True)
