@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from decorr._samples import AxisName, Samples, at_most, centre_in_spans, product, standardise
+from decorr._samples import AxisName, Samples, at_most, centre_in_spans, product, root, standardise
 
 Kind = Literal["correlation", "covariance", "moment"]
 """A layer's matrix [unit, unit], computed from its z-scores, centred values, or raw values, respectively."""
@@ -34,8 +34,8 @@ def spectrum_of(kind: Kind, samples: Samples) -> Spectrum:
     else:
         # Weights are divided by their sum, so that no weight exceeds 1.
         total = samples.everywhere(samples.weights.sum())
-        total = jnp.where(total > 0, total, 1)
-        b = u * (_root(samples.weights / total) * jnp.sqrt(total / size))[:, None]
+        total = jnp.where(total == 0, 1, total)  # NaN stays
+        b = u * (root(samples.weights / total) * jnp.sqrt(total / size))[:, None]
     if at_most(b.shape[1], samples.number):
         return Spectrum(eigenvalues(samples.axis_name, b), scale)
     return Spectrum(eigenvalues(None, samples.whole(b).T), scale)
@@ -100,8 +100,3 @@ def _everywhere(axis_name: AxisName, x: jax.Array) -> jax.Array:
 def _divisor(x: jax.Array) -> jax.Array:
     """Returns x, or 1 if x is 0 or not finite."""
     return jnp.where((x > 0) & jnp.isfinite(x), x, 1)
-
-
-def _root(x: jax.Array) -> jax.Array:
-    """Returns the square root of x, with derivative 0 at x = 0."""
-    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)

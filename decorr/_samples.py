@@ -24,6 +24,11 @@ def product(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)
 
 
+def root(x: jax.Array) -> jax.Array:
+    """Returns the square root of x, with derivative 0 at x = 0."""
+    return jnp.where(x == 0, 0, jnp.sqrt(jnp.where(x == 0, 1, x)))  # NaN stays
+
+
 def at_most(size: int, limit: int) -> bool:
     """Returns whether size <= limit, or True if either is symbolic, as in an exported program."""
     return not (isinstance(size, int) and isinstance(limit, int)) or size <= limit

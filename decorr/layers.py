@@ -63,21 +63,15 @@ def layer_penalties(
             raise ValueError(f"no layer is named {pattern!r}{meant(pattern, layers)}; the layers are {names}")
         if shape := jnp.shape(weight):
             raise ValueError(f"the weight of {pattern!r} must be a scalar; got shape {shape}")
-    chosen = {name: _weight(name, weights) for name in layers}
-    values = {
-        name: scalar_of(penalty, a, f"layer {name}", "a penalty")
-        for name, a in layers.items()
-        if chosen[name] is not None
-    }
-    if reference_width is not None:
-        factor = {name: math.sqrt(reference_width / layers[name].shape[-1]) for name in values}
-        chosen = {name: factor[name] * jnp.asarray(chosen[name]) for name in values}
-    total = sum((jnp.asarray(chosen[name]) * value for name, value in values.items()), 0.0)
+    total: Any = 0.0
+    values = {}
+    for name, a in layers.items():
+        chosen = next((weight for pattern, weight in weights.items() if _matches(name, pattern)), None)
+        if chosen is not None:
+            width = 1.0 if reference_width is None else math.sqrt(reference_width / a.shape[-1])
+            values[name] = scalar_of(penalty, a, f"layer {name}", "a penalty")
+            total = total + width * jnp.asarray(chosen) * values[name]
     return jnp.asarray(total), values
-
-
-def _weight(name: str, weights: Mapping[str, jax.typing.ArrayLike]) -> jax.typing.ArrayLike | None:
-    return next((weight for pattern, weight in weights.items() if _matches(name, pattern)), None)
 
 
 def _matches(name: str, pattern: str) -> bool:

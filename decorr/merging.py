@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from decorr._checks import check_floating
-from decorr._samples import widen
+from decorr._samples import product, widen
 from decorr.redundancy import merge_units
 
 Nonlinearity = Callable[[jax.Array], jax.Array]
@@ -93,7 +92,7 @@ def merge_network(
 
 def _affine(layer: Mapping[str, Any], x: jax.Array) -> jax.Array:
     kernel, bias = (jnp.asarray(layer[name], x.dtype) for name in ("kernel", "bias"))
-    return jnp.matmul(x, kernel, precision=lax.Precision.HIGHEST) + bias.reshape((1,) * (x.ndim - 1) + (-1,))
+    return product(x, kernel) + bias.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
 def _check_stack(stack: Sequence[Mapping[str, Any]], width: int) -> None:

@@ -10,7 +10,7 @@ from jax import lax
 
 from decorr._checks import check_ddof, check_scalar_probability
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName, as_samples, extremes_over, is_constant, pairs_of_shares
+from decorr._samples import AxisName, as_samples, extremes_over, is_constant, pairs_of_shares, root
 from decorr.fitted import Whitening, of_covariance
 
 
@@ -79,9 +79,10 @@ class CorrelationState(NamedTuple):
             raise ValueError(f"a correlation state needs at least 1 unit; got d = {d}")
         if not jnp.issubdtype(dtype, jnp.floating) or jnp.finfo(dtype).bits < 32:
             raise TypeError(f"a correlation state accumulates in float32 or float64; got {dtype}")
-        none, zero, comoment = jnp.zeros((), dtype), jnp.zeros(d, dtype), jnp.zeros((d, d), dtype)
-        sums = Sums(none, none, none, zero, comoment)
-        return _state(sums, sums, low=zero + jnp.inf, high=zero - jnp.inf)
+        # Every array has its own buffer, so that the state can be donated.
+        shapes: tuple[tuple[int, ...], ...] = (), (), (), (d,), (d, d)
+        sums, rest = (Sums(*(jnp.zeros(shape, dtype) for shape in shapes)) for _ in range(2))
+        return _state(sums, rest, low=jnp.full(d, jnp.inf, dtype), high=jnp.full(d, -jnp.inf, dtype))
 
     def update(
         self,
@@ -112,7 +113,7 @@ class CorrelationState(NamedTuple):
         weight = self.weight + other.weight
         share = other.weight / jnp.where(weight == 0, 1, weight)
         delta = (other.mean - self.mean) + (other.rest.mean - self.rest.mean)
-        step = delta * _root(self.weight * share)  # 0 if either state is empty, however large delta is
+        step = delta * root(self.weight * share)  # 0 if either state is empty, however large delta is
         added = Sums(
             weight=other.weight,
             square=other.square,
@@ -132,7 +133,7 @@ class CorrelationState(NamedTuple):
         weight = everywhere(self.weight)
         share = self.weight / jnp.where(weight == 0, 1, weight)
         mean = everywhere(share * self.mean)
-        step = (self.mean - mean) * _root(self.weight)
+        step = (self.mean - mean) * root(self.weight)
         square, pairs, comoment = everywhere((self.square, self.pairs, self.comoment + jnp.outer(step, step)))
         pairs = pairs + weight * weight * pairs_of_shares(share, everywhere)
         sums = Sums(weight, square, pairs, mean, comoment)
@@ -198,12 +199,6 @@ def _plus(
     left = (total - (plain - part)) + (added - part) + (rest + added_rest)
     left = lax.stop_gradient(jnp.where(jnp.isfinite(plain), left, 0))
     return plain + left, left - ((plain + left) - plain)
-
-
-def _root(x: jax.Array) -> jax.Array:
-    """Returns the square root of x, with derivative 0 at x = 0."""
-    root: jax.Array = jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)
-    return root
 
 
 def _correlation_state(

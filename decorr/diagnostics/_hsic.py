@@ -108,10 +108,12 @@ def _inner_products(
         m = samples.everywhere(product((x * w[:, None]).T, y))
         n = samples.everywhere(product((x * (w**2)[:, None]).T, y))
         return jnp.sum(m * m), jnp.sum(m * n), jnp.sum(n * n)
-    both = product(x, samples.gathered(x).T) * product(y, samples.gathered(y).T)  # K L [sample, every sample]
+    of_x = product(x, samples.gathered(x).T)  # [sample of this device, every sample]
+    of_y = product(y, samples.gathered(y).T)
     if samples.weights is None:
-        return _of_equal_weights(samples, samples.everywhere(jnp.sum(both)) / samples.size() ** 2)
-    every = samples.gathered(w)
+        size = samples.size()  # by which both are divided first, because their product may overflow
+        return _of_equal_weights(samples, samples.everywhere(jnp.sum((of_x / size) * (of_y / size))))
+    both, every = of_x * of_y, samples.gathered(w)
     by_w, by_square = product(both, every[:, None])[:, 0], product(both, (every**2)[:, None])[:, 0]
     mm, mn, nn = samples.everywhere(
         jnp.stack([jnp.sum(w * by_w), jnp.sum(w * by_square), jnp.sum(w**2 * by_square)])

@@ -82,8 +82,8 @@ def _activity(axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> jax
     samples = as_samples(axis_name, a, *stat, minimum=1)
     size = samples.values * jnp.sign(samples.values)  # not jnp.abs, whose derivative at 0 is 1
     size = samples.total(size / samples.size())[0]
-    mean = lax.stop_gradient(jnp.mean(size))
-    # Sizes are divided by their mean first, so that no square in the derivative underflows or overflows. A
+    largest = lax.stop_gradient(jnp.max(size))
+    # Sizes are divided by their largest first, so that no square in the derivative underflows or overflows. A
     # NaN stays NaN.
-    size = size / jnp.where(mean == 0, 1, mean)
-    return jnp.where(mean == 0, 0, size / jnp.where(mean == 0, 1, jnp.mean(size)))
+    size = size / jnp.where(largest == 0, 1, largest)
+    return jnp.where(largest == 0, 0, size / jnp.where(largest == 0, 1, jnp.mean(size)))

@@ -44,7 +44,7 @@ def mean_square_correlation(
       As in `pair_penalty`. The mean is over the d units that are not constant (see `zscore`). The mean is NaN
       with fewer than two such units, or with fewer than two samples (three if debiased). Debiasing is exact
       for independent and for identical units. Between these cases, where rho^2 is about 1/2, debiasing
-      subtracts up to 1/m too much: with 20 samples, a true r2 of 0.49 becomes 0.47. If weights are very
+      subtracts up to 1/m too much: with 20 samples, a true r2 of 0.49 becomes 0.46. If weights are very
       unequal, chance adds somewhat less than 1/(n - 1).
 
     Source: Simon, Section 3.1, for the raw mean. The debiased value is the mean, over pairs of units, of the

@@ -14,7 +14,7 @@ from decorr.layers import layers_by_name, scalar_of
 
 
 def _dormant(a: jax.Array, **stat: Any) -> jax.Array:
-    return jnp.mean(dormant_units(a, **stat), dtype=jnp.promote_types(a.dtype, jnp.float32))
+    return jnp.mean(dormant_units(a, **stat), dtype=jnp.promote_types(jnp.result_type(a), jnp.float32))
 
 
 METRICS: Mapping[str, Callable[..., jax.Array]] = {

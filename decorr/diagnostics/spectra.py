@@ -1,7 +1,7 @@
 """The spectrum of a layer, and the numbers that are called its rank."""
 
 import math
-from typing import Any, get_args
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -236,7 +236,7 @@ def _effective_rank(
         return jnp.where(varying <= 1, jnp.ones_like(units), units)
     if order == 2 and power == 2:
         return _participation(kind, debias, samples)
-    s = _singular_values(spectrum_of(kind, samples).values) ** power
+    s = _relative(spectrum_of(kind, samples).values) ** power
     total = jnp.sum(s)
     p = s / jnp.where(total == 0, 1, total)
     return jnp.where(total == 0, 1, _hill_number(order, jnp.where(total == 0, 1, p)))
@@ -249,8 +249,10 @@ def _hill_number(order: float, p: jax.Array) -> jax.Array:
     log = jnp.log(jnp.where(present, p, 1))
     if order == 1:
         return jnp.exp(-jnp.sum(p * log))
-    powers: Any = jnp.where(present, jnp.exp(order * log), p)  # NaN stays
-    return jnp.sum(powers) ** (1 / (1 - order))
+    # With r = p / p_1, the number is (sum_i p_i r_i^(q-1))^(1/(1-q)) / p_1. The sum is 1 + sum_i p_i
+    # (r_i^(q-1) - 1), which neither underflows for a large order q nor loses digits for an order near 1.
+    more = jnp.sum(p * jnp.expm1((order - 1) * jnp.where(present, log - log[0], 0)))
+    return jnp.exp(-jnp.log1p(more) / (order - 1)) / p[0]
 
 
 def _participation(kind: Kind, debias: bool, samples: Samples) -> jax.Array:
@@ -274,6 +276,12 @@ def _singular_values(values: jax.Array) -> jax.Array:
     return jnp.where(kept, jnp.sqrt(jnp.where(kept, values, 1)), 0)
 
 
+def _relative(values: jax.Array) -> jax.Array:
+    """Returns singular values divided by the largest, so that no power of them overflows."""
+    s = _singular_values(values)
+    return s / lax.stop_gradient(jnp.where(s[0] == 0, 1, s[0]))
+
+
 def _rank_at(
     power: float,
     kind: Kind,
@@ -284,8 +292,9 @@ def _rank_at(
     share: jax.Array,
 ) -> jax.Array:
     samples = as_samples(axis_name, lax.stop_gradient(a), where, weights)
-    upto = jnp.cumsum(_singular_values(spectrum_of(kind, samples).values) ** power)
-    return _count(upto < share.astype(upto.dtype) * upto[-1], upto) + 1
+    upto = jnp.cumsum(_relative(spectrum_of(kind, samples).values) ** power)
+    least = share.astype(upto.dtype) * upto[-1]
+    return _count(upto < least, least) + 1
 
 
 def _rank_above(

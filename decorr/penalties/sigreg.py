@@ -98,7 +98,7 @@ def _sigreg_loss(
 
     def sums(u: jax.Array) -> list[jax.Array]:
         """Returns the sums [knot, slice] of cos(t x) and sin(t x) over the samples of this device."""
-        angle = t[0] * product(values, u)
+        angle = float(t[0]) * product(values, u)
         sine, less = jnp.sin(angle), 2 * jnp.square(jnp.sin(angle / 2))  # less = 1 - cos, to full precision
 
         def turn(point: tuple[jax.Array, jax.Array], _: None) -> Any:

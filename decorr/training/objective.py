@@ -35,7 +35,7 @@ def error_rate(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Returns the share of samples, in [0, 1], whose largest logit is not that of their label.
 
     Args:
-      logits: [..., class]; NaN logits count as errors unless class 0 is the label.
+      logits: [..., class]; the first NaN counts as the largest logit.
       labels: [...], integer class indices; a label that is not a class counts as an error.
 
     Returns:

@@ -254,3 +254,20 @@ def test_a_profile_names_what_is_computed(name):
     traced = jax.make_jaxpr(OF_SAMPLES[name])(jnp.ones((M, D)))
     scopes = {str(equation.source_info.name_stack) for equation in traced.eqns}
     assert any(scope.startswith(f"decorr.{name}") for scope in scopes)
+
+
+@pytest.mark.parametrize(
+    ("init", "layers"), [(functools.partial(CorrelationState.init, D), 1), (decorr.CKAState.init, 2)]
+)
+def test_running_states_can_be_donated(init, layers):
+    a = np.random.default_rng(0).normal(size=(M, D)).astype(np.float32)
+    update = jax.jit(lambda state: state.update(*[a] * layers), donate_argnums=0)
+    for leaf in jax.tree.leaves(update(update(init()))):
+        assert np.isfinite(leaf).all()
+
+
+@pytest.mark.slow
+def test_single_precision_stays_single_under_x64(float64):
+    for name, function in OF_SAMPLES.items():
+        found = jax.eval_shape(function, jax.ShapeDtypeStruct((M, D), jnp.float32))
+        assert {leaf.dtype.name for leaf in jax.tree.leaves(found)} == {"float32"}, name

@@ -164,3 +164,8 @@ def test_a_stream_of_nothing_and_a_type():
         CKAState.init("bfloat16")
     with pytest.raises(ValueError, match=r"same samples; got shapes \(5, 2\) and \(4, 2\)"):
         CKAState.init().update(jnp.ones((5, 2)), jnp.ones((4, 2)))
+
+
+def test_many_units_of_a_large_scale():
+    a = np.random.default_rng(0).normal(size=(64, 1024)).astype(np.float32) * np.float32(1e8)
+    assert float(CKAState.init().update(a, a).cka()) == pytest.approx(1, rel=1e-4)

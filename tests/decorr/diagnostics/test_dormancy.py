@@ -79,3 +79,8 @@ def test_one_sample_is_enough_and_integers_are_none():
     np.testing.assert_array_equal(activity(np.float32([[1, -3]])), [0.5, 1.5])
     with pytest.raises(TypeError, match="int32"):
         activity(np.ones((3, 2), np.int32))
+
+
+def test_sizes_whose_sum_overflows():
+    a = np.random.default_rng(0).uniform(1, 2, size=(4, 512)).astype(np.float32)
+    np.testing.assert_allclose(activity(a * np.float32(1e37)), activity(a), rtol=1e-5)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
 import decorr
 from decorr.diagnostics import effective_rank, rank_above, rank_at, spectrum
@@ -231,3 +232,30 @@ def test_what_is_not_finite_shows(float64, bad):
 def test_bad_options(call, words):
     with pytest.raises(ValueError, match=words):
         call(jnp.ones((4, 3)))
+
+
+LAYER = np.random.default_rng(7).normal(size=(30, 8)) * np.linspace(1, 2, 8)
+
+
+@pytest.mark.parametrize("order", [1 + 1e-6, 30, 1000])
+def test_orders_near_1_and_large(order):
+    p = np.linalg.svd(LAYER - LAYER.mean(axis=0), compute_uv=False) ** 2
+    wanted = np.exp(special.logsumexp(order * np.log(p / p.sum())) / (1 - order))
+    rank = jax.jit(jax.value_and_grad(functools.partial(effective_rank, power=2, order=order)))
+    value, gradient = rank(LAYER.astype(np.float32))
+    assert float(value) == pytest.approx(wanted, rel=1e-4)
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
+
+
+def test_large_powers():
+    s = np.linalg.svd(LAYER, compute_uv=False)
+    p = (s / s[0]) ** 400 / np.sum((s / s[0]) ** 400)
+    found = effective_rank(LAYER.astype(np.float32), power=400, kind="moment")
+    assert float(found) == pytest.approx(np.exp(special.entr(p).sum()), rel=1e-3)
+
+
+def test_a_weight_that_is_none_makes_the_rank_nan():
+    weights = np.where(np.arange(30) == 3, -1, 1).astype(np.float32)
+    rank = jax.jit(lambda w: effective_rank(LAYER.astype(np.float32), power=1, kind="moment", weights=w))
+    assert np.isnan(rank(weights)) and np.isnan(rank(np.full(30, np.nan, np.float32)))
+    assert np.isfinite(rank(np.ones(30, np.float32)))

@@ -49,3 +49,8 @@ def test_of_a_collapse_the_gradient_pulls_to_0_and_not_apart():
 def test_bad_options(options, words):
     with pytest.raises(ValueError, match=words):
         sigreg_loss(jnp.ones((4, 2)), KEY, **options)
+
+
+def test_single_precision_stays_single_under_x64(float64):
+    a = jax.ShapeDtypeStruct((8, 3), jnp.float32)
+    assert jax.eval_shape(lambda a: sigreg_loss(a, jax.random.key(0), slices=4), a).dtype == jnp.float32
