@@ -61,14 +61,14 @@ def pair_penalty(
     Numerics:
       The penalty is computed from the smaller of the d x d matrix and the m x m Gram matrix of the samples,
       chosen by the shape. No array has more elements than the whole input. Derivatives are closed forms, also
-      with respect to positive weights. At a weight of 0, the derivative leaves out what the sample would
-      add; give a tiny weight instead. `jit`, `vmap`, `grad`, `jvp` and `hessian` work. If d > m and
-      `diagonal` is False, every covariance with one of the min(32, m) units of largest variance is computed
-      directly. So a few units on a larger scale cost no digits. Half-precision inputs are summed in float32.
-      A constant unit (see `zscore`) has M = 0 with every unit, even with itself, and gradient 0. With fewer
-      than two valid samples, every unit counts as constant, so value and gradient are 0. With an
-      `axis_name`, the d x d matrix is summed over devices if d <= m. Otherwise, devices gather the m x d
-      z-scores, once for value and gradient together. Under `jit`, samples or units may be spread over a mesh with Auto or Explicit
+      with respect to positive weights. At a weight of 0, the derivative leaves out what the sample would add;
+      give a tiny weight instead. `jit`, `vmap`, `grad`, `jvp` and `hessian` work. If d > m and `diagonal` is
+      False, every covariance with one of the min(32, m) units of largest variance is computed directly. So a
+      few units on a larger scale cost no digits. Half-precision inputs are summed in float32. A constant unit
+      (see `zscore`) has M = 0 with every unit, even with itself, and gradient 0. With fewer than two valid
+      samples, every unit counts as constant, so value and gradient are 0. With an `axis_name`, the d x d
+      matrix is summed over devices if d <= m. Otherwise, devices gather the m x d z-scores, once for value
+      and gradient together. Under `jit`, samples or units may be spread over a mesh with Auto or Explicit
       axes. Then devices send as much data as with an `axis_name`, except that z-scores are gathered twice. If
       there are fewer units than samples, and units are spread over Explicit axes, devices first exchange data
       so that samples are spread instead. If the axes are Auto, the library cannot see them, and the compiler
