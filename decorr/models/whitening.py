@@ -111,7 +111,7 @@ def form_of(method: str, iterations: int, groups: int | None, d: int) -> Form:
     """Returns the options for whitening d units. Raises ValueError for invalid options."""
     check_method(method, iterations)
     if groups is None:
-        groups = next(n for n in range(1, max(d, 1) + 1) if d % n == 0 and d // n <= UNITS)
+        groups = next((n for n in range(1, d + 1) if d % n == 0 and d // n <= UNITS), 1)
     check_groups(d, groups)
     return Form(method, iterations, groups)
 

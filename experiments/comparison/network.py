@@ -72,9 +72,9 @@ def fit(
         step_key = jax.random.fold_in(dropout_key, number)
 
         def objective(params: Any) -> tuple[Array, Any]:
-            variables, rngs = {"params": params, "batch_stats": statistics}, {"dropout": step_key}
+            current, rngs = {"params": params, "batch_stats": statistics}, {"dropout": step_key}
             (logits, activations), changed = model.apply(
-                variables, x[rows], numbers.dropout_rate, train=True, rngs=rngs, mutable=["batch_stats"]
+                current, x[rows], numbers.dropout_rate, train=True, rngs=rngs, mutable=["batch_stats"]
             )
             value = cross_entropy(logits, labels[rows], numbers.smoothing)
             if weight is not None:

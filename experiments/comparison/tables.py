@@ -188,22 +188,21 @@ def label_free_statements(settings: Sequence[Stored]) -> Iterator[ladder.Stateme
 def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
     """Returns the table of the methods that were trained on all data sets on which vanilla errs. Also returns
     a note that says when mean ranks differ significantly; "" for fewer than three methods."""
-    networks = {
-        name: rows
-        for name, rows in analysis.having(analysis.of(settings), "vanilla").items()
-        if any(row["test_error"] for row in results.of(rows, "vanilla"))
+    columns = {
+        name: column
+        for name, column in analysis.by_set(settings).items()
+        if any(row["test_error"] for row in results.of(column.reported, "vanilla"))
     }
-    if not networks:
+    if not columns:
         return Table([], []), ""
-    standings, ranks = described.standings(networks)
-    columns = [column for name, column in analysis.by_set(settings).items() if name in networks]
+    standings, ranks = described.standings({name: column.reported for name, column in columns.items()})
     header = ["method", "mean rank", "error against vanilla's", "interquartile mean [95%]", "failed"]
     header += ["tuning error of the best of 4 points", "of 32"]
     rows = []
     for each in standings:
         tuned = [
-            100 * np.mean([described.best_of(column, each.method, tried) for column in columns])
-            if all(results.of(column.searched, each.method) for column in columns)
+            100 * np.mean([described.best_of(column, each.method, tried) for column in columns.values()])
+            if all(results.of(column.searched, each.method) for column in columns.values())
             else float("nan")
             for tried in (4, 32)
         ]
