@@ -1,6 +1,7 @@
 """Tables of the comparison's page."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -62,26 +63,45 @@ READERS = {
     "H5": "You use dropout, and test on noisy inputs or with 80% of weights pruned",
 }
 """Maps a hypothesis to the readers whose question it answers."""
-FIRST = tuple(
-    ("", "To begin with", method, "vanilla", "test_error") for method in ("dropout", "batchnorm", "smoothing")
-)
-DESCRIBED = (
+
+
+class Question(NamedTuple):
+    """A question that no hypothesis asks: by how much the error of `method` differs from that of `against`."""
+
+    reader: str
+    method: str
+    against: str
+    title: str = ""
+    """The kind of settings that answer it, as in `Part.title`."""
+    rows: int = 1000
+    measure: str = "test_error"
+
+
+def _usual(reader: str, title: str = "", rows: int = 1000) -> Iterator[Question]:
+    """Yields the questions that are asked in every kind of settings."""
+    for method, against in (("dropout", "vanilla"), ("corr", "vanilla"), ("corr-dropout", "dropout")):
+        yield Question(reader, method, against, title, rows)
+
+
+FIRST = [Question("To begin with", method, "vanilla") for method in ("dropout", "batchnorm", "smoothing")]
+"""The questions at the top of the table of answers."""
+LAST = [
+    *_usual("You have 5,000 rows", rows=5000),
+    *_usual("You train with AdamW", "adamw"),
+    *_usual("Your network is convolutional", "conv"),
     *(
-        (title, reader, method, against, "test_error")
-        for title, reader in (("adamw", "You train with AdamW"), ("conv", "Your network is convolutional"))
-        for method, against in (("dropout", "vanilla"), ("corr", "vanilla"), ("corr-dropout", "dropout"))
-    ),
-    *(
-        (
-            *("features", f"You reuse the last hidden layer for new classes, with {shots} rows of each"),
-            *(method, "vanilla", f"layer_3_{shots}_error"),
+        Question(
+            f"You reuse the last hidden layer for new classes, with {shots} rows of each",
+            method,
+            "vanilla",
+            "features",
+            measure=f"layer_3_{shots}_error",
         )
         for shots in SHOTS
         for method in ("dropout", "corr", "corr-dropout")
     ),
-)
-"""`FIRST` and `DESCRIBED` are questions that no hypothesis asks, as (title of the settings, reader, method,
-against, measure). `FIRST` heads the table of answers, and `DESCRIBED` ends it."""
+]
+"""The questions at the end of the table of answers."""
 SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails": "do not use it"}
 """Maps an advice or an outcome to the answer in the table. Any other advice or outcome decides nothing."""
 
@@ -89,11 +109,12 @@ SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails
 def answers(settings: Sequence[Stored], judged: Sequence[Judged]) -> Table:
     """Returns the table of answers: what each kind of user can expect, by PLAN.md's rule and hypotheses."""
 
-    def only_measured(title: str, reader: str, method: str, against: str, measure: str) -> tuple:
-        effect = analysis.effect(analysis.of(settings, title), method, against, (measure,))
-        return reader, method, against, effect, "no planned test"
+    def only_measured(question: Question) -> tuple:
+        networks = analysis.of(settings, question.title, question.rows)
+        effect = analysis.effect(networks, question.method, question.against, (question.measure,))
+        return question.reader, question.method, question.against, effect, "no planned test"
 
-    rows = [only_measured(*each) for each in FIRST]
+    rows = [only_measured(each) for each in FIRST]
     for each in analysis.advice(analysis.of(settings)):
         data = "Your data are small images" if each.images else "Your data are tables"
         rows.append((data, each.method, each.against, each.effect, SAID.get(each.says, each.says)))
@@ -103,7 +124,7 @@ def answers(settings: Sequence[Stored], judged: Sequence[Judged]) -> Table:
         rows.append(
             (reader, method, against, of_name.effect, SAID.get(of_name.outcome, f"not decided ({name})"))
         )
-    rows += [only_measured(*each) for each in DESCRIBED]
+    rows += [only_measured(each) for each in LAST]
     return Table(
         ["for whom", "method", "against", "change of the error [95%]", "data sets", "answer"],
         [

@@ -67,6 +67,8 @@ def folder(tmp_path_factory):
         results.write(made, setting, networks(methods, 0.1))
         setting = Setting(name, "0", 2000, rungs["decay"], EIGHT, title="decay")
         results.write(made, setting, networks(planned.LADDER_METHODS, 0.05))
+    for name in ("letter", "splice"):
+        results.write(made, Setting(name, "0", 5000, budget=EIGHT), networks(planned.FEW, 0.1))
     few = Budget(points=8, finalists=2, more_seeds=2, report_seeds=5)  # too few seeds decide nothing else
     results.write(made, Setting("mnist", "0", 60_000, budget=few), networks(planned.FEW, 0.1, seeds=5))
     setting = Setting("mnist", "0", 2000, planned.alone()["he-alone"], EIGHT, title="he-alone")
@@ -90,6 +92,7 @@ def test_the_answer_comes_first(written):
     assert "Your data are tablescorr-dropoutdropout;3use it" in told
     assert "Your data are small imagescorrdropout1too few data sets" in told
     assert "You use dropoutcorr-dropoutdropout;4use it" in told
+    assert "You have 5,000 rowscorr-dropoutdropout;2no planned test" in told
     others = "You reuse the last hidden layer for new classes, with 50 rows of each"
     assert told[-3:] == [
         f"{others}{method}vanilla;4no planned test" for method in ("dropout", "corr", "corr-dropout")
