@@ -129,7 +129,7 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     judged = [] if warning else analysis.judge(networks)
     answers = Table([], []) if warning else tables.answers(settings, judged)
     hypotheses = tables.hypotheses(judged)
-    rungs = [(name, ladder.table(climbed, name)) for name in LADDER_SETS if climbed]
+    rungs = [(name, table) for name in LADDER_SETS if (table := ladder.table(climbed, name)).rows]
     if any(title.endswith("-alone") for _, title in climbed):
         rungs.append(("single steps", ladder.steps_alone(climbed)))
     in_map = sorted((each for each in shown if "-2000-" not in each.name), key=planned_order)

@@ -145,6 +145,7 @@ def test_methods_that_are_not_whole_are_left_out(tmp_path):
     results.write(tmp_path, Setting("mnist", "0", 2000, plain, EIGHT, title="released"), rows[:-1])
     text = page.write(tmp_path).read_text()
     assert "<td>corr</td>" in text and "<td>dropout</td>" not in text and 'id="ladder"' in text
+    assert "Fashion-MNIST" not in text  # its rungs are missing
 
 
 def test_a_set_that_is_not_whole_or_too_easy_has_no_rank(tmp_path):
