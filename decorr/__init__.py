@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
+    from decorr import config as config
     from decorr import diagnostics as diagnostics
+    from decorr import models as models
     from decorr import penalties as penalties
+    from decorr import training as training
     from decorr._dropout import dropout as dropout
     from decorr._dropout import dropout_correlation as dropout_correlation
     from decorr._dropout import dropout_estimator as dropout_estimator
@@ -63,6 +66,7 @@ _RARE = {
     "penalties": "GradientTerms VICRegParts gradient_terms vicreg_parts",
 }
 """Maps each module to its names for rarer use. `decorr` has these too, but only their modules list them."""
+_SUBMODULES = "config", "diagnostics", "models", "penalties", "training"
 
 
 def _homes(modules: dict[str, str]) -> dict[str, str]:
@@ -74,7 +78,7 @@ _HOMES = _homes(_RARE) | _homes(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _RARE:
+    if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -82,4 +86,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_RARE})
+    return sorted({*globals(), *__all__, *_SUBMODULES})

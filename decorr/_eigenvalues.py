@@ -98,5 +98,5 @@ def _everywhere(axis_name: AxisName, x: jax.Array) -> jax.Array:
 
 
 def _divisor(x: jax.Array) -> jax.Array:
-    """Returns x, or 1 if x is 0 or not finite."""
-    return jnp.where((x > 0) & jnp.isfinite(x), x, 1)
+    """Returns x, or 1 if x is 0 or not finite. The inverse of the result is not denormal."""
+    return jnp.where((x > 0) & jnp.isfinite(x), jnp.minimum(x, jnp.finfo(x.dtype).max / 8), 1)

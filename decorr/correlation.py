@@ -30,8 +30,8 @@ def zscore(
         padding may hold anything, even NaN. Default: all.
       weights: the samples' weights, floating, finite, >= 0, broadcastable to a.shape[:-1], like numpy.cov's
         `aweights`. Mean and variance are weighted, and the variance is divided by V1 - V2 / V1 (V1 = sum w,
-        V2 = sum w^2). Default: all equal. A sample of weight 0 is not valid. The scale of the weights does
-        not matter.
+        V2 = sum w^2). Default: all equal. A sample of weight 0 is not valid. Their scale does not matter, as
+        long as the largest weight lies between 1e-30 and 1e30.
       axis_name: one or several mapped axes (of `jax.shard_map`, `jax.pmap` or `jax.vmap`) over which the
         samples are spread. Mean and variance are then taken over the samples of all devices. A device may
         hold a single sample, given as an array [unit], or no valid sample.

@@ -14,7 +14,7 @@ from decorr.penalties import correlation_penalty
 
 def layer_penalties(
     activations: Any,
-    weights: Mapping[str, jax.typing.ArrayLike],
+    weights: Mapping[str, jax.typing.ArrayLike | None],
     penalty: Callable[[jax.Array], jax.Array] = correlation_penalty,
     *,
     reference_width: int | None = None,
@@ -33,7 +33,8 @@ def layer_penalties(
         one array [layer, ..., unit], its leading axis would count as samples: see `docs/recipes/scan.md`.
       weights: a dict that maps patterns to weights. In a pattern, * stands for any characters, even slashes,
         and ? for one character. Brackets are ordinary characters. A layer gets the weight of the first
-        pattern that matches its name. If no pattern matches, the layer has no penalty. Weights are scalars
+        pattern that matches its name. A layer with the weight None has no penalty, nor has a layer that no
+        pattern matches. Weights are scalars
         that may be traced, so a schedule causes no recompilation.
       penalty: a scalar function of one layer's activations. Use `functools.partial` to give it options, such
         as `where` and `axis_name`.
@@ -61,7 +62,7 @@ def layer_penalties(
         if not any(_matches(name, pattern) for name in layers):
             names = ", ".join(name or "'' (an array alone)" for name in layers) or "none"
             raise ValueError(f"no layer is named {pattern!r}{meant(pattern, layers)}; the layers are {names}")
-        if shape := jnp.shape(weight):
+        if weight is not None and (shape := jnp.shape(weight)):
             raise ValueError(f"the weight of {pattern!r} must be a scalar; got shape {shape}")
     total: Any = 0.0
     values = {}

@@ -144,7 +144,8 @@ def merge_units(
         `redundant_pairs`.
       where: which samples are valid, bool, broadcastable to a.shape[:-1]. Invalid samples are ignored, so
         padding may be NaN.
-      weights: the samples' weights, >= 0, broadcastable to a.shape[:-1], like numpy.cov's `aweights`.
+      weights: the samples' weights, >= 0, broadcastable to a.shape[:-1], like numpy.cov's `aweights`. They
+        may be integers, such as numbers of repetitions.
 
     Returns:
       Merged(kept [kept], incoming, kernel [..., kept, output], bias [output], error). Arrays keep their
@@ -156,8 +157,9 @@ def merge_units(
     Raises:
       ValueError: shapes that do not fit; fewer than two valid samples; valid activations that are not finite;
         weights below 0 or infinite; a threshold outside (0, 1].
-      TypeError: a dtype that is not real floating point, a `where` that is not bool, or traced values. The
-        number of units left depends on the values, so call this function outside `jit`, `vmap` and `grad`.
+      TypeError: activations, a kernel or a bias that are not real floating point, a `where` that is not bool,
+        or traced values. The number of units left depends on the values, so call this function outside `jit`,
+        `vmap` and `grad`.
 
     Numerics:
       Up to rounding, the removal is exact for dead units, and for units that are an affine function of their

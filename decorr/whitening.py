@@ -56,15 +56,15 @@ def whitening_matrix(
       TypeError: a dtype that is not real floating point, iterations that are not an integer.
 
     Numerics:
-      C is divided by its mean variance first, so the matrix for s C is W / sqrt(s), for every s > 0. In C', a
-      constant unit has only the variance that shrinkage adds. C = 0 gives W = 0, with derivative 0. An entry
-      that is NaN or infinite makes all of W NaN. For every finite covariance, a shrinkage > 0 makes "zca" and
-      "newton" finite. "cholesky" is finite if shrinkage exceeds the rounding error, about d eps. With
-      shrinkage 0 and a C that is singular up to rounding, "zca" is NaN. "cholesky" is then NaN or consists of
-      rounding errors; "newton" is finite but does not whiten. The derivatives of "zca" divide by sums of
-      roots of eigenvalues, never by differences of eigenvalues. So derivatives of every order are right at
-      repeated and nearly repeated eigenvalues. For such eigenvalues, the derivatives of `jnp.linalg.eigh` are
-      NaN or wrong.
+      C is divided by its mean variance first, so the matrix for s C is W / sqrt(s), for every s > 0 with
+      which the sum of the variances does not overflow. In C', a constant unit has only the variance that
+      shrinkage adds. C = 0 gives W = 0, with derivative 0. An entry that is NaN or infinite makes all of W
+      NaN. For every other covariance, a shrinkage > 0 makes "zca" and "newton" finite. "cholesky" is finite
+      if shrinkage exceeds the rounding error, about d eps. With shrinkage 0 and a C that is singular up to
+      rounding, "zca" is NaN. "cholesky" is then NaN or consists of rounding errors; "newton" is finite but
+      does not whiten. The derivatives of "zca" divide by sums of roots of eigenvalues, never by differences
+      of eigenvalues. So derivatives of every order are right at repeated and nearly repeated eigenvalues. For
+      such eigenvalues, the derivatives of `jnp.linalg.eigh` are NaN or wrong.
 
     Source: "zca" and "cholesky": Kessy, Lewin & Strimmer, Optimal Whitening and Decorrelation. "newton":
       Huang et al., Iterative Normalization (IterNorm), in the coupled form of Higham, Functions of Matrices,

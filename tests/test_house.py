@@ -52,6 +52,7 @@ LATER = {
     "ray",
 }
 """Packages that only reading, drawing or judging results needs, or that not every sweep needs."""
+SUBMODULES = ("config", "diagnostics", "models", "penalties", "training")
 PUBLIC = sorted({*decorr.__all__, *decorr.diagnostics.__all__, *decorr.penalties.__all__})
 
 
@@ -221,8 +222,14 @@ def test_public_names_are_documented(name):
 
 
 def test_the_public_names_are_listed_and_few():
-    assert {"diagnostics", "penalties", *decorr.__all__} <= set(dir(decorr))
+    assert {*SUBMODULES, *decorr.__all__} <= set(dir(decorr))
     assert len(decorr.__all__) < 32
+
+
+@pytest.mark.parametrize("name", SUBMODULES)
+def test_submodules_need_no_import_of_their_own(name, monkeypatch):
+    monkeypatch.delattr(decorr, name, raising=False)
+    assert getattr(decorr, name).__name__ == f"decorr.{name}"
 
 
 def test_what_measures_and_what_penalises_has_its_module_and_is_found_from_the_top():

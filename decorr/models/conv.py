@@ -73,9 +73,11 @@ class ConvNet(nn.Module):
             )
         leading = x.shape[:-1]
         affine = functools.partial(_convolution, self.architecture)
-        images = x.reshape(-1, *self.image_shape)
+        images = x.reshape(math.prod(leading), *self.image_shape)
         maps, activations = hidden_layers(self, self.architecture, affine, images, dropout_rate, train)
-        logits = dense(self.architecture, "logits", self.classes, maps.reshape(*leading, -1))
+        logits = dense(
+            self.architecture, "logits", self.classes, maps.reshape(*leading, math.prod(maps.shape[1:]))
+        )
         return logits, tuple(a.reshape(*leading, *a.shape[1:]) for a in activations)
 
 

@@ -43,8 +43,8 @@ def pair_penalty(
       where: which samples are valid, bool, broadcastable to a.shape[:-1]. Invalid samples are left out, so
         padding may hold anything, even NaN, and has gradient 0. Default: all.
       weights: the samples' weights, floating, finite, >= 0, broadcastable to a.shape[:-1], like numpy.cov's
-        `aweights`. Default: all equal. A sample of weight 0 is not valid. The scale of the weights does not
-        matter.
+        `aweights`. Default: all equal. A sample of weight 0 is not valid. Their scale does not matter, as
+        long as the largest weight lies between 1e-30 and 1e30.
       axis_name: one or several mapped axes (of `jax.shard_map`, `jax.pmap` or `jax.vmap`) over which the
         samples are spread. Value and gradient are then those of all samples at once. A device may hold a
         single sample, given as an array [unit], or no valid sample.

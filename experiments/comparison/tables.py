@@ -66,7 +66,7 @@ READERS = {
 
 
 class Question(NamedTuple):
-    """A question that no hypothesis asks: by how much the error of `method` differs from that of `against`."""
+    """A question that no hypothesis asks: how much less or more `method` errs than `against`."""
 
     reader: str
     method: str

@@ -39,6 +39,12 @@ def test_the_first_pattern_counts_and_other_layers_have_none():
     assert float(total) == pytest.approx(float(3 * values["blocks/1/relu/0"] + values["blocks/0/relu/0"]))
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_weight_none_leaves_a_layer_out():
+    total, values = layer_penalties(activations(), {"blocks/*": None, "*": 2.0})
+    assert list(values) == ["head"] and total == 2 * values["head"]
+
+
 def test_another_penalty_with_its_options():
     valid = np.arange(12) < 7
     total, values = layer_penalties(activations(), {"head": 1.0}, functools.partial(decov_loss, where=valid))

@@ -254,6 +254,13 @@ def test_large_powers():
     assert float(found) == pytest.approx(np.exp(special.entr(p).sum()), rel=1e-3)
 
 
+def test_the_largest_activations():
+    a = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
+    rank = jax.jit(functools.partial(effective_rank, power=1, kind="moment"))
+    assert float(rank(8e37 * a)) == pytest.approx(float(rank(a)), rel=1e-5)
+    assert float(rank_at(8e37 * a)) == float(rank_at(a)) == 5
+
+
 def test_a_weight_that_is_none_makes_the_rank_nan():
     weights = np.where(np.arange(30) == 3, -1, 1).astype(np.float32)
     rank = jax.jit(lambda w: effective_rank(LAYER.astype(np.float32), power=1, kind="moment", weights=w))

@@ -67,6 +67,12 @@ def test_forward_pass(architecture, leading):
         np.testing.assert_allclose(found, w.reshape(found.shape), rtol=1e-4, atol=1e-6)
 
 
+def test_no_images():
+    model, params = network(LEAKY)
+    logits, activations = apply(model, params, X[:0])
+    assert logits.shape == (0, CLASSES) and activations[0].shape == (0, 4, 3, 4)
+
+
 def test_pixels_lie_as_in_a_split():
     """[sample, pixel], flattened as height, width, channel."""
     model, params = network(PRELU)
