@@ -1,16 +1,20 @@
-"""Computes correlations and covariances of a stream of minibatches."""
+"""Computes correlations, covariances, spectra and ranks of a stream of minibatches."""
 
 import functools
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from decorr._checks import check_ddof, check_scalar_probability
+from decorr._eigenvalues import Kind
 from decorr._mesh import over_mesh
+from decorr._names import check_name
 from decorr._samples import AxisName, as_samples, extremes_over, is_constant, pairs_of_shares, root
+from decorr.diagnostics.effective import MeanSquare
+from decorr.diagnostics.spectra import check_order, rank_of
 from decorr.fitted import Whitening, of_covariance
 
 
@@ -35,12 +39,14 @@ class CorrelationState(NamedTuple):
     them first. So in float32, a unit's standard deviation should be between 1e-15 and 1e15. A unit's
     correlations are NaN if squares over- or underflowed, or if a value was not finite. The state is a PyTree,
     and all methods are pure functions. Use the state as a `lax.scan` carry or under `vmap`, and merge states
-    across devices.
+    across devices. In `jax.shard_map`, a scan that differs between devices needs a carry that may differ:
+    `jax.tree.map(lambda x: jax.lax.pcast(x, "data", to="varying"), CorrelationState.init(d))`.
 
         state = CorrelationState.init(d)
         for a in batches:                 # [..., unit]
             state = state.update(a)
         rho = state.correlation()         # [unit, unit]
+        units = state.effective_units()
 
     Raises:
       ValueError, TypeError: in `init`, fewer than 1 unit, or a dtype that is neither float32 nor float64.
@@ -166,6 +172,41 @@ class CorrelationState(NamedTuple):
         covariance = self.comoment / jnp.where(size > 0, size, 1)
         return jnp.where(constant[:, None] | constant[None, :], 0, covariance)
 
+    def mean_square_correlation(self, *, debias: bool = True) -> jax.Array:
+        """Returns r2 of all samples, as in `decorr.diagnostics.mean_square_correlation`."""
+        return self._mean_square(debias).known_mean()
+
+    def effective_units(self, *, debias: bool = True) -> jax.Array:
+        """Returns the effective number of units over all samples, as in `decorr.effective_units`."""
+        return self._mean_square(debias).effective_units()
+
+    def spectrum(self, *, kind: Kind = "correlation") -> jax.Array:
+        """Returns the eigenvalues [unit] over all samples, largest first, as in `diagnostics.spectrum`.
+
+        The samples themselves are gone, so an eigenvalue has an error of a few eps times the largest one.
+        Eigenvalues that rounding makes negative are 0.
+        """
+        check_name("kind", kind, get_args(Kind))
+        if kind == "moment":
+            moment = self.comoment / jnp.where(self.weight == 0, 1, self.weight)
+            matrix = moment + jnp.outer(self.mean, self.mean)
+        else:
+            matrix = self.correlation() if kind == "correlation" else self.covariance()
+        finite = jnp.isfinite(matrix).all()
+        values = jnp.linalg.eigvalsh(jnp.where(finite, matrix, jnp.eye(len(matrix), dtype=matrix.dtype)))
+        return jnp.where(finite, jnp.maximum(values[::-1], 0), jnp.nan)
+
+    def effective_rank(self, *, order: float = 1, power: float = 2, kind: Kind = "covariance") -> jax.Array:
+        """Returns how many directions all samples use, as in `decorr.effective_rank` without debiasing.
+
+        An eigenvalue below d eps times the largest counts as 0, because it may be a rounding error. So in
+        float32, for 256 units, singular values below 0.006 times the largest do not count. A float64 state
+        counts smaller ones.
+        """
+        check_order(order, power)
+        values = self.spectrum(kind=kind)
+        return rank_of(values, order, power, rounding=len(values) * jnp.finfo(values.dtype).eps)
+
     def whitening(
         self,
         *,
@@ -176,6 +217,13 @@ class CorrelationState(NamedTuple):
         """Fits a whitening map to all samples, as in `fit_whitening`."""
         shrinkage = check_scalar_probability(shrinkage, "shrinkage")
         return of_covariance(method, components, self.mean, self.covariance(), shrinkage)
+
+    def _mean_square(self, debias: bool) -> MeanSquare:
+        rho = self.correlation()
+        pairs = jnp.where(jnp.eye(len(rho), dtype=bool), 0, jnp.square(rho))
+        varying = jnp.sum(~self._constant()).astype(rho.dtype)
+        n = self.weight * (self.weight / jnp.where(self.square == 0, 1, self.square))
+        return MeanSquare.of(jnp.sum(pairs), varying, n if debias else None)
 
     def _constant(self) -> jax.Array:
         """Returns which units are constant [unit]. With fewer than two samples, all units are constant."""

@@ -1,5 +1,7 @@
 """How correlated the pairs of a layer's units are, and how many effective units the layer has."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -51,8 +53,7 @@ def mean_square_correlation(
       adjusted R^2 for one predictor (Ezekiel, 1930). Its expectation is 0 for independent units, for which
       E[rho^2] = 1/(n - 1).
     """
-    r2, known, _ = over_mesh(_mean_square_correlation, (a, where, weights), debias, axis_name)
-    return jnp.where(known, r2, jnp.nan)
+    return over_mesh(_mean_square, (a, where, weights), debias, axis_name).known_mean()
 
 
 def effective_units(
@@ -92,23 +93,45 @@ def effective_units(
       measurement (2017), compute it from a covariance's eigenvalues. Here it is computed from the correlation
       matrix, so a unit's scale does not matter.
     """
-    r2, known, varying = over_mesh(_mean_square_correlation, (a, where, weights), debias, axis_name)
-    # If only one unit varies, it has no pair, and counts as one unit.
-    return jnp.where(known | (varying == 1), participation(r2, varying), jnp.nan)
+    return over_mesh(_mean_square, (a, where, weights), debias, axis_name).effective_units()
 
 
-def _mean_square_correlation(
-    debias: bool, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+class MeanSquare(NamedTuple):
+    """The mean squared correlation over pairs of units."""
+
+    mean: jax.Array
+    """The mean; 0 if unknown."""
+    known: jax.Array
+    """Whether there are enough samples, and a pair of units that vary."""
+    varying: jax.Array
+    """The number of units that vary."""
+
+    @staticmethod
+    def of(total: jax.Array, varying: jax.Array, n: jax.typing.ArrayLike | None) -> "MeanSquare":
+        """Returns the mean of squares with a given sum, debiased for n samples, or raw if n is None."""
+        pairs = varying * (varying - 1)
+        r2, known = total / jnp.where(pairs > 0, pairs, 1), pairs > 0
+        if n is not None:
+            n = jnp.asarray(n, r2.dtype)
+            r2, known = debiased(r2, jnp.where(n > 2, n, 3)), known & (n > 2)
+        return MeanSquare(jnp.where(known, r2, 0), known, varying)
+
+    def known_mean(self) -> jax.Array:
+        """Returns the mean; NaN if unknown."""
+        return jnp.where(self.known, self.mean, jnp.nan)
+
+    def effective_units(self) -> jax.Array:
+        """Returns the effective number of units; NaN if unknown."""
+        # If only one unit varies, it has no pair, and counts as one unit.
+        known = self.known | (self.varying == 1)
+        return jnp.where(known, participation(self.mean, self.varying), jnp.nan)
+
+
+def _mean_square(debias: bool, axis_name: AxisName, a: jax.Array, *stat: jax.Array | None) -> MeanSquare:
     return mean_square(as_samples(axis_name, a, *stat), debias)
 
 
-def mean_square(samples: Samples, debias: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns the mean of rho^2 over pairs (0 if unknown), whether it is known, and how many units vary."""
+def mean_square(samples: Samples, debias: bool) -> MeanSquare:
+    """Returns the mean of rho^2 over pairs of units."""
     varying = jnp.sum(~is_constant(*samples.extremes())).astype(samples.values.dtype)
-    pairs = varying * (varying - 1)
-    r2, known = pair_sum(_SQUARES, samples) / jnp.where(pairs > 0, pairs, 1), pairs > 0
-    if debias:
-        n = jnp.asarray(samples.effective(), r2.dtype)
-        r2, known = debiased(r2, jnp.where(n > 2, n, 3)), known & (n > 2)
-    return jnp.where(known, r2, 0), known, varying
+    return MeanSquare.of(pair_sum(_SQUARES, samples), varying, samples.effective() if debias else None)

@@ -12,7 +12,6 @@ from decorr._eigenvalues import Kind, Spectrum, factor, spectrum_of
 from decorr._mesh import over_mesh
 from decorr._names import check_name
 from decorr._samples import AxisName, Samples, as_samples
-from decorr.chance import participation
 from decorr.diagnostics._hsic import unbiased_traces
 from decorr.diagnostics.effective import mean_square
 from decorr.penalties._gram import cross_sum
@@ -127,9 +126,7 @@ def effective_rank(
       (2012).
     """
     check_name("kind", kind, get_args(Kind))
-    for what, number in (("order", order), ("power", power)):
-        if not number > 0:
-            raise ValueError(f"{what} must be above 0; got {number}")
+    check_order(order, power)
     if debias and ((order, power) != (2, 2) or kind == "moment"):
         raise ValueError("debias is for order=2, power=2, and covariances or correlations")
     return over_mesh(_effective_rank, (a, where, weights), order, power, kind, debias, axis_name)
@@ -231,12 +228,25 @@ def _effective_rank(
 ) -> jax.Array:
     samples = as_samples(axis_name, a, *stat)
     if debias and kind == "correlation":
-        r2, known, varying = mean_square(samples, debias=True)
-        units = jnp.where(known, participation(r2, varying), jnp.nan)
-        return jnp.where(varying <= 1, jnp.ones_like(units), units)
+        found = mean_square(samples, debias=True)
+        return jnp.where(found.varying == 0, jnp.ones_like(found.mean), found.effective_units())
     if order == 2 and power == 2:
         return _participation(kind, debias, samples)
-    s = _relative(spectrum_of(kind, samples).values) ** power
+    return rank_of(spectrum_of(kind, samples).values, order, power)
+
+
+def check_order(order: float, power: float) -> None:
+    """Raises ValueError for an order or a power that is not above 0."""
+    for what, number in (("order", order), ("power", power)):
+        if not number > 0:
+            raise ValueError(f"{what} must be above 0; got {number}")
+
+
+def rank_of(
+    values: jax.Array, order: float, power: float, rounding: jax.typing.ArrayLike | None = None
+) -> jax.Array:
+    """Returns the effective rank for eigenvalues, largest first. `rounding` is as in `_singular_values`."""
+    s = _relative(values, rounding) ** power
     total = jnp.sum(s)
     p = s / jnp.where(total == 0, 1, total)
     return jnp.where(total == 0, 1, _hill_number(order, jnp.where(total == 0, 1, p)))
@@ -269,16 +279,21 @@ def _participation(kind: Kind, debias: bool, samples: Samples) -> jax.Array:
     return jnp.where(trace == 0, jnp.ones_like(ratio), jnp.where(jnp.isnan(trace), trace, ratio))
 
 
-def _singular_values(values: jax.Array) -> jax.Array:
-    """Returns the square roots of eigenvalues, largest first. A root becomes 0 if rounding may cause it."""
-    rounding = len(values) * jnp.finfo(values.dtype).eps
-    kept = ~(values <= rounding * rounding * values[0])  # NaN stays
+def _singular_values(values: jax.Array, rounding: jax.typing.ArrayLike | None = None) -> jax.Array:
+    """Returns the square roots of eigenvalues, largest first. A root becomes 0 if rounding may cause it.
+
+    `rounding` is the largest share of the largest eigenvalue that rounding may cause. Default: as in the
+    eigenvalues that `spectrum_of` returns.
+    """
+    if rounding is None:
+        rounding = (len(values) * jnp.finfo(values.dtype).eps) ** 2
+    kept = ~(values <= rounding * values[0])  # NaN stays
     return jnp.where(kept, jnp.sqrt(jnp.where(kept, values, 1)), 0)
 
 
-def _relative(values: jax.Array) -> jax.Array:
+def _relative(values: jax.Array, rounding: jax.typing.ArrayLike | None = None) -> jax.Array:
     """Returns singular values divided by the largest, so that no power of them overflows."""
-    s = _singular_values(values)
+    s = _singular_values(values, rounding)
     return s / lax.stop_gradient(jnp.where(s[0] == 0, 1, s[0]))
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
@@ -218,6 +219,18 @@ def test_what_is_not_finite_on_one_device_shows_on_all(bad, where):
         assert np.isnan(jax.jit(by_shard_map(penalty, check_vma=True))(a))
     rho, _ = jax.jit(by_shard_map(streamed_apart, check_vma=True))(a)
     assert np.isnan(rho[1, 1])
+
+
+def test_a_scan_on_each_device():
+    a = np.random.default_rng(3).normal(size=(24, 4)).astype(np.float32)
+
+    def streamed(a, axis_name):
+        state = jax.tree.map(lambda x: lax.pcast(x, axis_name, to="varying"), decorr.CorrelationState.init(4))
+        state, _ = lax.scan(lambda state, sample: (state.update(sample[None]), None), state, a)
+        return state.psum(axis_name).correlation()
+
+    found = jax.jit(by_shard_map(streamed, check_vma=True))(a)
+    np.testing.assert_allclose(found, np.corrcoef(a, rowvar=False), atol=1e-5)
 
 
 def test_several_axes():

@@ -1,11 +1,14 @@
 """Streamed correlations against NumPy on all samples at once, and in corner cases."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from decorr import CorrelationState
+from decorr import CorrelationState, effective_rank, effective_units
+from decorr.diagnostics import mean_square_correlation, spectrum
 
 D = 5
 
@@ -52,6 +55,67 @@ def test_masks_and_weights_are_numpys(float64):
         np.testing.assert_allclose(state.covariance(ddof), wanted, rtol=1e-12)
     sigma = np.sqrt(np.diag(wanted))
     np.testing.assert_allclose(state.correlation(), wanted / np.outer(sigma, sigma), rtol=1e-12)
+
+
+KINDS = ("correlation", "covariance", "moment")
+
+
+def measured(effective_units, mean_square_correlation, spectrum, effective_rank):
+    """What a state measures, computed by its methods or by the functions of the same names."""
+    measures = (effective_units, mean_square_correlation)
+    return {
+        "pairs": [measure(debias=debias) for measure in measures for debias in (True, False)],
+        "spectra": [spectrum(kind=kind) for kind in KINDS],
+        "ranks": [effective_rank(order=0.1, power=1, kind=kind) for kind in KINDS],
+    }
+
+
+@jax.jit
+def measured_by_state(state):
+    return measured(
+        state.effective_units, state.mean_square_correlation, state.spectrum, state.effective_rank
+    )
+
+
+@jax.jit
+def measured_at_once(a, weights=None):
+    functions = effective_units, mean_square_correlation, spectrum, effective_rank
+    return measured(*(functools.partial(function, a, weights=weights) for function in functions))
+
+
+def test_measures_are_the_functions(float64):
+    a, weights = activations((40, D)), np.random.default_rng(1).uniform(0.5, 2, 40)
+    a[:, 3] = 0.1  # a constant unit
+    state = CorrelationState.init(D, jnp.float64)
+    for batch in (slice(0, 13), slice(13, 40)):
+        state = state.update(a[batch], weights=weights[batch])
+    found, wanted = measured_by_state(state), measured_at_once(a, weights)
+    for name, tolerance in (("pairs", 0), ("ranks", 0), ("spectra", 1e-13)):
+        for f, w in zip(found[name], wanted[name], strict=True):
+            np.testing.assert_allclose(f, w, rtol=1e-12, atol=tolerance)
+
+
+def test_rounding_errors_are_no_directions():
+    a = activations((40, 2)) @ np.random.default_rng(1).normal(size=(2, D))  # two directions of five
+    found = measured_by_state(stream(np.split(a, 4)))
+    assert all((values >= 0).all() for values in found["spectra"])
+    assert max(found["ranks"]) <= 2
+
+
+def test_measures_of_too_few_samples_and_of_nan():
+    for state in (stream([]), stream([np.ones((1, D))])):
+        found = measured_by_state(state)
+        assert np.isnan(found["pairs"]).all() and (np.asarray(found["ranks"]) == 1).all()
+    found = measured_by_state(stream([np.full((9, D), np.nan)]))
+    assert np.isnan(jnp.concatenate([jnp.atleast_1d(x) for x in jax.tree.leaves(found)])).all()
+
+
+def test_measures_with_bad_options():
+    state = CorrelationState.init(D)
+    with pytest.raises(ValueError, match="unknown kind 'gram': choose from correlation"):
+        state.spectrum(kind="gram")
+    with pytest.raises(ValueError, match="order must be above 0; got 0"):
+        state.effective_rank(order=0)
 
 
 def test_merging_is_associative(float64):
