@@ -31,18 +31,28 @@ def compared(settings: Sequence[Stored]) -> list[Stored]:
     ]
 
 
-def planned_order(column: Stored) -> tuple:
-    """Returns a key that sorts settings by title, then by size (up to 1,000 rows first), then by the plan's
-    order of data sets."""
-    setting = column.setting
-    pool = setting["pool"]
-    place = SETS.index(pool) if pool in SETS else len(SETS)
-    return setting["title"], setting["rows"] > 1000, place, column.name
+def kind(column: Stored) -> tuple[str, bool]:
+    """Returns a setting's title, and whether the setting has more than 1,000 rows."""
+    return column.setting["title"], column.setting["rows"] > 1000
+
+
+def in_maps(shown: Sequence[Stored]) -> tuple[list[Stored], list[Stored]]:
+    """Returns the settings of the first heat map, which are of one kind, and the settings of the second. The
+    ladder's settings are in neither. Settings are sorted by kind, then by the plan's order of data sets."""
+
+    def order(column: Stored) -> tuple:
+        pool = column.setting["pool"]
+        return *kind(column), SETS.index(pool) if pool in SETS else len(SETS), column.name
+
+    mapped = sorted((each for each in shown if "-2000-" not in each.name), key=order)
+    first = [each for each in mapped if kind(each) == kind(mapped[0])]
+    return first, mapped[len(first) :]
 
 
 def heat_map(shown: Sequence[Stored]) -> Figure:
     """Draws a heat map of methods and settings: each method's error minus vanilla's, in % of vanilla's. Red
-    cells have a larger error than vanilla, blue cells a smaller one."""
+    cells have a larger error than vanilla, blue cells a smaller one. In bold cells, the 95% interval of the
+    difference excludes 0."""
     present = {row["method"] for column in shown for row in column.reported}
     methods = [name for name in METHODS if name in present and name != "vanilla"]
     if not methods:
@@ -71,11 +81,6 @@ def heat_map(shown: Sequence[Stored]) -> Figure:
     ax.set_xticks(range(len(shown)), names, rotation=60, size=7, ha="right")
     ax.set_yticks(range(len(methods)), methods, size=8)
     ax.tick_params(length=0)
-    ax.set_title(
-        "test error against vanilla's, %, by data set (1,000 rows unless named); "
-        "bold: the 95% interval excludes 0",
-        size=8,
-    )
     return figure
 
 
@@ -132,12 +137,13 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     rungs = [(name, table) for name in LADDER_SETS if (table := ladder.table(climbed, name)).rows]
     if any(title.endswith("-alone") for _, title in climbed):
         rungs.append(("single steps", ladder.steps_alone(climbed)))
-    in_map = sorted((each for each in shown if "-2000-" not in each.name), key=planned_order)
+    in_map, in_second_map = in_maps(shown)
     page = drawing.template(Path(__file__).parent / "compare.html.j2").render(
         title="does it help me?",
         warning=warning,
         answers=answers,
         heat_map=drawing.picture(figures, "methods", "", lambda: heat_map(in_map)),
+        second_map=drawing.picture(figures, "methods-elsewhere", "", lambda: heat_map(in_second_map)),
         ladder=drawing.picture(figures, "ladder", "", lambda: ladder.figure(climbed)),
         statements=list(ladder.statements(climbed)),
         label_free_statements=list(tables.label_free_statements(settings)),

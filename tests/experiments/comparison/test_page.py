@@ -113,7 +113,7 @@ def test_the_page_has_every_part(written):
     assert (
         '<td class="n">25.00</td>' in written
     )  # the tuning error of the best of a few points, all four sets
-    assert written.count("<svg") == 2 and '<td class="n">' in written and "&#34;n&#34;" not in written
+    assert written.count("<svg") == 3 and '<td class="n">' in written and "&#34;n&#34;" not in written
 
 
 def test_few_seeds_recommend_nothing(tmp_path):
