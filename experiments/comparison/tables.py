@@ -52,8 +52,8 @@ def percent(effect: Effect) -> str:
     for fewer than two data sets."""
     if len(effect.sets) < 2:
         return ""
-    ends = [100 * (np.exp(end) - 1) for end in effect.interval]
-    return f"{ends[0]:+.1f}% [{ends[1]:+.1f}, {ends[2]:+.1f}]"
+    mean, low, high = 100 * np.expm1(effect.interval)
+    return f"{mean:+.1f}% [{low:+.1f}, {high:+.1f}]"
 
 
 READERS = {
@@ -217,7 +217,8 @@ def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
     if not columns:
         return Table([], []), ""
     standings, ranks = described.standings({name: column.reported for name, column in columns.items()})
-    header = ["method", "mean rank", "error against vanilla's", "interquartile mean [95%]", "failed"]
+    header = ["method", "mean rank", "error against vanilla's", "median of sets", "95% of such sets"]
+    header += ["interquartile mean [95%]", "failed"]
     header += ["tuning error of the best of 4 points", "of 32"]
     rows = []
     for each in standings:
@@ -227,13 +228,18 @@ def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
             else float("nan")
             for tried in (4, 32)
         ]
-        ratio = "" if each.method == "vanilla" else percent(each.ratio)
+        ratio = median = range_of_sets = ""
+        if each.method != "vanilla" and len(each.ratio.sets) > 1:
+            ratio, median = percent(each.ratio), f"{100 * np.expm1(np.median(each.ratio.sets)):+.1f}%"
+            range_of_sets = "{:+.0f} to {:+.0f}%".format(*100 * np.expm1(each.ratio.another_set()[1:]))
         failed = f"{each.failed} of {each.networks}"
         rows.append(
             [
                 each.method,
                 f"{each.rank:.2f}",
                 ratio,
+                median,
+                range_of_sets,
                 "{:.3f} [{:.3f}, {:.3f}]".format(*each.interquartile),
                 failed,
             ]

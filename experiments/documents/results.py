@@ -11,6 +11,7 @@ import xarray as xr
 from decorr.chance import independent_penalty
 from experiments.comparison import analysis, ladder, results
 from experiments.comparison.planned import STEPS
+from experiments.comparison.recipes import METHODS
 from experiments.comparison.results import stored
 from experiments.grid.networks import SIZES, Family, Network, Recipe, Size
 from experiments.grid.protocols import CORR_01, DROP, PAPER, RELEASED, VANILLA
@@ -19,11 +20,18 @@ from experiments.paper.beyond import STUDIES, merging
 from experiments.paper.claims import BELOW_HUGE
 from experiments.paper.slopes import FLAT, by_slope
 from experiments.paper.study import MARGIN
-from experiments.statistics.intervals import Interval
+from experiments.statistics.intervals import Interval, holm
 from experiments.statistics.verdicts import Verdict
 from experiments.store import gathered
 
-__all__ = ["BELOW_HUGE", "DROP", "FLAT", "MARGIN", "independent_penalty"]  # used in sentences.txt only
+__all__ = [
+    "BELOW_HUGE",
+    "DROP",
+    "FLAT",
+    "MARGIN",
+    "METHODS",
+    "independent_penalty",
+]  # used in sentences.txt only
 
 PROBE = "layer_3_50_error"
 """The error of a linear probe on the last hidden layer, with 50 rows of each held-out class."""
@@ -209,6 +217,28 @@ def against(
     if images is not None:
         networks = analysis.kind(networks, images)
     return 100 * np.expm1(np.array(analysis.effect(networks, method, other, [measure]).interval))
+
+
+def another_set(method: str, other: str) -> np.ndarray:
+    """Returns by how many percent a method's error is above another method's on another data set like the
+    comparison's: the mean, and the ends of the range that holds 95% of such sets."""
+    effect = analysis.effect(analysis.of(compared()), method, other)
+    return 100 * np.expm1(np.array(effect.another_set()))
+
+
+def sets_with(low: float, high: float = 1.0) -> list[str]:
+    """Returns the comparison's data sets on which the plain network's mean error is in [low, high)."""
+    networks = analysis.of(compared())
+    plain = analysis.errors(networks, "vanilla").mean(axis=1)
+    return [name for name, mean in zip(networks, plain, strict=True) if low <= mean < high]
+
+
+def corrected_p(method: str) -> float:
+    """Returns the p value of a method's difference from vanilla, with Holm's correction for all methods."""
+    networks = analysis.of(compared())
+    others = sorted({row["method"] for rows in networks.values() for row in rows} - {"vanilla"})
+    p = holm(np.array([analysis.effect(networks, each, "vanilla").p for each in others]))
+    return float(p[others.index(method)])
 
 
 def compared_units(method: str, layer: int) -> float:

@@ -41,11 +41,30 @@ class Effect(NamedTuple):
         """Returns the p value of a one-sided test for a mean below a bound; NaN for fewer than two sets."""
         if not np.isfinite(self.p):
             return float("nan")
-        n, mean = len(self.sets), self.interval.estimate
-        error = (self.interval.high - mean) / stats.t.ppf(0.975, n - 1)
+        mean, error = self.interval.estimate, self._error()
         if error == 0:
             return 0.0 if mean < bound else 1.0
-        return float(stats.t.sf((bound - mean) / error, n - 1))
+        return float(stats.t.sf((bound - mean) / error, len(self.sets) - 1))
+
+    def another_set(self) -> Interval:
+        """Returns the mean, with the range that holds the true effect on another such set with probability
+        95%.
+
+        The range is mean +- t sqrt(between^2 + error^2), with Student's t as in the mean's interval (Higgins,
+        Thompson and Spiegelhalter, A re-evaluation of random-effects meta-analysis, 2009).
+        """
+        mean = self.interval.estimate
+        half = _t(len(self.sets)) * float(np.hypot(self.between, self._error()))
+        return Interval(mean, mean - half, mean + half)
+
+    def _error(self) -> float:
+        """Returns the standard error of the mean."""
+        return (self.interval.high - self.interval.estimate) / _t(len(self.sets))
+
+
+def _t(sets: int) -> float:
+    """Returns the quantile of Student's t for a 95% interval; NaN for fewer than two sets."""
+    return float(stats.t.ppf(0.975, sets - 1))
 
 
 def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
@@ -76,7 +95,7 @@ def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
     w = 1 / np.maximum(v + tau2, np.finfo(float).tiny)
     mean = float(w @ y / w.sum())
     error = float(np.sqrt(w @ (y - mean) ** 2 / ((n - 1) * w.sum())))
-    half = float(stats.t.ppf(0.975, n - 1)) * error
+    half = _t(n) * error
     p = float(2 * stats.t.sf(abs(mean) / error, n - 1)) if error else float(mean == 0)
     return Effect(Interval(mean, mean - half, mean + half), p, float(np.sqrt(tau2)), y, np.sqrt(v))
 

@@ -27,6 +27,9 @@ def test_where_sets_differ_far_more_than_seeds_it_is_the_t_test_over_sets():
     assert effect.p == pytest.approx(test.pvalue, rel=1e-5)
     assert tuple(effect.interval)[1:] == pytest.approx(tuple(test.confidence_interval()), rel=1e-5)
     assert effect.between == pytest.approx(effect.sets.std(ddof=1), rel=1e-5)
+    mean, low, high = effect.another_set()  # Student's range of one more normal value
+    half = stats.t.ppf(0.975, 8) * effect.sets.std(ddof=1) * np.sqrt(1 + 1 / 9)
+    assert (low, high) == pytest.approx((mean - half, mean + half), rel=1e-5)
 
 
 def test_equivalence_is_two_one_sided_t_tests():
@@ -39,7 +42,7 @@ def test_equivalence_is_two_one_sided_t_tests():
 
 def test_one_set_says_nothing_of_others():
     effect = over_sets.log_ratio(A[:1], B[:1])
-    assert np.isnan(effect.p) and np.isnan(effect.equivalent(0.02))
+    assert np.isnan([effect.p, effect.equivalent(0.02), *effect.another_set()[1:]]).all()
     assert effect.interval.estimate == pytest.approx(np.log(A[0].mean() / B[0].mean()))
 
 
