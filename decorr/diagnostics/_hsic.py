@@ -20,6 +20,7 @@ the mean estimates (tr C)^2. The weighted sum of these terms is larger than the 
     (1 - p_2) ((tr M)^2 - |M|^2) - 2 (tr M tr N - <M, N>).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -27,39 +28,45 @@ import jax.numpy as jnp
 
 from decorr._samples import Samples, at_most, product
 
-
-def hsic(samples: Samples, x: jax.Array, y: jax.Array) -> jax.Array:
-    """Returns the raw HSIC of the centred values x and y [sample, unit] of two layers on the same samples."""
-    return _inner_products(samples, _shares(samples, x), x, y)[0]
+Layers = Sequence[jax.Array]
+"""The centred values [sample, unit] of layers, on the same samples."""
 
 
-def unbiased_hsic(samples: Samples, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the unbiased HSIC of centred values [sample, unit] (0 if unknown), and whether it is known.
+def hsic(samples: Samples, xs: Layers, ys: Layers) -> jax.Array:
+    """Returns the raw HSIC [layer, other layer] of each layer x with each layer y."""
+    return _inner_products(samples, _shares(samples, xs[0]), xs, ys)[0]
+
+
+def unbiased_hsic(samples: Samples, xs: Layers, ys: Layers) -> tuple[jax.Array, jax.Array]:
+    """Returns the unbiased HSIC [layer, other layer] (0 if unknown), and whether it is known.
 
     The HSIC is unknown if fewer than four samples are valid, or if one sample has all the weight up to
     rounding.
     """
-    sums = _sums(samples, x, y)
+    sums = _sums(samples, xs, ys)
     return _mean(sums, sums.quadruples), sums.known
 
 
 def unbiased_traces(samples: Samples, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns unbiased estimates of (tr C)^2 and tr(C^2) from centred values, and whether they are known."""
-    sums, w = _sums(samples, x, x), _shares(samples, x)
+    sums, w = _sums(samples, [x], [x]), _shares(samples, x)
     norms = jnp.sum(x * x, axis=1)
     m, n = (samples.everywhere(jnp.sum(shares * norms)) for shares in (w, w**2))
     more = (1 - sums.pairs_alike) * (m * m - sums.mm) - 2 * (m * n - sums.mn)
-    return _mean(sums, sums.quadruples + more), _mean(sums, sums.quadruples), sums.known
+    squares, both = _mean(sums, sums.quadruples + more), _mean(sums, sums.quadruples)
+    return squares[0, 0], both[0, 0], sums.known[0, 0]
 
 
 class _Sums(NamedTuple):
+    """Sums for each pair of a layer x and a layer y. Arrays are [layer, other layer]."""
+
     quadruples: jax.Array
     """The weighted sum of the terms of all quadruples."""
     weight: jax.Array
-    """The sum of the weights of all quadruples."""
+    """A scalar: the sum of the weights of all quadruples."""
     known: jax.Array
     pairs_alike: jax.Array
-    """p_2, the sum of the squared weights."""
+    """A scalar: p_2, the sum of the squared weights."""
     mm: jax.Array
     mn: jax.Array
 
@@ -71,24 +78,33 @@ def _mean(sums: _Sums, total: jax.Array) -> jax.Array:
     return jnp.where(sums.known & ~rounding, total / jnp.where(sums.known, sums.weight, 1), 0)
 
 
-def _sums(samples: Samples, x: jax.Array, y: jax.Array) -> _Sums:
-    w = _shares(samples, x)
+def _sums(samples: Samples, xs: Layers, ys: Layers) -> _Sums:
+    w = _shares(samples, xs[0])
 
     def everywhere(z: jax.Array) -> jax.Array:
-        return samples.everywhere(jnp.sum(z))
+        return samples.everywhere(jnp.sum(z, axis=0))
+
+    def squares(u: jax.Array, v: jax.Array) -> jax.Array:
+        """Returns sum_k w_k^2 u_k v_k for u [sample, layer] and v [sample, other layer]."""
+        return samples.everywhere(product((w[:, None] ** 2 * u).T, v))
 
     p2, p3, p4 = everywhere(w**2), everywhere(w**3), everywhere(w**4)
     weight = 1 - 6 * p2 + 3 * p2 * p2 + 8 * p3 - 6 * p4
     known = (everywhere((w > 0).astype(w.dtype)) >= 4) & (weight > 16 * jnp.finfo(w.dtype).eps)
-    mm, mn, nn = _inner_products(samples, w, x, y)
-    of_x, of_y = jnp.sum(x * x, axis=1), jnp.sum(y * y, axis=1)
-    total = (1 - p2) * (mm - everywhere(w**2 * of_x * of_y)) - 2 * mn + 2 * nn
-    total = total + everywhere(w**2 * of_x) * everywhere(w**2 * of_y)
+    mm, mn, nn = _inner_products(samples, w, xs, ys)
+    of_x, of_y = (jnp.stack([jnp.sum(z * z, axis=1) for z in zs], axis=1) for zs in (xs, ys))
+    total = (1 - p2) * (mm - squares(of_x, of_y)) - 2 * mn + 2 * nn
+    total = total + jnp.outer(everywhere(w[:, None] ** 2 * of_x), everywhere(w[:, None] ** 2 * of_y))
     if samples.weights is not None:  # else sum_l w_l^2 x_l is 0
-        along_x, along_y = (product(z, samples.everywhere(product((w**2)[None], z)).T)[:, 0] for z in (x, y))
-        total = total - 2 * everywhere(w**2 * (of_y * along_x + of_x * along_y))
+        along_x, along_y = (jnp.stack([_along(samples, w**2, z) for z in zs], axis=1) for zs in (xs, ys))
+        total = total - 2 * (squares(along_x, of_y) + squares(of_x, along_y))
     # If a value is not finite, the result is NaN instead of unknown.
     return _Sums(total, weight, known | ~jnp.isfinite(mm), p2, mm, mn)
+
+
+def _along(samples: Samples, weights: jax.Array, z: jax.Array) -> jax.Array:
+    """Returns z_k.sum_l weights_l z_l for each sample k [sample]."""
+    return product(z, samples.everywhere(product(weights[None], z)).T)[:, 0]
 
 
 def _shares(samples: Samples, x: jax.Array) -> jax.Array:
@@ -98,27 +114,44 @@ def _shares(samples: Samples, x: jax.Array) -> jax.Array:
 
 
 def _inner_products(
-    samples: Samples, w: jax.Array, x: jax.Array, y: jax.Array
+    samples: Samples, w: jax.Array, xs: Layers, ys: Layers
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns |M|^2, <M, N>, |N|^2, from matrices [unit, unit] or [sample, sample], whichever are smaller."""
-    if at_most(x.shape[1] * y.shape[1], samples.number**2):
-        if samples.weights is None:
-            m = samples.moment(x, y) / samples.size()
-            return _of_equal_weights(samples, jnp.sum(m * m))
-        m = samples.everywhere(product((x * w[:, None]).T, y))
-        n = samples.everywhere(product((x * (w**2)[:, None]).T, y))
-        return jnp.sum(m * m), jnp.sum(m * n), jnp.sum(n * n)
-    of_x = product(x, samples.gathered(x).T)  # [sample of this device, every sample]
-    of_y = product(y, samples.gathered(y).T)
+    """Returns |M|^2, <M, N> and |N|^2 [layer, other layer].
+
+    They come from matrices [unit, unit] of each pair of layers, or from a matrix [sample, sample] of each
+    layer, whichever are cheaper.
+    """
+    of_pairs = sum(x.shape[1] for x in xs) * sum(y.shape[1] for y in ys)
+    if at_most(2 * of_pairs, (len(xs) + len(ys)) * samples.number**2):
+        found = jnp.array([[_of_pair(samples, w, x, y) for y in ys] for x in xs])
+        mm, mn, nn = jnp.moveaxis(found, 2, 0)
+        return mm, mn, nn
+    # [sample of this device, layer, every sample]
+    of_x, of_y = (jnp.stack([product(z, samples.gathered(z).T) for z in zs], axis=1) for zs in (xs, ys))
     if samples.weights is None:
         size = samples.size()  # by which both are divided first, because their product may overflow
-        return _of_equal_weights(samples, samples.everywhere(jnp.sum((of_x / size) * (of_y / size))))
-    both, every = of_x * of_y, samples.gathered(w)
-    by_w, by_square = product(both, every[:, None])[:, 0], product(both, (every**2)[:, None])[:, 0]
-    mm, mn, nn = samples.everywhere(
-        jnp.stack([jnp.sum(w * by_w), jnp.sum(w * by_square), jnp.sum(w**2 * by_square)])
+        of_sample = product(of_x / size, (of_y / size).swapaxes(1, 2))
+        return _of_equal_weights(samples, samples.everywhere(jnp.sum(of_sample, axis=0)))
+    every = samples.gathered(w)
+    by_w, by_square = (
+        product(of_x * weights[None, None], of_y.swapaxes(1, 2)) for weights in (every, every**2)
     )
+    terms = ((w, by_w), (w, by_square), (w**2, by_square))
+    sums = [jnp.sum(weights[:, None, None] * of_sample, axis=0) for weights, of_sample in terms]
+    mm, mn, nn = samples.everywhere(jnp.stack(sums))
     return mm, mn, nn
+
+
+def _of_pair(
+    samples: Samples, w: jax.Array, x: jax.Array, y: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns |M|^2, <M, N> and |N|^2 of two layers, from M and N [unit, unit]."""
+    if samples.weights is None:
+        m = samples.moment(x, y) / samples.size()
+        return _of_equal_weights(samples, jnp.sum(m * m))
+    m = samples.everywhere(product((x * w[:, None]).T, y))
+    n = samples.everywhere(product((x * (w**2)[:, None]).T, y))
+    return jnp.sum(m * m), jnp.sum(m * n), jnp.sum(n * n)
 
 
 def _of_equal_weights(samples: Samples, mm: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -1,6 +1,7 @@
-"""How similar two layers are: centred kernel alignment (CKA) of linear kernels, over a batch or a stream."""
+"""How similar layers are: centred kernel alignment (CKA) of linear kernels, over a batch or a stream."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,20 +9,20 @@ from jax import lax
 
 from decorr._eigenvalues import factor
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName, as_views, centre
-from decorr.diagnostics._hsic import hsic, unbiased_hsic
+from decorr._samples import AxisName, Samples, as_views, centre
+from decorr.diagnostics._hsic import Layers, hsic, unbiased_hsic
 
 
 def linear_cka(
-    a: jax.typing.ArrayLike,
-    b: jax.typing.ArrayLike,
+    a: Any,
+    b: Any,
     *,
     debias: bool = True,
     where: jax.typing.ArrayLike | None = None,
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Compares two layers of any width over the same samples: CKA is 1 if b is a rotation of a.
+    """Compares layers of any width over the same samples: CKA is 1 if b is a rotation of a.
 
     CKA = h(a, b) / sqrt(h(a, a) h(b, b)). For raw CKA, h(a, b) = |C_ab|^2 is the sum of the squared
     covariances between each unit of a and each unit of b. For debiased CKA, h is the U-statistic of that sum
@@ -29,37 +30,45 @@ def linear_cka(
     than units. CKA does not change if a layer is rotated or shifted, or if all its units are scaled alike.
 
         similarity = linear_cka(a, b)  # activations of two layers, on the same samples
+        heat_map = linear_cka([a, b], [b, a])  # of every pair of layers
 
     Args:
       a: activations [..., unit] of one layer, floating point; all leading axes together are the m samples.
-      b: activations of the other layer or network, of the same samples. The number of units may differ.
+        Or several layers, as a PyTree with one array for each.
+      b: activations of the other layer or network, of the same samples. The number of units may differ. Or
+        several layers.
       debias: whether to subtract what chance adds. Debiasing needs at least four valid samples.
       where, weights, axis_name: valid samples, sample weights, and mapped axes over which samples are spread;
-        as in `pair_penalty`, for both layers. With weights, the U-statistic is the weighted mean over
+        as in `pair_penalty`, for all layers. With weights, the U-statistic is the weighted mean over
         quadruples of different samples.
 
     Returns:
-      A scalar; float32 for half-precision input. Raw CKA is in [0, 1]; debiased CKA may be a little below 0.
-      CKA is 0 where it is undefined: if no unit of a layer varies, if samples are too few, or if a debiased
-      h(a, a) is 0 up to rounding. The last case occurs if all samples are equally far from each other.
+      A scalar for two arrays. A PyTree of layers adds an axis: for two PyTrees, the result is [layer of a,
+      layer of b], in the order of `jax.tree.leaves`. The dtype is float32 for half-precision input. Raw CKA
+      is in [0, 1]; debiased CKA may be a little below 0. CKA is 0 where it is undefined: if no unit of a
+      layer varies, if samples are too few, or if a debiased h(a, a) is 0 up to rounding. The last case occurs
+      if all samples are equally far from each other.
 
     Raises:
-      ValueError, TypeError: as in `pair_penalty`; a and b whose leading axes differ.
+      ValueError, TypeError: as in `pair_penalty`; layers whose leading axes differ; a PyTree without layers.
 
     Numerics:
-      CKA uses one d_a x d_b matrix or two m x m matrices, whichever is smaller. Each layer is divided by its
-      largest deviation first, so activations of any scale neither underflow nor overflow. CKA is NaN only if
-      an activation is not finite. Where CKA is undefined, its gradient is 0. Constant units (see `zscore`)
-      are left out.
+      CKA uses a d_a x d_b matrix of each pair of layers or an m x m matrix of each layer, whichever are
+      cheaper. So many layers on a minibatch cost little more than their m x m matrices. Each layer is divided
+      by its largest deviation first, so activations of any scale neither underflow nor overflow. CKA is NaN
+      only if an activation is not finite. Where CKA is undefined, its gradient is 0. Constant units (see
+      `zscore`) are left out.
 
     Source: Kornblith et al., Similarity of Neural Network Representations Revisited (arXiv:1905.00414);
       HSIC_1: Song et al., Feature Selection via Dependence Maximization (2012).
     """
-    return over_mesh(_linear_cka, (a, b, where, weights), debias, axis_name)
+    layers, others, shape = _leaves(a, b)
+    arrays = (*layers, *others, where, weights)
+    return over_mesh(_linear_cka, arrays, debias, len(layers), axis_name).reshape(shape)
 
 
 class CKAState(NamedTuple):
-    """Compares two layers over more samples than fit in memory: debiased `linear_cka`, batch by batch.
+    """Compares layers over more samples than fit in memory: debiased `linear_cka`, batch by batch.
 
     Each of h(a, b), h(a, a) and h(b, b) is averaged over the minibatches, and the ratio is taken at the end.
     Because each h is unbiased, the size of the minibatches does not change what is estimated. A mean of CKA
@@ -70,11 +79,14 @@ class CKAState(NamedTuple):
             state = state.update(a, zscore(a))
         similarity = state.cka()
 
+    For PyTrees of layers, `init` takes their numbers: after `CKAState.init(layers=(12, 12))`, `cka` returns
+    [layer of a, layer of b] for two lists of twelve layers.
+
     Values are not rescaled, so in float32 the deviations from the mean should lie between 1e-8 and 1e8.
 
     Raises:
-      ValueError, TypeError: in `update`, as in `linear_cka`; in `init`, a dtype that is neither float32 nor
-        float64.
+      ValueError, TypeError: in `update`, as in `linear_cka`, or another number of layers than in `init`; in
+        `init`, a dtype that is neither float32 nor float64.
 
     Source: Nguyen et al., Do Wide and Deep Networks Learn the Same Things? (arXiv:2010.15327), Equation 3.
     """
@@ -82,30 +94,42 @@ class CKAState(NamedTuple):
     batches: jax.Array
     """A scalar: the number of minibatches so far that have at least four valid samples."""
     ab: jax.Array
-    """A scalar: the sum of h(a, b) over the minibatches."""
+    """The sum of h(a, b) over the minibatches: a scalar, or [layer of a, layer of b] for PyTrees."""
     aa: jax.Array
-    """A scalar: the sum of h(a, a) over the minibatches."""
+    """The sum of h(a, a) over the minibatches: a scalar, or [layer of a, 1]."""
     bb: jax.Array
-    """A scalar: the sum of h(b, b) over the minibatches."""
+    """The sum of h(b, b) over the minibatches: a scalar, or [1, layer of b]."""
 
     @staticmethod
-    def init(dtype: jax.typing.DTypeLike = jnp.float32) -> "CKAState":
-        """Returns the state before the first minibatch."""
+    def init(
+        dtype: jax.typing.DTypeLike = jnp.float32, *, layers: tuple[int | None, int | None] = (None, None)
+    ) -> "CKAState":
+        """Returns the state before the first minibatch.
+
+        `layers` has the numbers of layers in a and b, with None for an array instead of a PyTree.
+        """
         if jnp.dtype(dtype) not in (jnp.float32, jnp.float64):
             raise TypeError(f"a CKA state accumulates in float32 or float64; got {dtype}")
-        return CKAState(*jnp.zeros((4,), dtype))
+        a, b = (() if number is None else (number,) for number in layers)
+        shapes: tuple[tuple[int, ...], ...] = (), a + b, a + (1,) * len(b), (1,) * len(a) + b
+        return CKAState(*(jnp.zeros(shape, dtype) for shape in shapes))
 
     def update(
         self,
-        a: jax.typing.ArrayLike,
-        b: jax.typing.ArrayLike,
+        a: Any,
+        b: Any,
         *,
         where: jax.typing.ArrayLike | None = None,
         weights: jax.typing.ArrayLike | None = None,
         axis_name: AxisName = None,
     ) -> "CKAState":
-        """Returns the state after one more minibatch of both layers. The arguments are as in `linear_cka`."""
-        return self.merge(over_mesh(_cka_of_batch, (a, b, where, weights), self.ab.dtype, axis_name))
+        """Returns the state after one more minibatch of all layers. The arguments are as in `linear_cka`."""
+        layers, others, shape = _leaves(a, b)
+        if shape != self.ab.shape:
+            raise ValueError(f"`init` was told of layers {self.ab.shape}; got layers {shape}")
+        arrays = (*layers, *others, where, weights)
+        batch = over_mesh(_cka_of_batch, arrays, self.ab.dtype, len(layers), axis_name)
+        return self.merge(CKAState(*(x.reshape(mine.shape) for x, mine in zip(batch, self, strict=True))))
 
     def merge(self, other: "CKAState") -> "CKAState":
         """Combines two states: the result covers the minibatches of both."""
@@ -120,14 +144,44 @@ class CKAState(NamedTuple):
         return _ratio(self.ab, self.aa, self.bb)
 
 
-def _linear_cka(
-    debias: bool, axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
-) -> jax.Array:
-    layer, other = as_views(axis_name, a, b, *stat)
-    x, y = factor("covariance", layer)[0], factor("covariance", other)[0]
-    if debias:
-        return _ratio(*(unbiased_hsic(layer, *pair)[0] for pair in ((x, y), (x, x), (y, y))))
-    return _ratio(*(hsic(layer, *pair) for pair in ((x, y), (x, x), (y, y))))
+def _leaves(a: Any, b: Any) -> tuple[list[Any], list[Any], tuple[int, ...]]:
+    """Returns the layers of a and of b, and the shape of their comparison."""
+    leaves: list[list[Any]] = []
+    shape: tuple[int, ...] = ()
+    for tree, name in ((a, "a"), (b, "b")):
+        layers, structure = jax.tree.flatten(tree)
+        if not layers:
+            raise ValueError(f"{name} must hold at least one layer; got {tree}")
+        leaves.append(layers)
+        shape += () if jax.tree_util.treedef_is_leaf(structure) else (len(layers),)
+    return leaves[0], leaves[1], shape
+
+
+def _samples(axis_name: AxisName, number: int, arrays: Sequence[Any]) -> tuple[list[Samples], list[Samples]]:
+    """Returns the samples of the first `number` layers, and those of the other layers.
+
+    The last two arrays are `where` and `weights`.
+    """
+    *layers, where, weights = arrays
+    samples = [as_views(axis_name, layers[0], layer, where, weights)[1] for layer in layers]
+    return samples[:number], samples[number:]
+
+
+def _linear_cka(debias: bool, number: int, axis_name: AxisName, *arrays: Any) -> jax.Array:
+    layers, others = _samples(axis_name, number, arrays)
+    xs, ys = ([factor("covariance", each)[0] for each in of] for of in (layers, others))
+    h = _unbiased if debias else hsic
+    aa, bb = (_own(h, layers[0], zs) for zs in (xs, ys))
+    return _ratio(h(layers[0], xs, ys), aa[:, None], bb[None])
+
+
+def _unbiased(samples: Samples, xs: Layers, ys: Layers) -> jax.Array:
+    return unbiased_hsic(samples, xs, ys)[0]
+
+
+def _own(h: Callable[[Samples, Layers, Layers], jax.Array], samples: Samples, zs: Layers) -> jax.Array:
+    """Returns h(z, z) of each layer [layer]."""
+    return jnp.stack([h(samples, [z], [z])[0, 0] for z in zs])
 
 
 def _ratio(ab: jax.Array, aa: jax.Array, bb: jax.Array) -> jax.Array:
@@ -138,10 +192,11 @@ def _ratio(ab: jax.Array, aa: jax.Array, bb: jax.Array) -> jax.Array:
 
 
 def _cka_of_batch(
-    dtype: jax.typing.DTypeLike, axis_name: AxisName, a: jax.Array, b: jax.Array, *stat: jax.Array | None
-) -> CKAState:
-    """Returns the state of one minibatch alone."""
-    layer, other = as_views(axis_name, a, b, *stat)
-    x, y = centre(layer)[0], centre(other)[0]
-    (ab, known), (aa, _), (bb, _) = (unbiased_hsic(layer, *pair) for pair in ((x, y), (x, x), (y, y)))
-    return CKAState(*(z.astype(dtype) for z in (known, ab, aa, bb)))
+    dtype: jax.typing.DTypeLike, number: int, axis_name: AxisName, *arrays: Any
+) -> tuple[jax.Array, ...]:
+    """Returns the fields of the state of one minibatch: a scalar, [layer, other layer], [layer], [layer]."""
+    layers, others = _samples(axis_name, number, arrays)
+    xs, ys = ([centre(each)[0] for each in of] for of in (layers, others))
+    ab, known = unbiased_hsic(layers[0], xs, ys)
+    aa, bb = (_own(_unbiased, layers[0], zs) for zs in (xs, ys))
+    return tuple(z.astype(dtype) for z in (known.any(), ab, aa, bb))

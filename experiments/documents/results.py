@@ -201,6 +201,7 @@ def against(
     without: Sequence[str] = (),
     title: str = "",
     measure: str = "test_error",
+    rows: int = 1000,
 ) -> np.ndarray:
     """Returns by how many percent a method's error is above another method's: the mean over the comparison's
     data sets, and the ends of its 95% interval.
@@ -212,8 +213,10 @@ def against(
       without: data sets to leave out.
       title: the kind of settings, as in `Part.title`.
       measure: the kind of error.
+      rows: the number of rows in a sample.
     """
-    networks = {name: rows for name, rows in analysis.of(compared(), title).items() if name not in without}
+    networks = analysis.of(compared(), title, rows)
+    networks = {name: networks[name] for name in networks if name not in without}
     if images is not None:
         networks = analysis.kind(networks, images)
     return 100 * np.expm1(np.array(analysis.effect(networks, method, other, [measure]).interval))
@@ -305,10 +308,10 @@ def embedded_units(setting: str, method: str) -> float:
     return tested(setting, method, "embedded_effective_units") / 100
 
 
-def failed(method: str, title: str = "") -> int:
-    """Returns how many of a method's reported networks failed in the comparison on samples of 1,000 rows."""
-    networks = analysis.of(compared(), title)
-    return sum(results.failed(results.of(rows, method)) for rows in networks.values())
+def failed(method: str, title: str = "", rows: int = 1000) -> int:
+    """Returns how many of a method's reported networks failed in one kind of settings of the comparison."""
+    networks = analysis.of(compared(), title, rows)
+    return sum(results.failed(results.of(reported, method)) for reported in networks.values())
 
 
 @functools.cache

@@ -51,7 +51,8 @@ class Effect(NamedTuple):
         95%.
 
         The range is mean +- t sqrt(between^2 + error^2), with Student's t as in the mean's interval (Higgins,
-        Thompson and Spiegelhalter, A re-evaluation of random-effects meta-analysis, 2009).
+        Thompson and Spiegelhalter, A re-evaluation of random-effects meta-analysis, 2009), like metafor's
+        after Hartung and Knapp's test.
         """
         mean = self.interval.estimate
         half = _t(len(self.sets)) * float(np.hypot(self.between, self._error()))

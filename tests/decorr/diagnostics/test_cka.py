@@ -133,6 +133,36 @@ def test_half_precision_is_summed_in_single():
     assert float(found) == pytest.approx(ratio(hsic1, np.float64(a), np.float64(b)), rel=1e-4)
 
 
+NETWORK = {"tall": (7, (2, 3, 1)), "wide": (6, (8, 5, 7))}
+"""The number of samples, and of units of each layer."""
+
+
+@pytest.mark.parametrize(("name", "weighted"), [("tall", True), ("wide", True), ("wide", False)])
+def test_every_pair_of_layers(float64, name, weighted):
+    m, widths = NETWORK[name]
+    rng = np.random.default_rng(0)
+    network = [rng.normal(size=(m, d)) + rng.normal(size=(m, 1)) for d in widths]
+    w = weights_of((m,), weighted)
+    found = both(network, network[:2], **({"weights": w} if weighted else {}))
+    for values, h in zip(found, (raw, of_quadruples), strict=True):
+        wanted = [[ratio(functools.partial(h, w=w), a, b) for b in network[:2]] for a in network]
+        np.testing.assert_allclose(values, wanted, rtol=1e-11)
+
+
+def test_a_layer_and_a_network():
+    a, b = (x.astype(np.float32) for x in layers(TALL))
+    alone = both(a, b)[1]
+    np.testing.assert_allclose(both({"a": a, "b": b}, b)[1], [alone, 1], rtol=1e-5)
+    np.testing.assert_allclose(both(b, (a, b))[1], [alone, 1], rtol=1e-5)
+
+
+def test_trees_without_layers():
+    with pytest.raises(ValueError, match=r"^b must hold at least one layer; got \[\]$"):
+        linear_cka([jnp.ones((5, 2))], [])
+    with pytest.raises(ValueError, match=r"same samples; got shapes \(5, 2\) and \(4, 2\)"):
+        linear_cka([jnp.ones((5, 2)), jnp.ones((4, 2))], jnp.ones((5, 2)))
+
+
 # A stream ---------------------------------------------------------------------------------------------------
 
 
@@ -156,6 +186,17 @@ def test_a_stream_averages_before_it_divides(float64):
     ab, aa, bb = np.sum(h, axis=0)
     np.testing.assert_allclose([one_by_one, *merged], ab / np.sqrt(aa * bb), rtol=1e-12)
     np.testing.assert_allclose(state, [3, ab, aa, bb], rtol=1e-12)
+
+
+def test_a_stream_of_several_layers(float64):
+    a, b = (np.stack(x) for x in zip(*(layers(TALL, seed) for seed in range(3)), strict=True))
+    step = lambda state, batch: (state.update({"a": batch[0], "b": batch[1]}, batch[1]), None)  # noqa: E731
+    program = jax.jit(lambda a, b: jax.lax.scan(step, CKAState.init(a.dtype, layers=(2, None)), (a, b))[0])
+    state = program(a, b)
+    alone = streamed(a, b, np.ones((3, 7), bool))[1]
+    np.testing.assert_allclose(state.cka(), [alone, 1], rtol=1e-11)
+    with pytest.raises(ValueError, match=r"`init` was told of layers \(2,\); got layers \(1,\)"):
+        state.update([a[0]], b[0])
 
 
 def test_a_stream_of_nothing_and_a_type():
