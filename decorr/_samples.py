@@ -207,6 +207,13 @@ def as_samples(
     return replace(samples, values=samples.select(values))
 
 
+def check_same_samples(a: jax.typing.ArrayLike, b: jax.typing.ArrayLike) -> None:
+    """Raises ValueError if the leading axes of two layers differ."""
+    shape, other = jnp.shape(a), jnp.shape(b)
+    if shape[:-1] != other[:-1]:
+        raise ValueError(f"both activations must be of the same samples; got shapes {shape} and {other}")
+
+
 def as_views(
     axis_name: AxisName,
     a: jax.typing.ArrayLike,
@@ -215,11 +222,11 @@ def as_views(
     same_units: bool = False,
 ) -> tuple[Samples, Samples]:
     """Checks activations of the same samples in two layers, or of the same units in two views."""
-    shape, other = jnp.shape(a), jnp.shape(b)
-    if shape[:-1] != other[:-1]:
-        raise ValueError(f"both activations must be of the same samples; got shapes {shape} and {other}")
-    if same_units and shape != other:
-        raise ValueError(f"both views must be of the same units; got shapes {shape} and {other}")
+    check_same_samples(a, b)
+    if same_units and jnp.shape(a) != jnp.shape(b):
+        raise ValueError(
+            f"both views must be of the same units; got shapes {jnp.shape(a)} and {jnp.shape(b)}"
+        )
     return as_samples(axis_name, a, *stat), as_samples(axis_name, b, *stat)
 
 

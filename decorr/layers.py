@@ -34,8 +34,7 @@ def layer_penalties(
       weights: a dict that maps patterns to weights. In a pattern, * stands for any characters, even slashes,
         and ? for one character. Brackets are ordinary characters. A layer gets the weight of the first
         pattern that matches its name. A layer with the weight None has no penalty, nor has a layer that no
-        pattern matches. Weights are scalars
-        that may be traced, so a schedule causes no recompilation.
+        pattern matches. Weights are scalars that may be traced, so a schedule causes no recompilation.
       penalty: a scalar function of one layer's activations. Use `functools.partial` to give it options, such
         as `where` and `axis_name`.
       reference_width: the width for which the weights are meant. The weight of a layer of d units is

@@ -39,8 +39,8 @@ class CorrelationState(NamedTuple):
     them first. So in float32, a unit's standard deviation should be between 1e-15 and 1e15. A unit's
     correlations are NaN if squares over- or underflowed, or if a value was not finite. The state is a PyTree,
     and all methods are pure functions. Use the state as a `lax.scan` carry or under `vmap`, and merge states
-    across devices. In `jax.shard_map`, a scan that differs between devices needs a carry that may differ:
-    `jax.tree.map(lambda x: jax.lax.pcast(x, "data", to="varying"), CorrelationState.init(d))`.
+    across devices. In `jax.shard_map`, begin a scan that differs between devices with the state after the
+    first minibatch, because the state of `init` is the same on all devices.
 
         state = CorrelationState.init(d)
         for a in batches:                 # [..., unit]
@@ -181,10 +181,11 @@ class CorrelationState(NamedTuple):
         return self._mean_square(debias).effective_units()
 
     def spectrum(self, *, kind: Kind = "correlation") -> jax.Array:
-        """Returns the eigenvalues [unit] over all samples, largest first, as in `diagnostics.spectrum`.
+        """Returns all d eigenvalues, largest first, of a matrix that `diagnostics.spectrum` describes.
 
         The samples themselves are gone, so an eigenvalue has an error of a few eps times the largest one.
-        Eigenvalues that rounding makes negative are 0.
+        Eigenvalues that rounding makes negative are 0. For kind "moment", squares of means should not
+        overflow either.
         """
         check_name("kind", kind, get_args(Kind))
         if kind == "moment":
@@ -199,13 +200,14 @@ class CorrelationState(NamedTuple):
     def effective_rank(self, *, order: float = 1, power: float = 2, kind: Kind = "covariance") -> jax.Array:
         """Returns how many directions all samples use, as in `decorr.effective_rank` without debiasing.
 
-        An eigenvalue below d eps times the largest counts as 0, because it may be a rounding error. So in
-        float32, for 256 units, singular values below 0.006 times the largest do not count. A float64 state
-        counts smaller ones.
+        An eigenvalue below 2 sqrt(d) eps times the largest counts as 0, because it may be a rounding error.
+        So in float32, for 256 units, singular values below 0.002 times the largest do not count. A float64
+        state counts smaller ones. This matters most for power 1 and kind "moment", where large means make the
+        largest eigenvalue large.
         """
         check_order(order, power)
         values = self.spectrum(kind=kind)
-        return rank_of(values, order, power, rounding=len(values) * jnp.finfo(values.dtype).eps)
+        return rank_of(values, order, power, rounding=2 * len(values) ** 0.5 * jnp.finfo(values.dtype).eps)
 
     def whitening(
         self,

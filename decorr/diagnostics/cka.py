@@ -9,7 +9,7 @@ from jax import lax
 
 from decorr._eigenvalues import factor
 from decorr._mesh import over_mesh
-from decorr._samples import AxisName, Samples, as_views, centre
+from decorr._samples import AxisName, Samples, as_samples, centre, check_same_samples
 from decorr.diagnostics._hsic import Layers, hsic, unbiased_hsic
 
 
@@ -30,11 +30,12 @@ def linear_cka(
     than units. CKA does not change if a layer is rotated or shifted, or if all its units are scaled alike.
 
         similarity = linear_cka(a, b)  # activations of two layers, on the same samples
-        heat_map = linear_cka([a, b], [b, a])  # of every pair of layers
+        heat_map = linear_cka([a, b], [b, a])  # lists of layers: every pair
 
     Args:
       a: activations [..., unit] of one layer, floating point; all leading axes together are the m samples.
-        Or several layers, as a PyTree with one array for each.
+        Or several layers, as a PyTree with one array for each. To compare convolutions with dense layers,
+        flatten their positions first: `a.reshape(len(a), -1)`.
       b: activations of the other layer or network, of the same samples. The number of units may differ. Or
         several layers.
       debias: whether to subtract what chance adds. Debiasing needs at least four valid samples.
@@ -44,10 +45,10 @@ def linear_cka(
 
     Returns:
       A scalar for two arrays. A PyTree of layers adds an axis: for two PyTrees, the result is [layer of a,
-      layer of b], in the order of `jax.tree.leaves`. The dtype is float32 for half-precision input. Raw CKA
-      is in [0, 1]; debiased CKA may be a little below 0. CKA is 0 where it is undefined: if no unit of a
-      layer varies, if samples are too few, or if a debiased h(a, a) is 0 up to rounding. The last case occurs
-      if all samples are equally far from each other.
+      layer of b], in the order of `jax.tree.leaves`, which sorts the keys of a dict as text. The dtype is
+      float32 for half-precision input. Raw CKA is in [0, 1]; debiased CKA may be a little below 0. CKA is 0
+      where it is undefined: if no unit of a layer varies, if samples are too few, or if a debiased h(a, a) is
+      0 up to rounding. The last case occurs if all samples are equally far from each other.
 
     Raises:
       ValueError, TypeError: as in `pair_penalty`; layers whose leading axes differ; a PyTree without layers.
@@ -56,15 +57,15 @@ def linear_cka(
       CKA uses a d_a x d_b matrix of each pair of layers or an m x m matrix of each layer, whichever are
       cheaper. So many layers on a minibatch cost little more than their m x m matrices. Each layer is divided
       by its largest deviation first, so activations of any scale neither underflow nor overflow. CKA is NaN
-      only if an activation is not finite. Where CKA is undefined, its gradient is 0. Constant units (see
-      `zscore`) are left out.
+      only if an activation of one of its two layers is not finite; gradients of other pairs may then be NaN
+      too. Where CKA is undefined, its gradient is 0. Constant units (see `zscore`) are left out.
 
     Source: Kornblith et al., Similarity of Neural Network Representations Revisited (arXiv:1905.00414);
       HSIC_1: Song et al., Feature Selection via Dependence Maximization (2012).
     """
-    layers, others, shape = _leaves(a, b)
+    layers, others, numbers = _leaves(a, b)
     arrays = (*layers, *others, where, weights)
-    return over_mesh(_linear_cka, arrays, debias, len(layers), axis_name).reshape(shape)
+    return over_mesh(_linear_cka, arrays, debias, len(layers), axis_name).reshape(_shapes(*numbers)[1])
 
 
 class CKAState(NamedTuple):
@@ -79,8 +80,8 @@ class CKAState(NamedTuple):
             state = state.update(a, zscore(a))
         similarity = state.cka()
 
-    For PyTrees of layers, `init` takes their numbers: after `CKAState.init(layers=(12, 12))`, `cka` returns
-    [layer of a, layer of b] for two lists of twelve layers.
+    For PyTrees of layers, tell `init` how many layers each has: after `CKAState.init(layers=(12, 12))`, `cka`
+    returns [layer of a, layer of b] for two lists of twelve layers.
 
     Values are not rescaled, so in float32 the deviations from the mean should lie between 1e-8 and 1e8.
 
@@ -96,9 +97,9 @@ class CKAState(NamedTuple):
     ab: jax.Array
     """The sum of h(a, b) over the minibatches: a scalar, or [layer of a, layer of b] for PyTrees."""
     aa: jax.Array
-    """The sum of h(a, a) over the minibatches: a scalar, or [layer of a, 1]."""
+    """The sum of h(a, a) over the minibatches. It has the axes of `ab`, with size 1 along layers of b."""
     bb: jax.Array
-    """The sum of h(b, b) over the minibatches: a scalar, or [1, layer of b]."""
+    """The sum of h(b, b) over the minibatches. It has the axes of `ab`, with size 1 along layers of a."""
 
     @staticmethod
     def init(
@@ -106,13 +107,14 @@ class CKAState(NamedTuple):
     ) -> "CKAState":
         """Returns the state before the first minibatch.
 
-        `layers` has the numbers of layers in a and b, with None for an array instead of a PyTree.
+        `layers` holds the numbers of layers in a and in b, with None for an array instead of a PyTree.
         """
         if jnp.dtype(dtype) not in (jnp.float32, jnp.float64):
             raise TypeError(f"a CKA state accumulates in float32 or float64; got {dtype}")
-        a, b = (() if number is None else (number,) for number in layers)
-        shapes: tuple[tuple[int, ...], ...] = (), a + b, a + (1,) * len(b), (1,) * len(a) + b
-        return CKAState(*(jnp.zeros(shape, dtype) for shape in shapes))
+        numbers = tuple(layers) if isinstance(layers, Sequence) else ()
+        if len(numbers) != 2 or not all(n is None or (isinstance(n, int) and n >= 1) for n in numbers):
+            raise ValueError(f"layers must be two numbers >= 1, or None for an array; got {layers}")
+        return CKAState(*(jnp.zeros(shape, dtype) for shape in _shapes(*numbers)))
 
     def update(
         self,
@@ -124,15 +126,17 @@ class CKAState(NamedTuple):
         axis_name: AxisName = None,
     ) -> "CKAState":
         """Returns the state after one more minibatch of all layers. The arguments are as in `linear_cka`."""
-        layers, others, shape = _leaves(a, b)
-        if shape != self.ab.shape:
-            raise ValueError(f"`init` was told of layers {self.ab.shape}; got layers {shape}")
+        layers, others, numbers = _leaves(a, b)
+        if _shapes(*numbers) != tuple(x.shape for x in self):
+            raise ValueError(f"these layers need a state from CKAState.init(layers={numbers})")
         arrays = (*layers, *others, where, weights)
         batch = over_mesh(_cka_of_batch, arrays, self.ab.dtype, len(layers), axis_name)
         return self.merge(CKAState(*(x.reshape(mine.shape) for x, mine in zip(batch, self, strict=True))))
 
     def merge(self, other: "CKAState") -> "CKAState":
         """Combines two states: the result covers the minibatches of both."""
+        if [x.shape for x in self] != [x.shape for x in other]:
+            raise ValueError(f"states of layers {self.ab.shape} and {other.ab.shape} cannot be merged")
         return CKAState(*(x + y for x, y in zip(self, other, strict=True)))
 
     def psum(self, axis_name: str | tuple[str, ...]) -> "CKAState":
@@ -144,17 +148,20 @@ class CKAState(NamedTuple):
         return _ratio(self.ab, self.aa, self.bb)
 
 
-def _leaves(a: Any, b: Any) -> tuple[list[Any], list[Any], tuple[int, ...]]:
-    """Returns the layers of a and of b, and the shape of their comparison."""
-    leaves: list[list[Any]] = []
-    shape: tuple[int, ...] = ()
-    for tree, name in ((a, "a"), (b, "b")):
-        layers, structure = jax.tree.flatten(tree)
-        if not layers:
+def _leaves(a: Any, b: Any) -> tuple[list[Any], list[Any], tuple[int | None, int | None]]:
+    """Returns the layers of a and of b, and their numbers, with None for an array instead of a PyTree."""
+    (layers, of_a), (others, of_b) = jax.tree.flatten(a), jax.tree.flatten(b)
+    for found, tree, name in ((layers, a, "a"), (others, b, "b")):
+        if not found:
             raise ValueError(f"{name} must hold at least one layer; got {tree}")
-        leaves.append(layers)
-        shape += () if jax.tree_util.treedef_is_leaf(structure) else (len(layers),)
-    return leaves[0], leaves[1], shape
+    is_array = jax.tree_util.treedef_is_leaf
+    return layers, others, (None if is_array(of_a) else len(layers), None if is_array(of_b) else len(others))
+
+
+def _shapes(a: int | None, b: int | None) -> tuple[tuple[int, ...], ...]:
+    """Returns the shapes of a state's fields, for the numbers of layers in a and in b."""
+    of_a, of_b = (() if number is None else (number,) for number in (a, b))
+    return (), of_a + of_b, of_a + (1,) * len(of_b), (1,) * len(of_a) + of_b
 
 
 def _samples(axis_name: AxisName, number: int, arrays: Sequence[Any]) -> tuple[list[Samples], list[Samples]]:
@@ -163,7 +170,9 @@ def _samples(axis_name: AxisName, number: int, arrays: Sequence[Any]) -> tuple[l
     The last two arrays are `where` and `weights`.
     """
     *layers, where, weights = arrays
-    samples = [as_views(axis_name, layers[0], layer, where, weights)[1] for layer in layers]
+    for layer in layers:
+        check_same_samples(layers[0], layer)
+    samples = [as_samples(axis_name, layer, where, weights) for layer in layers]
     return samples[:number], samples[number:]
 
 

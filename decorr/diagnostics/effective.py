@@ -113,7 +113,8 @@ class MeanSquare(NamedTuple):
         r2, known = total / jnp.where(pairs > 0, pairs, 1), pairs > 0
         if n is not None:
             n = jnp.asarray(n, r2.dtype)
-            r2, known = debiased(r2, jnp.where(n > 2, n, 3)), known & (n > 2)
+            enough = n > 2 * (1 + 8 * jnp.finfo(r2.dtype).eps)  # n of two samples may be rounded up
+            r2, known = debiased(r2, jnp.where(enough, n, 3)), known & enough
         return MeanSquare(jnp.where(known, r2, 0), known, varying)
 
     def known_mean(self) -> jax.Array:

@@ -39,6 +39,10 @@ def ranks(a, **stat):
     return effective, decorr.diagnostics.rank_at(a, **stat), decorr.diagnostics.rank_above(a, **stat)
 
 
+def network(a):
+    return [a, a / 2 + a[..., ::-1], a[..., :2]]
+
+
 def compared(a, **stat):
     return decorr.diagnostics.CKAState.init(a.dtype).update(a, a / 2 + a[..., ::-1], **stat)
 
@@ -70,6 +74,7 @@ FUNCTIONS = {
     "activity": decorr.diagnostics.activity,
     "linear_cka": of_twins(decorr.diagnostics.linear_cka),
     "linear_cka, raw": of_twins(functools.partial(decorr.diagnostics.linear_cka, debias=False)),
+    "linear_cka, every pair": lambda a, **stat: decorr.diagnostics.linear_cka(network(a), network(a), **stat),
     "CKAState": compared,
 }
 PER_SAMPLE = {"zscore", "penalty_gradient", "gradient_terms", "whiten"}
@@ -225,8 +230,8 @@ def test_a_scan_on_each_device():
     a = np.random.default_rng(3).normal(size=(24, 4)).astype(np.float32)
 
     def streamed(a, axis_name):
-        state = jax.tree.map(lambda x: lax.pcast(x, axis_name, to="varying"), decorr.CorrelationState.init(4))
-        state, _ = lax.scan(lambda state, sample: (state.update(sample[None]), None), state, a)
+        state = decorr.CorrelationState.init(4).update(a[:1])
+        state, _ = lax.scan(lambda state, sample: (state.update(sample[None]), None), state, a[1:])
         return state.psum(axis_name).correlation()
 
     found = jax.jit(by_shard_map(streamed, check_vma=True))(a)

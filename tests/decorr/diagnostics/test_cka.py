@@ -188,15 +188,41 @@ def test_a_stream_averages_before_it_divides(float64):
     np.testing.assert_allclose(state, [3, ab, aa, bb], rtol=1e-12)
 
 
-def test_a_stream_of_several_layers(float64):
-    a, b = (np.stack(x) for x in zip(*(layers(TALL, seed) for seed in range(3)), strict=True))
-    step = lambda state, batch: (state.update({"a": batch[0], "b": batch[1]}, batch[1]), None)  # noqa: E731
-    program = jax.jit(lambda a, b: jax.lax.scan(step, CKAState.init(a.dtype, layers=(2, None)), (a, b))[0])
-    state = program(a, b)
-    alone = streamed(a, b, np.ones((3, 7), bool))[1]
-    np.testing.assert_allclose(state.cka(), [alone, 1], rtol=1e-11)
-    with pytest.raises(ValueError, match=r"`init` was told of layers \(2,\); got layers \(1,\)"):
-        state.update([a[0]], b[0])
+@pytest.mark.parametrize("numbers", [(2, 3), (2, None), (None, 2)])
+def test_a_stream_of_several_layers(numbers):
+    rng = np.random.default_rng(0)
+    batches = rng.normal(size=(3, 7, 5)) + rng.normal(size=(3, 7, 1))
+    batches = batches.astype(np.float32)
+
+    def trees(batch):
+        network = [batch, batch[:, :2], batch[:, 2:]]
+        return [network[-1] if number is None else network[:number] for number in numbers]
+
+    step = lambda state, batch: (state.update(*trees(batch)), None)  # noqa: E731
+    found = jax.jit(lambda a: jax.lax.scan(step, CKAState.init(layers=numbers), a)[0].cka())(batches)
+    sums = 0
+    for batch in batches:
+        a, b = (
+            [tree] if number is None else tree for tree, number in zip(trees(batch), numbers, strict=True)
+        )
+        sums += np.array([[[hsic1(x, y), hsic1(x, x), hsic1(y, y)] for y in b] for x in a])
+    ab, aa, bb = np.moveaxis(sums, 2, 0)
+    np.testing.assert_allclose(found, np.squeeze(ab / np.sqrt(aa * bb)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("layers", [3, (2,), (0, 2), (1, 2, 3), (None, 2.0)])
+def test_numbers_of_layers_that_are_none(layers):
+    with pytest.raises(ValueError, match=r"^layers must be two numbers >= 1, or None for an array; got "):
+        CKAState.init(layers=layers)
+
+
+def test_layers_that_do_not_fit_the_state():
+    a = jnp.ones((5, 2))
+    for numbers, other in (((None, None), [a, a]), ((2, None), a)):
+        with pytest.raises(ValueError, match=r"need a state from CKAState.init\(layers=\(1, "):
+            CKAState.init(layers=numbers).update([a], other)
+    with pytest.raises(ValueError, match=r"states of layers \(2, 2\) and \(\) cannot be merged"):
+        CKAState.init(layers=(2, 2)).merge(CKAState.init())
 
 
 def test_a_stream_of_nothing_and_a_type():

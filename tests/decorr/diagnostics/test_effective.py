@@ -94,3 +94,11 @@ def test_masks_weights_and_gradients(function):
     assert float(value) == pytest.approx(float(wanted), rel=1e-5)
     np.testing.assert_allclose(gradient[valid], slope, rtol=1e-3, atol=1e-6)
     np.testing.assert_array_equal(gradient[~valid], 0)
+
+
+def test_two_samples_of_equal_weight_are_too_few():
+    """Rounding may make the effective number of samples a little larger than two."""
+    a, weights = np.random.default_rng(0).normal(size=(2, 4)), np.random.default_rng(1).uniform(1, 9, 100)
+    of_weights = jax.vmap(lambda weights: mean_square_correlation(a, weights=weights))
+    weights = np.repeat(weights[:, None], 2, axis=1).astype(np.float32)
+    assert np.isnan(jax.jit(of_weights)(weights)).all()
