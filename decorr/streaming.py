@@ -39,8 +39,8 @@ class CorrelationState(NamedTuple):
     them first. So in float32, a unit's standard deviation should be between 1e-15 and 1e15. A unit's
     correlations are NaN if squares over- or underflowed, or if a value was not finite. The state is a PyTree,
     and all methods are pure functions. Use the state as a `lax.scan` carry or under `vmap`, and merge states
-    across devices. In `jax.shard_map`, begin a scan that differs between devices with the state after the
-    first minibatch, because the state of `init` is the same on all devices.
+    across devices. In `jax.shard_map`, JAX treats the state of `init` as equal on all devices. If each device
+    scans its own minibatches, start the scan from the state after the first minibatch.
 
         state = CorrelationState.init(d)
         for a in batches:                 # [..., unit]
@@ -202,8 +202,8 @@ class CorrelationState(NamedTuple):
 
         An eigenvalue below 2 sqrt(d) eps times the largest counts as 0, because it may be a rounding error.
         So in float32, for 256 units, singular values below 0.002 times the largest do not count. A float64
-        state counts smaller ones. This matters most for power 1 and kind "moment", where large means make the
-        largest eigenvalue large.
+        state counts smaller ones. This matters most for power 1 and kind "moment", because a large mean of
+        the units increases the largest eigenvalue.
         """
         check_order(order, power)
         values = self.spectrum(kind=kind)

@@ -119,7 +119,7 @@ def _inner_products(
     """Returns |M|^2, <M, N> and |N|^2 [layer, other layer].
 
     They come from matrices [unit, unit] of each pair of layers, or from a matrix [sample, sample] of each
-    layer, whichever are cheaper.
+    layer, whichever is cheaper.
     """
     of_pairs = sum(x.shape[1] for x in xs) * sum(y.shape[1] for y in ys)
     if at_most(2 * of_pairs, (len(xs) + len(ys)) * samples.number**2):

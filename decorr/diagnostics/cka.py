@@ -22,12 +22,13 @@ def linear_cka(
     weights: jax.typing.ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
-    """Compares layers of any width over the same samples: CKA is 1 if b is a rotation of a.
+    """Measures how similar layers are: centred kernel alignment (CKA), which is 1 if b is a rotation of a.
 
-    CKA = h(a, b) / sqrt(h(a, a) h(b, b)). For raw CKA, h(a, b) = |C_ab|^2 is the sum of the squared
-    covariances between each unit of a and each unit of b. For debiased CKA, h is the U-statistic of that sum
-    (HSIC_1), so h is 0 on average for two independent layers. Raw CKA tends to 1 if there are fewer samples
-    than units. CKA does not change if a layer is rotated or shifted, or if all its units are scaled alike.
+    CKA = h(a, b) / sqrt(h(a, a) h(b, b)). With `debias=False` (raw CKA), h(a, b) = |C_ab|^2 is the sum of the
+    squared covariances between each unit of a and each unit of b. With `debias=True`, h is the U-statistic of
+    that sum (HSIC_1), so h is 0 on average for two independent layers. Raw CKA is near 1 even for unrelated
+    layers if there are far more units than samples. CKA does not change if a layer is rotated or shifted, or
+    if all its units are scaled alike.
 
         similarity = linear_cka(a, b)  # activations of two layers, on the same samples
         heat_map = linear_cka([a, b], [b, a])  # lists of layers: every pair
@@ -54,11 +55,12 @@ def linear_cka(
       ValueError, TypeError: as in `pair_penalty`; layers whose leading axes differ; a PyTree without layers.
 
     Numerics:
-      CKA uses a d_a x d_b matrix of each pair of layers or an m x m matrix of each layer, whichever are
-      cheaper. So many layers on a minibatch cost little more than their m x m matrices. Each layer is divided
-      by its largest deviation first, so activations of any scale neither underflow nor overflow. CKA is NaN
-      only if an activation of one of its two layers is not finite; gradients of other pairs may then be NaN
-      too. Where CKA is undefined, its gradient is 0. Constant units (see `zscore`) are left out.
+      CKA uses a d_a x d_b matrix of each pair of layers or an m x m matrix of each layer, whichever is
+      cheaper. Therefore, to compare many layers on one minibatch costs little more than their m x m matrices.
+      Each layer is divided by its largest deviation first, so activations of any scale neither underflow nor
+      overflow. CKA is NaN only if an activation of one of its two layers is not finite; gradients of other
+      pairs may then be NaN too. Where CKA is undefined, its gradient is 0. Constant units (see `zscore`) are
+      left out.
 
     Source: Kornblith et al., Similarity of Neural Network Representations Revisited (arXiv:1905.00414);
       HSIC_1: Song et al., Feature Selection via Dependence Maximization (2012).
