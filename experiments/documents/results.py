@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from decorr.chance import independent_penalty
-from experiments.comparison import analysis, ladder, results
+from experiments.comparison import analysis, described, ladder, results
 from experiments.comparison.planned import STEPS
 from experiments.comparison.recipes import METHODS
 from experiments.comparison.results import stored
@@ -242,6 +242,13 @@ def corrected_p(method: str) -> float:
     others = sorted({row["method"] for rows in networks.values() for row in rows} - {"vanilla"})
     p = holm(np.array([analysis.effect(networks, each, "vanilla").p for each in others]))
     return float(p[others.index(method)])
+
+
+def at_an_end(method: str, rows: int) -> int:
+    """Returns on how many data sets a method's chosen learning rate lies at an end of its range."""
+    settings = analysis.by_set(compared(), rows=rows).values()
+    (edge,) = (each for each in described.edges(list(settings)) if each.method == method)
+    return edge.at["learning_rate"]
 
 
 def compared_units(method: str, layer: int) -> float:
