@@ -31,14 +31,13 @@ def compared(settings: Sequence[Stored]) -> list[Stored]:
     ]
 
 
-def kind(column: Stored) -> tuple[str, bool]:
-    """Returns a setting's title, and whether the setting has more than 1,000 rows."""
-    return column.setting["title"], column.setting["rows"] > 1000
-
-
 def in_maps(shown: Sequence[Stored]) -> tuple[list[Stored], list[Stored]]:
-    """Returns the settings of the first heat map, which are of one kind, and the settings of the second. The
-    ladder's settings are in neither. Settings are sorted by kind, then by the plan's order of data sets."""
+    """Returns the settings of the first heat map, which are of one kind, and the settings of the second. A
+    kind is a title, and whether samples have more than 1,000 rows. The ladder's settings are in neither map.
+    Settings are sorted by kind, then by the plan's order of data sets."""
+
+    def kind(column: Stored) -> tuple[str, bool]:
+        return column.setting["title"], column.setting["rows"] > 1000
 
     def order(column: Stored) -> tuple:
         pool = column.setting["pool"]

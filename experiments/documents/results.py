@@ -24,14 +24,8 @@ from experiments.statistics.intervals import Interval, holm
 from experiments.statistics.verdicts import Verdict
 from experiments.store import gathered
 
-__all__ = [
-    "BELOW_HUGE",
-    "DROP",
-    "FLAT",
-    "MARGIN",
-    "METHODS",
-    "independent_penalty",
-]  # used in sentences.txt only
+# These names are used in sentences.txt only.
+__all__ = ["BELOW_HUGE", "DROP", "FLAT", "MARGIN", "METHODS", "independent_penalty"]
 
 PROBE = "layer_3_50_error"
 """The error of a linear probe on the last hidden layer, with 50 rows of each held-out class."""
