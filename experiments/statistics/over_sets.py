@@ -93,7 +93,7 @@ def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
     if n < 2:
         return Effect(Interval(float(y[0]), np.nan, np.nan), np.nan, np.nan, y, np.sqrt(v))
     tau2 = _paule_mandel(y, v)
-    w = 1 / np.maximum(v + tau2, np.finfo(float).tiny)
+    w = _weights(v + tau2)
     mean = float(w @ y / w.sum())
     error = float(np.sqrt(w @ (y - mean) ** 2 / ((n - 1) * w.sum())))
     half = _t(n) * error
@@ -101,12 +101,17 @@ def log_ratio(a: np.ndarray, b: np.ndarray) -> Effect:
     return Effect(Interval(mean, mean - half, mean + half), p, float(np.sqrt(tau2)), y, np.sqrt(v))
 
 
+def _weights(v: np.ndarray) -> np.ndarray:
+    """Returns 1 / v, but for a variance of 0 a large number, of which sums do not overflow."""
+    return 1 / np.maximum(v, 1e-200)
+
+
 def _paule_mandel(y: np.ndarray, v: np.ndarray) -> float:
     """Returns the tau^2 at which sum w (y - mean)^2 equals its expectation n - 1. The result is 0 if the sum
     is smaller than n - 1 even at tau^2 = 0."""
 
     def excess(tau2: float) -> float:
-        w = 1 / np.maximum(v + tau2, np.finfo(float).tiny)
+        w = _weights(v + tau2)
         return float(w @ (y - w @ y / w.sum()) ** 2) - (len(y) - 1)
 
     low, high = 0.0, float(np.ptp(y) ** 2)

@@ -46,6 +46,11 @@ def test_one_set_says_nothing_of_others():
     assert effect.interval.estimate == pytest.approx(np.log(A[0].mean() / B[0].mean()))
 
 
+def test_equal_seeds_give_an_exact_effect():
+    effect = over_sets.log_ratio(np.full((9, 4), 0.5), np.full((9, 4), 0.25))
+    assert tuple(effect.interval) == pytest.approx([np.log(2)] * 3) and effect.p == 0
+
+
 def test_the_probability_of_improvement_is_that_of_mann_and_whitney():
     a, b = np.round(A, 2), np.round(B, 2)  # with ties
     wanted = [stats.mannwhitneyu(y, x).statistic / 100 for x, y in zip(a, b, strict=True)]
