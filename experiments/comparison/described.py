@@ -11,7 +11,7 @@ from experiments.comparison import analysis, results
 from experiments.comparison.analysis import Networks
 from experiments.comparison.planned import SHOTS
 from experiments.comparison.recipes import METHODS, Recipe, draws
-from experiments.comparison.results import Stored
+from experiments.comparison.results import Row, Stored
 from experiments.statistics import over_sets
 from experiments.statistics.intervals import Interval
 from experiments.statistics.over_sets import Effect
@@ -98,26 +98,51 @@ def best_of(stored: Stored, method: str, tried: int) -> float:
     return over_sets.expected_best(errors, errors, tried)
 
 
-ELSEWHERE = {
-    "1,000 rows": ("", 1000),
-    "5,000 rows": ("", 5000),
-    "AdamW, 1,000 rows": ("adamw", 1000),
-    "convolutional, 1,000 images": ("conv", 1000),
-    "all images": ("", 60_000),
+def kinds(settings: Sequence[Stored]) -> dict[str, Networks]:
+    """Returns a dict from the page's names of kinds of settings to the networks of each kind. Kinds without
+    networks are left out."""
+    usual = analysis.of(settings)
+    found = {
+        "images, 1,000 rows": analysis.kind(usual, True),
+        "tables, 1,000 rows": analysis.kind(usual, False),
+        "5,000 rows": analysis.of(settings, rows=5000),
+        "AdamW, 1,000 rows": analysis.of(settings, "adamw"),
+        "convolutional, 1,000 images": analysis.of(settings, "conv"),
+        "all images": analysis.of(settings, rows=60_000),
+    }
+    return {kind: networks for kind, networks in found.items() if networks}
+
+
+MEASURES = {
+    "Probabilities of the classes": {
+        "nll": "test_nll",
+        "after scaling": "scaled_nll",
+        "calibration error": "test_calibration_error",
+        "calibration error after scaling": "scaled_calibration_error",
+    },
+    "Test error under damage": {
+        "80% of weights pruned": "pruned_error",
+        "noise": "noise_error",
+        "missing entries (tables)": "missing_error",
+        "contrast (images)": "contrast_error",
+        "blur (images)": "blur_error",
+        "shift (images)": "shift_error",
+        "rotation (images)": "rotation_error",
+    },
+    "Effective units": {f"layer {layer}": f"effective_units_{layer}" for layer in (1, 2, 3)},
 }
-"""Maps the page's name for a kind of settings to the title and the number of rows of these settings."""
-PAIRS = (("corr", "vanilla"), ("corr-dropout", "dropout"), ("corr-dropout", "vanilla"))
+"""The measures beside the test error: maps the title of a table to its columns, and a column to the name of
+its measure."""
 
 
-def elsewhere(settings: Sequence[Stored]) -> Iterator[tuple[str, str, str, Effect]]:
-    """Yields the effects in finished settings, as (kind of settings, method, method that it is compared with,
-    effect)."""
-    for kind, (title, rows) in ELSEWHERE.items():
-        networks = analysis.of(settings, title, rows)
-        for method, against in PAIRS:
-            effect = analysis.effect(networks, method, against)
-            if len(effect.sets):
-                yield kind, method, against, effect
+def measured(networks: Networks, measure: str) -> dict[str, list[Row]]:
+    """Keeps the data sets on which every network has a finite value of a measure. For example, tables have no
+    blur_error, and a network whose logits are not finite has no test_nll."""
+    return {
+        name: rows
+        for name, rows in networks.items()
+        if np.isfinite([row.get(measure, np.nan) for row in rows]).all()
+    }
 
 
 def transfer(settings: Sequence[Stored]) -> Iterator[tuple[int, int, str, Effect]]:

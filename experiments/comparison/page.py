@@ -151,6 +151,7 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
         label_free=label_free,
         methods=tables.methods(settings),
         edges=tables.edges(settings),
+        measures=tables.measures(settings),
         elsewhere=tables.elsewhere(settings),
         transfer=tables.transfer(settings),
         tables=[(column.name, tables.setting(column)) for column in shown],

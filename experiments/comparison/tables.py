@@ -271,14 +271,50 @@ def edges(settings: Sequence[Stored]) -> Table:
 
 
 def elsewhere(settings: Sequence[Stored]) -> Table:
-    """Returns the table of the penalty's effects in settings other than those of the hypotheses."""
+    """Returns the table of the hypotheses' effects in each kind of settings."""
+    header = [
+        f"{each.name}: {each.method} against {each.against}"
+        + (", under damage" if each.measures == analysis.DAMAGES else "")
+        for each in analysis.HYPOTHESES
+    ]
     return Table(
-        ["settings", "method", "against", "data sets", "error [95%]"],
+        ["settings", "data sets", *header],
         [
-            [kind, method, against, len(effect.sets), percent(effect)]
-            for kind, method, against, effect in described.elsewhere(settings)
+            [
+                kind,
+                len(networks),
+                *(
+                    percent(analysis.effect(networks, each.method, each.against, each.measures))
+                    for each in analysis.HYPOTHESES
+                ),
+            ]
+            for kind, networks in described.kinds(settings).items()
         ],
     )
+
+
+def measures(settings: Sequence[Stored]) -> dict[str, Table]:
+    """Returns a dict from titles to tables of the measures beside the test error: each method's measures
+    against vanilla's, then corr-dropout's against dropout's. Measures that fewer than two data sets have are
+    left out."""
+    networks, made = analysis.of(settings), {}
+    pairs = [(method, "vanilla") for method in METHODS if method != "vanilla"] + [("corr-dropout", "dropout")]
+    for title, columns in described.MEASURES.items():
+        having = {name: described.measured(networks, name) for name in columns.values()}
+        columns = {name: each for name, each in columns.items() if len(having[each]) > 1}
+        rows = [
+            [
+                method if against == "vanilla" else f"{method} against {against}",
+                *(
+                    percent(analysis.effect(having[each], method, against, (each,)))
+                    for each in columns.values()
+                ),
+            ]
+            for method, against in pairs
+        ]
+        if rows := [row for row in rows if any(row[1:])]:
+            made[title] = Table(["method", *columns], rows)
+    return made
 
 
 def transfer(settings: Sequence[Stored]) -> Table:

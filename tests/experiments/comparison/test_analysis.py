@@ -95,12 +95,23 @@ def test_more_tried_points_are_expected_to_be_better():
     assert found[0] == pytest.approx(0.25) and found[0] > found[1] > found[2] == pytest.approx(0.1)
 
 
-def test_other_settings_are_described_apart(networks):
+def test_every_kind_of_settings_is_described(networks):
     few = {name: networks[name] for name in SETS[:4]}
-    settings = [stored(name, rows, title="adamw") for name, rows in few.items()]
-    (kind, method, against, effect), *others = described.elsewhere(settings)
-    assert (kind, method, against) == ("AdamW, 1,000 rows", "corr", "vanilla")
-    assert len(others) == 2 and len(effect.sets) == 4
+    settings = [stored(name, rows) for name, rows in few.items()]
+    settings += [stored(name, rows, title="adamw") for name, rows in list(few.items())[1:]]
+    kinds = {kind: list(of_kind) for kind, of_kind in described.kinds(settings).items()}
+    assert kinds == {
+        "images, 1,000 rows": list(SETS[:3]),
+        "tables, 1,000 rows": [SETS[3]],
+        "AdamW, 1,000 rows": list(SETS[1:4]),
+    }
+
+
+def test_a_measure_needs_a_finite_value_of_every_network(networks):
+    few = {name: networks[name] for name in SETS[:4]}
+    assert list(described.measured(few, "blur_error")) == list(SETS[:3])  # the fourth is a table
+    few[SETS[0]] = [few[SETS[0]][0] | {"blur_error": float("nan")}, *few[SETS[0]][1:]]
+    assert list(described.measured(few, "blur_error")) == list(SETS[1:3])
 
 
 def test_a_data_set_stands_for_itself_with_its_largest_sample():

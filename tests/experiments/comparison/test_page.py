@@ -102,7 +102,7 @@ def test_the_answer_comes_first(written):
 def test_the_page_has_every_part(written):
     for part in (
         *("ladder", "without-labels", "hypotheses", "methods"),
-        *("elsewhere", "transfer", "edges", "settings"),
+        *("measures", "elsewhere", "transfer", "edges", "settings"),
     ):
         assert f'id="{part}"' in written
     assert "corr errs less than vanilla" in written and "copied slopes bring half" in written
@@ -114,6 +114,21 @@ def test_the_page_has_every_part(written):
         '<td class="n">25.00</td>' in written
     )  # the tuning error of the best of a few points, all four sets
     assert written.count("<svg") == 3 and '<td class="n">' in written and "&#34;n&#34;" not in written
+
+
+def test_measures_beside_the_error_are_compared(written):
+    part = written[written.index('id="measures"') : written.index('id="elsewhere"')]
+    rows = [re.sub("<[^>]+>", ";", row) for row in re.findall("<tr>(.*?)</tr>", part)]
+    cells = [[cell for cell in row.split(";") if cell] for row in rows]
+    probabilities, damage = (place for place, row in enumerate(cells) if row[0] == "method")
+    # Only the digits have a blur_error. networks() sets the same nll for all methods.
+    assert cells[probabilities] == ["method", "nll", "after scaling"]
+    assert cells[damage] == ["method", "80% of weights pruned", "noise"]
+    assert ["corr", *["+0.0% [+0.0, +0.0]"] * 2] in cells[:damage]
+    (of_corr,) = (row for row in cells[damage:] if row[0] == "corr")
+    assert all(-12 < float(cell.split("%")[0]) < -8 for cell in of_corr[1:])  # FACTORS
+    assert cells[damage - 1][0] == cells[-1][0] == "corr-dropout against dropout"
+    assert "nan" not in part
 
 
 def test_few_seeds_recommend_nothing(tmp_path):
