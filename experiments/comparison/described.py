@@ -124,10 +124,9 @@ MEASURES = {
         "80% of weights pruned": "pruned_error",
         "noise": "noise_error",
         "missing entries (tables)": "missing_error",
-        "contrast (images)": "contrast_error",
-        "blur (images)": "blur_error",
-        "shift (images)": "shift_error",
-        "rotation (images)": "rotation_error",
+    },
+    "Test error on damaged images": {
+        name: f"{name}_error" for name in ("contrast", "blur", "shift", "rotation")
     },
     "Effective units": {f"layer {layer}": f"effective_units_{layer}" for layer in (1, 2, 3)},
 }
