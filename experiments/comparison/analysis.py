@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.comparison import results
 from experiments.comparison.planned import SETS
+from experiments.comparison.recipes import METHODS
 from experiments.comparison.results import Row, Stored
 from experiments.statistics import intervals, over_sets
 from experiments.statistics.over_sets import Effect
@@ -24,8 +25,8 @@ EARLIER = "42066ab"
 """The last commit with the earlier comparison, which had constant learning rates, PReLU and three tuning
 seeds."""
 FEWEST = 3
-"""With fewer data sets than this, no advice is given: with two data sets, an interval has one degree
-of freedom."""
+"""With fewer data sets than this, there are no advice, no outcome and no interval: with two data sets, an
+interval has one degree of freedom."""
 DAMAGES = ("noise_error", "pruned_error")
 
 
@@ -73,14 +74,17 @@ def by_set(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dic
       settings: all settings of a folder.
       title: the kind of settings, as in `Part.title`.
       rows: number of rows in each sample. If it is 1,000, each data set has its largest sample of at most
-        1,000 rows, because some data sets are smaller.
+        1,000 rows, because some data sets are smaller. If all samples are larger, those of the smallest size
+        are taken.
     """
+    of_kind = [each for each in settings if each.reported and each.setting["title"] == title]
+    counts = sorted({each.setting["rows"] for each in of_kind})
+    if rows == 1000:
+        counts = [count for count in counts if count <= rows] or counts[:1]
+    else:
+        counts = [count for count in counts if count == rows]
     found = {
-        stored.setting["pool"]: stored
-        for stored in sorted(settings, key=lambda stored: stored.setting["rows"])
-        if stored.reported
-        and stored.setting["title"] == title
-        and (stored.setting["rows"] == rows or stored.setting["rows"] < rows == 1000)
+        each.setting["pool"]: each for count in counts for each in of_kind if each.setting["rows"] == count
     }
     return {pool: found[pool] for pool in (*SETS, *found) if pool in found}
 
@@ -132,7 +136,9 @@ def judge(networks: Networks) -> list[Judged]:
         nothing = intervals.Interval(*[float("nan")] * 3)
         better = over_sets.bootstrap_interval(over_sets.better, *pairs) if both else nothing
         outcome: Outcome = "open"
-        if p < 0.05:
+        if len(ratio.sets) < FEWEST:
+            pass
+        elif p < 0.05:
             outcome = "holds" if ratio.interval.estimate < hypothesis.bound else "fails"
         elif hypothesis.bound and ratio.interval.low > hypothesis.bound:
             outcome = "fails"
@@ -184,21 +190,21 @@ class Advice(NamedTuple):
     effect: Effect
 
     @property
-    def says(self) -> Literal["use it", "do not", "not decided", "too few data sets"]:
+    def says(self) -> Literal["use it", "do not use it", "not decided", "too few data sets"]:
         low, high = self.effect.interval[1:]
         if len(self.effect.sets) < FEWEST:
             return "too few data sets"
-        return "use it" if high < 0 else "do not" if low > 0 else "not decided"
+        return "use it" if high < 0 else "do not use it" if low > 0 else "not decided"
 
 
 def advice(networks: Networks) -> Iterator[Advice]:
-    """Yields the advice on the penalty alone, and on the penalty with dropout, for images and for tables."""
+    """Yields the advice on each method except vanilla and dropout, for images and for tables."""
     for images in (True, False):
         of_kind = kind(networks, images)
         against = better_of(of_kind, "vanilla", "dropout")
-        for method in ("corr", "corr-dropout"):
+        for method in METHODS:
             of_method = effect(of_kind, method, against)
-            if len(of_method.sets):
+            if len(of_method.sets) and method not in ("vanilla", "dropout"):
                 yield Advice(images, method, against, of_method)
 
 

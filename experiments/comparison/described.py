@@ -10,7 +10,7 @@ import numpy as np
 from experiments.comparison import analysis, results
 from experiments.comparison.analysis import Networks
 from experiments.comparison.planned import SHOTS
-from experiments.comparison.recipes import METHODS, Recipe, draws
+from experiments.comparison.recipes import METHODS, WITHOUT_LABELS, Recipe, draws
 from experiments.comparison.results import Row, Stored
 from experiments.statistics import over_sets
 from experiments.statistics.intervals import Interval
@@ -63,6 +63,9 @@ class Edge(NamedTuple):
     settings: int
     at: dict[str, int]
     """For each hyperparameter, the number of settings in which its chosen value lies at an end."""
+    failed: int
+    """How many trials of the search failed."""
+    trials: int
 
     @property
     def too_narrow(self) -> bool:
@@ -73,22 +76,26 @@ class Edge(NamedTuple):
 def edges(settings: Sequence[Stored]) -> Iterator[Edge]:
     """Yields an `Edge` for every method that tunes its hyperparameters, from the settings that report the
     method."""
-    tuned = [stored for stored in settings if stored.searched and stored.setting["title"] != "views"]
-    for name, method in METHODS.items():
-        chosen = []
+    tuned = [stored for stored in settings if stored.searched]
+    for name, method in (METHODS | WITHOUT_LABELS).items():
+        chosen, failed, trials = [], 0, 0
         for stored in tuned:
-            if method.numbers_of is None and (reported := results.of(stored.reported, name)):
-                plain = stored.setting["plain"]
-                recipe = Recipe(optimiser=plain["optimiser"], weight_decay=plain["weight_decay"])
-                points = stored.setting["budget"]["points"]
-                chosen.append(draws(method, recipe, points)[int(reported[0]["point"])])
+            reported = results.of(stored.reported, name)
+            if not reported or method.numbers_of is not None or name == "untrained":
+                continue
+            plain = stored.setting["plain"]
+            recipe = Recipe(optimiser=plain["optimiser"], weight_decay=plain["weight_decay"])
+            points = stored.setting["budget"]["points"]
+            chosen.append(draws(method, recipe, points)[int(reported[0]["point"])])
+            searched = results.of(stored.searched, name)
+            failed, trials = failed + results.failed(searched), trials + len(searched)
         if chosen:
             numbers = dict.fromkeys(number for each in chosen for number in each)
             at = {
                 number: sum(abs(each.get(number, 0.5) - 0.5) > 0.5 - EDGE for each in chosen)
                 for number in numbers
             }
-            yield Edge(name, len(chosen), at)
+            yield Edge(name, len(chosen), at, failed, trials)
 
 
 def best_of(stored: Stored, method: str, tried: int) -> float:
@@ -98,19 +105,36 @@ def best_of(stored: Stored, method: str, tried: int) -> float:
     return over_sets.expected_best(errors, errors, tried)
 
 
-def kinds(settings: Sequence[Stored]) -> dict[str, Networks]:
-    """Returns a dict from the page's names of kinds of settings to the networks of each kind. Kinds without
-    networks are left out."""
-    usual = analysis.of(settings)
-    found = {
-        "images, 1,000 rows": analysis.kind(usual, True),
-        "tables, 1,000 rows": analysis.kind(usual, False),
-        "5,000 rows": analysis.of(settings, rows=5000),
-        "AdamW, 1,000 rows": analysis.of(settings, "adamw"),
-        "convolutional, 1,000 images": analysis.of(settings, "conv"),
-        "all images": analysis.of(settings, rows=60_000),
-    }
-    return {kind: networks for kind, networks in found.items() if networks}
+EVERYONE, IMAGES, TABLES = "all data sets", "small images", "tables"
+DAMAGED = "noisy inputs, or 80% of weights pruned"
+
+
+class Readers(NamedTuple):
+    """Those who have one kind of data or networks, and the networks that tell what they can expect."""
+
+    kind: str
+    networks: Networks
+    measures: tuple[str, ...] = ("test_error",)
+
+
+def readers(settings: Sequence[Stored]) -> list[Readers]:
+    """Returns the kinds of readers for whom there are networks."""
+    usual, probes = analysis.of(settings), analysis.of(settings, "features")
+    every = [
+        Readers(EVERYONE, usual),
+        Readers(IMAGES, analysis.kind(usual, True)),
+        Readers(TABLES, analysis.kind(usual, False)),
+        Readers(DAMAGED, usual, analysis.DAMAGES),
+        Readers("5,000 rows", analysis.of(settings, rows=5000)),
+        Readers("all images", analysis.of(settings, rows=60_000)),
+        Readers("AdamW", analysis.of(settings, "adamw")),
+        Readers("convolutional networks", analysis.of(settings, "conv")),
+    ]
+    every += [
+        Readers(f"features for new classes, {shots} rows of each", probes, (f"layer_3_{shots}_error",))
+        for shots in SHOTS
+    ]
+    return [each for each in every if each.networks]
 
 
 MEASURES = {

@@ -1,6 +1,7 @@
 """Part 1 of PLAN.md. Which step from the released network to a customary one ends the penalty's gain?"""
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,14 +38,12 @@ class Statement(NamedTuple):
     name: str
     pool: str
     text: str
-    interval: Interval
+    points: Interval
     """A difference in test error, in points, with its 95% interval."""
+    where_none_failed: Interval
+    """The same difference, averaged only over seeds with which no network failed. The plan does not use
+    it."""
     outcome: Outcome
-
-    @property
-    def points(self) -> str:
-        """The difference and its interval, as text."""
-        return told(self.interval)
 
 
 def of(settings: Sequence[Stored]) -> Ladder:
@@ -64,16 +63,25 @@ def errors(rows: list[Row], method: str, measure: str = "test_error") -> np.ndar
     return 100 * np.array([row[measure] for row in of_method])
 
 
-def gain(rows: list[Row], plain: str, method: str) -> Interval:
-    """Returns the error of `plain` minus the error of `method`, in points, paired by seed: the mean over
-    seeds, with its 95% interval."""
-    return intervals.of_mean(errors(rows, plain) - errors(rows, method))
+def contrast(rows: list[Row], weights: Mapping[str, float], failed: bool = True) -> Interval:
+    """Returns a weighted sum of methods' errors, in points, paired by seed: the mean over seeds, with its 95%
+    interval.
+
+    Args:
+      rows: the networks of a setting.
+      weights: maps methods to their weights.
+      failed: whether seeds with which a network of these methods failed are included.
+    """
+    differences = np.sum([weight * errors(rows, method) for method, weight in weights.items()], axis=0)
+    if not failed:
+        any_failed = np.any([errors(rows, method, "failed") for method in weights], axis=0)
+        differences = differences[~any_failed]
+    return intervals.of_mean(differences)
 
 
-def gain_where_none_failed(rows: list[Row], plain: str, method: str) -> Interval:
-    """Returns the `gain`, averaged only over seeds with which neither method's network failed."""
-    trained = ~np.any([errors(rows, name, "failed").astype(bool) for name in (plain, method)], axis=0)
-    return intervals.of_mean((errors(rows, plain) - errors(rows, method))[trained])
+def gain(rows: list[Row], plain: str, method: str, failed: bool = True) -> Interval:
+    """Returns the error of `plain` minus the error of `method`, as a `contrast`."""
+    return contrast(rows, {plain: 1, method: -1}, failed)
 
 
 def judge(interval: Interval, low: float = -np.inf, high: float = np.inf) -> Outcome:
@@ -83,33 +91,67 @@ def judge(interval: Interval, low: float = -np.inf, high: float = np.inf) -> Out
     return "fails" if interval.high < low or interval.low > high else "open"
 
 
+CORR, DROPOUT = {"vanilla": 1, "corr": -1}, {"dropout": 1, "corr-dropout": -1}
+FIXED = {"vanilla-fixed": 1, "corr-fixed": -1}
+MORE_THAN_HALF = {"vanilla": 0.5, "corr": 0.5, "vanilla-copied": -1}
+"""(vanilla - vanilla-copied) - (vanilla - corr) / 2."""
+
+
 def statements(ladder: Ladder) -> Iterator[Statement]:
     """Yields the plan's statements L1 to L3 and S1 to S3, for the finished data sets and rungs."""
-    for (name, title), rows in ladder.items():
+    for (pool, title), rows in ladder.items():
         methods = {str(row["method"]) for row in rows}
         if not methods.issuperset(LADDER_METHODS):
             continue
-        corr = gain(rows, "vanilla", "corr")
+        stated = functools.partial(_stated, pool, rows)
         if title == "released":
-            yield Statement("L1", name, "corr errs less than vanilla", corr, judge(corr, low=0))
+            yield stated("L1", "corr errs less than vanilla", CORR)
         elif title != "relu":
-            text = f"{TITLES[title]}: corr is within 0.5 points of vanilla"
-            yield Statement("L2", name, text, corr, judge(corr, -0.5, 0.5))
+            yield stated("L2", f"{TITLES[title]}: corr is within 0.5 points of vanilla", CORR, -0.5, 0.5)
         if title in ("decay", "batchnorm"):
-            more = gain(rows, "dropout", "corr-dropout")
-            text = f"with {TITLES[title]}, corr-dropout errs less than dropout"
-            yield Statement("L3", name, text, more, judge(more, low=0))
+            yield stated("L3", f"with {TITLES[title]}, corr-dropout errs less than dropout", DROPOUT)
         if {"vanilla-fixed", "corr-fixed", "vanilla-copied", "corr-copied"} <= methods:
-            text = "learned slopes: the gain is at least 1 point"
-            yield Statement("S1", name, text, corr, judge(corr, low=1))
-            fixed = gain(rows, "vanilla-fixed", "corr-fixed")
-            text = "fixed slopes: the gain is within 0.3 points of 0"
-            yield Statement("S2", name, text, fixed, judge(fixed, -0.3, 0.3))
-            vanilla = errors(rows, "vanilla")
-            more_than_half = vanilla - errors(rows, "vanilla-copied") - (vanilla - errors(rows, "corr")) / 2
-            half = intervals.of_mean(more_than_half)
-            text = "copied slopes bring half of the gain or more"
-            yield Statement("S3", name, text, half, judge(half, low=0))
+            yield stated("S1", "learned slopes: the gain is at least 1 point", CORR, 1)
+            yield stated("S2", "fixed slopes: the gain is within 0.3 points of 0", FIXED, -0.3, 0.3)
+            yield stated("S3", "copied slopes bring half of the gain or more", MORE_THAN_HALF)
+
+
+def _stated(
+    pool: str,
+    rows: list[Row],
+    name: str,
+    text: str,
+    weights: Mapping[str, float],
+    low: float = 0,
+    high: float = np.inf,
+) -> Statement:
+    """Returns the statement that a `contrast` lies between two numbers of points."""
+    found, trained = (contrast(rows, weights, failed) for failed in (True, False))
+    return Statement(name, pool, text, found, trained, judge(found, low, high))
+
+
+def statement_table(ladder: Ladder) -> Table:
+    """Returns the table of the plan's statements about the ladder, with three columns for each data set."""
+    found = sorted(statements(ladder), key=lambda each: each.name)
+    pools = [pool for pool in LADDER_SETS if any(each.pool == pool for each in found)]
+    header, rows = ["", "statement"], []
+    for pool in pools:
+        header += [f"{SHOWN_AS[pool]}: points [95%]", "where none failed", "outcome"]
+    for name, text in dict.fromkeys((each.name, each.text) for each in found):
+        row = [name, text]
+        for pool in pools:
+            of_pool = [each for each in found if (each.name, each.text, each.pool) == (name, text, pool)]
+            for each in of_pool:
+                row += [*_both(each.points, each.where_none_failed), each.outcome]
+            row += [] if of_pool else [""] * 3
+        rows.append(row)
+    return Table(header, rows)
+
+
+def _both(points: Interval, where_none_failed: Interval) -> list[str]:
+    """Returns two differences as text. The second is "" if it equals the first."""
+    all_seeds, none_failed = told(points), told(where_none_failed)
+    return [all_seeds, "" if none_failed == all_seeds else none_failed]
 
 
 def table(ladder: Ladder, name: str) -> Table:
@@ -124,10 +166,8 @@ def table(ladder: Ladder, name: str) -> Table:
                 for method in LADDER_METHODS
             ]
             failed = results.failed(row for row in networks if row["method"] in LADDER_METHODS)
-            all_seeds = told(gain(networks, "vanilla", "corr"))
-            without = told(gain_where_none_failed(networks, "vanilla", "corr"))
-            row = [TITLES[title], *cells, all_seeds, "" if without == all_seeds else without]
-            rows.append([*row, failed])
+            gains = [gain(networks, "vanilla", "corr", failed=each) for each in (True, False)]
+            rows.append([TITLES[title], *cells, *_both(*gains), failed])
     header = [
         SHOWN_AS[name],
         *LADDER_METHODS,
@@ -165,7 +205,8 @@ def told(interval: Interval) -> str:
 
 
 SHOWN = -2, 4
-"""The range of gains in the picture, in points. A gain outside of this range is written at the edge."""
+"""The range of gains in the picture, in points. A gain outside of this range is written at the edge, and an
+interval that goes on is drawn with an arrow."""
 
 
 def figure(ladder: Ladder) -> Figure:
@@ -188,13 +229,16 @@ def figure(ladder: Ladder) -> Figure:
                 reach = [[y - np.clip(low, *SHOWN)], [np.clip(high, *SHOWN) - y]]
                 ax.errorbar(x, y, reach, fmt=marker, color=colour, capsize=2, label=label, clip_on=False)
                 label = ""
-                without = gain_where_none_failed(networks, plain, method).estimate
+                without = gain(networks, plain, method, failed=False).estimate
                 if without != mean:
                     ax.plot(x, without, marker, color=colour, markerfacecolor="white")
                 if y != mean:
                     text = f"{mean:+.0f} [{low:+.0f}, {high:+.0f}]"
                     side = "bottom" if y == SHOWN[0] else "center"  # keeps the text off the axis
                     ax.text(place + 0.3, y, text, color=colour, size=7, va=side)
+                for edge, arrow, beyond in zip(SHOWN, "v^", (low < SHOWN[0], high > SHOWN[1]), strict=True):
+                    if beyond:
+                        ax.plot(x, edge, arrow, color=colour, markersize=4, clip_on=False)
         ax.axhline(0, color="black", linewidth=0.8)
         ax.set_ylim(SHOWN)
         ax.set_xlim(-0.5, len(TITLES) - 0.5)

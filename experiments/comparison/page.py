@@ -95,10 +95,10 @@ def seeds_that_decide(settings: Iterable[list[Row]]) -> str:
 
 def unfinished(settings: Sequence[Stored]) -> str:
     """Returns a warning if some of the plan's data sets are not done; else "". Answers need all of the plan's
-    data sets."""
+    data sets. Other data sets need none of them."""
     planned = analysis.of([each for each in settings if each.setting["budget"] == asdict(Budget())])
-    done = len(analysis.having(planned, *JUDGED))
-    if not planned or done == len(SETS):
+    done = len(set(analysis.having(planned, *JUDGED)) & set(SETS))
+    if done == len(SETS) or not set(planned) & set(SETS):
         return ""
     return (
         f"{done} of the plan's {len(SETS)} data sets are done. Nothing is judged before all of them are done."
@@ -107,7 +107,8 @@ def unfinished(settings: Sequence[Stored]) -> str:
 
 def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     """Writes the page compare.html about all settings in a folder, with figures/NAME.svg and .png. Tables for
-    other documents are written to answers.md, ladder.md and without-labels.md.
+    other documents are written to answers.md, advice.md, ladder.md, statements.md and
+    without-labels.md.
 
     Args:
       folder: the folder of the settings' files.
@@ -133,6 +134,8 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     judged = [] if warning else analysis.judge(networks)
     answers = Table([], []) if warning else tables.answers(settings, judged)
     hypotheses = tables.hypotheses(judged)
+    advice = Table([], []) if warning else tables.advice(settings)
+    statements = ladder.statement_table(climbed)
     rungs = [(name, table) for name in LADDER_SETS if (table := ladder.table(climbed, name)).rows]
     if any(title.endswith("-alone") for _, title in climbed):
         rungs.append(("single steps", ladder.steps_alone(climbed)))
@@ -144,15 +147,15 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
         heat_map=drawing.picture(figures, "methods", "", lambda: heat_map(in_map)),
         second_map=drawing.picture(figures, "methods-elsewhere", "", lambda: heat_map(in_second_map)),
         ladder=drawing.picture(figures, "ladder", "", lambda: ladder.figure(climbed)),
-        statements=list(ladder.statements(climbed)),
-        label_free_statements=list(tables.label_free_statements(settings)),
+        statements=statements,
+        label_free_statements=tables.label_free_statements(settings),
         rungs=rungs,
         hypotheses=hypotheses,
+        advice=advice,
         label_free=label_free,
         methods=tables.methods(settings),
         edges=tables.edges(settings),
         measures=tables.measures(settings),
-        elsewhere=tables.elsewhere(settings),
         transfer=tables.transfer(settings),
         tables=[(column.name, tables.setting(column)) for column in shown],
         margin=f"{100 * (np.exp(MARGIN) - 1):.0f}%",
@@ -160,7 +163,9 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     drawing.write_text(out / "compare.html", page)
     for name, of_file in {
         "answers": [answers, hypotheses],
+        "advice": [advice],
         "ladder": [table for _, table in rungs],
+        "statements": [statements],
         "without-labels": label_free.values(),
     }.items():
         drawing.write_text(out / f"{name}.md", markdown(*of_file))

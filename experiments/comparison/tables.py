@@ -1,13 +1,11 @@
 """Tables of the comparison's page."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from experiments.comparison import analysis, described, ladder, results
 from experiments.comparison.analysis import Judged
-from experiments.comparison.planned import SHOTS
 from experiments.comparison.recipes import METHODS, WITHOUT_LABELS
 from experiments.comparison.results import Row, Stored
 from experiments.page.tables import Table
@@ -48,91 +46,68 @@ def _mean(rows: Sequence[Row], name: str) -> float:
 
 
 def percent(effect: Effect) -> str:
-    """Returns an effect and its interval as text: the change from the other method's error, in %. Returns ""
-    for fewer than two data sets."""
-    if len(effect.sets) < 2:
+    """Returns an effect and its interval as text: the change from the other method's error, in %. Returns
+    only the mean for fewer data sets than `analysis.FEWEST`, and "" for none."""
+    if not len(effect.sets):
         return ""
     mean, low, high = 100 * np.expm1(effect.interval)
-    return f"{mean:+.1f}% [{low:+.1f}, {high:+.1f}]"
+    return f"{mean:+.1f}%" + (f" [{low:+.1f}, {high:+.1f}]" if len(effect.sets) >= analysis.FEWEST else "")
 
 
-READERS = {
-    "H1": "You use nothing against overfitting",
-    "H2": "You use dropout",
-    "H3": "You use DeCov",
-    "H5": "You use dropout, and test on noisy inputs or with 80% of weights pruned",
-}
-"""Maps a hypothesis to the readers whose question it answers."""
-
-
-class Question(NamedTuple):
-    """A question that no hypothesis asks: how much less or more `method` errs than `against`."""
-
-    reader: str
-    method: str
-    against: str
-    title: str = ""
-    """The kind of settings that answer it, as in `Part.title`."""
-    rows: int = 1000
-    measure: str = "test_error"
-
-
-def _usual(reader: str, title: str = "", rows: int = 1000) -> Iterator[Question]:
-    """Yields the questions that are asked in every kind of settings."""
-    for method, against in (("dropout", "vanilla"), ("corr", "vanilla"), ("corr-dropout", "dropout")):
-        yield Question(reader, method, against, title, rows)
-
-
-FIRST = [Question("To begin with", method, "vanilla") for method in ("dropout", "batchnorm", "smoothing")]
-"""The questions at the top of the table of answers."""
-LAST = [
-    *_usual("You have 5,000 rows", rows=5000),
-    *_usual("You train with AdamW", "adamw"),
-    *_usual("Your network is convolutional", "conv"),
-    *(
-        Question(
-            f"You reuse the last hidden layer for new classes, with {shots} rows of each",
-            method,
-            "vanilla",
-            "features",
-            measure=f"layer_3_{shots}_error",
-        )
-        for shots in SHOTS
-        for method in ("dropout", "corr", "corr-dropout")
-    ),
-]
-"""The questions at the end of the table of answers."""
-SAID = {"use it": "use it", "do not": "do not use it", "holds": "use it", "fails": "do not use it"}
-"""Maps an advice or an outcome to the answer in the table. Any other advice or outcome decides nothing."""
+SHOWN = (
+    ("dropout", "vanilla"),
+    ("corr", "vanilla"),
+    ("corr-dropout", "vanilla"),
+    ("corr-dropout", "dropout"),
+)
+"""Pairs of methods in the table of answers: a method, and the method that it is compared with."""
 
 
 def answers(settings: Sequence[Stored], judged: Sequence[Judged]) -> Table:
-    """Returns the table of answers: what each kind of user can expect, by PLAN.md's rule and hypotheses."""
-
-    def only_measured(question: Question) -> tuple:
-        networks = analysis.of(settings, question.title, question.rows)
-        effect = analysis.effect(networks, question.method, question.against, (question.measure,))
-        return question.reader, question.method, question.against, effect, "no planned test"
-
-    rows = [only_measured(each) for each in FIRST]
+    """Returns the table of answers: what the users of each kind of data or network can expect. Its last
+    column has the answer by PLAN.md's hypotheses and its rule for advice."""
+    outcomes = {each.hypothesis.name: f"{each.hypothesis.name}: {each.outcome}" for each in judged}
+    advised: dict[bool, list[str]] = {True: [], False: []}
     for each in analysis.advice(analysis.of(settings)):
-        data = "Your data are small images" if each.images else "Your data are tables"
-        rows.append((data, each.method, each.against, each.effect, SAID.get(each.says, each.says)))
-    for name, reader in READERS.items():
-        (of_name,) = (each for each in judged if each.hypothesis.name == name)
-        method, against = of_name.hypothesis.method, of_name.hypothesis.against
-        rows.append(
-            (reader, method, against, of_name.effect, SAID.get(of_name.outcome, f"not decided ({name})"))
-        )
-    rows += [only_measured(each) for each in LAST]
-    return Table(
-        ["for whom", "method", "against", "change of the error [95%]", "data sets", "answer"],
-        [
-            [reader, method, against, percent(effect), len(effect.sets), said]
-            for reader, method, against, effect, said in rows
-            if len(effect.sets)
-        ],
-    )
+        if each.method in ("corr", "corr-dropout"):
+            advised[each.images].append(f"{each.method}: {each.says}")
+    planned = {
+        described.EVERYONE: [outcomes["H1"], outcomes["H2"]],
+        described.IMAGES: advised[True],
+        described.TABLES: advised[False],
+        described.DAMAGED: [outcomes["H5"]],
+    }
+    rows = []
+    for kind, networks, measures in described.readers(settings):
+        effects = [analysis.effect(networks, *pair, measures) for pair in SHOWN]
+        if sets := max(len(effect.sets) for effect in effects):
+            answer = "; ".join(planned.get(kind, ["no planned test"]))
+            rows.append([kind, sets, *map(percent, effects), answer])
+    names = [method if against == "vanilla" else f"{method} against {against}" for method, against in SHOWN]
+    return Table(["for whom", "data sets", *names, "answer by the plan"], rows)
+
+
+def advice(settings: Sequence[Stored]) -> Table:
+    """Returns the table of PLAN.md's advice on every method, for images and for tables."""
+    advised = {
+        images: {
+            each.method: each for each in analysis.advice(analysis.of(settings)) if each.images == images
+        }
+        for images in (True, False)
+    }
+    shown = {data: of for data, of in zip(("small images", "tables"), advised.values(), strict=True) if of}
+    header = ["method"]
+    for data, of_method in shown.items():
+        header += [f"{data}: against {next(iter(of_method.values())).against}", "answer"]
+    rows = []
+    for method in METHODS:
+        if any(method in of_method for of_method in shown.values()):
+            row = [method]
+            for of_method in shown.values():
+                each = of_method.get(method)
+                row += [percent(each.effect), each.says] if each else ["", ""]
+            rows.append(row)
+    return Table(header, rows)
 
 
 def hypotheses(judged: Sequence[Judged]) -> Table:
@@ -194,16 +169,20 @@ def without_labels(settings: Sequence[Stored]) -> Iterator[tuple[str, Table]]:
         yield shown, Table(header, lines)
 
 
-def label_free_statements(settings: Sequence[Stored]) -> Iterator[ladder.Statement]:
-    """Yields the plan's statement W for each data set. Its interval is that of align-corr's gain against
-    align, in points."""
+def label_free_statements(settings: Sequence[Stored]) -> Table:
+    """Returns the table of the plan's statement W. Its interval is that of align-corr's gain against align,
+    in points."""
+    rows = []
     for name, setting, reported, _ in settings:
         if setting["title"] == "views" and all(
             results.of(reported, each) for each in ("align", "align-corr")
         ):
             gain = ladder.gain(reported, "align", "align-corr")
             text = "with 100 labels, align-corr errs less than align"
-            yield ladder.Statement("W", name.removesuffix("-views"), text, gain, ladder.judge(gain, low=0))
+            rows.append(
+                ["W", name.removesuffix("-views"), text, ladder.told(gain), ladder.judge(gain, low=0)]
+            )
+    return Table(["", "data set", "statement", "points [95%]", "outcome"], rows)
 
 
 def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
@@ -253,42 +232,22 @@ def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
 
 
 def edges(settings: Sequence[Stored]) -> Table:
-    """Returns the table of how often a method's chosen hyperparameters lie at an end of their ranges."""
+    """Returns the table of how often a method's chosen hyperparameters lie at an end of their ranges, and of
+    how many trials failed."""
     found = list(described.edges(settings))
     names = list(dict.fromkeys(name for edge in found for name in edge.at))
+    numbers = [name.replace("_", " ") for name in names]
     return Table(
-        ["method", "settings", *(name.replace("_", " ") for name in names), "range of the learning rate"],
+        ["method", "settings", *numbers, "range of the learning rate", "failed trials"],
         [
             [
                 edge.method,
                 edge.settings,
                 *(edge.at.get(name, "") for name in names),
                 "too narrow" if edge.too_narrow else "wide enough",
+                f"{edge.failed} of {edge.trials}",
             ]
             for edge in found
-        ],
-    )
-
-
-def elsewhere(settings: Sequence[Stored]) -> Table:
-    """Returns the table of the hypotheses' effects in each kind of settings."""
-    header = [
-        f"{each.name}: {each.method} against {each.against}"
-        + (", under damage" if each.measures == analysis.DAMAGES else "")
-        for each in analysis.HYPOTHESES
-    ]
-    return Table(
-        ["settings", "data sets", *header],
-        [
-            [
-                kind,
-                len(networks),
-                *(
-                    percent(analysis.effect(networks, each.method, each.against, each.measures))
-                    for each in analysis.HYPOTHESES
-                ),
-            ]
-            for kind, networks in described.kinds(settings).items()
         ],
     )
 

@@ -269,8 +269,7 @@ def rung(
 ) -> Interval:
     """Returns by how many points a method's error is below that of `plain` on a rung of the ladder. failed:
     whether seeds with a failed network are included."""
-    networks = ladder.of(compared())[pool, title]
-    return (ladder.gain if failed else ladder.gain_where_none_failed)(networks, plain, method)
+    return ladder.gain(ladder.of(compared())[pool, title], plain, method, failed)
 
 
 def gains(pool: str, plain: str = "vanilla", method: str = "corr") -> list[float]:

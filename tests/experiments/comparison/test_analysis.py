@@ -42,8 +42,7 @@ def test_hypotheses_are_judged_by_their_effects(networks):
     assert judged["H5"].effect.interval.estimate == pytest.approx(np.log(1.5), abs=0.02)
 
 
-def test_one_set_decides_nothing(networks):
-    assert all(each.outcome == "open" for each in analysis.judge({SETS[0]: networks[SETS[0]]}))
+def test_no_set_decides_nothing():
     assert all(each.outcome == "open" for each in analysis.judge({}))
 
 
@@ -79,13 +78,16 @@ def test_c10_is_judged_by_h3_once_all_sets_are_there(networks):
 
 def test_chosen_numbers_at_an_end_of_their_range_are_counted():
     def chosen(point):
-        network = {"method": "dropout", "point": point}
+        network = {"method": "dropout", "point": point, "failed": float(point == 0)}
         return stored("digits", [network], [network])
 
     (edge,) = described.edges([chosen(point) for point in range(4)])
     assert (edge.method, edge.settings) == ("dropout", 4)
+    assert (edge.failed, edge.trials) == (1, 4)
     assert [*edge.at.items()] == [("learning_rate", 0), ("weight_decay", 2), ("dropout_rate", 0)]
-    wide, narrow = (described.Edge("dropout", 3, {"learning_rate": count}).too_narrow for count in (1, 2))
+    wide, narrow = (
+        described.Edge("dropout", 3, {"learning_rate": count}, 0, 32).too_narrow for count in (1, 2)
+    )
     assert not wide and narrow
 
 
@@ -95,16 +97,25 @@ def test_more_tried_points_are_expected_to_be_better():
     assert found[0] == pytest.approx(0.25) and found[0] > found[1] > found[2] == pytest.approx(0.1)
 
 
-def test_every_kind_of_settings_is_described(networks):
+def test_every_kind_of_reader_is_told_what_concerns_it(networks):
     few = {name: networks[name] for name in SETS[:4]}
     settings = [stored(name, rows) for name, rows in few.items()]
     settings += [stored(name, rows, title="adamw") for name, rows in list(few.items())[1:]]
-    kinds = {kind: list(of_kind) for kind, of_kind in described.kinds(settings).items()}
-    assert kinds == {
-        "images, 1,000 rows": list(SETS[:3]),
-        "tables, 1,000 rows": [SETS[3]],
-        "AdamW, 1,000 rows": list(SETS[1:4]),
+    found = {kind: list(of_kind) for kind, of_kind, _ in described.readers(settings)}
+    assert found == {
+        "all data sets": list(SETS[:4]),
+        "small images": list(SETS[:3]),
+        "tables": [SETS[3]],
+        "noisy inputs, or 80% of weights pruned": list(SETS[:4]),
+        "AdamW": list(SETS[1:4]),
     }
+
+
+@pytest.mark.parametrize("sets", [1, 2])
+def test_too_few_sets_decide_nothing(networks, sets):
+    few = {name: networks[name] for name in SETS[3 : 3 + sets]}
+    assert all(each.outcome == "open" for each in analysis.judge(few))
+    assert all(each.says == "too few data sets" for each in analysis.advice(few))
 
 
 def test_a_measure_needs_a_finite_value_of_every_network(networks):
@@ -119,6 +130,8 @@ def test_a_data_set_stands_for_itself_with_its_largest_sample():
     settings = [stored("digits", rows, rows=count) for count in (1000, 500, 5000)]
     assert analysis.by_set(settings)["digits"].setting["rows"] == 1000
     assert analysis.by_set(settings[1:])["digits"].setting["rows"] == 500
+    assert analysis.by_set(settings[2:])["digits"].setting["rows"] == 5000
+    assert not analysis.by_set(settings[:2], rows=5000)
     assert not analysis.by_set(settings[1:], rows=1000, title="adamw")
 
 

@@ -83,32 +83,49 @@ def written(folder):
     return page.write(folder).read_text()
 
 
+def cells(part):
+    """Returns the texts of a page's table cells, row by row."""
+    rows = re.findall("<tr>(<td.*?)</tr>", part)
+    return [[re.sub("<[^>]+>", "", cell) for cell in re.findall("<td.*?</td>", row)] for row in rows]
+
+
 def test_the_answer_comes_first(written):
-    start = written[: written.index("<figure>")]
-    answers = [re.sub("<[^>]+>", "", row) for row in re.findall("<tr>(<td>.*?)</tr>", start)]
-    told = [re.sub(r"[+-]?\d[\d.]*%? ?\[.*\]", ";", answer) for answer in answers]
-    assert told[0] == "To begin withdropoutvanilla;4no planned test"
-    assert "Your data are tablescorrdropout;3do not use it" in told
-    assert "Your data are tablescorr-dropoutdropout;3use it" in told
-    assert "Your data are small imagescorrdropout1too few data sets" in told
-    assert "You use dropoutcorr-dropoutdropout;4use it" in told
-    assert "You have 5,000 rowscorr-dropoutdropout;2no planned test" in told
-    others = "You reuse the last hidden layer for new classes, with 50 rows of each"
-    assert told[-3:] == [
-        f"{others}{method}vanilla;4no planned test" for method in ("dropout", "corr", "corr-dropout")
+    answers = {kind: row for kind, *row in cells(written[: written.index("<figure>")])}
+    assert list(answers) == [
+        *("all data sets", "small images", "tables", "noisy inputs, or 80% of weights pruned"),
+        *("5,000 rows", "all images"),
+        *(f"features for new classes, {shots} rows of each" for shots in (5, 50)),
     ]
+    assert answers["all data sets"][0] == "4" and answers["all data sets"][-1] == "H1: holds; H2: holds"
+    assert answers["small images"][-1] == "corr: too few data sets; corr-dropout: too few data sets"
+    assert answers["tables"][-1] == "corr: do not use it; corr-dropout: use it"
+    dropout, corr, both, on_top = (float(cell.split("%")[0]) for cell in answers["all data sets"][1:5])
+    assert (dropout, corr, both, on_top) == pytest.approx((-20, -10, -30, -12.5), abs=2)  # FACTORS
+    # With two data sets, there is a mean, but no interval.
+    assert re.fullmatch(r"-[0-9.]+%", answers["5,000 rows"][1]) and "[" in answers["tables"][1]
+
+
+def test_every_method_is_advised(written):
+    part = written[written.index('id="advice"') : written.index('id="methods"')]
+    advised = {method: advice for method, *advice in cells(part)}
+    assert advised["corr-dropout"][1] == "too few data sets" and advised["corr-dropout"][3] == "use it"
+    assert advised["decov"][3] == "do not use it" and "dropout" not in advised
+    assert "tables: against dropout" in written
 
 
 def test_the_page_has_every_part(written):
     for part in (
         *("ladder", "without-labels", "hypotheses", "methods"),
-        *("measures", "elsewhere", "transfer", "edges", "settings"),
+        *("advice", "measures", "elsewhere", "transfer", "edges", "settings"),
     ):
         assert f'id="{part}"' in written
     assert "corr errs less than vanilla" in written and "copied slopes bring half" in written
     (alone,) = re.findall(r"<td>He&#39;s start</td>.*", written)
     assert alone.count("0 and 0") == 1 and ">20." in alone  # Fashion-MNIST is missing
-    assert "<td>W</td><td>digits-1437</td>" in written
+    (w,) = (row for row in cells(written) if row[0] == "W")
+    assert w[1] == "digits-1437"
+    (of_fixed,) = (row for row in cells(written) if row[0] == "S2")
+    assert of_fixed[2].startswith(("+", "-")) and of_fixed[3] == "" and len(of_fixed) == 8  # none failed
     assert "align-corr-floor" in written and "1 of 8" in written  # one network with decov failed
     assert (
         '<td class="n">25.00</td>' in written
@@ -118,16 +135,14 @@ def test_the_page_has_every_part(written):
 
 def test_measures_beside_the_error_are_compared(written):
     part = written[written.index('id="measures"') : written.index('id="elsewhere"')]
-    rows = [re.sub("<[^>]+>", ";", row) for row in re.findall("<tr>(.*?)</tr>", part)]
-    cells = [[cell for cell in row.split(";") if cell] for row in rows]
-    probabilities, damage = (place for place, row in enumerate(cells) if row[0] == "method")
-    # Only the digits have a blur_error. networks() sets the same nll for all methods.
-    assert cells[probabilities] == ["method", "nll", "after scaling"]
-    assert cells[damage] == ["method", "80% of weights pruned", "noise"]
-    assert ["corr", *["+0.0% [+0.0, +0.0]"] * 2] in cells[:damage]
-    (of_corr,) = (row for row in cells[damage:] if row[0] == "corr")
-    assert all(-12 < float(cell.split("%")[0]) < -8 for cell in of_corr[1:])  # FACTORS
-    assert cells[damage - 1][0] == cells[-1][0] == "corr-dropout against dropout"
+    headers = [re.findall("<th[^>]*>(.*?)</th>", row) for row in re.findall("<tr>(<th.*?)</tr>", part)]
+    # Only the digits have a blur_error.
+    assert headers == [["method", "nll", "after scaling"], ["method", "80% of weights pruned", "noise"]]
+    rows = cells(part)
+    assert ["corr", *["+0.0% [+0.0, +0.0]"] * 2] in rows  # networks() sets the same nll for all methods
+    damage = rows[-1][0], [row for row in rows if row[0] == "corr"][1]
+    assert damage[0] == "corr-dropout against dropout"
+    assert all(-12 < float(cell.split("%")[0]) < -8 for cell in damage[1][1:])  # FACTORS
     assert "nan" not in part
 
 
@@ -152,6 +167,15 @@ def test_some_of_the_planned_sets_judge_nothing(tmp_path):
     assert "3 of the plan&#39;s 17 data sets are done" in (text := page.write(tmp_path).read_text())
     assert 'id="hypotheses"' not in text and "use it" not in text
     assert (tmp_path / "answers.md").read_text() == ""
+
+
+@pytest.mark.parametrize("rows", [1000, 2000])
+def test_data_sets_of_ones_own_are_judged_without_the_plans(tmp_path, rows):
+    for place, name in enumerate(("mine", "yours", "theirs")):
+        own = Setting(name, "0", rows)  # the budget is the plan's
+        results.write(tmp_path, own, networks(("vanilla", "corr"), 0.1 + 0.1 * place, 16))
+    text = page.write(tmp_path).read_text()
+    assert "Nothing is judged" not in text and cells(text)[0][:2] == ["all data sets", "3"]
 
 
 def test_methods_that_are_not_whole_are_left_out(tmp_path):

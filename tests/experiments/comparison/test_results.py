@@ -116,10 +116,15 @@ def test_a_statement_holds_if_its_interval_lies_on_its_side(low, high, outcome):
 
 
 def test_a_gain_is_paired_by_seed():
-    def network(method, seed, error):
-        return {"method": method, "stage": "report", "seed": seed, "test_error": error}
+    def network(method, seed, error, failed=False):
+        named = {"method": method, "stage": "report", "seed": seed}
+        return named | {"test_error": error, "failed": float(failed)}
 
     errors = [(0.10, 0.09), (0.30, 0.29), (0.20, 0.19)]
     rows = [network("vanilla", seed, plain) for seed, (plain, _) in enumerate(errors)]
     rows += [network("corr", seed, error) for seed, (_, error) in reversed([*enumerate(errors)])]
     assert np.allclose(ladder.gain(rows, "vanilla", "corr"), 1.0)
+    assert ladder.contrast(rows, {"vanilla": 0.5, "corr": -1}).estimate == pytest.approx(-9.0)
+    rows += [network("vanilla", 3, 0.9, failed=True), network("corr", 3, 0.2)]
+    assert ladder.gain(rows, "vanilla", "corr").estimate == pytest.approx((3 * 1 + 70) / 4)
+    assert np.allclose(ladder.gain(rows, "vanilla", "corr", failed=False), 1.0)
