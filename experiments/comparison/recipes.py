@@ -115,6 +115,7 @@ WITHOUT_LABELS: dict[str, Method] = {
     "untrained": Method(),
     "align": Method(),
     "align-corr": Method(ranges=_WEIGHT),
+    "align-corr-strong": Method(ranges={"weight": (1.0, 1e4)}),
     "align-corr-floor": Method(ranges=_WEIGHT),
     "vicreg": Method(ranges=_WEIGHT),
     "barlow": Method(ranges={"weight": (5e-5, 0.5)}),

@@ -48,10 +48,15 @@ def _vicreg(a: Array, b: Array, weight: Any) -> Array:
     return vicreg_loss(a, b, invariance_weight=1, variance_weight=weight, covariance_weight=weight / 25)
 
 
+def _align_corr(a: Array, b: Array, weight: Any) -> Array:
+    return _alignment(a, b) + weight * _correlations(a, b)
+
+
 LOSSES: dict[str, Callable[[Array, Array, Any], Array]] = {
     "untrained": lambda a, b, weight: jnp.zeros(()),
     "align": lambda a, b, weight: _alignment(a, b),
-    "align-corr": lambda a, b, weight: _alignment(a, b) + weight * _correlations(a, b),
+    "align-corr": _align_corr,
+    "align-corr-strong": _align_corr,  # its weight has another range
     "align-corr-floor": lambda a, b, weight: (
         _alignment(a, b) + weight * (_correlations(a, b) + _spread(a, b))
     ),
