@@ -1,5 +1,6 @@
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from decorr import correlation_penalty
 from decorr.models import MLP
-from experiments.comparison import corruptions, measures, network, planned, training
+from experiments.comparison import corruptions, measures, network, planned, stages, training
 from experiments.comparison.recipes import METHODS, Numbers, Recipe
 from experiments.comparison.settings import Budget, Setting, Work
 from experiments.data.pool import Pool
@@ -67,6 +68,27 @@ def test_copied_slopes_are_those_of_the_other_network():
     assert np.array_equal(slopes, given) and np.array_equal(copied["params"]["slope_2"], given[-1, 1])
     assert not np.allclose(own_slopes, given)
     assert not np.allclose(own["params"]["hidden_1"]["kernel"], copied["params"]["hidden_1"]["kernel"])
+
+
+@pytest.mark.slow
+def test_networks_trained_at_once_are_those_trained_alone():
+    """On an accelerator, all networks of a stage are one program."""
+    device, seeds = jax.devices()[0], (0, 1, 2)
+    recipe, numbers = METHODS["corr-dropout"].recipe(PLAIN), SETTING.numbers("corr-dropout")
+    runs = [
+        training.Run(np.int32(seed), training.floats(numbers[seed % 2]), POOL.sample(100, seed), None)
+        for seed in seeds
+    ]
+    arrays = training.on_device(POOL, device)
+
+    def made(runs, platform):
+        stacked = stages.stacked(runs, device)
+        variables = training._fitting(recipe, None, 2, None, platform)(stacked, *arrays)
+        return variables, training._evaluating(recipe, True, 2, None, platform)(stacked, variables, *arrays)
+
+    alone = [made([run], "cpu") for run in runs]
+    expected = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *alone)
+    chex.assert_trees_all_close(made(runs, "gpu"), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_a_penaltys_share_is_that_of_the_loss_of_guessing():
