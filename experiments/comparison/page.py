@@ -134,7 +134,7 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     judged = [] if warning else analysis.judge(networks)
     answers = Table([], []) if warning else tables.answers(settings, judged)
     hypotheses = tables.hypotheses(judged)
-    advice = Table([], []) if warning else tables.advice(settings)
+    advice = Table([], []) if warning else tables.all_advice(settings)
     statements = ladder.statement_table(climbed)
     rungs = [(name, table) for name in LADDER_SETS if (table := ladder.table(climbed, name)).rows]
     if any(title.endswith("-alone") for _, title in climbed):

@@ -1,6 +1,7 @@
 """Tables of the comparison's page."""
 
 from collections.abc import Iterator, Sequence
+from itertools import compress
 
 import numpy as np
 
@@ -63,31 +64,38 @@ SHOWN = (
 """Pairs of methods in the table of answers: a method, and the method that it is compared with."""
 
 
+SAID = {"holds": "less error", "fails": "more error", "open": "not decided"}
+"""Maps the outcome of a hypothesis to the answer in the table."""
+
+
 def answers(settings: Sequence[Stored], judged: Sequence[Judged]) -> Table:
     """Returns the table of answers: what the users of each kind of data or network can expect. Its last
-    column has the answer by PLAN.md's hypotheses and its rule for advice."""
-    outcomes = {each.hypothesis.name: f"{each.hypothesis.name}: {each.outcome}" for each in judged}
-    advised: dict[bool, list[str]] = {True: [], False: []}
-    for each in analysis.advice(analysis.of(settings)):
-        if each.method in ("corr", "corr-dropout"):
-            advised[each.images].append(f"{each.method}: {each.says}")
-    planned = {
-        described.EVERYONE: [outcomes["H1"], outcomes["H2"]],
-        described.IMAGES: advised[True],
-        described.TABLES: advised[False],
-        described.DAMAGED: [outcomes["H5"]],
-    }
+    column has the answer by PLAN.md's hypotheses and its rule for advice. Methods that no data set has are
+    left out."""
+    planned: dict[str, list[str]] = {described.EVERYONE: [], described.DAMAGED: []}
+    for each in judged:
+        name, _, method = each.hypothesis[:3]
+        row = described.DAMAGED if name == "H5" else described.EVERYONE
+        if name in ("H1", "H2", "H5") and len(each.effect.sets):
+            planned[row].append(f"{method}: {SAID[each.outcome]} ({name})")
+    for advice in analysis.advice(analysis.of(settings)):
+        if advice.method in ("corr", "corr-dropout"):
+            data = described.IMAGES if advice.images else described.TABLES
+            planned.setdefault(data, []).append(f"{advice.method}: {advice.says}")
     rows = []
     for kind, networks, measures in described.readers(settings):
         effects = [analysis.effect(networks, *pair, measures) for pair in SHOWN]
         if sets := max(len(effect.sets) for effect in effects):
             answer = "; ".join(planned.get(kind, ["no planned test"]))
             rows.append([kind, sets, *map(percent, effects), answer])
-    names = [method if against == "vanilla" else f"{method} against {against}" for method, against in SHOWN]
-    return Table(["for whom", "data sets", *names, "answer by the plan"], rows)
+    header = ["for whom", "data sets"]
+    header += [method if against == "vanilla" else f"{method} against {against}" for method, against in SHOWN]
+    header += ["answer by the plan"]
+    shown = [any(values) for values in zip(*rows, strict=True)]
+    return Table([*compress(header, shown)], [[*compress(row, shown)] for row in rows])
 
 
-def advice(settings: Sequence[Stored]) -> Table:
+def all_advice(settings: Sequence[Stored]) -> Table:
     """Returns the table of PLAN.md's advice on every method, for images and for tables."""
     advised = {
         images: {
