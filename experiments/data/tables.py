@@ -7,11 +7,16 @@ The class is an ARFF file's last column, or OpenML's target. A nominal column of
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from experiments.data.pool import Pool
 from experiments.disk.errors import first_line
+
+MOST, FEWEST = 100, 10
+"""A column of whole numbers can be the class if it has at most `MOST` values, with `FEWEST` rows or more for
+each on average. Otherwise the numbers are measurements, such as prices."""
 
 EMBEDDED = ("breast_cancer", "wine")
 """Tables that scikit-learn ships."""
@@ -68,8 +73,8 @@ def openml(name: str, data_home: Path | None = None) -> Pool:
         ~/scikit_learn_data.
 
     Raises:
-      ValueError: OpenML has no such set or cannot be reached, or the set is not a classification table of
-        numbers and categories.
+      ValueError: OpenML has no such set or cannot be reached; or the set is not a classification table of
+        numbers and categories; or its target holds numbers that are no classes.
     """
     from sklearn.datasets import fetch_openml
 
@@ -85,8 +90,27 @@ def openml(name: str, data_home: Path | None = None) -> Pool:
             raise ValueError(
                 f"OpenML's {name!r}: column {column} holds text: only numbers and categories can be used"
             )
+    _check_class(found.target, f"OpenML's {name!r}")
     columns = [_column(found.data[column].to_numpy()) for column in found.data.columns]
     return _table(f"openml-{name}", columns, _column(found.target.to_numpy()), f"OpenML's {name!r}")
+
+
+def _check_class(target: Any, where: str) -> None:
+    """Raises ValueError if a pandas column holds numbers that are no classes. Errors begin with `where`."""
+    if target.dtype.name == "category" or target.dtype.kind not in "iuf":
+        return
+    numbers = target.dropna()
+    fractions, different = numbers[numbers % 1 != 0], numbers.nunique()
+    if len(fractions):
+        wrong = f"fractions such as {fractions.iloc[0]:g}"
+    elif different > MOST or different * FEWEST > len(numbers):
+        wrong = f"{different} whole numbers in {len(numbers)} rows"
+    else:
+        return
+    raise ValueError(
+        f"{where}: the target {target.name} holds {wrong}; a class must be nominal, text, or whole numbers: "
+        f"at most {MOST}, with {FEWEST} rows or more each on average"
+    )
 
 
 def _column(values: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import json
 from unittest import mock
 
 import numpy as np
+import pandas
 import pytest
 
 from experiments.data import tables
@@ -134,6 +135,51 @@ def test_an_error_without_words_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("sklearn.datasets.fetch_openml", mock.Mock(side_effect=TimeoutError()))
     with pytest.raises(ValueError, match=r"OpenML's '7' cannot be loaded: TimeoutError$"):
         tables.openml("7", tmp_path)
+
+
+def with_target(monkeypatch, target):
+    """Loads an OpenML table with this target, without a download."""
+    target = pandas.Series(target, name="y")
+    bunch = mock.Mock(data=pandas.DataFrame({"x": np.arange(len(target), dtype=float)}), target=target)
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda **_: bunch)
+    return tables.openml("houses")
+
+
+RULE = r"a class must be nominal, text, or whole numbers: at most 100, with 10 rows or more each on average$"
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        (np.arange(1000) % 600 + 0.5, "target y holds fractions such as 0.5"),
+        (np.repeat([0.5, 1.5, 2.5], 100), "target y holds fractions such as 0.5"),
+        (np.array([1.0, np.nan, 2.25] * 50), r"target y holds fractions such as 2\.25"),
+        (np.array([1.0, np.inf, 2.0] * 50), "target y holds fractions such as inf"),
+        (np.arange(300) * 7, "target y holds 300 whole numbers in 300 rows"),
+        (np.arange(5000.0) % 101, "target y holds 101 whole numbers in 5000 rows"),
+        (np.arange(450) % 50, "target y holds 50 whole numbers in 450 rows"),
+    ],
+)
+def test_measured_numbers_are_no_classes(monkeypatch, target, found):
+    with pytest.raises(ValueError, match=rf"^OpenML's 'houses': the {found}; {RULE}"):
+        with_target(monkeypatch, target)
+
+
+@pytest.mark.parametrize(
+    ("target", "classes"),
+    [
+        (np.arange(520) % 26, 26),
+        (np.arange(520.0) % 26 + 1, 26),
+        (np.array([-1, 1] * 10), 2),
+        (np.arange(40, dtype=np.uint8) % 4, 4),
+        (np.array([True, False] * 10), 2),
+        (np.array(["cat", "dog"] * 10, object), 2),
+        (pandas.Categorical([1.5, 2.5] * 10), 2),
+        (pandas.Categorical(np.arange(300) % 150), 150),
+    ],
+)
+def test_categories_text_and_whole_numbers_are_classes(monkeypatch, target, classes):
+    assert with_target(monkeypatch, target).classes == classes
 
 
 def test_samples_are_a_seeds_own_and_share_no_row():
