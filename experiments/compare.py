@@ -15,6 +15,7 @@ from experiments.command import Machine, MachineOptions, Unset, explained, make_
 from experiments.comparison.planned import CONVOLUTIONAL, PLAIN, PLANNED, SLOPES, TABLES, Part
 from experiments.comparison.recipes import METHODS, Optimiser
 from experiments.comparison.settings import Budget, Setting, Work
+from experiments.disk.files import check_folder
 from experiments.grid.networks import Family
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def compare(options: Compare, console: Console) -> None:
     """Trains the missing networks, one data set after the other, and writes the page; or shows the plan."""
     from experiments.data.load import load_pool
 
+    check_folder(options.out)
     options.machine.prepare(options.plan)
     for source, of_one in itertools.groupby(options.parts(), lambda part: part.pool):
         planned_table = options.part is not None and source in TABLES

@@ -8,6 +8,7 @@ import tyro
 
 from experiments.command import Unset, explained, make_console, parse
 from experiments.disk.errors import ResultsError
+from experiments.disk.files import check_folder
 from experiments.store import finished
 
 
@@ -34,11 +35,13 @@ def write(options: Report) -> list[Path]:
 
     if options.reference:
         out = options.out or Path("results/reference")
+        check_folder(out)
         return [
             report.write_reference(report.REFERENCE, out, analysis.c10(results.stored())),
             page.write(out=out / "comparison"),
         ]
     folder = options.folder or _last()
+    check_folder(options.out or folder)
     return [report.write(gather(folder), options.out or folder)]
 
 

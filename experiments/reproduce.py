@@ -12,6 +12,7 @@ from experiments.compare import Compare, compare
 from experiments.comparison import analysis
 from experiments.comparison.results import REFERENCE as COMPARISON
 from experiments.comparison.results import stored
+from experiments.disk.files import check_folder
 from experiments.documents.check import mistakes as check_documents
 from experiments.grid.cells import Cell
 from experiments.grid.protocols import ABLATION, BY_WEIGHT, WITHOUT
@@ -130,6 +131,8 @@ def main() -> None:
         options, console = parse(Reproduce, "reproduce"), make_console()
         for name in options.only:
             check_name("sweep", name, Reproduce.only)
+        for folder in (options.out, options.results, options.comparison):
+            check_folder(folder)
         options.out.mkdir(parents=True, exist_ok=True)
         for name in options.only:
             if name in COMPARISONS:

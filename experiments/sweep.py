@@ -13,6 +13,7 @@ from rich.console import Console
 from decorr._names import check_name
 from experiments import command
 from experiments.command import Machine, MachineOptions, Unset, explained, make_console, parse
+from experiments.disk.files import check_folder
 from experiments.grid.cells import Block, Cell, Checkpoint, Precision, make_cells
 from experiments.grid.networks import SIZES, Family, Network, Recipe, Scaling, Size
 from experiments.grid.protocols import EARLY, PROTOCOLS, VARIANTS
@@ -133,6 +134,7 @@ def sweep(options: Sweep, console: Console) -> None:
 
 def train(options: Sweep, grid: Sequence[Cell], folder: Path, console: Console) -> None:
     """Trains the cells that a folder lacks, with the folder locked; or only shows the plan."""
+    check_folder(folder)
     with nullcontext() if options.plan else command.writing(folder):
         missing = finished.missing(folder, grid)
         done = [cell for cell in grid if cell not in missing]

@@ -14,6 +14,7 @@ from rich.console import Console
 from experiments.benchmark import diagnostics, penalty, plot, roofline, startup, tables, training
 from experiments.benchmark.workers import Group, Work, together
 from experiments.command import explained, make_console, parse
+from experiments.disk.files import check_folder
 from experiments.grid.networks import Family, Size, Variant
 from experiments.page.drawing import write_text
 from experiments.run.machine import processors
@@ -90,6 +91,9 @@ def run(options: Benchmark, console: Console) -> None:
     def say(line: str) -> None:
         console.print(line, style="dim")
 
+    check_folder(options.out.parent)
+    if options.out.is_dir():
+        raise ValueError(f"{options.out} is a folder: give a file")
     found: dict[str, Any] = {"machine": machine()}
     kind, devices = found["machine"]["platform"], found["machine"]["devices"]
     repeats, sizes, variants = options.repeats, options.sizes, options.variants

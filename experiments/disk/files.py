@@ -72,6 +72,13 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         raise ValueError(f"{path}: {str(error).rstrip('.')}; give the folder itself") from None
 
 
+def check_folder(path: Path) -> None:
+    """Raises ValueError if there can be no folder of this path, because a file is in its place."""
+    there = next(part for part in (path, *path.parents) if os.path.lexists(part))
+    if not there.is_dir():
+        raise ValueError(f"{there} is a file: give a folder")
+
+
 def cache_dir() -> Path | None:
     """Returns the folder for caches: $XDG_CACHE_HOME/decorr or ~/.cache/decorr; None without a home
     folder."""

@@ -1,6 +1,7 @@
 """Commands on machines where something usual, such as git or a home folder, is missing or different."""
 
 import functools
+import importlib
 import io
 import os
 import re
@@ -16,11 +17,13 @@ import rich.console
 
 from experiments import command
 from experiments import sweep as command_sweep
+from experiments.benchmark import __main__ as benchmark
 from experiments.disk.errors import ResultsError
 from experiments.page import curves, drawing, summary
 from experiments.store import finished, provenance
 from experiments.store.gathered import gather
 from tests import made_up
+from tests.experiments.conftest import called
 
 ROOT = Path(__file__).parents[2]
 ONE = ("--sizes", "tiny", "--variants", "corr-0.1", "--seeds", "2", "--epochs", "1")
@@ -96,6 +99,35 @@ def test_the_users_matplotlibrc_does_not_decide_the_figures(tmp_path):
     with matplotlib.rc_context(fname=tmp_path / "matplotlibrc"):
         picture = drawing.picture(tmp_path, "it", "", functools.partial(curves.learning_curves, one))
     assert "<svg" in picture.svg and "ff0000" not in picture.svg
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("compare", ["--out"]),
+        ("compare", ["--plan", "--out"]),
+        ("sweep", ["--out"]),
+        ("sweep", ["--plan", "--out"]),
+        ("report", ["--reference", "--out"]),
+        ("reproduce", ["--only", "mnist", "--out"]),
+        ("reproduce", ["--only", "mnist", "--results"]),
+        ("reproduce", ["--only", "mnist", "--comparison"]),
+    ],
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_file_in_place_of_a_folder_is_one_line(tmp_path, name, arguments, inside):
+    (file := tmp_path / "file").write_text("mine")
+    module = importlib.import_module(f"experiments.{name}")
+    done = called(module.main, *arguments, file / "folder" if inside else file)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {file} is a file: give a folder\n" and file.read_text() == "mine"
+
+
+def test_the_benchmark_wants_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    for out, message in ((tmp_path, "is a folder: give a file"), (tmp_path / "file" / "a.json", "is a file")):
+        with pytest.raises(ValueError, match=message):
+            benchmark.run(benchmark.Benchmark(out=out), rich.console.Console())
 
 
 def test_a_warning_is_one_line():
