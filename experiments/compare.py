@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 ALIASES = {"drop": "dropout"}
 """Maps a method's name in sweeps to its name here."""
 
+Wanted = dict[tuple[Setting, str], "Pool"]
+"""Maps each setting and method to train, in this order, to the setting's data."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Compare:
@@ -106,30 +109,42 @@ class Compare:
 
 def compare(options: Compare, console: Console) -> None:
     """Trains the missing networks, one data set after the other, and writes the page; or shows the plan."""
+    check_folder(options.out)
+    parts = options.parts()
+    options.machine.prepare(options.plan)
+    wanted = _wanted(options, parts)
+    if options.plan:
+        _show(options.out, wanted, console)
+        return
+    with command.writing(options.out):
+        _train(options, wanted, console)
+
+    from experiments.comparison import page
+
+    console.print(f"page: {page.write(options.out).resolve()}", soft_wrap=True)
+
+
+def _wanted(options: Compare, parts: Sequence[Part]) -> Wanted:
+    """Loads the data sets of all parts. Raises ValueError if one of them cannot be used."""
     from experiments.data.load import load_pool
 
-    check_folder(options.out)
-    options.machine.prepare(options.plan)
-    for source, of_one in itertools.groupby(options.parts(), lambda part: part.pool):
+    pools: dict[str, Pool] = {}
+    for source in dict.fromkeys(part.pool for part in parts):
         planned_table = options.part is not None and source in TABLES
         path = str(options.tables_dir / f"{source}.arff") if planned_table else source
-        pool = load_pool(path, data_dir=options.data_dir)
-        settings = [_setting(pool, part) for part in of_one]
-        if options.plan:
-            for setting, methods in settings:
-                _show(options.out, setting, methods, console)
-        else:
-            with command.writing(options.out):
-                _train(options, pool, settings, console)
-    if not options.plan:
-        from experiments.comparison import page
-
-        console.print(f"page: {page.write(options.out).resolve()}", soft_wrap=True)
+        pools[source] = load_pool(path, data_dir=options.data_dir)
+    for one, other in itertools.combinations(pools.values(), 2):
+        if one.name == other.name and one.identity != other.identity:
+            raise ValueError(f"two data sets are named {one.name}: rename one of the files")
+    return {
+        (_setting(pools[part.pool], part), method): pools[part.pool]
+        for part in parts
+        for method in part.methods
+    }
 
 
-def _setting(pool: "Pool", part: Part) -> tuple[Setting, Sequence[str]]:
-    """Returns a part's setting on a data set, and the part's methods. Raises ValueError if the part cannot
-    use the data set."""
+def _setting(pool: "Pool", part: Part) -> Setting:
+    """Returns a part's setting on a data set. Raises ValueError if the part cannot use the data set."""
     if part.plain.family == "conv" and pool.image_shape is None:
         raise ValueError(f"{pool.name} is a table: --family conv needs images")
     rows = pool.rows(part.rows)
@@ -138,33 +153,42 @@ def _setting(pool: "Pool", part: Part) -> tuple[Setting, Sequence[str]]:
             f"{pool.name} has {rows} rows for a sample: four fifths of them are for training, which needs at "
             f"least {part.plain.batch_size}"
         )
-    return Setting(pool.name, pool.identity, rows, part.plain, part.budget, part.title), part.methods
+    return Setting(pool.name, pool.identity, rows, part.plain, part.budget, part.title)
 
 
-def _show(folder: Path, setting: Setting, methods: Sequence[str], console: Console) -> None:
+def _finished(folder: Path, wanted: Wanted) -> dict[Setting, list[Any]]:
+    """Reads the finished networks of all settings."""
     from experiments.comparison import results
 
-    rows = results.load(folder, setting)
-    for method in methods:
+    return {setting: results.load(folder, setting) for setting in dict.fromkeys(key[0] for key in wanted)}
+
+
+def _show(folder: Path, wanted: Wanted, console: Console) -> None:
+    """Prints which networks are done."""
+    from experiments.comparison import results
+
+    finished = _finished(folder, wanted)
+    for setting, method in wanted:
         tunes = _tunes(method) and setting.title != "features"
         work = Work(setting, method, point=None if tunes else 0)
-        done = results.of(rows, method)
-        left = work.runs - len(done)
+        done = results.of(finished[setting], method)
         text = f"{work.name:40} {len(done):3} of {work.runs} networks"
+        left = work.runs - len(done)
         if done and left:
             seconds = left * statistics.median(row["seconds"] for row in done)
             text += f", {command.time_left(seconds)}"
         console.print(text, soft_wrap=True)
 
 
-def _train(
-    options: Compare, pool: "Pool", settings: Sequence[tuple[Setting, Sequence[str]]], console: Console
-) -> None:
+def _train(options: Compare, wanted: Wanted, console: Console) -> None:
+    """Trains the missing networks, and writes them to their settings' files."""
     from experiments.comparison import features, results, training, views
 
     modules = {"features": features, "views": views}
     how = modules.get(options.part or "", training).TRAINING
-    kept = {setting: results.load(options.out, setting) for setting, _ in settings}
+    # Both may raise an error, so they come before all training.
+    kept = _finished(options.out, wanted)
+    tuned = {key: _work(options, *key, kept[key[0]]) for key in wanted if _tunes(key[1])}
 
     def keep(work: Work, _: int, rows: list[Any] | None) -> None:
         if rows:
@@ -174,16 +198,17 @@ def _train(
     def read(work: Work) -> list[Any]:
         return results.of(kept[work.setting], work.method)
 
-    wanted = [(setting, method) for setting, methods in settings for method in methods]
-    for tunes in (True, False):  # untuned methods use hyperparameters that tuned methods chose
-        wave = [
-            _work(options, setting, method, kept[setting])
-            for setting, method in wanted
-            if _tunes(method) == tunes
-        ]
-        if missing := [work for work in wave if len(read(work)) < work.runs]:
+    def train(pool: "Pool", works: Sequence[Work]) -> None:
+        if missing := [work for work in works if len(read(work)) < work.runs]:
             with options.machine.connect(len(missing), 1) as executor:
                 command.train(executor, how, missing, pool, console, keep, read, 20)
+
+    for _, of_one_set in itertools.groupby(wanted, lambda key: key[0].pool):
+        keys = list(of_one_set)
+        pool = wanted[keys[0]]
+        train(pool, [tuned[key] for key in keys if key in tuned])
+        # The other methods use hyperparameters that tuned methods chose.
+        train(pool, [_work(options, *key, kept[key[0]]) for key in keys if key not in tuned])
 
 
 def _tunes(method: str) -> bool:

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import shutil
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -10,6 +12,9 @@ from experiments import compare as command
 from experiments.compare import Compare
 from experiments.comparison import page, results
 from experiments.comparison.settings import Setting
+from experiments.data import load
+from experiments.data.load import load_pool
+from experiments.disk.errors import ResultsError
 from experiments.run import executor
 
 SMALL = Compare(
@@ -51,6 +56,66 @@ def test_what_is_done_is_not_trained_again(tmp_path, trained):
     assert len(trained) == 2
     command.compare(dataclasses.replace(options, plan=True), console)
     assert "wine-142 vanilla" in (text := console.export_text()) and "5 of 5 networks" in text
+
+
+def planned(**changes):
+    """Returns the lines that --plan prints."""
+    console = Console(record=True, width=200)
+    command.compare(dataclasses.replace(SMALL, **{"plan": True, "report_seeds": 6} | changes), console)
+    return console.export_text().splitlines()
+
+
+def trained_before(folder, seconds, **changes):
+    """Writes a file with one finished network, which took this many seconds."""
+    (part,), pool = dataclasses.replace(SMALL, **{"report_seeds": 6} | changes).parts(), load_pool("wine")
+    setting = Setting("wine", pool.identity, 142, part.plain, part.budget, part.title)
+    row = {"method": "vanilla", "stage": "search", "point": 0, "seed": 0, "failed": 0.0, "seconds": seconds}
+    results.write(folder, setting, [row])
+
+
+def test_settings_that_two_numbers_of_rows_share_are_trained_once(tmp_path):
+    once = planned(out=tmp_path)
+    assert planned(out=tmp_path, rows=(1000, 2000)) == once
+
+
+def test_all_data_sets_are_loaded_and_checked_before_any_is_trained(tmp_path, trained):
+    (tmp_path / "bad.arff").write_text("@relation bad\n@attribute x numeric\n@data\n1\n")
+    small = ["@relation small", "@attribute x numeric", "@attribute y {a, b}", "@data", *["1,a", "2,b"] * 50]
+    (tmp_path / "small.arff").write_text("\n".join(small))
+    for name, message in (("bad.arff", "must be the class"), ("small.arff", "small has 80 rows")):
+        options = dataclasses.replace(SMALL, out=tmp_path, datasets=("wine", str(tmp_path / name)))
+        with pytest.raises(ValueError, match=message):
+            command.compare(options, Console())
+    assert not trained
+
+
+def test_files_of_other_settings_are_found_before_any_is_trained(tmp_path, trained):
+    trained_before(tmp_path, 10.0)
+    options = dataclasses.replace(SMALL, steps=7, out=tmp_path, datasets=("breast_cancer", "wine"))
+    with pytest.raises(ResultsError, match="another setting with the same name"):
+        command.compare(options, Console())
+    assert not trained
+
+
+def test_two_data_sets_may_not_have_one_name(tmp_path, trained):
+    rows = "\n".join(["1,a", "2,b", "3,a"] * 70)
+    text = f"@relation wine\n@attribute x numeric\n@attribute y {{a, b}}\n@data\n{rows}\n"
+    (tmp_path / "wine.arff").write_text(text)
+    options = dataclasses.replace(SMALL, out=tmp_path, datasets=("wine", str(tmp_path / "wine.arff")))
+    with pytest.raises(ValueError, match="two data sets are named wine: rename one of the files"):
+        command.compare(options, Console())
+    assert not trained
+
+
+def test_features_need_all_their_hyperparameters_before_any_is_trained(tmp_path, trained, monkeypatch):
+    shutil.copy(
+        results.REFERENCE / "digits-1000.nc", tmp_path
+    )  # where digits have theirs, and letter has none
+    digits = load_pool("digits")
+    monkeypatch.setattr(load, "load_pool", lambda path, **_: digits._replace(name=Path(path).stem))
+    with pytest.raises(ValueError, match="letter-1000-features uses the hyperparameters that vanilla chose"):
+        command.compare(Compare(part="features", only=("digits", "letter"), out=tmp_path), Console())
+    assert not trained
 
 
 @pytest.mark.parametrize(
