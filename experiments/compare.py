@@ -14,7 +14,7 @@ from experiments import command
 from experiments.command import Machine, MachineOptions, Unset, explained, make_console, parse
 from experiments.comparison.planned import CONVOLUTIONAL, PLAIN, PLANNED, SLOPES, TABLES, Part
 from experiments.comparison.recipes import METHODS, Optimiser
-from experiments.comparison.settings import Budget, Setting, Work
+from experiments.comparison.settings import DECIDING, Budget, Setting, Work
 from experiments.disk.files import check_folder
 from experiments.grid.networks import Family
 
@@ -111,6 +111,12 @@ def compare(options: Compare, console: Console) -> None:
     """Trains the missing networks, one data set after the other, and writes the page; or shows the plan."""
     check_folder(options.out)
     parts = options.parts()
+    if options.part is None and options.report_seeds < DECIDING:
+        console.print(
+            f"{options.report_seeds} report seeds cannot decide anything: at least {DECIDING} are needed. "
+            "The page will recommend nothing.",
+            soft_wrap=True,
+        )
     options.machine.prepare(options.plan)
     wanted = _wanted(options, parts)
     if options.plan:

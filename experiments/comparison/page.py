@@ -12,13 +12,10 @@ from experiments.comparison.analysis import MARGIN
 from experiments.comparison.planned import JUDGED, LADDER_SETS, SETS
 from experiments.comparison.recipes import METHODS
 from experiments.comparison.results import Row, Stored
-from experiments.comparison.settings import Budget
+from experiments.comparison.settings import DECIDING, Budget
 from experiments.disk.errors import ResultsError
 from experiments.page import drawing
 from experiments.page.tables import Table, markdown
-
-DECIDING = 6
-"""A page with fewer seeds than this recommends nothing, because five differences are too few for a test."""
 
 
 def compared(settings: Sequence[Stored]) -> list[Stored]:

@@ -8,6 +8,10 @@ from experiments.comparison.recipes import METHODS, WITHOUT_LABELS, Numbers, Rec
 Stage = Literal["search", "selection", "report"]
 STAGES: tuple[Stage, ...] = ("search", "selection", "report")
 
+DECIDING = 6
+"""With fewer report seeds than this, the page recommends nothing, because five differences are too few for a
+test."""
+
 
 @dataclass(frozen=True)
 class Budget:

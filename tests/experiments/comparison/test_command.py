@@ -73,6 +73,16 @@ def trained_before(folder, seconds, **changes):
     results.write(folder, setting, [row])
 
 
+def test_too_few_seeds_are_known_before_training(tmp_path, trained, monkeypatch):
+    warning = "5 report seeds cannot decide anything: at least 6 are needed. The page will recommend nothing."
+    assert planned(out=tmp_path, report_seeds=5)[0] == warning
+    assert not any("report seeds" in line for line in planned(out=tmp_path, report_seeds=6))
+    console = Console(record=True, width=200)
+    monkeypatch.setattr(command, "_train", lambda *_: console.print("training"))
+    command.compare(dataclasses.replace(SMALL, out=tmp_path, report_seeds=5), console)
+    assert console.export_text().splitlines()[:2] == [warning, "training"]
+
+
 def test_settings_that_two_numbers_of_rows_share_are_trained_once(tmp_path):
     once = planned(out=tmp_path)
     assert planned(out=tmp_path, rows=(1000, 2000)) == once
