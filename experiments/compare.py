@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -170,20 +169,29 @@ def _finished(folder: Path, wanted: Wanted) -> dict[Setting, list[Any]]:
 
 
 def _show(folder: Path, wanted: Wanted, console: Console) -> None:
-    """Prints which networks are done."""
-    from experiments.comparison import results
+    """Prints which networks are done, and about how long the missing ones would take."""
+    from experiments.comparison import results, timing
 
-    finished = _finished(folder, wanted)
+    finished, times = _finished(folder, wanted), list[float | None]()
     for setting, method in wanted:
         tunes = _tunes(method) and setting.title != "features"
         work = Work(setting, method, point=None if tunes else 0)
         done = results.of(finished[setting], method)
         text = f"{work.name:40} {len(done):3} of {work.runs} networks"
-        left = work.runs - len(done)
-        if done and left:
-            seconds = left * statistics.median(row["seconds"] for row in done)
-            text += f", {command.time_left(seconds)}"
+        if left := work.runs - len(done):
+            seconds = timing.seconds(setting, method, done)
+            times.append(None if seconds is None else left * seconds)
+            text += "" if seconds is None else f", {command.time_left(left * seconds)}"
         console.print(text, soft_wrap=True)
+    if known := [seconds for seconds in times if seconds is not None]:
+        about = "about" if len(known) == len(times) else "at least"
+        console.print(
+            f"total: {about} {command.time_left(sum(known))}, plus compilation (estimated from finished "
+            "networks here or in experiments/comparison/reference)",
+            soft_wrap=True,
+        )
+    elif times:
+        console.print("total: unknown, because no finished network is of this kind")
 
 
 def _train(options: Compare, wanted: Wanted, console: Console) -> None:

@@ -11,11 +11,11 @@ _NUMBERS_AND_TEXTS = "biufS"
 
 
 class Header(NamedTuple):
-    """The header of a file: its attributes, and the shapes of its variables."""
+    """The header of a file: its attributes and variables."""
 
     attrs: dict[str, Any]
-    variables: dict[str, tuple[int, ...]]
-    """Shapes by name."""
+    variables: dict[str, h5py.Dataset]
+    """Variables by name. Their values can be read while the file is open."""
 
 
 class File(h5py.File):
@@ -45,7 +45,7 @@ def check(file: h5py.File) -> Header:
     """Checks a file, and returns its header. Raises an error, which may be of any class, unless the file has
     this project's form: its root holds variables of numbers and texts, stored in the file itself."""
     _check_attributes(file)
-    shapes = {}
+    variables = {}
     for name in file:
         link = file.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink) or not isinstance(variable := file[name], h5py.Dataset):
@@ -55,8 +55,8 @@ def check(file: h5py.File) -> Header:
         if variable.dtype.kind not in _NUMBERS_AND_TEXTS and not _is_of_texts(variable.dtype):
             raise ValueError(f"{name} holds neither numbers nor texts")
         _check_attributes(variable)
-        shapes[name] = variable.shape
-    return Header(dict(file.attrs), shapes)
+        variables[name] = variable
+    return Header(dict(file.attrs), variables)
 
 
 def _check_attributes(of: h5py.File | h5py.Dataset) -> None:

@@ -135,7 +135,7 @@ def seeds_done(folder: Path, cell: Cell) -> int:
     if not path.exists():
         return 0
     with netcdf.header(path) as header:
-        seeds = header.variables["seed"][0]
+        seeds = header.variables["seed"].shape[0]
         check(path, configuration_of(path, header), replace(cell, seeds=seeds))
     return min(seeds, cell.seeds)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from experiments import compare as command
 from experiments.compare import Compare
-from experiments.comparison import page, results
+from experiments.comparison import page, results, timing
 from experiments.comparison.settings import Setting
 from experiments.data import load
 from experiments.data.load import load_pool
@@ -81,6 +82,44 @@ def test_too_few_seeds_are_known_before_training(tmp_path, trained, monkeypatch)
     monkeypatch.setattr(command, "_train", lambda *_: console.print("training"))
     command.compare(dataclasses.replace(SMALL, out=tmp_path, report_seeds=5), console)
     assert console.export_text().splitlines()[:2] == [warning, "training"]
+
+
+def test_a_fresh_plan_says_how_long_each_method_and_all_of_them_take(tmp_path):
+    first, second, last = planned(out=tmp_path, methods=("corr",), steps=150_000, report_seeds=8)
+    time = r"0:\d\d:\d\d of one core left"
+    assert re.fullmatch(rf"wine-142 vanilla +0 of 11 networks, {time}", first)
+    assert re.fullmatch(rf"wine-142 corr +0 of 11 networks, {time}", second)
+    source = r"estimated from finished networks here or in experiments/comparison/reference"
+    assert re.fullmatch(rf"total: about {time}, plus compilation \({source}\)", last)
+    before, after = (re.findall(time, planned(out=tmp_path, steps=steps)[-1]) for steps in (10**5, 2 * 10**5))
+    assert seconds_of(*after) == pytest.approx(2 * seconds_of(*before), abs=2)
+
+
+def seconds_of(text):
+    hours, minutes, seconds = text.partition(" ")[0].split(":")
+    return 3600 * int(hours) + 60 * int(minutes) + int(seconds)
+
+
+def test_a_settings_own_networks_tell_how_long_it_takes(tmp_path):
+    trained_before(tmp_path, 10.0)
+    line, last = planned(out=tmp_path)
+    assert line.split(maxsplit=2)[2] == "1 of 9 networks, 0:01:20 of one core left"
+    assert last.startswith("total: about 0:01:20 of one core left")
+
+
+def test_what_no_network_tells_is_left_out_of_the_time(tmp_path):
+    changes = {"optimiser": "sgd", "methods": ("vcreg",)}  # the reference has no VCReg with SGD
+    first, second, last = planned(out=tmp_path, **changes)
+    assert "of one core left" in first and second.endswith("0 of 9 networks")
+    assert last.startswith("total: at least 0:00:0")
+    last = planned(out=tmp_path, family="conv", optimiser="sgd", datasets=("digits",))[-1]
+    assert last == "total: unknown, because no finished network is of this kind"
+
+
+def test_the_reference_is_not_read_if_nothing_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "_step_seconds", lambda *_: pytest.fail("read the reference"))
+    trained_before(tmp_path, 10.0)
+    planned(out=tmp_path)
 
 
 def test_settings_that_two_numbers_of_rows_share_are_trained_once(tmp_path):
