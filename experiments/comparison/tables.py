@@ -74,14 +74,14 @@ def answers(settings: Sequence[Stored], judged: Sequence[Judged]) -> Table:
     left out."""
     planned: dict[str, list[str]] = {described.EVERYONE: [], described.DAMAGED: []}
     for each in judged:
-        name, _, method = each.hypothesis[:3]
+        name, _, method, against = each.hypothesis[:4]
         row = described.DAMAGED if name == "H5" else described.EVERYONE
         if name in ("H1", "H2", "H5") and len(each.effect.sets):
-            planned[row].append(f"{method}: {SAID[each.outcome]} ({name})")
+            planned[row].append(f"{method} against {against}: {SAID[each.outcome]} ({name})")
     for advice in analysis.advice(analysis.of(settings)):
         if advice.method in ("corr", "corr-dropout"):
             data = described.IMAGES if advice.images else described.TABLES
-            planned.setdefault(data, []).append(f"{advice.method}: {advice.says}")
+            planned.setdefault(data, []).append(f"{advice.method} against {advice.against}: {advice.says}")
     rows = []
     for kind, networks, measures in described.readers(settings):
         effects = [analysis.effect(networks, *pair, measures) for pair in SHOWN]

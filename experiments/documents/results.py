@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from decorr.chance import independent_penalty
-from experiments.comparison import analysis, described, ladder, results
+from experiments.comparison import analysis, described, ladder, planned, results
 from experiments.comparison.planned import STEPS
-from experiments.comparison.recipes import METHODS
+from experiments.comparison.recipes import METHODS, Numbers, search
 from experiments.comparison.results import stored
 from experiments.grid.networks import SIZES, Family, Network, Recipe, Size
 from experiments.grid.protocols import CORR_01, DROP, PAPER, RELEASED, VANILLA
@@ -301,6 +301,20 @@ def tested(setting: str, method: str, measure: str = "test_error") -> float:
     method without labels, the error is the probe's."""
     (reported,) = (each.reported for each in compared() if each.name == setting)
     return float(ladder.errors(reported, method, measure).mean())
+
+
+def chosen(setting: str, method: str) -> Numbers:
+    """Returns the hyperparameters that tuning chose for a method in a setting of the ladder."""
+    (found,) = (each for each in compared() if each.name == setting)
+    (part,) = (each for each in planned.ladder() if f"{each.pool}-{each.rows}-{each.title}" == setting)
+    points = search(METHODS[method], part.plain, part.budget.points)
+    return points[int(results.of(found.reported, method)[0]["point"])]
+
+
+def failed_trials(setting: str, method: str) -> int:
+    """Returns how many networks of a method's search failed in a setting of the comparison."""
+    (found,) = (each for each in compared() if each.name == setting)
+    return results.failed(results.of(found.searched, method))
 
 
 def embedded_units(setting: str, method: str) -> float:

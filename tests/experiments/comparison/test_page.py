@@ -97,10 +97,14 @@ def test_the_answer_comes_first(written):
         *(f"features for new classes, {shots} rows of each" for shots in (5, 50)),
     ]
     assert answers["all data sets"][0] == "4" and answers["all data sets"][-1] == (
-        "corr: less error (H1); corr-dropout: less error (H2)"
+        "corr against vanilla: less error (H1); corr-dropout against dropout: less error (H2)"
     )
-    assert answers["small images"][-1] == "corr: too few data sets; corr-dropout: too few data sets"
-    assert answers["tables"][-1] == "corr: do not use it; corr-dropout: use it"
+    assert answers["small images"][-1] == (
+        "corr against dropout: too few data sets; corr-dropout against dropout: too few data sets"
+    )
+    assert (
+        answers["tables"][-1] == "corr against dropout: do not use it; corr-dropout against dropout: use it"
+    )
     dropout, corr, both, on_top = (float(cell.split("%")[0]) for cell in answers["all data sets"][1:5])
     assert (dropout, corr, both, on_top) == pytest.approx((-20, -10, -30, -12.5), abs=2)  # FACTORS
     # With two data sets, there is a mean, but no interval.
@@ -179,7 +183,9 @@ def test_data_sets_of_ones_own_are_judged_without_the_plans(tmp_path, rows):
     text = page.write(tmp_path).read_text()
     assert "Nothing is judged" not in text
     kind, sets, corr, answer = cells(text)[0]  # no column for methods that are not there
-    assert (kind, sets, answer) == ("all data sets", "3", "corr: less error (H1)") and corr[0] == "-"
+    assert (kind, sets, answer) == ("all data sets", "3", "corr against vanilla: less error (H1)") and corr[
+        0
+    ] == "-"
 
 
 def test_methods_that_are_not_whole_are_left_out(tmp_path):
