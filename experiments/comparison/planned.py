@@ -29,6 +29,9 @@ LADDER_SETS = ("mnist", "fashion_mnist")
 LADDER_METHODS = ("vanilla", "corr", "dropout", "corr-dropout")
 SLOPES = ("vanilla-fixed", "corr-fixed", "vanilla-copied", "corr-copied")
 
+RATES, RATES_METHODS = "rates", ("vanilla", "corr-tenth")
+"""Title and methods of the settings that train the first rung at equal learning rates, in the search."""
+
 _RELEASED = Recipe(
     Architecture(widths=PLAIN.architecture.widths, input_dropout=False),
     optimiser="sgd",
@@ -77,8 +80,8 @@ def alone() -> dict[str, Recipe]:
 
 
 def ladder() -> Iterator[Part]:
-    """Yields the parts of the ladder: the rungs, then the single steps. The first rung includes the
-    intervention on slopes."""
+    """Yields the parts of the ladder: the rungs, then the single steps, then the first rung at equal learning
+    rates. The first rung includes the intervention on slopes."""
     budget = Budget(points=16, finalists=4, more_seeds=3, report_seeds=20)
     for name in LADDER_SETS:
         for title, recipe in rungs().items():
@@ -87,6 +90,9 @@ def ladder() -> Iterator[Part]:
     for name in LADDER_SETS:
         for title, recipe in alone().items():
             yield Part(name, 2000, LADDER_METHODS[:2], recipe, budget, title)
+    for name in LADDER_SETS:
+        budget = Budget(points=16, seeds=6, finalists=1, more_seeds=1, report_seeds=2)
+        yield Part(name, 2000, RATES_METHODS, _RELEASED, budget, RATES)
 
 
 TABLES = (

@@ -103,6 +103,7 @@ METHODS: dict[str, Method] = {
     "vcreg": Method("vcreg", ranges=SHARE),
     "corr-dropout": Method("corr", ranges=SHARE | RATE),
     "whiten": Method(normalisation="whiten"),
+    "corr-tenth": Method("corr", ranges={"penalty_share": (0.1, 0.1)}),  # not tuned
     "vanilla-fixed": Method(fixed_slope=True),
     "corr-fixed": Method("corr", ranges=SHARE, fixed_slope=True),
     "vanilla-copied": Method(numbers_of="vanilla", slopes_of="corr"),

@@ -216,7 +216,7 @@ def test_methods_may_be_typed_as_in_a_sweep():
 
 def test_parts_of_the_plan_are_all_there():
     ladder = Compare(part="ladder").parts()
-    assert len(ladder) == 2 * (7 + 5) and {part.pool for part in ladder} == {"mnist", "fashion_mnist"}
+    assert len(ladder) == 2 * (7 + 5 + 1) and {part.pool for part in ladder} == {"mnist", "fashion_mnist"}
     letter = Compare(part="comparison", only=("letter",)).parts()
     kinds = [(part.rows, part.title) for part in letter]
     assert kinds == [
