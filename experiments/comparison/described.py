@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.comparison import analysis, results
 from experiments.comparison.analysis import Networks
-from experiments.comparison.planned import SHOTS
+from experiments.comparison.planned import RATES, SHOTS
 from experiments.comparison.recipes import METHODS, WITHOUT_LABELS, Recipe, draws
 from experiments.comparison.results import Row, Stored
 from experiments.statistics import over_sets
@@ -76,7 +76,7 @@ class Edge(NamedTuple):
 def edges(settings: Sequence[Stored]) -> Iterator[Edge]:
     """Yields an `Edge` for every method that tunes its hyperparameters, from the settings that report the
     method."""
-    tuned = [stored for stored in settings if stored.searched]
+    tuned = [stored for stored in settings if stored.searched and stored.setting["title"] != RATES]
     for name, method in (METHODS | WITHOUT_LABELS).items():
         chosen, failed, trials = [], 0, 0
         for stored in tuned:

@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy import stats
 
 from experiments.comparison import results
 from experiments.comparison.analysis import Outcome
-from experiments.comparison.planned import LADDER_METHODS, LADDER_SETS, alone, rungs
+from experiments.comparison.planned import LADDER_METHODS, LADDER_SETS, RATES, RATES_METHODS, alone, rungs
+from experiments.comparison.recipes import METHODS, search
 from experiments.comparison.results import Row, Stored
 from experiments.page import drawing
 from experiments.page.tables import Table
@@ -197,6 +199,92 @@ def steps_alone(ladder: Ladder) -> Table:
             row += [told(gain(networks, "vanilla", "corr")), "{} and {}".format(*failed)]
         rows.append(row)
     return Table(header, rows)
+
+
+def at_equal_rates(settings: Sequence[Stored]) -> dict[str, dict[str, list[Row]]]:
+    """Returns, for each data set and method, the networks that train the first rung at the same learning
+    rates, ordered by point and seed. Data sets that are not finished are left out."""
+    found = {}
+    for stored in settings:
+        by_method = {
+            method: sorted(results.of(stored.searched, method), key=lambda row: (row["point"], row["seed"]))
+            for method in RATES_METHODS
+        }
+        if stored.setting["title"] == RATES and all(by_method.values()):
+            found[stored.setting["pool"]] = by_method
+    return {pool: found[pool] for pool in LADDER_SETS if pool in found}
+
+
+class AtRate(NamedTuple):
+    """The networks of one learning rate. Pairs are in the order of `RATES_METHODS`."""
+
+    rate: float
+    failed: tuple[int, int]
+    """The number of networks of each method that fail."""
+    errors: tuple[float, float]
+    """Each method's mean tuning error in %, over the seeds with which neither method's network fails; NaN if
+    there are none."""
+
+
+def by_rate(settings: Sequence[Stored]) -> dict[str, list[AtRate]]:
+    """Returns, for each data set, what happens at each learning rate, the smallest rate first."""
+    tried = search(METHODS[RATES_METHODS[0]], rungs()["released"], points=16)
+    found: dict[str, list[AtRate]] = {}
+    for pool, by_method in at_equal_rates(settings).items():
+        found[pool] = []
+        for point, numbers in sorted(enumerate(tried), key=lambda each: each[1].learning_rate):
+            pair = [[row for row in rows if row["point"] == point] for rows in by_method.values()]
+            trained = [
+                rows for rows in zip(*pair, strict=True) if not any(bool(row["failed"]) for row in rows)
+            ]
+            errors = [[100 * row["tuning_error"] for row in rows] for rows in trained] or [[np.nan] * 2]
+            first, second = np.mean(errors, axis=0).tolist()
+            failed = results.failed(pair[0]), results.failed(pair[1])
+            found[pool].append(AtRate(numbers.learning_rate, failed, (first, second)))
+    return found
+
+
+def rate_table(settings: Sequence[Stored]) -> Table:
+    """Returns the table of `by_rate`."""
+    found = by_rate(settings)
+    header = ["learning rate"]
+    for pool in found:
+        header += [
+            f"{SHOWN_AS[pool]}: failed, {' and '.join(RATES_METHODS)}",
+            "errors where neither fails, %",
+        ]
+    rows = []
+    for at in zip(*found.values(), strict=True):
+        row = [f"{at[0].rate:.3f}"]
+        for _, failed, errors in at:
+            row.append("{} and {}".format(*failed))
+            row.append("" if np.isnan(errors[0]) else "{:.1f} and {:.1f}".format(*errors))
+        rows.append(row)
+    return Table(header, rows)
+
+
+def only_one_failed(settings: Sequence[Stored], diverged: bool = False) -> tuple[int, int, float]:
+    """Counts the pairs of networks with the same data set, learning rate and seed of which only one fails.
+
+    Args:
+      settings: all settings of a folder.
+      diverged: counts only failures with a loss that is not finite. Other failed networks have hardly
+        learned.
+
+    Returns:
+      The number of pairs in which only the plain network fails; in which only the penalised one fails; and
+      the p value of an exact sign test.
+    """
+
+    def fails(row: Row) -> bool:
+        return bool(row["failed"]) and not (diverged and np.isfinite(row["train_nll"]))
+
+    plain, penalised = (
+        np.array([fails(row) for of_set in at_equal_rates(settings).values() for row in of_set[method]])
+        for method in RATES_METHODS
+    )
+    first, second = int((plain & ~penalised).sum()), int((penalised & ~plain).sum())
+    return first, second, float(stats.binomtest(first, first + second).pvalue) if first + second else 1.0
 
 
 def told(interval: Interval) -> str:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.comparison import analysis, ladder, results, tables
 from experiments.comparison.analysis import MARGIN
-from experiments.comparison.planned import JUDGED, LADDER_SETS, SETS
+from experiments.comparison.planned import JUDGED, LADDER_SETS, RATES, SETS
 from experiments.comparison.recipes import METHODS
 from experiments.comparison.results import Row, Stored
 from experiments.comparison.settings import DECIDING, Budget
@@ -19,12 +19,12 @@ from experiments.page.tables import Table, markdown
 
 
 def compared(settings: Sequence[Stored]) -> list[Stored]:
-    """Returns the settings in which methods are compared with vanilla, except settings with held-out
-    classes."""
+    """Returns the settings in which methods are compared with vanilla after tuning, except settings with
+    held-out classes."""
     return [
         stored
         for stored in settings
-        if results.of(stored.reported, "vanilla") and stored.setting["title"] != "features"
+        if results.of(stored.reported, "vanilla") and stored.setting["title"] not in ("features", RATES)
     ]
 
 
@@ -104,8 +104,8 @@ def unfinished(settings: Sequence[Stored]) -> str:
 
 def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     """Writes the page compare.html about all settings in a folder, with figures/NAME.svg and .png. Tables for
-    other documents are written to answers.md, advice.md, ladder.md, statements.md and
-    without-labels.md.
+    other documents are written to answers.md, advice.md, ladder.md, rates.md,
+    statements.md and without-labels.md.
 
     Args:
       folder: the folder of the settings' files.
@@ -132,7 +132,7 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     answers = Table([], []) if warning else tables.answers(settings, judged)
     hypotheses = tables.hypotheses(judged)
     advice = Table([], []) if warning else tables.all_advice(settings)
-    statements = ladder.statement_table(climbed)
+    statements, rates = ladder.statement_table(climbed), ladder.rate_table(settings)
     rungs = [(name, table) for name in LADDER_SETS if (table := ladder.table(climbed, name)).rows]
     if any(title.endswith("-alone") for _, title in climbed):
         rungs.append(("single steps", ladder.steps_alone(climbed)))
@@ -147,6 +147,7 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
         statements=statements,
         label_free_statements=tables.label_free_statements(settings),
         rungs=rungs,
+        rates=rates,
         hypotheses=hypotheses,
         advice=advice,
         label_free=label_free,
@@ -163,6 +164,7 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
         "advice": [advice],
         "ladder": [table for _, table in rungs],
         "statements": [statements],
+        "rates": [rates],
         "without-labels": label_free.values(),
     }.items():
         drawing.write_text(out / f"{name}.md", markdown(*of_file))

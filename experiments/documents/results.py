@@ -282,6 +282,12 @@ def rung_failed(pool: str, title: str, method: str) -> int:
     return results.failed(results.of(ladder.of(compared())[pool, title], method))
 
 
+def rate_gains(pool: str, low: float, high: float) -> list[float]:
+    """Returns by how many points the penalty lowers the tuning error of the ladder's first rung at each
+    learning rate from `low` to `high`, over the seeds with which neither network fails."""
+    return [at.errors[0] - at.errors[1] for at in ladder.by_rate(compared())[pool] if low <= at.rate <= high]
+
+
 def statement(name: str, pool: str) -> str:
     """Returns the outcome of one of the ladder's statements (L1, S1, S2 and S3) on a data set."""
     (found,) = (

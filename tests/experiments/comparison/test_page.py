@@ -75,6 +75,16 @@ def folder(tmp_path_factory):
     results.write(made, setting, networks(("vanilla", "corr"), 0.2))
     setting = Setting("digits", "0", 1437, budget=EIGHT, title="views")
     results.write(made, setting, networks(WITHOUT_LABELS, 0.2))
+    at_rates = [
+        {"method": method, "stage": "search", "point": point, "seed": seed}
+        | {"failed": float(point >= first), "tuning_error": 0.9 if point >= first else 0.25}
+        | {"train_nll": float("nan") if point == 12 and method == "vanilla" else 2.0}
+        for method, first in (("vanilla", 12), ("corr-tenth", 14))
+        for point in range(16)
+        for seed in range(2)
+    ]
+    setting = Setting("mnist", "0", 2000, rungs["released"], EIGHT, title="rates")
+    results.write(made, setting, networks(planned.RATES_METHODS, 0.1) + at_rates)
     return made
 
 
@@ -150,6 +160,18 @@ def test_measures_beside_the_error_are_compared(written):
     assert damage[0] == "corr-dropout against dropout"
     assert all(-12 < float(cell.split("%")[0]) < -8 for cell in damage[1][1:])  # FACTORS
     assert "nan" not in part
+
+
+def test_failures_are_counted_at_equal_learning_rates(folder, written):
+    settings = results.stored(folder)
+    rows = ladder.rate_table(settings).rows
+    assert [float(row[0]) for row in rows] == sorted(float(row[0]) for row in rows) and len(rows) == 16
+    told = [row[1:] for row in rows]
+    assert told.count(["0 and 0", "25.0 and 25.0"]) == 12
+    assert told.count(["2 and 0", ""]) == told.count(["2 and 2", ""]) == 2
+    assert ladder.only_one_failed(settings) == (4, 0, pytest.approx(2 * 0.5**4))
+    assert ladder.only_one_failed(settings, diverged=True) == (2, 0, pytest.approx(2 * 0.5**2))
+    assert "at equal learning rates" in written and "mnist-2000-rates" not in written
 
 
 def test_few_seeds_recommend_nothing(tmp_path):

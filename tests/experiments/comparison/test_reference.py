@@ -45,7 +45,7 @@ def test_the_committed_networks_are_those_of_the_plan():
 def test_the_committed_page_is_that_of_the_committed_networks(tmp_path, no_png):
     page.write(out=tmp_path)
     said = (ROOT / "experiments" / "README.md").read_text()
-    for name in ("answers.md", "advice.md", "ladder.md", "statements.md", "without-labels.md"):
+    for name in ("answers.md", "advice.md", "ladder.md", "rates.md", "statements.md", "without-labels.md"):
         drawn = (tmp_path / name).read_text()
         assert drawn == (results.REFERENCE / name).read_text()
         assert drawn in said
