@@ -187,11 +187,11 @@ def _show(folder: Path, wanted: Wanted, console: Console) -> None:
         about = "about" if len(known) == len(times) else "at least"
         console.print(
             f"total: {about} {command.time_left(sum(known))}, plus compilation (estimated from finished "
-            "networks here or in experiments/comparison/reference)",
+            "networks here, or on other machines in experiments/comparison/reference)",
             soft_wrap=True,
         )
     elif times:
-        console.print("total: unknown, because no finished network is of this kind")
+        console.print("total: unknown, because there is no finished network to estimate it from")
 
 
 def _train(options: Compare, wanted: Wanted, console: Console) -> None:

@@ -25,9 +25,11 @@ EARLIER = "42066ab"
 """The last commit with the earlier comparison, which had constant learning rates, PReLU and three tuning
 seeds."""
 FEWEST = 3
-"""With fewer data sets than this, there are no advice, no outcome and no interval: with two data sets, an
+"""With fewer data sets than this, there is no advice, no outcome and no interval: with two data sets, an
 interval has one degree of freedom."""
 DAMAGES = ("noise_error", "pruned_error")
+LARGER = 5000, 60_000
+"""The plan's larger numbers of rows."""
 
 
 class Hypothesis(NamedTuple):
@@ -74,18 +76,22 @@ def by_set(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dic
       settings: all settings of a folder.
       title: the kind of settings, as in `Part.title`.
       rows: number of rows in each sample. If it is 1,000, each data set has its largest sample of at most
-        1,000 rows, because some data sets are smaller. If all samples are larger, those of the smallest size
-        are taken.
+        1,000 rows, because some data sets are smaller. A data set with larger samples only has the smallest
+        of them, unless this is another kind of the plan.
     """
-    of_kind = [each for each in settings if each.reported and each.setting["title"] == title]
-    counts = sorted({each.setting["rows"] for each in of_kind})
-    if rows == 1000:
-        counts = [count for count in counts if count <= rows] or counts[:1]
-    else:
-        counts = [count for count in counts if count == rows]
-    found = {
-        each.setting["pool"]: each for count in counts for each in of_kind if each.setting["rows"] == count
-    }
+    by_pool: dict[str, dict[int, Stored]] = {}
+    for each in settings:
+        if each.reported and each.setting["title"] == title:
+            by_pool.setdefault(each.setting["pool"], {})[each.setting["rows"]] = each
+    found = {}
+    for pool, by_rows in by_pool.items():
+        count = rows
+        if rows == 1000:
+            other_kinds = LARGER if pool in SETS else ()
+            larger = [each for each in by_rows if each > rows and each not in other_kinds]
+            count = max((each for each in by_rows if each <= rows), default=min(larger, default=rows))
+        if count in by_rows:
+            found[pool] = by_rows[count]
     return {pool: found[pool] for pool in (*SETS, *found) if pool in found}
 
 

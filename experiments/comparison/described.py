@@ -105,12 +105,15 @@ def best_of(stored: Stored, method: str, tried: int) -> float:
     return over_sets.expected_best(errors, errors, tried)
 
 
-EVERYONE, IMAGES, TABLES = "all data sets", "small images", "tables"
-DAMAGED = "noisy inputs, or 80% of weights pruned"
+USUAL = EVERYONE, IMAGES, TABLES, DAMAGED = (
+    *("all data sets", "small images", "tables"),
+    "noisy inputs and 80% of weights pruned (mean error)",
+)
+"""Kinds of readers whose networks have the usual number of rows and the usual recipe."""
 
 
 class Readers(NamedTuple):
-    """Those who have one kind of data or networks, and the networks that tell what they can expect."""
+    """A kind of data or network, and its finished networks."""
 
     kind: str
     networks: Networks
@@ -125,8 +128,7 @@ def readers(settings: Sequence[Stored]) -> list[Readers]:
         Readers(IMAGES, analysis.kind(usual, True)),
         Readers(TABLES, analysis.kind(usual, False)),
         Readers(DAMAGED, usual, analysis.DAMAGES),
-        Readers("5,000 rows", analysis.of(settings, rows=5000)),
-        Readers("all images", analysis.of(settings, rows=60_000)),
+        *(Readers(f"{rows:,} rows", analysis.of(settings, rows=rows)) for rows in analysis.LARGER),
         Readers("AdamW", analysis.of(settings, "adamw")),
         Readers("convolutional networks", analysis.of(settings, "conv")),
     ]
@@ -134,7 +136,8 @@ def readers(settings: Sequence[Stored]) -> list[Readers]:
         Readers(f"features for new classes, {shots} rows of each", probes, (f"layer_3_{shots}_error",))
         for shots in SHOTS
     ]
-    return [each for each in every if each.networks]
+    # If all samples have 5,000 rows, for example, this kind is that of all data sets.
+    return [each for each in every if each.networks and (each.networks != usual or each.kind in USUAL)]
 
 
 MEASURES = {

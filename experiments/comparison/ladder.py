@@ -167,7 +167,8 @@ def table(ladder: Ladder, name: str) -> Table:
                 f"{errors(networks, method).mean():.2f}" if results.of(networks, method) else ""
                 for method in LADDER_METHODS
             ]
-            failed = results.failed(row for row in networks if row["method"] in LADDER_METHODS)
+            every = [row for row in networks if row["method"] in LADDER_METHODS]
+            failed = f"{results.failed(every)} of {len(every)}"
             gains = [gain(networks, "vanilla", "corr", failed=each) for each in (True, False)]
             rows.append([TITLES[title], *cells, *_both(*gains), failed])
     header = [
@@ -221,6 +222,7 @@ class AtRate(NamedTuple):
     rate: float
     failed: tuple[int, int]
     """The number of networks of each method that fail."""
+    seeds: int
     errors: tuple[float, float]
     """Each method's mean tuning error in %, over the seeds with which neither method's network fails; NaN if
     there are none."""
@@ -240,7 +242,7 @@ def by_rate(settings: Sequence[Stored]) -> dict[str, list[AtRate]]:
             errors = [[100 * row["tuning_error"] for row in rows] for rows in trained] or [[np.nan] * 2]
             first, second = np.mean(errors, axis=0).tolist()
             failed = results.failed(pair[0]), results.failed(pair[1])
-            found[pool].append(AtRate(numbers.learning_rate, failed, (first, second)))
+            found[pool].append(AtRate(numbers.learning_rate, failed, len(pair[0]), (first, second)))
     return found
 
 
@@ -251,13 +253,13 @@ def rate_table(settings: Sequence[Stored]) -> Table:
     for pool in found:
         header += [
             f"{SHOWN_AS[pool]}: failed, {' and '.join(RATES_METHODS)}",
-            "errors where neither fails, %",
+            "tuning errors where neither fails, %",
         ]
     rows = []
     for at in zip(*found.values(), strict=True):
         row = [f"{at[0].rate:.3f}"]
-        for _, failed, errors in at:
-            row.append("{} and {}".format(*failed))
+        for _, failed, seeds, errors in at:
+            row.append("{} and {} of {}".format(*failed, seeds))
             row.append("" if np.isnan(errors[0]) else "{:.1f} and {:.1f}".format(*errors))
         rows.append(row)
     return Table(header, rows)
@@ -288,7 +290,9 @@ def only_one_failed(settings: Sequence[Stored], diverged: bool = False) -> tuple
 
 
 def told(interval: Interval) -> str:
-    """Returns a difference and its interval, in points, as text."""
+    """Returns a difference and its interval, in points, as text: "none" if every seed is left out."""
+    if np.isnan(interval.estimate):
+        return "none"
     return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
 
 

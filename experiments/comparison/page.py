@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.comparison import analysis, ladder, results, tables
 from experiments.comparison.analysis import MARGIN
-from experiments.comparison.planned import JUDGED, LADDER_SETS, RATES, SETS
+from experiments.comparison.planned import JUDGED, LADDER_SETS, RATES, SETS, alone, rungs
 from experiments.comparison.recipes import METHODS
 from experiments.comparison.results import Row, Stored
 from experiments.comparison.settings import DECIDING, Budget
@@ -40,7 +40,8 @@ def in_maps(shown: Sequence[Stored]) -> tuple[list[Stored], list[Stored]]:
         pool = column.setting["pool"]
         return *kind(column), SETS.index(pool) if pool in SETS else len(SETS), column.name
 
-    mapped = sorted((each for each in shown if "-2000-" not in each.name), key=order)
+    ladder_titles = {*rungs(), *alone()}
+    mapped = sorted((each for each in shown if each.setting["title"] not in ladder_titles), key=order)
     first = [each for each in mapped if kind(each) == kind(mapped[0])]
     return first, mapped[len(first) :]
 
@@ -133,9 +134,9 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     hypotheses = tables.hypotheses(judged)
     advice = Table([], []) if warning else tables.all_advice(settings)
     statements, rates = ladder.statement_table(climbed), ladder.rate_table(settings)
-    rungs = [(name, table) for name in LADDER_SETS if (table := ladder.table(climbed, name)).rows]
+    tables_of_rungs = [(name, table) for name in LADDER_SETS if (table := ladder.table(climbed, name)).rows]
     if any(title.endswith("-alone") for _, title in climbed):
-        rungs.append(("single steps", ladder.steps_alone(climbed)))
+        tables_of_rungs.append(("single steps", ladder.steps_alone(climbed)))
     in_map, in_second_map = in_maps(shown)
     page = drawing.template(Path(__file__).parent / "compare.html.j2").render(
         title="does it help me?",
@@ -146,7 +147,7 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
         ladder=drawing.picture(figures, "ladder", "", lambda: ladder.figure(climbed)),
         statements=statements,
         label_free_statements=tables.label_free_statements(settings),
-        rungs=rungs,
+        rungs=tables_of_rungs,
         rates=rates,
         hypotheses=hypotheses,
         advice=advice,
@@ -162,7 +163,7 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     for name, of_file in {
         "answers": [answers, hypotheses],
         "advice": [advice],
-        "ladder": [table for _, table in rungs],
+        "ladder": [table for _, table in tables_of_rungs],
         "statements": [statements],
         "rates": [rates],
         "without-labels": label_free.values(),

@@ -72,16 +72,17 @@ def answers(settings: Sequence[Stored], judged: Sequence[Judged]) -> Table:
     """Returns the table of answers: what the users of each kind of data or network can expect. Its last
     column has the answer by PLAN.md's hypotheses and its rule for advice. Methods that no data set has are
     left out."""
-    planned: dict[str, list[str]] = {described.EVERYONE: [], described.DAMAGED: []}
+    planned: dict[str, list[str]] = {}
     for each in judged:
         name, _, method, against = each.hypothesis[:4]
-        row = described.DAMAGED if name == "H5" else described.EVERYONE
         if name in ("H1", "H2", "H5") and len(each.effect.sets):
-            planned[row].append(f"{method} against {against}: {SAID[each.outcome]} ({name})")
+            row = described.DAMAGED if name == "H5" else described.EVERYONE
+            said = SAID[each.outcome] if len(each.effect.sets) >= analysis.FEWEST else "too few data sets"
+            planned.setdefault(row, []).append(f"{method} against {against}: {said} ({name})")
     for advice in analysis.advice(analysis.of(settings)):
         if advice.method in ("corr", "corr-dropout"):
-            data = described.IMAGES if advice.images else described.TABLES
-            planned.setdefault(data, []).append(f"{advice.method} against {advice.against}: {advice.says}")
+            row = described.IMAGES if advice.images else described.TABLES
+            planned.setdefault(row, []).append(f"{advice.method} against {advice.against}: {advice.says}")
     rows = []
     for kind, networks, measures in described.readers(settings):
         effects = [analysis.effect(networks, *pair, measures) for pair in SHOWN]
@@ -97,29 +98,26 @@ def answers(settings: Sequence[Stored], judged: Sequence[Judged]) -> Table:
 
 def all_advice(settings: Sequence[Stored]) -> Table:
     """Returns the table of PLAN.md's advice on every method, for images and for tables."""
-    advised = {
-        images: {
-            each.method: each for each in analysis.advice(analysis.of(settings)) if each.images == images
-        }
-        for images in (True, False)
-    }
-    shown = {data: of for data, of in zip(("small images", "tables"), advised.values(), strict=True) if of}
+    shown: dict[str, dict[str, analysis.Advice]] = {}
+    for each in analysis.advice(analysis.of(settings)):
+        data = described.IMAGES if each.images else described.TABLES
+        shown.setdefault(data, {})[each.method] = each
     header = ["method"]
-    for data, of_method in shown.items():
-        header += [f"{data}: against {next(iter(of_method.values())).against}", "answer"]
+    for data, by_method in shown.items():
+        header += [f"{data}: against {next(iter(by_method.values())).against}", "answer"]
     rows = []
     for method in METHODS:
-        if any(method in of_method for of_method in shown.values()):
-            row = [method]
-            for of_method in shown.values():
-                each = of_method.get(method)
-                row += [percent(each.effect), each.says] if each else ["", ""]
-            rows.append(row)
+        found = [by_method.get(method) for by_method in shown.values()]
+        if any(found):
+            rows.append([method])
+            for advice in found:
+                rows[-1] += [percent(advice.effect), advice.says] if advice else ["", ""]
     return Table(header, rows)
 
 
 def hypotheses(judged: Sequence[Judged]) -> Table:
-    """Returns the table of the hypotheses H1 to H5, with their tests."""
+    """Returns the table of the hypotheses H1 to H5, with their tests. Hypotheses with fewer data sets than
+    `analysis.FEWEST` are left out."""
     header = [
         "",
         "statement",
@@ -142,7 +140,7 @@ def hypotheses(judged: Sequence[Judged]) -> Table:
             f"{each.equivalent:.2g}",
         ]
         for each in judged
-        if len(each.effect.sets)
+        if len(each.effect.sets) >= analysis.FEWEST
     ]
     return Table(header, rows)
 
@@ -216,7 +214,7 @@ def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
             for tried in (4, 32)
         ]
         ratio = median = range_of_sets = ""
-        if each.method != "vanilla" and len(each.ratio.sets) > 1:
+        if each.method != "vanilla" and len(each.ratio.sets) >= analysis.FEWEST:
             ratio, median = percent(each.ratio), f"{100 * np.expm1(np.median(each.ratio.sets)):+.1f}%"
             range_of_sets = "{:+.0f} to {:+.0f}%".format(*100 * np.expm1(each.ratio.another_set()[1:]))
         failed = f"{each.failed} of {each.networks}"

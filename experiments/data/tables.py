@@ -14,9 +14,9 @@ import numpy as np
 from experiments.data.pool import Pool
 from experiments.disk.errors import first_line
 
-MOST, FEWEST = 100, 10
-"""A column of whole numbers can be the class if it has at most `MOST` values, with `FEWEST` rows or more for
-each on average. Otherwise the numbers are measurements, such as prices."""
+MOST_CLASSES, ROWS_OF_A_CLASS = 100, 10
+"""A column of whole numbers can be the class if it has at most `MOST_CLASSES` values, with `ROWS_OF_A_CLASS`
+rows or more for each on average. Otherwise the numbers are measurements, such as prices."""
 
 EMBEDDED = ("breast_cancer", "wine")
 """Tables that scikit-learn ships."""
@@ -74,7 +74,7 @@ def openml(name: str, data_home: Path | None = None) -> Pool:
 
     Raises:
       ValueError: OpenML has no such set or cannot be reached; or the set is not a classification table of
-        numbers and categories; or its target holds numbers that are no classes.
+        numbers and categories; or its target holds measurements instead of classes.
     """
     from sklearn.datasets import fetch_openml
 
@@ -96,20 +96,21 @@ def openml(name: str, data_home: Path | None = None) -> Pool:
 
 
 def _check_class(target: Any, where: str) -> None:
-    """Raises ValueError if a pandas column holds numbers that are no classes. Errors begin with `where`."""
+    """Raises ValueError if a pandas column holds measurements instead of classes. Errors begin with
+    `where`."""
     if target.dtype.name == "category" or target.dtype.kind not in "iuf":
         return
     numbers = target.dropna()
     fractions, different = numbers[numbers % 1 != 0], numbers.nunique()
     if len(fractions):
-        wrong = f"fractions such as {fractions.iloc[0]:g}"
-    elif different > MOST or different * FEWEST > len(numbers):
-        wrong = f"{different} whole numbers in {len(numbers)} rows"
+        wrong = f"numbers such as {fractions.iloc[0]:g}"
+    elif different > MOST_CLASSES or different * ROWS_OF_A_CLASS > len(numbers):
+        wrong = f"{different} different whole numbers in {len(numbers)} rows"
     else:
         return
     raise ValueError(
         f"{where}: the target {target.name} holds {wrong}; a class must be nominal, text, or whole numbers: "
-        f"at most {MOST}, with {FEWEST} rows or more each on average"
+        f"at most {MOST_CLASSES}, with {ROWS_OF_A_CLASS} rows or more each on average"
     )
 
 

@@ -73,10 +73,10 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def check_folder(path: Path) -> None:
-    """Raises ValueError if there can be no folder of this path, because a file is in its place."""
+    """Raises ValueError if a file stands where a folder is needed."""
     there = next(part for part in (path, *path.parents) if os.path.lexists(part))
     if not there.is_dir():
-        raise ValueError(f"{there} is a file: give a folder")
+        raise ValueError(f"{there} is not a folder: give a folder")
 
 
 def cache_dir() -> Path | None:

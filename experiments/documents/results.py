@@ -302,25 +302,23 @@ def judged() -> dict[str, analysis.Judged]:
     return {each.hypothesis.name: each for each in analysis.judge(analysis.of(compared()))}
 
 
+def _setting(name: str) -> results.Stored:
+    """Returns the comparison's setting of a name."""
+    (found,) = (each for each in compared() if each.name == name)
+    return found
+
+
 def tested(setting: str, method: str, measure: str = "test_error") -> float:
     """Returns a method's mean test error in a setting of the comparison, or another measure, in %. For a
     method without labels, the error is the probe's."""
-    (reported,) = (each.reported for each in compared() if each.name == setting)
-    return float(ladder.errors(reported, method, measure).mean())
+    return float(ladder.errors(_setting(setting).reported, method, measure).mean())
 
 
 def chosen(setting: str, method: str) -> Numbers:
     """Returns the hyperparameters that tuning chose for a method in a setting of the ladder."""
-    (found,) = (each for each in compared() if each.name == setting)
     (part,) = (each for each in planned.ladder() if f"{each.pool}-{each.rows}-{each.title}" == setting)
     points = search(METHODS[method], part.plain, part.budget.points)
-    return points[int(results.of(found.reported, method)[0]["point"])]
-
-
-def failed_trials(setting: str, method: str) -> int:
-    """Returns how many networks of a method's search failed in a setting of the comparison."""
-    (found,) = (each for each in compared() if each.name == setting)
-    return results.failed(results.of(found.searched, method))
+    return points[int(results.of(_setting(setting).reported, method)[0]["point"])]
 
 
 def embedded_units(setting: str, method: str) -> float:

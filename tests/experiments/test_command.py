@@ -120,12 +120,15 @@ def test_a_file_in_place_of_a_folder_is_one_line(tmp_path, name, arguments, insi
     module = importlib.import_module(f"experiments.{name}")
     done = called(module.main, *arguments, file / "folder" if inside else file)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: {file} is a file: give a folder\n" and file.read_text() == "mine"
+    assert done.stderr == f"error: {file} is not a folder: give a folder\n" and file.read_text() == "mine"
 
 
 def test_the_benchmark_wants_a_file(tmp_path):
     (tmp_path / "file").touch()
-    for out, message in ((tmp_path, "is a folder: give a file"), (tmp_path / "file" / "a.json", "is a file")):
+    for out, message in (
+        (tmp_path, "is a folder: give a file"),
+        (tmp_path / "file" / "a.json", "is not a folder"),
+    ):
         with pytest.raises(ValueError, match=message):
             benchmark.run(benchmark.Benchmark(out=out), rich.console.Console())
 

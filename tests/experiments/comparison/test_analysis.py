@@ -106,7 +106,7 @@ def test_every_kind_of_reader_is_told_what_concerns_it(networks):
         "all data sets": list(SETS[:4]),
         "small images": list(SETS[:3]),
         "tables": [SETS[3]],
-        "noisy inputs, or 80% of weights pruned": list(SETS[:4]),
+        described.DAMAGED: list(SETS[:4]),
         "AdamW": list(SETS[1:4]),
     }
 
@@ -130,7 +130,14 @@ def test_a_data_set_stands_for_itself_with_its_largest_sample():
     settings = [stored("digits", rows, rows=count) for count in (1000, 500, 5000)]
     assert analysis.by_set(settings)["digits"].setting["rows"] == 1000
     assert analysis.by_set(settings[1:])["digits"].setting["rows"] == 500
-    assert analysis.by_set(settings[2:])["digits"].setting["rows"] == 5000
+    assert not analysis.by_set(settings[2:])  # another kind of the plan
+    own = [stored("mine", rows, rows=count) for count in (5000, 2000)] + [stored("yours", rows, rows=1500)]
+    found = analysis.by_set([*settings, *own])
+    assert {name: each.setting["rows"] for name, each in found.items()} == {
+        "digits": 1000,
+        "mine": 2000,
+        "yours": 1500,
+    }
     assert not analysis.by_set(settings[:2], rows=5000)
     assert not analysis.by_set(settings[1:], rows=1000, title="adamw")
 

@@ -89,7 +89,9 @@ def test_a_fresh_plan_says_how_long_each_method_and_all_of_them_take(tmp_path):
     time = r"0:\d\d:\d\d of one core left"
     assert re.fullmatch(rf"wine-142 vanilla +0 of 11 networks, {time}", first)
     assert re.fullmatch(rf"wine-142 corr +0 of 11 networks, {time}", second)
-    source = r"estimated from finished networks here or in experiments/comparison/reference"
+    source = (
+        r"estimated from finished networks here, or on other machines in experiments/comparison/reference"
+    )
     assert re.fullmatch(rf"total: about {time}, plus compilation \({source}\)", last)
     before, after = (re.findall(time, planned(out=tmp_path, steps=steps)[-1]) for steps in (10**5, 2 * 10**5))
     assert seconds_of(*after) == pytest.approx(2 * seconds_of(*before), abs=2)
@@ -113,7 +115,7 @@ def test_what_no_network_tells_is_left_out_of_the_time(tmp_path):
     assert "of one core left" in first and second.endswith("0 of 9 networks")
     assert last.startswith("total: at least 0:00:0")
     last = planned(out=tmp_path, family="conv", optimiser="sgd", datasets=("digits",))[-1]
-    assert last == "total: unknown, because no finished network is of this kind"
+    assert last == "total: unknown, because there is no finished network to estimate it from"
 
 
 def test_the_reference_is_not_read_if_nothing_is_missing(tmp_path, monkeypatch):

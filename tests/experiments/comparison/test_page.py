@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments.comparison import ladder, page, planned, results
+from experiments.comparison import described, ladder, page, planned, results
 from experiments.comparison.recipes import WITHOUT_LABELS
 from experiments.comparison.settings import Budget, Setting
 from experiments.disk.errors import ResultsError
@@ -102,8 +102,7 @@ def cells(part):
 def test_the_answer_comes_first(written):
     answers = {kind: row for kind, *row in cells(written[: written.index("<figure>")])}
     assert list(answers) == [
-        *("all data sets", "small images", "tables", "noisy inputs, or 80% of weights pruned"),
-        *("5,000 rows", "all images"),
+        *("all data sets", "small images", "tables", described.DAMAGED, "5,000 rows", "60,000 rows"),
         *(f"features for new classes, {shots} rows of each" for shots in (5, 50)),
     ]
     assert answers["all data sets"][0] == "4" and answers["all data sets"][-1] == (
@@ -167,8 +166,8 @@ def test_failures_are_counted_at_equal_learning_rates(folder, written):
     rows = ladder.rate_table(settings).rows
     assert [float(row[0]) for row in rows] == sorted(float(row[0]) for row in rows) and len(rows) == 16
     told = [row[1:] for row in rows]
-    assert told.count(["0 and 0", "25.0 and 25.0"]) == 12
-    assert told.count(["2 and 0", ""]) == told.count(["2 and 2", ""]) == 2
+    assert told.count(["0 and 0 of 2", "25.0 and 25.0"]) == 12
+    assert told.count(["2 and 0 of 2", ""]) == told.count(["2 and 2 of 2", ""]) == 2
     assert ladder.only_one_failed(settings) == (4, 0, pytest.approx(2 * 0.5**4))
     assert ladder.only_one_failed(settings, diverged=True) == (2, 0, pytest.approx(2 * 0.5**2))
     assert "at equal learning rates" in written and "mnist-2000-rates" not in written
@@ -197,17 +196,40 @@ def test_some_of_the_planned_sets_judge_nothing(tmp_path):
     assert (tmp_path / "answers.md").read_text() == ""
 
 
-@pytest.mark.parametrize("rows", [1000, 2000])
-def test_data_sets_of_ones_own_are_judged_without_the_plans(tmp_path, rows):
+@pytest.mark.parametrize("rows", [1000, 2000, 5000])
+@pytest.mark.parametrize("title", ["", "conv"])
+def test_data_sets_of_ones_own_are_judged_without_the_plans(tmp_path, rows, title):
     for place, name in enumerate(("mine", "yours", "theirs")):
-        own = Setting(name, "0", rows)  # the budget is the plan's
+        own = Setting(name, "0", rows, title=title)  # the budget is the plan's
         results.write(tmp_path, own, networks(("vanilla", "corr"), 0.1 + 0.1 * place, 16))
     text = page.write(tmp_path).read_text()
-    assert "Nothing is judged" not in text
-    kind, sets, corr, answer = cells(text)[0]  # no column for methods that are not there
-    assert (kind, sets, answer) == ("all data sets", "3", "corr against vanilla: less error (H1)") and corr[
-        0
-    ] == "-"
+    assert "Nothing is judged" not in text and text.count("<svg") == 1
+    answers = cells(text[: text.index("<figure>")])
+    # There is no column for methods that are not there, and no row for a kind that is already told.
+    if title == "":
+        assert [row[0] for row in answers] == ["all data sets", "tables", described.DAMAGED]
+        assert [row[-1] for row in answers] == [
+            *("corr against vanilla: less error (H1)", "corr against vanilla: use it", "no planned test")
+        ]
+    elif rows == 1000:
+        assert [row[0] for row in answers] == ["convolutional networks"]
+    assert all(len(row) == 4 and row[1] == "3" and row[2].startswith("-") for row in answers)
+
+
+def test_one_or_two_sets_are_told_without_a_judgement(tmp_path):
+    for name in ("mine", "yours"):
+        results.write(tmp_path, Setting(name, "0", 1000, budget=EIGHT), networks(("vanilla", "corr"), 0.1))
+    text = page.write(tmp_path).read_text()
+    assert cells(text)[0][-1] == "corr against vanilla: too few data sets (H1)"
+    assert 'id="hypotheses"' not in text and "nan" not in text.replace("<td>nan", "")
+
+
+def test_a_rung_whose_networks_all_fail_has_no_gain_without_failures():
+    failed = [
+        row | {"failed": 1.0} if row["method"] == "vanilla" else row
+        for row in networks(("vanilla", "corr"), 0.1)
+    ]
+    assert "none" in ladder.table({("mnist", "released"): failed}, "mnist").rows[0]
 
 
 def test_methods_that_are_not_whole_are_left_out(tmp_path):

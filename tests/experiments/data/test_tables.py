@@ -151,13 +151,13 @@ RULE = r"a class must be nominal, text, or whole numbers: at most 100, with 10 r
 @pytest.mark.parametrize(
     ("target", "found"),
     [
-        (np.arange(1000) % 600 + 0.5, "target y holds fractions such as 0.5"),
-        (np.repeat([0.5, 1.5, 2.5], 100), "target y holds fractions such as 0.5"),
-        (np.array([1.0, np.nan, 2.25] * 50), r"target y holds fractions such as 2\.25"),
-        (np.array([1.0, np.inf, 2.0] * 50), "target y holds fractions such as inf"),
-        (np.arange(300) * 7, "target y holds 300 whole numbers in 300 rows"),
-        (np.arange(5000.0) % 101, "target y holds 101 whole numbers in 5000 rows"),
-        (np.arange(450) % 50, "target y holds 50 whole numbers in 450 rows"),
+        (np.arange(1000) % 600 + 0.5, "target y holds numbers such as 0.5"),
+        (np.repeat([0.5, 1.5, 2.5], 100), "target y holds numbers such as 0.5"),
+        (np.array([1.0, np.nan, 2.25] * 50), r"target y holds numbers such as 2\.25"),
+        (np.array([1.0, np.inf, 2.0] * 50), "target y holds numbers such as inf"),
+        (np.arange(300) * 7, "target y holds 300 different whole numbers in 300 rows"),
+        (np.arange(5000.0) % 101, "target y holds 101 different whole numbers in 5000 rows"),
+        (np.arange(450) % 50, "target y holds 50 different whole numbers in 450 rows"),
     ],
 )
 def test_measured_numbers_are_no_classes(monkeypatch, target, found):
