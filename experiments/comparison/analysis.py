@@ -67,6 +67,13 @@ class Judged(NamedTuple):
     """The p-value of two one-sided tests that the mean effect lies within `MARGIN`. It is not corrected."""
     outcome: Outcome
 
+    @property
+    def says(self) -> str:
+        """The outcome in words for users."""
+        if not enough(self.effect):
+            return "too few data sets"
+        return {"holds": "less error", "fails": "more error", "open": "not decided"}[self.outcome]
+
 
 def by_set(settings: Sequence[Stored], title: str = "", rows: int = 1000) -> dict[str, Stored]:
     """Returns a dict from each data set to its setting of a kind, with the plan's data sets first. Settings
@@ -127,6 +134,11 @@ def effect(
     return over_sets.log_ratio(*(values[err] for values in pair))
 
 
+def enough(effect: Effect) -> bool:
+    """Whether an effect has at least `FEWEST` data sets."""
+    return len(effect.sets) >= FEWEST
+
+
 def judge(networks: Networks) -> list[Judged]:
     """Tests the hypotheses on the data sets that are given."""
     found, p_values = [], []
@@ -142,11 +154,9 @@ def judge(networks: Networks) -> list[Judged]:
         nothing = intervals.Interval(*[float("nan")] * 3)
         better = over_sets.bootstrap_interval(over_sets.better, *pairs) if both else nothing
         outcome: Outcome = "open"
-        if len(ratio.sets) < FEWEST:
-            pass
-        elif p < 0.05:
+        if enough(ratio) and p < 0.05:
             outcome = "holds" if ratio.interval.estimate < hypothesis.bound else "fails"
-        elif hypothesis.bound and ratio.interval.low > hypothesis.bound:
+        elif enough(ratio) and hypothesis.bound and ratio.interval.low > hypothesis.bound:
             outcome = "fails"
         judged.append(Judged(hypothesis, ratio, better, float(p), ratio.equivalent(MARGIN), outcome))
     return judged
@@ -198,7 +208,7 @@ class Advice(NamedTuple):
     @property
     def says(self) -> Literal["use it", "do not use it", "not decided", "too few data sets"]:
         low, high = self.effect.interval[1:]
-        if len(self.effect.sets) < FEWEST:
+        if not enough(self.effect):
             return "too few data sets"
         return "use it" if high < 0 else "do not use it" if low > 0 else "not decided"
 
@@ -208,9 +218,9 @@ def advice(networks: Networks) -> Iterator[Advice]:
     for images in (True, False):
         of_kind = kind(networks, images)
         against = better_of(of_kind, "vanilla", "dropout")
-        for method in METHODS:
+        for method in [name for name in METHODS if name not in ("vanilla", "dropout")]:
             of_method = effect(of_kind, method, against)
-            if len(of_method.sets) and method not in ("vanilla", "dropout"):
+            if len(of_method.sets):
                 yield Advice(images, method, against, of_method)
 
 

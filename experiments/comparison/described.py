@@ -105,11 +105,8 @@ def best_of(stored: Stored, method: str, tried: int) -> float:
     return over_sets.expected_best(errors, errors, tried)
 
 
-USUAL = EVERYONE, IMAGES, TABLES, DAMAGED = (
-    *("all data sets", "small images", "tables"),
-    "noisy inputs and 80% of weights pruned (mean error)",
-)
-"""Kinds of readers whose networks have the usual number of rows and the usual recipe."""
+EVERYONE, IMAGES, TABLES = "all data sets", "small images", "tables"
+DAMAGED = "noisy inputs and 80% of weights pruned (mean error)"
 
 
 class Readers(NamedTuple):
@@ -123,21 +120,25 @@ class Readers(NamedTuple):
 def readers(settings: Sequence[Stored]) -> list[Readers]:
     """Returns the kinds of readers for whom there are networks."""
     usual, probes = analysis.of(settings), analysis.of(settings, "features")
-    every = [
+    of_usual = [
         Readers(EVERYONE, usual),
         Readers(IMAGES, analysis.kind(usual, True)),
         Readers(TABLES, analysis.kind(usual, False)),
         Readers(DAMAGED, usual, analysis.DAMAGES),
+    ]
+    others = [
         *(Readers(f"{rows:,} rows", analysis.of(settings, rows=rows)) for rows in analysis.LARGER),
         Readers("AdamW", analysis.of(settings, "adamw")),
         Readers("convolutional networks", analysis.of(settings, "conv")),
-    ]
-    every += [
-        Readers(f"features for new classes, {shots} rows of each", probes, (f"layer_3_{shots}_error",))
-        for shots in SHOTS
+        *(
+            Readers(f"features for new classes, {shots} rows of each", probes, (f"layer_3_{shots}_error",))
+            for shots in SHOTS
+        ),
     ]
     # If all samples have 5,000 rows, for example, this kind is that of all data sets.
-    return [each for each in every if each.networks and (each.networks != usual or each.kind in USUAL)]
+    return [
+        each for each in of_usual + [other for other in others if other.networks != usual] if each.networks
+    ]
 
 
 MEASURES = {

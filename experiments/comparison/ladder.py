@@ -134,18 +134,17 @@ def _stated(
 
 def statement_table(ladder: Ladder) -> Table:
     """Returns the table of the plan's statements about the ladder, with three columns for each data set."""
-    found = sorted(statements(ladder), key=lambda each: each.name)
-    pools = [pool for pool in LADDER_SETS if any(each.pool == pool for each in found)]
+    found = {(each.name, each.text, each.pool): each for each in statements(ladder)}
+    pools = [pool for pool in LADDER_SETS if any(pool == of_pool for *_, of_pool in found)]
     header, rows = ["", "statement"], []
     for pool in pools:
         header += [f"{SHOWN_AS[pool]}: points [95%]", "where none failed", "outcome"]
-    for name, text in dict.fromkeys((each.name, each.text) for each in found):
+    # Sorting by name keeps the order of the statements of one name.
+    for name, text in sorted(dict.fromkeys(key[:2] for key in found), key=lambda each: each[0]):
         row = [name, text]
         for pool in pools:
-            of_pool = [each for each in found if (each.name, each.text, each.pool) == (name, text, pool)]
-            for each in of_pool:
-                row += [*_both(each.points, each.where_none_failed), each.outcome]
-            row += [] if of_pool else [""] * 3
+            each = found.get((name, text, pool))
+            row += [*_both(each.points, each.where_none_failed), each.outcome] if each else [""] * 3
         rows.append(row)
     return Table(header, rows)
 
@@ -207,11 +206,13 @@ def at_equal_rates(settings: Sequence[Stored]) -> dict[str, dict[str, list[Row]]
     rates, ordered by point and seed. Data sets that are not finished are left out."""
     found = {}
     for stored in settings:
+        if stored.setting["title"] != RATES:
+            continue
         by_method = {
             method: sorted(results.of(stored.searched, method), key=lambda row: (row["point"], row["seed"]))
             for method in RATES_METHODS
         }
-        if stored.setting["title"] == RATES and all(by_method.values()):
+        if all(by_method.values()):
             found[stored.setting["pool"]] = by_method
     return {pool: found[pool] for pool in LADDER_SETS if pool in found}
 

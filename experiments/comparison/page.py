@@ -105,8 +105,8 @@ def unfinished(settings: Sequence[Stored]) -> str:
 
 def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     """Writes the page compare.html about all settings in a folder, with figures/NAME.svg and .png. Tables for
-    other documents are written to answers.md, advice.md, ladder.md, rates.md,
-    statements.md and without-labels.md.
+    other documents are written to answers.md, advice.md, ladder.md, rates.md, statements.md and
+    without-labels.md.
 
     Args:
       folder: the folder of the settings' files.
@@ -129,10 +129,9 @@ def write(folder: Path = results.REFERENCE, out: Path | None = None) -> Path:
     # The plan has fewer seeds for settings that train on whole data sets. No answer uses these settings.
     answering = analysis.having(networks, "vanilla").values() or [column.reported for column in shown]
     warning = seeds_that_decide(answering) or unfinished(settings)
-    judged = [] if warning else analysis.judge(networks)
-    answers = Table([], []) if warning else tables.answers(settings, judged)
-    hypotheses = tables.hypotheses(judged)
-    advice = Table([], []) if warning else tables.all_advice(settings)
+    judged, advised = ([], []) if warning else (analysis.judge(networks), list(analysis.advice(networks)))
+    answers = Table([], []) if warning else tables.answers(settings, judged, advised)
+    hypotheses, advice = tables.hypotheses(judged), tables.advice(advised)
     statements, rates = ladder.statement_table(climbed), ladder.rate_table(settings)
     tables_of_rungs = [(name, table) for name in LADDER_SETS if (table := ladder.table(climbed, name)).rows]
     if any(title.endswith("-alone") for _, title in climbed):

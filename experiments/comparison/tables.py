@@ -6,7 +6,7 @@ from itertools import compress
 import numpy as np
 
 from experiments.comparison import analysis, described, ladder, results
-from experiments.comparison.analysis import Judged
+from experiments.comparison.analysis import Advice, Judged
 from experiments.comparison.recipes import METHODS, WITHOUT_LABELS
 from experiments.comparison.results import Row, Stored
 from experiments.page.tables import Table
@@ -52,7 +52,7 @@ def percent(effect: Effect) -> str:
     if not len(effect.sets):
         return ""
     mean, low, high = 100 * np.expm1(effect.interval)
-    return f"{mean:+.1f}%" + (f" [{low:+.1f}, {high:+.1f}]" if len(effect.sets) >= analysis.FEWEST else "")
+    return f"{mean:+.1f}%" + (f" [{low:+.1f}, {high:+.1f}]" if analysis.enough(effect) else "")
 
 
 SHOWN = (
@@ -64,25 +64,25 @@ SHOWN = (
 """Pairs of methods in the table of answers: a method, and the method that it is compared with."""
 
 
-SAID = {"holds": "less error", "fails": "more error", "open": "not decided"}
-"""Maps the outcome of a hypothesis to the answer in the table."""
+def _named(method: str, against: str) -> str:
+    """Returns the name of a pair of methods. The plain network is not mentioned."""
+    return method if against == "vanilla" else f"{method} against {against}"
 
 
-def answers(settings: Sequence[Stored], judged: Sequence[Judged]) -> Table:
+def answers(settings: Sequence[Stored], judged: Sequence[Judged], advised: Sequence[Advice]) -> Table:
     """Returns the table of answers: what the users of each kind of data or network can expect. Its last
     column has the answer by PLAN.md's hypotheses and its rule for advice. Methods that no data set has are
     left out."""
     planned: dict[str, list[str]] = {}
-    for each in judged:
-        name, _, method, against = each.hypothesis[:4]
-        if name in ("H1", "H2", "H5") and len(each.effect.sets):
+    for tested in judged:
+        name, _, method, against = tested.hypothesis[:4]
+        if name in ("H1", "H2", "H5") and len(tested.effect.sets):
             row = described.DAMAGED if name == "H5" else described.EVERYONE
-            said = SAID[each.outcome] if len(each.effect.sets) >= analysis.FEWEST else "too few data sets"
-            planned.setdefault(row, []).append(f"{method} against {against}: {said} ({name})")
-    for advice in analysis.advice(analysis.of(settings)):
-        if advice.method in ("corr", "corr-dropout"):
-            row = described.IMAGES if advice.images else described.TABLES
-            planned.setdefault(row, []).append(f"{advice.method} against {advice.against}: {advice.says}")
+            planned.setdefault(row, []).append(f"{method} against {against}: {tested.says} ({name})")
+    for each in advised:
+        if each.method in ("corr", "corr-dropout"):
+            row = described.IMAGES if each.images else described.TABLES
+            planned.setdefault(row, []).append(f"{each.method} against {each.against}: {each.says}")
     rows = []
     for kind, networks, measures in described.readers(settings):
         effects = [analysis.effect(networks, *pair, measures) for pair in SHOWN]
@@ -90,16 +90,15 @@ def answers(settings: Sequence[Stored], judged: Sequence[Judged]) -> Table:
             answer = "; ".join(planned.get(kind, ["no planned test"]))
             rows.append([kind, sets, *map(percent, effects), answer])
     header = ["for whom", "data sets"]
-    header += [method if against == "vanilla" else f"{method} against {against}" for method, against in SHOWN]
-    header += ["answer by the plan"]
+    header += [*(_named(*pair) for pair in SHOWN), "answer by the plan"]
     shown = [any(values) for values in zip(*rows, strict=True)]
     return Table([*compress(header, shown)], [[*compress(row, shown)] for row in rows])
 
 
-def all_advice(settings: Sequence[Stored]) -> Table:
+def advice(advised: Sequence[Advice]) -> Table:
     """Returns the table of PLAN.md's advice on every method, for images and for tables."""
-    shown: dict[str, dict[str, analysis.Advice]] = {}
-    for each in analysis.advice(analysis.of(settings)):
+    shown: dict[str, dict[str, Advice]] = {}
+    for each in advised:
         data = described.IMAGES if each.images else described.TABLES
         shown.setdefault(data, {})[each.method] = each
     header = ["method"]
@@ -110,8 +109,8 @@ def all_advice(settings: Sequence[Stored]) -> Table:
         found = [by_method.get(method) for by_method in shown.values()]
         if any(found):
             rows.append([method])
-            for advice in found:
-                rows[-1] += [percent(advice.effect), advice.says] if advice else ["", ""]
+            for of_method in found:
+                rows[-1] += [percent(of_method.effect), of_method.says] if of_method else ["", ""]
     return Table(header, rows)
 
 
@@ -140,7 +139,7 @@ def hypotheses(judged: Sequence[Judged]) -> Table:
             f"{each.equivalent:.2g}",
         ]
         for each in judged
-        if len(each.effect.sets) >= analysis.FEWEST
+        if analysis.enough(each.effect)
     ]
     return Table(header, rows)
 
@@ -214,7 +213,7 @@ def methods(settings: Sequence[Stored]) -> tuple[Table, str]:
             for tried in (4, 32)
         ]
         ratio = median = range_of_sets = ""
-        if each.method != "vanilla" and len(each.ratio.sets) >= analysis.FEWEST:
+        if each.method != "vanilla" and analysis.enough(each.ratio):
             ratio, median = percent(each.ratio), f"{100 * np.expm1(np.median(each.ratio.sets)):+.1f}%"
             range_of_sets = "{:+.0f} to {:+.0f}%".format(*100 * np.expm1(each.ratio.another_set()[1:]))
         failed = f"{each.failed} of {each.networks}"
@@ -269,7 +268,7 @@ def measures(settings: Sequence[Stored]) -> dict[str, Table]:
         columns = {name: each for name, each in columns.items() if len(having[each]) > 1}
         rows = [
             [
-                method if against == "vanilla" else f"{method} against {against}",
+                _named(method, against),
                 *(
                     percent(analysis.effect(having[each], method, against, (each,)))
                     for each in columns.values()
